@@ -1,0 +1,87 @@
+package heartbeat
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// A State is written down as
+//
+//	byte   0      format, 1
+//	       1      status
+//	       2      open pings, 0 to 4
+//	       3      bit 0 paused, bit 1 measured
+//	       4–35   at, sentAt, payload, rtt: 8 bytes each, big-endian
+//	       36–    payload and sentAt, alike, of each open ping but the latest
+const (
+	binaryFormat = 1
+	binaryHead   = 36
+	binaryPing   = 16
+)
+
+const (
+	flagPaused = 1 << iota
+	flagMeasured
+)
+
+var errBinary = errors.New("heartbeat: malformed state")
+
+// AppendBinary writes s down for UnmarshalBinary, perhaps in another process. It
+// never fails: the error is there for encoding.BinaryAppender.
+func (s *State) AppendBinary(dst []byte) ([]byte, error) {
+	var flags byte
+	if s.paused {
+		flags |= flagPaused
+	}
+	if s.measured {
+		flags |= flagMeasured
+	}
+	dst = append(dst, binaryFormat, byte(s.status), s.open, flags)
+	for _, v := range [...]uint64{uint64(s.at), uint64(s.sentAt), s.payload, uint64(s.rtt)} {
+		dst = binary.BigEndian.AppendUint64(dst, v)
+	}
+	for i := 0; i < int(s.open)-1; i++ {
+		dst = binary.BigEndian.AppendUint64(dst, s.earlier[i].payload)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(s.earlier[i].sentAt))
+	}
+	return dst, nil
+}
+
+// UnmarshalBinary restores what AppendBinary wrote. It refuses what no State can
+// be, and then leaves s alone.
+func (s *State) UnmarshalBinary(b []byte) error {
+	if len(b) < binaryHead || b[0] != binaryFormat || b[3] > flagPaused|flagMeasured {
+		return errBinary
+	}
+	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
+	restored := State{
+		status:   status(b[1]),
+		open:     b[2],
+		paused:   b[3]&flagPaused != 0,
+		measured: b[3]&flagMeasured != 0,
+		at:       Time(u64(4)),
+		sentAt:   Time(u64(12)),
+		payload:  u64(20),
+		rtt:      time.Duration(u64(28)),
+	}
+	earlier := max(int(restored.open)-1, 0)
+	if !restored.possible() || len(b) != binaryHead+earlier*binaryPing {
+		return errBinary
+	}
+	if earlier > 0 {
+		restored.earlier = new(earlierPings)
+	}
+	for i := range earlier {
+		at := binaryHead + i*binaryPing
+		restored.earlier[i] = ping{u64(at), Time(u64(at + 8))}
+	}
+	*s = restored
+	return nil
+}
+
+// possible reports whether a State's calls can have led to s.
+func (s *State) possible() bool {
+	return s.status <= owed && s.open <= maxOpen &&
+		(s.status != owed || s.open > 0 && (!s.paused || s.at == Never))
+}

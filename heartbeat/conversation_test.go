@@ -1,0 +1,154 @@
+package heartbeat
+
+import (
+	"testing"
+	"time"
+)
+
+// A conversation is a script of what one leg's owner and its State say to each
+// other, with invented time. at moves to a moment; each expectation says why.
+type conversation struct {
+	t     *testing.T
+	rules Rules
+	state State
+	now   Time
+}
+
+// opened begins a conversation with Open at 0s.
+func opened(t *testing.T, rules Rules) *conversation {
+	t.Helper()
+	c := &conversation{t: t, rules: rules}
+	c.state.Open(&c.rules, 0, 0)
+	return c
+}
+
+// instant reads a moment of a script, such as "20.05s".
+func instant(t *testing.T, s string) Time {
+	t.Helper()
+	return Time(duration(t, s))
+}
+
+func duration(t *testing.T, s string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (c *conversation) at(moment string) *conversation {
+	c.t.Helper()
+	c.now = instant(c.t, moment)
+	return c
+}
+
+// wants expects what Advance says now.
+func (c *conversation) wants(want Action, why string) *conversation {
+	c.t.Helper()
+	if got := c.state.Advance(&c.rules, c.now); got != want {
+		c.t.Errorf("at %v: %v, want %v: %s", time.Duration(c.now), name(got), name(want), why)
+	}
+	return c
+}
+
+// wantsPing expects Ping now and nothing a nanosecond earlier.
+func (c *conversation) wantsPing(why string) *conversation {
+	c.t.Helper()
+	if got := c.state.Advance(&c.rules, c.now-1); got != None {
+		c.t.Errorf("just before %v: %v: %s", time.Duration(c.now), name(got), why)
+	}
+	return c.wants(Ping, why)
+}
+
+// expires expects Expired now and nothing a nanosecond earlier.
+func (c *conversation) expires(why string) {
+	c.t.Helper()
+	if got := c.state.Advance(&c.rules, c.now-1); got != None {
+		c.t.Errorf("just before %v: %v: %s", time.Duration(c.now), name(got), why)
+	}
+	c.wants(Expired, why)
+}
+
+// next expects that nothing is to be said before a moment, "never" included.
+func (c *conversation) next(moment, why string) *conversation {
+	c.t.Helper()
+	want := Never
+	if moment != "never" {
+		want = instant(c.t, moment)
+	}
+	if got := c.state.Next(); got != want {
+		c.t.Errorf("at %v: next is %v, want %s: %s", time.Duration(c.now), time.Duration(got), moment, why)
+	}
+	return c
+}
+
+// sends lets the wanted ping leave, to a peer that is known to answer pings.
+func (c *conversation) sends(payload uint64) *conversation {
+	c.state.Sent(&c.rules, c.now, payload, true)
+	return c
+}
+
+// sendsUnarmed lets the wanted ping leave, to a peer that never answered one.
+func (c *conversation) sendsUnarmed(payload uint64) *conversation {
+	c.state.Sent(&c.rules, c.now, payload, false)
+	return c
+}
+
+// hears lets bytes arrive between frames: whole ones.
+func (c *conversation) hears() *conversation {
+	c.state.Heard(&c.rules, c.now, false)
+	return c
+}
+
+// hearsMidFrame lets a part of a frame arrive.
+func (c *conversation) hearsMidFrame() *conversation {
+	c.state.Heard(&c.rules, c.now, true)
+	return c
+}
+
+// pong lets an echo arrive, bytes and all, and expects its round trip.
+func (c *conversation) pong(payload uint64, rtt, why string) *conversation {
+	c.t.Helper()
+	c.hears()
+	got, ok := c.state.Pong(&c.rules, c.now, AppendPayload(nil, payload))
+	if want := duration(c.t, rtt); !ok || got != want {
+		c.t.Errorf("at %v: pong %d: rtt %v, %v, want %v: %s", time.Duration(c.now), payload, got, ok, want, why)
+	}
+	if last, ok := c.state.RTT(); !ok || last != got {
+		c.t.Errorf("at %v: RTT is %v, %v after a pong of %v", time.Duration(c.now), last, ok, got)
+	}
+	return c
+}
+
+// foreignPong lets a pong arrive that must count as nothing.
+func (c *conversation) foreignPong(payload []byte, why string) *conversation {
+	c.t.Helper()
+	before := c.state
+	if rtt, ok := c.state.Pong(&c.rules, c.now, payload); ok || rtt != 0 {
+		c.t.Errorf("at %v: pong % x is ours: %s", time.Duration(c.now), payload, why)
+	}
+	if c.state != before {
+		c.t.Errorf("at %v: pong % x changed the state: %s", time.Duration(c.now), payload, why)
+	}
+	return c
+}
+
+func (c *conversation) pauses() *conversation {
+	c.state.Pause()
+	return c
+}
+
+func (c *conversation) resumes() *conversation {
+	c.state.Resume(&c.rules, c.now)
+	return c
+}
+
+func (c *conversation) stops() *conversation {
+	c.state.Stop()
+	return c
+}
+
+func name(a Action) string {
+	return [...]string{None: "None", Ping: "Ping", Expired: "Expired"}[a]
+}

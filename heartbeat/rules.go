@@ -1,0 +1,47 @@
+package heartbeat
+
+import "time"
+
+// Liveness says what proves a peer alive after it was pinged.
+type Liveness uint8
+
+const (
+	AnyByte  Liveness = iota // any byte received from the peer
+	OnlyPong                 // only the pong that echoes the ping
+)
+
+// PongMode says whether a peer that does not answer pings is given up.
+type PongMode uint8
+
+const (
+	RequirePong PongMode = iota // the deadline always holds
+	LearnPong                   // the deadline holds once a matching pong has been seen
+	IgnorePong                  // pings are sent and measured; there is no deadline
+)
+
+// Rules are the keepalive settings of one kind of leg, shared by all its
+// sessions. A State must be given the same Rules throughout its life.
+type Rules struct {
+	// Interval is the time from one ping to the next. 0 means no pings at all.
+	Interval time.Duration
+	// Timeout is how long after a ping left its answer may take. 0 means no deadline.
+	Timeout time.Duration
+	// Jitter, from 0 to 1, is the part of Interval by which the first ping may come early.
+	Jitter float64
+	// Liveness says what counts as an answer to the deadline.
+	Liveness Liveness
+	// Pong says whether the deadline holds for a peer that never answers.
+	Pong PongMode
+}
+
+// first returns how long after opening the first ping is due: one Interval, or
+// less by jitter, never more.
+func (r *Rules) first(phase float64) time.Duration {
+	early := time.Duration(float64(r.Interval) * r.Jitter * phase)
+	return r.Interval - min(max(early, 0), r.Interval)
+}
+
+// hasDeadline reports whether a ping that leaves now must be answered in time.
+func (r *Rules) hasDeadline(armed bool) bool {
+	return r.Timeout > 0 && (r.Pong == RequirePong || r.Pong == LearnPong && armed)
+}

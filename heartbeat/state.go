@@ -1,0 +1,177 @@
+package heartbeat
+
+import "time"
+
+// Action is what Advance asks of its caller.
+type Action uint8
+
+const (
+	None    Action = iota // nothing
+	Ping                  // write a ping at the next frame boundary, then report Sent
+	Expired               // the peer missed its deadline: end the session
+)
+
+// status is where a State stands. There is at most one instant to wait for, and
+// status says which, so there can be no second deadline and no ping beside one:
+//
+//	off      nothing, ever                       Open → waiting
+//	waiting  the next ping is due at at          Advance → wanted
+//	wanted   a ping is due since at, not sent    Sent → owed, or waiting if it has no deadline
+//	owed     an answer is due by at;             Pong, Heard → waiting
+//	         at is Never while paused            Advance → off, having said Expired
+//
+// Stop leads from each of them to off.
+type status uint8
+
+const (
+	off status = iota
+	waiting
+	wanted
+	owed
+)
+
+// State is one leg's heartbeat: plain data, which AppendBinary writes down and
+// UnmarshalBinary restores. The zero State is stopped.
+type State struct {
+	at       Time          // what it means depends on status
+	sentAt   Time          // when the latest ping left
+	payload  uint64        // the latest ping's
+	rtt      time.Duration // the last round trip, if measured
+	earlier  *earlierPings // pings before the latest; nil until the first is overtaken
+	open     uint8         // pings that may still be answered: the latest, then those in earlier
+	status   status
+	paused   bool // we do not read from the peer
+	measured bool
+}
+
+// Open starts the heartbeat of a peer that we read from. phase, from 0 to 1, says
+// how much of the jitter this session takes, so that sessions opened together do
+// not ping together.
+func (s *State) Open(r *Rules, now Time, phase float64) {
+	*s = State{}
+	if r.Interval > 0 {
+		s.status, s.at = waiting, now.Add(r.first(phase))
+	}
+}
+
+// Next returns when Advance will have something to say, and Never if nothing is
+// scheduled. A ping that is wanted but has not left schedules nothing.
+func (s *State) Next() Time {
+	switch s.status {
+	case waiting, owed:
+		return s.at
+	default:
+		return Never
+	}
+}
+
+// Overdue reports whether Advance would say Expired. A caller looks for unread
+// bytes once more before it lets that happen.
+func (s *State) Overdue(now Time) bool { return s.status == owed && now >= s.at }
+
+// Advance says what is due at now: one Ping, however much time was slept
+// through; Expired, after which nothing follows; or None before Next. Like all
+// that moves a State through time it takes the Rules, though it needs none yet.
+func (s *State) Advance(_ *Rules, now Time) Action {
+	if next := s.Next(); next == Never || now < next {
+		return None
+	}
+	if s.status == waiting {
+		s.status = wanted
+		return Ping
+	}
+	s.Stop()
+	return Expired
+}
+
+// Wanted reports whether a ping is due and has not left yet.
+func (s *State) Wanted() bool {
+	return s.status == wanted
+}
+
+// Due returns when the wanted ping was due. It is meaningless unless Wanted.
+func (s *State) Due() Time {
+	return s.at
+}
+
+// Sent says that the wanted ping has left for the kernel. armed says whether the
+// peer is known to answer pings; only LearnPong asks. Without a wanted ping,
+// as when Stop overtook it, Sent does nothing.
+func (s *State) Sent(r *Rules, now Time, payload uint64, armed bool) {
+	if s.status != wanted {
+		return
+	}
+	s.remember(payload, now)
+	if !r.hasDeadline(armed) {
+		s.status, s.at = waiting, now.Add(r.Interval)
+		return
+	}
+	s.status, s.at = owed, Never
+	if !s.paused {
+		s.at = now.Add(r.Timeout)
+	}
+}
+
+// Heard says that bytes arrived from the peer, pongs included. midFrame says
+// that the peer was inside a frame before them or after them.
+func (s *State) Heard(r *Rules, now Time, midFrame bool) {
+	switch {
+	case s.status != owed:
+	case r.Liveness == AnyByte:
+		s.settle(r, now)
+	case midFrame && !s.paused:
+		// A pong cannot come inside another frame (RFC 6455, section 5.4, lets
+		// control frames in between fragments only): progress suspends the
+		// deadline, and the frame's last bytes start a whole one.
+		s.at = now.Add(r.Timeout)
+	}
+}
+
+// Pong says that a pong arrived. It is ok only as the echo of a ping of ours
+// that was not answered before, and then rtt is that ping's round trip. It knows
+// our pings after Stop as well, so that their pongs are never taken for others.
+func (s *State) Pong(r *Rules, now Time, payload []byte) (rtt time.Duration, ok bool) {
+	sentAt, latest, ok := s.answer(payload)
+	if !ok {
+		return 0, false
+	}
+	s.rtt, s.measured = now.Sub(sentAt), true
+	if latest && s.status == owed {
+		s.settle(r, now)
+	}
+	return s.rtt, true
+}
+
+// settle is called when the peer has given what it owed: the deadline is gone
+// and the next ping is scheduled.
+func (s *State) settle(r *Rules, now Time) {
+	s.status, s.at = waiting, max(s.sentAt.Add(r.Interval), now)
+}
+
+// Pause says that we stopped reading from the peer. An answer may lie unread, so
+// a deadline stands still. Pings go on.
+func (s *State) Pause() {
+	s.paused = true
+	if s.status == owed {
+		s.at = Never
+	}
+}
+
+// Resume says that we read again. A deadline that stood still, or of a ping that
+// was sent meanwhile, starts anew and whole.
+func (s *State) Resume(r *Rules, now Time) {
+	if s.paused && s.status == owed {
+		s.at = now.Add(r.Timeout)
+	}
+	s.paused = false
+}
+
+// Stop says that the session is ending: no more pings, no more deadlines.
+func (s *State) Stop() {
+	s.status = off
+}
+
+// RTT returns the last round trip, if there was one.
+func (s *State) RTT() (time.Duration, bool) {
+	return s.rtt, s.measured
+}

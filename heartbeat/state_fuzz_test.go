@@ -1,0 +1,216 @@
+package heartbeat
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// stateModel is a State told the long way: every ping kept, the next ping and the
+// deadline apart. Unlike State it could get into a contradiction.
+type stateModel struct {
+	rules    Rules
+	open     []ping // oldest first
+	owes     bool   // the latest ping has a deadline and no answer
+	deadline Time
+	nextPing Time
+	wanted   bool
+	paused   bool
+	last     time.Duration
+}
+
+func (m *stateModel) sent(now Time, payload uint64, armed bool) {
+	m.open = append(m.open, ping{payload, now})
+	m.open = m.open[max(0, len(m.open)-maxOpen):]
+	m.wanted = false
+	m.nextPing = now.Add(m.rules.Interval)
+	learnt := m.rules.Pong == RequirePong || m.rules.Pong == LearnPong && armed
+	if m.rules.Timeout > 0 && learnt {
+		m.owes, m.nextPing = true, Never
+		m.restartDeadline(now)
+	}
+}
+
+func (m *stateModel) restartDeadline(now Time) {
+	m.deadline = now.Add(m.rules.Timeout)
+	if m.paused || !m.owes {
+		m.deadline = Never
+	}
+}
+
+func (m *stateModel) alive(now, sentAt Time) {
+	if m.owes {
+		m.owes, m.deadline = false, Never
+		m.nextPing = max(now, sentAt.Add(m.rules.Interval))
+	}
+}
+
+func (m *stateModel) heard(now Time, midFrame bool) {
+	if m.owes && m.rules.Liveness == AnyByte {
+		m.alive(now, m.open[len(m.open)-1].sentAt)
+	} else if midFrame {
+		m.restartDeadline(now)
+	}
+}
+
+func (m *stateModel) pong(now Time, payload uint64) bool {
+	i := slices.IndexFunc(m.open, func(p ping) bool { return p.payload == payload })
+	if i < 0 {
+		return false
+	}
+	m.last = now.Sub(m.open[i].sentAt)
+	if i == len(m.open)-1 {
+		m.alive(now, m.open[i].sentAt)
+	}
+	m.open = m.open[i+1:]
+	return true
+}
+
+func (m *stateModel) stopped() {
+	m.wanted, m.owes = false, false
+	m.nextPing, m.deadline = Never, Never
+}
+
+// stateScript plays bytes as a life of one State beside its model: the rules, then
+// a step a byte, its low 4 bits what happens and its high ones how much later.
+type stateScript struct {
+	t     *testing.T
+	rules Rules
+	state State
+	model stateModel
+	now   Time
+	sent  uint64 // payloads are counted, so none is there twice
+}
+
+func playState(t *testing.T, script []byte) {
+	if len(script) < 2 {
+		return
+	}
+	kind, times := script[0], script[1]
+	p := &stateScript{t: t, rules: Rules{
+		Interval: time.Duration(times&15) * time.Second,
+		Timeout:  time.Duration(times>>4) * time.Second,
+		Jitter:   float64(kind>>4) / 15,
+		Liveness: Liveness(kind & 1),
+		Pong:     PongMode((kind >> 1 & 7) % 3),
+	}}
+	p.model = stateModel{rules: p.rules, deadline: Never, nextPing: Never}
+	p.state.Open(&p.rules, 0, 1)
+	if p.rules.Interval > 0 {
+		p.model.nextPing = p.firstPing()
+	}
+	for _, b := range script[2:] {
+		p.now = p.now.Add(time.Duration(b>>4) * time.Second)
+		p.step(b & 15)
+		p.check()
+	}
+}
+
+// firstPing returns when the first ping is due, which may be early by jitter only.
+func (p *stateScript) firstPing() Time {
+	first, interval := p.state.Next(), p.rules.Interval
+	earliest := Time(float64(interval) * (1 - p.rules.Jitter))
+	if first > Time(interval) || first < earliest-1 {
+		p.t.Fatalf("first ping at %v, want within %v before %v", first, p.rules.Jitter, interval)
+	}
+	return first
+}
+
+func (p *stateScript) step(what byte) {
+	s, m, r := &p.state, &p.model, &p.rules
+	switch what {
+	case 0, 1, 2:
+		p.advance()
+	case 3:
+		p.now = max(p.now, min(s.Next(), p.now.Add(time.Hour)))
+		p.advance()
+	case 4, 5, 6:
+		if m.wanted {
+			p.sent++
+			m.sent(p.now, p.sent, what == 4)
+		}
+		s.Sent(r, p.now, p.sent, what == 4)
+	case 7, 8:
+		s.Heard(r, p.now, what == 7)
+		m.heard(p.now, what == 7)
+	case 9, 10, 11, 12:
+		p.pong(p.sent - uint64(what-9))
+	case 13:
+		s.Pause()
+		m.paused, m.deadline = true, Never
+	case 14:
+		s.Resume(r, p.now)
+		if m.paused {
+			m.paused = false
+			m.restartDeadline(p.now)
+		}
+	case 15:
+		p.rarely()
+	}
+}
+
+// rarely stops the heartbeat in every eighth second, and else hands it over to
+// another process.
+func (p *stateScript) rarely() {
+	if int64(p.now/Time(time.Second))%8 == 7 {
+		p.state.Stop()
+		p.model.stopped()
+		return
+	}
+	p.state = restored(p.t, &p.state)
+}
+
+func (p *stateScript) advance() {
+	want := None
+	switch m := &p.model; {
+	case m.deadline != Never && p.now >= m.deadline:
+		want = Expired
+		if !m.owes {
+			p.t.Fatal("expired without an unanswered ping")
+		}
+		m.stopped()
+	case m.nextPing != Never && p.now >= m.nextPing:
+		want = Ping
+		if m.owes {
+			p.t.Fatal("a ping beside one with a deadline")
+		}
+		m.wanted, m.nextPing = true, Never
+	}
+	if got := p.state.Advance(&p.rules, p.now); got != want {
+		p.t.Fatalf("at %v: %v, want %v", time.Duration(p.now), name(got), name(want))
+	}
+	if next := p.state.Next(); next <= p.now {
+		p.t.Fatalf("advanced to %v, but next is %v", time.Duration(p.now), time.Duration(next))
+	}
+	if got := p.state.Advance(&p.rules, p.now); got != None {
+		p.t.Fatalf("at %v: %v twice, or more than one thing at once", time.Duration(p.now), name(got))
+	}
+}
+
+func (p *stateScript) pong(payload uint64) {
+	want := p.model.pong(p.now, payload)
+	rtt, ok := p.state.Pong(&p.rules, p.now, AppendPayload(nil, payload))
+	if ok != want || ok && rtt != p.model.last {
+		p.t.Fatalf("at %v: pong %d: %v, %v, want %v, %v", time.Duration(p.now), payload, rtt, ok, p.model.last, want)
+	}
+}
+
+func (p *stateScript) check() {
+	if got, want := p.state.Next(), min(p.model.nextPing, p.model.deadline); got != want {
+		p.t.Fatalf("at %v: next is %v, want %v", time.Duration(p.now), time.Duration(got), time.Duration(want))
+	}
+	if got := p.state.Wanted(); got != p.model.wanted {
+		p.t.Fatalf("at %v: wanted %v, want %v", time.Duration(p.now), got, p.model.wanted)
+	}
+	if p.model.deadline != Never && p.model.nextPing != Never {
+		p.t.Fatal("a ping scheduled beside a deadline")
+	}
+	if rtt, _ := p.state.RTT(); rtt != p.model.last {
+		p.t.Fatalf("last round trip %v, want %v", rtt, p.model.last)
+	}
+}
+
+// FuzzState compares a State's whole life to its model's.
+func FuzzState(f *testing.F) {
+	f.Fuzz(playState)
+}
