@@ -1,0 +1,158 @@
+package metrics
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var (
+	activeDesc = describe("holdfast_sessions_active",
+		"Sessions open now: those opened that were neither closed nor dropped.")
+	openedDesc = describe("holdfast_sessions_opened_total",
+		"Sessions that began: the client was sent its whole 101, or the session was taken over from another process.")
+	closedDesc = describe("holdfast_sessions_closed_total",
+		"Sessions that ended by a completed close handshake, by the side that began it.", "side")
+	droppedDesc = describe("holdfast_sessions_dropped_total",
+		"Sessions that ended in any other way, by the side at fault (proxy: ended by the proxy itself) and the reason.",
+		"side", "reason")
+	handshakesDesc = describe("holdfast_handshakes_total",
+		"Opening handshakes that ended, by result; all but ok were refused or given up.", "result")
+	closeFramesDesc = describe("holdfast_close_frames_received_total",
+		"Close frames received, by the side that sent them and their code: "+
+			"1000 to 1015, 3xxx, 4xxx, other, or none if the frame held no code.", "side", "code")
+	pingsSentDesc = describe("holdfast_pings_sent_total",
+		"Pings that the proxy sent on its own, by the side they went to.", "side")
+	pongsReceivedDesc = describe("holdfast_pongs_received_total",
+		"Pongs that answered the proxy's own pings, by the side they came from.", "side")
+	pingsAnsweredDesc = describe("holdfast_pings_answered_total",
+		"Pings of peers that the proxy answered itself, by the side they came from.", "side")
+	framesDesc = describe("holdfast_frames_total",
+		"WebSocket frames received, by the side that sent them and their opcode.", "side", "opcode")
+	receivedDesc = describe("holdfast_received_bytes_total",
+		"Bytes received in sessions, WebSocket framing included, by the side they came from.", "side")
+	sentDesc = describe("holdfast_sent_bytes_total",
+		"Bytes sent in sessions, WebSocket framing included, by the side they went to.", "side")
+	bufferedDesc = describe("holdfast_buffered_bytes",
+		"Bytes that wait in the proxy to be sent, by the side they go to.", "side")
+	pausedDesc = describe("holdfast_reads_paused",
+		"Connections that are not read from because the other side of their session is slow, by their own side.", "side")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// collector shows the counts of all loops, added up.
+type collector struct{ m *Metrics }
+
+// Describe can collect, since all series are there from the start.
+func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	s := scrape{loops: c.m.allLoops(), m: c.m, ch: ch}
+	s.sessions()
+	s.handshakes()
+	for side := range Side(legs) {
+		s.traffic(side)
+		s.heartbeat(side)
+		s.closeFrames(side)
+	}
+}
+
+// scrape is one collection under way.
+type scrape struct {
+	m     *Metrics
+	loops []*Loop
+	ch    chan<- prometheus.Metric
+}
+
+// sessions makes opened, active and ended sessions add up exactly while the loops
+// go on counting: every loop's ends are read before any loop's openings, so each
+// end that was seen has its opening seen too, and what is left is active. A
+// session that ends in between is still active to this scrape.
+func (s scrape) sessions() {
+	var ended uint64
+	for side := range Side(legs) {
+		n := s.sum(func(l *Loop) *atomic.Uint64 { return &l.legs[side].closed })
+		s.counter(closedDesc, n, side.String())
+		ended += n
+	}
+	for side := range Side(sides) {
+		for reason := range Reason(reasons) {
+			if !LegalDrop(side, reason) {
+				continue
+			}
+			n := s.sum(func(l *Loop) *atomic.Uint64 { return &l.dropped[side][reason] })
+			s.counter(droppedDesc, n, side.String(), reason.String())
+			ended += n
+		}
+	}
+	opened := s.sum(func(l *Loop) *atomic.Uint64 { return &l.opened })
+	s.counter(openedDesc, opened)
+	s.gauge(activeDesc, int64(opened-ended))
+}
+
+func (s scrape) handshakes() {
+	for result := range Result(results) {
+		n := s.sum(func(l *Loop) *atomic.Uint64 { return &l.handshakes[result] })
+		s.counter(handshakesDesc, n, result.String())
+	}
+}
+
+func (s scrape) traffic(side Side) {
+	s.legCounter(receivedDesc, side, func(l *leg) *atomic.Uint64 { return &l.received })
+	s.legCounter(sentDesc, side, func(l *leg) *atomic.Uint64 { return &l.sent })
+	s.legGauge(bufferedDesc, side, func(l *leg) *atomic.Int64 { return &l.buffered })
+	s.legGauge(pausedDesc, side, func(l *leg) *atomic.Int64 { return &l.paused })
+	for _, op := range opcodes {
+		s.legCounter(framesDesc, side, func(l *leg) *atomic.Uint64 { return &l.frames[op.code] }, op.label)
+	}
+}
+
+func (s scrape) heartbeat(side Side) {
+	s.legCounter(pingsSentDesc, side, func(l *leg) *atomic.Uint64 { return &l.pingsSent })
+	s.legCounter(pongsReceivedDesc, side, func(l *leg) *atomic.Uint64 { return &l.pongsReceived })
+	s.legCounter(pingsAnsweredDesc, side, func(l *leg) *atomic.Uint64 { return &l.pingsAnswered })
+}
+
+func (s scrape) closeFrames(side Side) {
+	for code := range closeCode(closeCodes) {
+		s.legCounter(closeFramesDesc, side, func(l *leg) *atomic.Uint64 { return &l.closeFrames[code] }, code.String())
+	}
+}
+
+// legCounter shows a count of one side's leg; side is its first label.
+func (s scrape) legCounter(desc *prometheus.Desc, side Side, of func(*leg) *atomic.Uint64, labels ...string) {
+	n := s.sum(func(l *Loop) *atomic.Uint64 { return of(&l.legs[side]) })
+	s.counter(desc, n, append([]string{side.String()}, labels...)...)
+}
+
+// legGauge is like legCounter. One loop's part of a gauge may be negative, the
+// sum is not once every change has been counted.
+func (s scrape) legGauge(desc *prometheus.Desc, side Side, of func(*leg) *atomic.Int64) {
+	var n int64
+	for _, l := range s.loops {
+		n += of(&l.legs[side]).Load()
+	}
+	s.gauge(desc, n, side.String())
+}
+
+func (s scrape) sum(of func(*Loop) *atomic.Uint64) uint64 {
+	var n uint64
+	for _, l := range s.loops {
+		n += of(l).Load()
+	}
+	return n
+}
+
+// counter tells the scraper also when the count was 0, so that what was counted
+// before the first scrape is not lost to it.
+func (s scrape) counter(desc *prometheus.Desc, n uint64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(
+		desc, prometheus.CounterValue, float64(n), s.m.created, labels...)
+}
+
+func (s scrape) gauge(desc *prometheus.Desc, n int64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), labels...)
+}

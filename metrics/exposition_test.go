@@ -1,0 +1,171 @@
+package metrics
+
+import (
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+var update = flag.Bool("update", false, "write the golden files of testdata anew")
+
+func TestFreshExposition(t *testing.T) {
+	m := New("1.2.3")
+	golden(t, "fresh.prom", exposition(t, m))
+
+	m.NewLoop()
+	golden(t, "fresh.prom", exposition(t, m)) // a loop brings counts, never series
+}
+
+// TestBusyExposition counts on two loops, so that the sums show.
+func TestBusyExposition(t *testing.T) {
+	m := New("1.2.3")
+	one, two := m.NewLoop(), m.NewLoop()
+	m.SetSessionsLimit(1000)
+	m.SetDraining(true)
+	up, down := m.Upstream("ws://one.example:9000"), m.Upstream("ws://two.example:9000")
+	up.SetUp(true)
+	down.SetUp(true)
+	down.SetUp(false)
+
+	// Four handshakes, one of them refused.
+	for _, l := range []*Loop{one, one, two} {
+		l.HandshakeDuration(Dial, time.Millisecond)
+		l.HandshakeDuration(Upgrade, 3*time.Millisecond)
+		l.HandshakeDuration(Total, 4*time.Millisecond)
+		l.Handshake(ResultOK)
+		l.Opened()
+		up.Sessions(+1)
+	}
+	two.Handshake(ResultOriginDenied)
+
+	// Traffic and heartbeats; the second client becomes slow.
+	one.Frames(Client, 0x1, 3)
+	one.Received(Client, 300)
+	one.Sent(Upstream, 300)
+	two.Frames(Upstream, 0x2, 1)
+	two.Received(Upstream, 1<<20)
+	two.Sent(Client, 1<<10)
+	two.Buffered(Client, 1<<20-1<<10)
+	two.Paused(Upstream, +1)
+	one.PingSent(Client)
+	one.PingLag(150 * time.Microsecond)
+	one.PongReceived(Client, 40*time.Millisecond)
+	two.PingSent(Client)
+	two.PingLag(-time.Microsecond)
+	one.PingAnswered(Upstream)
+	one.Frames(Upstream, 0x9, 1)
+
+	// One session is closed, one dropped, one stays.
+	one.Frames(Client, 0x8, 1)
+	one.CloseReceived(Client, 1000)
+	one.Frames(Upstream, 0x8, 1)
+	one.CloseReceived(Upstream, -1)
+	one.Closed(Client)
+	one.SessionDuration(90 * time.Second)
+	up.Sessions(-1)
+	two.Buffered(Client, 1<<10-1<<20)
+	two.Paused(Upstream, -1)
+	two.Dropped(Client, PingTimeout)
+	two.SessionDuration(40 * time.Second)
+	up.Sessions(-1)
+
+	golden(t, "busy.prom", exposition(t, m))
+}
+
+func TestLint(t *testing.T) {
+	m := New("1.2.3")
+	m.Upstream("ws://one.example:9000").SetUp(true)
+	problems, err := testutil.GatherAndLint(m.Registry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestOpenMetrics(t *testing.T) {
+	body, header := scrapeAs(t, New("1.2.3"), "application/openmetrics-text; version=1.0.0")
+	if got := header.Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text") {
+		t.Errorf("Content-Type is %q", got)
+	}
+	if !strings.HasSuffix(body, "# EOF\n") {
+		t.Error("the exposition does not end in # EOF")
+	}
+}
+
+func TestBuildInfo(t *testing.T) {
+	body, _ := scrapeAs(t, New("1.2.3"), "")
+	for _, want := range []string{`version="1.2.3"`, `goversion="go`, `revision="`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("build_info lacks %s", want)
+		}
+	}
+	for _, want := range []string{"\ngo_goroutines ", "\nprocess_open_fds "} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the exposition lacks %q", want)
+		}
+	}
+}
+
+// exposition returns what a scraper sees of ours: without what differs from
+// machine to machine and from build to build.
+func exposition(t *testing.T, m *Metrics) string {
+	t.Helper()
+	body, _ := scrapeAs(t, m, "")
+	var ours strings.Builder
+	for line := range strings.Lines(body) {
+		name := strings.TrimPrefix(strings.TrimPrefix(line, "# HELP "), "# TYPE ")
+		switch {
+		case strings.HasPrefix(name, "go_"), strings.HasPrefix(name, "process_"):
+		case strings.HasPrefix(line, "holdfast_build_info{"):
+		default:
+			ours.WriteString(line)
+		}
+	}
+	return ours.String()
+}
+
+func scrapeAs(t *testing.T, m *Metrics, accept string) (body string, header http.Header) {
+	t.Helper()
+	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	request.Header.Set("Accept", accept)
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, request)
+	if answer.Code != http.StatusOK {
+		t.Fatalf("the scrape failed with %d: %s", answer.Code, answer.Body)
+	}
+	return answer.Body.String(), answer.Header()
+}
+
+// golden compares got to a file of testdata.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(gotLines), len(wantLines)) {
+		if gotLines[i] != wantLines[i] {
+			t.Fatalf("%s:%d: got\n\t%s\nwant\n\t%s\n(go test -update, if the change is meant)",
+				path, i+1, gotLines[i], wantLines[i])
+		}
+	}
+	if len(gotLines) != len(wantLines) {
+		t.Fatalf("%s: got %d lines, want %d", path, len(gotLines), len(wantLines))
+	}
+}

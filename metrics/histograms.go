@@ -1,0 +1,110 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// histograms are shared by all loops, and so contended; nothing on the path of
+// a frame observes one. All are in seconds.
+type histograms struct {
+	session   prometheus.Observer
+	handshake [stages]prometheus.Observer
+	rtt       [legs]prometheus.Observer
+	lag       prometheus.Observer
+}
+
+// sessionBounds are dense around the minute, where middleboxes and load
+// balancers cut what looks idle to them.
+var sessionBounds = seconds(
+	time.Second, 5*time.Second, 15*time.Second, 30*time.Second,
+	time.Minute, 2*time.Minute, 5*time.Minute, 15*time.Minute, 30*time.Minute,
+	time.Hour, 4*time.Hour, 12*time.Hour,
+	24*time.Hour, 3*24*time.Hour, 7*24*time.Hour,
+)
+
+// handshakeBounds reach from an upstream on the same machine to the default of
+// the handshake's time limit.
+var handshakeBounds = seconds(
+	time.Millisecond, 2*time.Millisecond, 5*time.Millisecond,
+	10*time.Millisecond, 20*time.Millisecond, 50*time.Millisecond,
+	100*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond,
+	time.Second, 2*time.Second, 5*time.Second, 10*time.Second,
+)
+
+// rttBounds reach from a local network to the default of the ping's time limit.
+var rttBounds = seconds(
+	500*time.Microsecond, time.Millisecond, 2*time.Millisecond, 5*time.Millisecond,
+	10*time.Millisecond, 20*time.Millisecond, 50*time.Millisecond,
+	100*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond,
+	time.Second, 2*time.Second, 5*time.Second, 10*time.Second, 20*time.Second,
+)
+
+// lagBounds reach from a loop with nothing else to do to one hopelessly late.
+var lagBounds = seconds(
+	100*time.Microsecond, 200*time.Microsecond, 500*time.Microsecond,
+	time.Millisecond, 2*time.Millisecond, 5*time.Millisecond,
+	10*time.Millisecond, 20*time.Millisecond, 50*time.Millisecond,
+	100*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond, time.Second,
+)
+
+const (
+	// nativeFactor is the growth from one native bucket to the next: the customary
+	// value, which makes eight buckets of each doubling.
+	nativeFactor = 1.1
+	// nativeBuckets bounds the native buckets of one series: twenty doublings, from
+	// 20 µs to 20 s. Peers decide when their pongs arrive, so beyond it the
+	// histogram becomes coarser, never larger. It is not reset either (which would
+	// be finer again): that would set back its classic buckets as well.
+	nativeBuckets = 160
+)
+
+// newHistograms registers the histograms, each with all its series.
+func newHistograms(registry *prometheus.Registry) *histograms {
+	session := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "holdfast_session_duration_seconds",
+		Help:    "How long the sessions lasted that have ended, in seconds.",
+		Buckets: sessionBounds,
+	})
+	handshake := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "holdfast_handshake_duration_seconds",
+		Help: "How long opening handshakes took, in seconds: dialing the upstream (dial), " +
+			"waiting for its answer (upgrade), and all of it as the client sees it (total).",
+		Buckets: handshakeBounds,
+	}, []string{"stage"})
+	rtt := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:                           "holdfast_ping_rtt_seconds",
+		Help:                           "Round trips of the proxy's own pings, from ping sent to pong received, in seconds.",
+		Buckets:                        rttBounds,
+		NativeHistogramBucketFactor:    nativeFactor,
+		NativeHistogramMaxBucketNumber: nativeBuckets,
+	}, []string{"side"})
+	lag := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "holdfast_ping_lag_seconds",
+		Help:    "How late the proxy's own pings left, from due to sent, in seconds. Rises when the proxy is overloaded.",
+		Buckets: lagBounds,
+	})
+	registry.MustRegister(session, handshake, rtt, lag)
+
+	h := &histograms{session: session, lag: lag}
+	for stage := range Stage(stages) {
+		h.handshake[stage] = handshake.WithLabelValues(stage.String())
+	}
+	for side := range Side(legs) {
+		h.rtt[side] = rtt.WithLabelValues(side.String())
+	}
+	return h
+}
+
+// observe adds d to a histogram. What took less than no time (a ping that left
+// before it was due) took none: a histogram's sum must never fall.
+func observe(o prometheus.Observer, d time.Duration) { o.Observe(max(d, 0).Seconds()) }
+
+func seconds(bounds ...time.Duration) []float64 {
+	s := make([]float64, len(bounds))
+	for i, d := range bounds {
+		s[i] = d.Seconds()
+	}
+	return s
+}

@@ -1,0 +1,121 @@
+package metrics
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// cacheLine is the distance at which two counters do not disturb each other, in
+// bytes: arm64 has lines of up to 128, and amd64 fetches its 64 in pairs.
+const cacheLine = 128
+
+type pad [cacheLine]byte
+
+// A Loop is one event loop's set of counts. Its loop is meant to be its only
+// writer, for cheapness alone: every method may be called from any goroutine.
+// No method allocates but PongReceived, whose histogram grows native buckets.
+//
+// side must be Client or Upstream unless a method says otherwise.
+type Loop struct {
+	_ pad // whatever lies before us in memory belongs to others
+
+	// static after construction
+	durations *histograms
+
+	// written by the loop, read by scrapes
+	legs       [legs]leg
+	opened     atomic.Uint64
+	dropped    [sides][reasons]atomic.Uint64
+	handshakes [results]atomic.Uint64
+
+	_ pad
+}
+
+// leg is what is counted for each side that has a leg.
+type leg struct {
+	// on the path of a frame
+	received atomic.Uint64
+	sent     atomic.Uint64
+	frames   [opcodeSpace]atomic.Uint64 // reserved opcodes have room, but no series
+
+	buffered atomic.Int64
+	paused   atomic.Int64
+
+	pingsSent     atomic.Uint64
+	pongsReceived atomic.Uint64
+	pingsAnswered atomic.Uint64
+
+	closeFrames [closeCodes]atomic.Uint64
+	closed      atomic.Uint64
+}
+
+// Opened counts a session that begins: its 101 is wholly written, or it was
+// taken over from another process. It must come before the session's Closed or
+// Dropped, of which there must be one.
+func (l *Loop) Opened() { l.opened.Add(1) }
+
+// Closed counts a session that ended by a completed close handshake, which the
+// peer on that side began.
+func (l *Loop) Closed(side Side) { l.legs[side].closed.Add(1) }
+
+// Dropped counts a session that ended otherwise; side may be Proxy. A pair that
+// is not legal is a fault of ours and counted as such: the session has ended
+// all the same, and sessions opened and ended must add up.
+func (l *Loop) Dropped(side Side, reason Reason) {
+	if !LegalDrop(side, reason) {
+		side, reason = Proxy, Internal
+	}
+	l.dropped[side][reason].Add(1)
+}
+
+// SessionDuration observes how long a session lasted that has ended.
+func (l *Loop) SessionDuration(d time.Duration) { observe(l.durations.session, d) }
+
+// Handshake counts a handshake that ended.
+func (l *Loop) Handshake(result Result) { l.handshakes[result].Add(1) }
+
+// HandshakeDuration observes how long one stage of a handshake took.
+func (l *Loop) HandshakeDuration(stage Stage, d time.Duration) {
+	observe(l.durations.handshake[stage], d)
+}
+
+// CloseReceived counts a Close frame that the peer on that side sent. A negative
+// code means that the frame held none.
+func (l *Loop) CloseReceived(side Side, code int) {
+	l.legs[side].closeFrames[bucket(code)].Add(1)
+}
+
+// PingSent counts a ping of our own to that side.
+func (l *Loop) PingSent(side Side) { l.legs[side].pingsSent.Add(1) }
+
+// PingLag observes how late one of our pings left: from due to sent.
+func (l *Loop) PingLag(d time.Duration) { observe(l.durations.lag, d) }
+
+// PongReceived counts a pong that answered one of our pings, and observes how
+// long it was under way: from the ping's leaving to the pong's arrival.
+func (l *Loop) PongReceived(side Side, rtt time.Duration) {
+	l.legs[side].pongsReceived.Add(1)
+	observe(l.durations.rtt[side], rtt)
+}
+
+// PingAnswered counts a ping of the peer on that side that we answered ourselves.
+func (l *Loop) PingAnswered(side Side) { l.legs[side].pingsAnswered.Add(1) }
+
+// Frames counts n frames that the peer on that side sent. Of the opcode only the
+// four bits that a header holds matter; reserved ones appear nowhere, since they
+// are a protocol error and counted as that.
+func (l *Loop) Frames(side Side, opcode uint8, n uint64) {
+	l.legs[side].frames[opcode%opcodeSpace].Add(n)
+}
+
+// Received counts n ≥ 0 bytes read from that side.
+func (l *Loop) Received(side Side, n int) { l.legs[side].received.Add(uint64(n)) }
+
+// Sent counts n ≥ 0 bytes written to that side.
+func (l *Loop) Sent(side Side, n int) { l.legs[side].sent.Add(uint64(n)) }
+
+// Buffered changes the number of bytes that wait to be written to that side.
+func (l *Loop) Buffered(side Side, delta int) { l.legs[side].buffered.Add(int64(delta)) }
+
+// Paused changes the number of legs on that side from which reading is stopped.
+func (l *Loop) Paused(side Side, delta int) { l.legs[side].paused.Add(int64(delta)) }

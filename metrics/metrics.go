@@ -1,0 +1,154 @@
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the instruments of one proxy, with a registry of their own.
+// All methods may be called from any goroutine.
+type Metrics struct {
+	// static after construction
+	registry         *prometheus.Registry
+	created          time.Time // when all counters were 0
+	durations        *histograms
+	sessionsLimit    prometheus.Gauge
+	draining         prometheus.Gauge
+	upstreamUp       *prometheus.GaugeVec
+	upstreamSessions *prometheus.GaugeVec
+
+	mu    sync.Mutex
+	loops []*Loop // guarded by mu; only ever appended to
+}
+
+// New returns the instruments of a program of that version, all at 0.
+func New(version string) *Metrics {
+	registry := prometheus.NewRegistry()
+	m := &Metrics{
+		registry:  registry,
+		created:   time.Now(),
+		durations: newHistograms(registry),
+		sessionsLimit: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "holdfast_sessions_limit",
+			Help: "How many sessions may be open at once, handshakes under way included; clients beyond it get 503.",
+		}),
+		draining: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "holdfast_draining",
+			Help: "1 while the proxy is shutting down and ending its sessions, else 0.",
+		}),
+		upstreamUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "holdfast_upstream_up",
+			Help: "1 if new sessions may go to this upstream, 0 if it is considered down.",
+		}, []string{"upstream"}),
+		upstreamSessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "holdfast_upstream_sessions_active",
+			Help: "Sessions open now to this upstream.",
+		}, []string{"upstream"}),
+	}
+	registry.MustRegister(
+		collector{m},
+		m.sessionsLimit, m.draining, m.upstreamUp, m.upstreamSessions,
+		newBuildInfo(version),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// NewLoop returns the set of counts for one more event loop. It stays part of
+// every scrape, so there should be one for each loop (and one more, if anybody
+// else counts often), not one for each session.
+func (m *Metrics) NewLoop() *Loop {
+	l := &Loop{durations: m.durations}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.loops = append(m.loops, l)
+	return l
+}
+
+// allLoops returns the loops there are. Those that join later are not in it, with
+// none of their counts.
+func (m *Metrics) allLoops() []*Loop {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.loops
+}
+
+// Handler serves the metrics as text, OpenMetrics or protobuf, as the scraper asks.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+// Registry returns the registry of all the instruments.
+func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
+
+// SetSessionsLimit sets how many sessions may be open at once.
+func (m *Metrics) SetSessionsLimit(n int) { m.sessionsLimit.Set(float64(n)) }
+
+// SetDraining says whether the proxy is shutting down.
+func (m *Metrics) SetDraining(draining bool) { m.draining.Set(boolean(draining)) }
+
+// UpstreamGauges are the gauges of one upstream.
+type UpstreamGauges struct {
+	up, sessions prometheus.Gauge
+}
+
+// Upstream returns the gauges of a configured upstream, the same ones for the
+// same name. An upstream counts as down until SetUp. The name is shown to all who
+// can scrape: it must hold no secret.
+func (m *Metrics) Upstream(name string) *UpstreamGauges {
+	// A label must be UTF-8; a configured name may be any bytes.
+	name = strings.ToValidUTF8(name, "\uFFFD")
+	return &UpstreamGauges{
+		up:       m.upstreamUp.WithLabelValues(name),
+		sessions: m.upstreamSessions.WithLabelValues(name),
+	}
+}
+
+// SetUp says whether new sessions may go to the upstream.
+func (u *UpstreamGauges) SetUp(up bool) { u.up.Set(boolean(up)) }
+
+// Sessions changes the number of sessions open to the upstream.
+func (u *UpstreamGauges) Sessions(delta int) { u.sessions.Add(float64(delta)) }
+
+func newBuildInfo(version string) prometheus.Collector {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "holdfast_build_info",
+		Help: "Always 1; the labels say what is running: its version, its Go release and the revision it was built from.",
+		ConstLabels: prometheus.Labels{
+			"version":   version,
+			"goversion": runtime.Version(),
+			"revision":  revision(),
+		},
+	})
+	info.Set(1)
+	return info
+}
+
+// revision returns the commit that the program was built from, or "unknown" for
+// a build outside version control.
+func revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
