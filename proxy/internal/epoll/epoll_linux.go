@@ -1,0 +1,201 @@
+// Package epoll waits for descriptors. It knows nothing of WebSocket: a
+// descriptor is registered with a Token that means something to its owner, and
+// comes back with that Token when it is ready.
+//
+// A Poller belongs to one goroutine; only Wake may be called from others.
+// Waiting does not hold a thread: an epoll descriptor is itself pollable, so
+// Park hands it to the Go runtime's own poller and the goroutine sleeps like
+// one that waits on a net.Conn.
+package epoll
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Token is what a registration carries and its events bring back.
+type Token uint64
+
+// wakeToken marks the Poller's own eventfd; no owner may use it.
+const wakeToken = ^Token(0)
+
+// Ready is a set of conditions, wanted or reported.
+type Ready uint32
+
+const (
+	In     Ready = unix.EPOLLIN    // bytes, or the end of the stream, can be read
+	Out    Ready = unix.EPOLLOUT   // bytes can be written
+	Ended  Ready = unix.EPOLLRDHUP // the peer has ended its direction; reported only if wanted
+	Broken Ready = unix.EPOLLERR | unix.EPOLLHUP
+)
+
+// Event is one descriptor's readiness.
+type Event struct {
+	Token Token
+	Ready Ready
+}
+
+// A Poller is one epoll instance, level-triggered.
+type Poller struct {
+	fd     int
+	wakeFD int
+	file   *os.File // fd again, as the runtime's poller knows it
+	raw    syscall.RawConn
+	alarm  time.Time // the read deadline that file has now; zero if none
+	woken  atomic.Bool
+	kernel [256]unix.EpollEvent
+	events [256]Event
+}
+
+// New makes a Poller. Close releases its descriptors.
+func New() (*Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	// os.NewFile adds a descriptor to the runtime's poller only if it is non-blocking.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	p := &Poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		p.file.Close()
+		return nil, err
+	}
+	if p.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		p.file.Close()
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if err := p.Add(p.wakeFD, wakeToken, In); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close releases the Poller. It must not be waited on, nor woken, any more.
+func (p *Poller) Close() error {
+	unix.Close(p.wakeFD)
+	return p.file.Close()
+}
+
+// Add registers fd.
+func (p *Poller) Add(fd int, t Token, want Ready) error {
+	return p.control(unix.EPOLL_CTL_ADD, fd, t, want)
+}
+
+// Modify replaces what is wanted of fd.
+func (p *Poller) Modify(fd int, t Token, want Ready) error {
+	return p.control(unix.EPOLL_CTL_MOD, fd, t, want)
+}
+
+// Remove forgets fd. Closing the last duplicate of a descriptor removes it too.
+func (p *Poller) Remove(fd int) error {
+	return p.control(unix.EPOLL_CTL_DEL, fd, 0, 0)
+}
+
+func (p *Poller) control(op, fd int, t Token, want Ready) error {
+	ev := unix.EpollEvent{Events: uint32(want), Fd: int32(t), Pad: int32(t >> 32)}
+	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	return nil
+}
+
+// Max is the largest number of events that Poll returns at once.
+func (p *Poller) Max() int { return len(p.events) }
+
+// Poll returns what is ready now, without waiting. The slice is valid until
+// the next call. Fewer than Max events mean that nothing else was ready.
+func (p *Poller) Poll() ([]Event, error) {
+	n, errno := epollWait(p.fd, p.kernel[:])
+	if errno == unix.EINTR {
+		return nil, nil
+	}
+	if errno != 0 {
+		return nil, os.NewSyscallError("epoll_pwait", errno)
+	}
+	ready := p.events[:0]
+	for i := range p.kernel[:n] {
+		ev := &p.kernel[i]
+		t := Token(uint32(ev.Fd)) | Token(uint32(ev.Pad))<<32
+		if t == wakeToken {
+			p.clearWake()
+			ready = append(ready, Event{Token: wakeToken})
+			continue
+		}
+		ready = append(ready, Event{Token: t, Ready: Ready(ev.Events)})
+	}
+	return ready, nil
+}
+
+// Woken reports whether the event is that of a Wake; its owner has nothing else to do for it.
+func (e Event) Woken() bool { return e.Token == wakeToken }
+
+// Park calls try, and while it returns false sleeps until something may be
+// ready, then calls it again. It gives up after d, if d is not negative, and
+// then returns false.
+func (p *Poller) Park(d time.Duration, try func() bool) (ready bool, err error) {
+	if err := p.setAlarm(d); err != nil {
+		return false, err
+	}
+	err = p.raw.Read(func(uintptr) bool {
+		ready = try()
+		return ready
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p.alarm = time.Time{}
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("wait for events: %w", err)
+	}
+	return ready, nil
+}
+
+// setAlarm makes Park end after d at the latest. An alarm that is already set
+// for earlier is left: it costs one wake-up too many, which is less than
+// setting it anew for every event.
+func (p *Poller) setAlarm(d time.Duration) error {
+	if d < 0 {
+		return nil
+	}
+	at := time.Now().Add(d)
+	if !p.alarm.IsZero() && !at.Before(p.alarm) {
+		return nil
+	}
+	p.alarm = at
+	return p.file.SetReadDeadline(at)
+}
+
+// Wake makes a Park that sleeps, or the next one, return. It may be called
+// from any goroutine.
+func (p *Poller) Wake() {
+	if p.woken.Swap(true) {
+		return // the eventfd is already readable
+	}
+	one := [8]byte{1}
+	unix.Write(p.wakeFD, one[:]) //nolint:errcheck // it can only fail where it is readable already
+}
+
+func (p *Poller) clearWake() {
+	var b [8]byte
+	unix.Read(p.wakeFD, b[:]) //nolint:errcheck // level-triggered: what is left comes again
+	p.woken.Store(false)
+}
+
+// epollWait is a raw system call: with a timeout of zero it never blocks, so
+// the runtime need not be told that this thread enters the kernel.
+func epollWait(fd int, events []unix.EpollEvent) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd),
+		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	return int(n), errno
+}

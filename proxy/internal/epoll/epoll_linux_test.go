@@ -1,0 +1,114 @@
+package epoll
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func newPair(t *testing.T) (a, b int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fds[0]); unix.Close(fds[1]) })
+	return fds[0], fds[1]
+}
+
+func newPoller(t *testing.T) *Poller {
+	t.Helper()
+	p, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func poll(t *testing.T, p *Poller) []Event {
+	t.Helper()
+	events, err := p.Poll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func TestPollReportsWhatIsWanted(t *testing.T) {
+	p := newPoller(t)
+	a, b := newPair(t)
+	const token = Token(0xfedc_ba98_7654_3210) // all 64 bits come back
+	if err := p.Add(a, token, In); err != nil {
+		t.Fatal(err)
+	}
+	if got := poll(t, p); len(got) != 0 {
+		t.Fatalf("nothing was sent, yet %v is ready", got)
+	}
+	unix.Write(b, []byte("x"))
+	for range 2 { // level-triggered: it is said again until it is read
+		got := poll(t, p)
+		if len(got) != 1 || got[0].Token != token || got[0].Ready&In == 0 {
+			t.Fatalf("ready = %v, want %v readable", got, token)
+		}
+	}
+	if err := p.Modify(a, token, Out); err != nil {
+		t.Fatal(err)
+	}
+	if got := poll(t, p); len(got) != 1 || got[0].Ready != Out {
+		t.Fatalf("ready = %v, want writable alone", got)
+	}
+	if err := p.Remove(a); err != nil {
+		t.Fatal(err)
+	}
+	if got := poll(t, p); len(got) != 0 {
+		t.Fatalf("removed, yet %v is ready", got)
+	}
+}
+
+func TestParkWakesForBytes(t *testing.T) {
+	p := newPoller(t)
+	a, b := newPair(t)
+	if err := p.Add(a, 7, In); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	try := func() bool {
+		if calls++; calls == 1 {
+			unix.Write(b, []byte("x")) // arrives after the look and before the sleep
+			return false
+		}
+		return len(poll(t, p)) > 0
+	}
+	if ready, err := p.Park(-1, try); err != nil || !ready {
+		t.Fatalf("Park = %v, %v", ready, err)
+	}
+}
+
+func TestParkEndsAtItsAlarm(t *testing.T) {
+	p := newPoller(t)
+	never := func() bool { return false }
+	for range 2 { // an alarm that went off must be set anew
+		if ready, err := p.Park(time.Millisecond, never); err != nil || ready {
+			t.Fatalf("Park = %v, %v, want a timeout", ready, err)
+		}
+	}
+}
+
+func TestWakeFromAnotherGoroutine(t *testing.T) {
+	p := newPoller(t)
+	for range 3 { // a wake is cleared by the Poll that saw it
+		go p.Wake()
+		woken := false
+		_, err := p.Park(-1, func() bool {
+			for _, ev := range poll(t, p) {
+				woken = woken || ev.Woken()
+			}
+			return woken
+		})
+		if err != nil || !woken {
+			t.Fatalf("woken = %v, %v", woken, err)
+		}
+	}
+}

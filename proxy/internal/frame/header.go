@@ -1,0 +1,161 @@
+package frame
+
+import (
+	"math"
+
+	"github.com/gobwas/ws"
+)
+
+// The first two bytes of a header (RFC 6455 5.2). An extended length of 2 or 8
+// bytes and a mask key of 4 may follow.
+//
+//	bit   7     6      5      4      3 2 1 0
+//	b[0]  FIN   RSV1   RSV2   RSV3   opcode
+//	b[1]  MASK  payload length, 126 or 127
+const (
+	fin    = 0x80
+	rsv1   = 0x40
+	rsv2   = 0x20
+	rsv3   = 0x10
+	opcode = 0x0f
+
+	mask       = 0x80
+	lengthBits = 0x7f
+	length16   = 126 // the length stands in the next 2 bytes
+	length64   = 127 // the length stands in the next 8 bytes
+)
+
+const (
+	opContinuation = byte(ws.OpContinuation)
+	opText         = byte(ws.OpText)
+	opBinary       = byte(ws.OpBinary)
+	opClose        = byte(ws.OpClose)
+)
+
+const (
+	maxControlPayload = ws.MaxControlFramePayloadSize // also the longest that needs no extended length
+	maxLength         = math.MaxInt64                 // RFC 6455 5.2: the most significant bit MUST be 0
+)
+
+// header is a frame's header. The zero header stands for one that is not complete yet.
+type header struct {
+	size   int    // of the header itself
+	length uint64 // of the payload
+}
+
+// parse reads the header that b starts with; b is not empty. The rules are
+// checked in the order in which their bytes arrive, and each as soon as it is
+// decided. So the verdict does not depend on how the stream is chunked, and a
+// broken header is not waited for.
+func (s *Scanner) parse(b []byte) (header, *Violation) {
+	if violation := s.checkFirst(b[0]); violation != nil {
+		return header{}, violation
+	}
+	if len(b) < 2 {
+		return header{}, nil
+	}
+	if violation := s.checkSecond(b[0], b[1]); violation != nil {
+		return header{}, violation
+	}
+	low, high, extended := lengthBounds(b)
+	if violation := s.checkLength(b, low, high); violation != nil {
+		return header{}, violation
+	}
+	size := 2 + extended + keySize(b[1])
+	if len(b) < size {
+		return header{}, nil
+	}
+	return header{size: size, length: low}, nil
+}
+
+// checkFirst checks what a header's first byte decides.
+func (s *Scanner) checkFirst(first byte) *Violation {
+	op := ws.OpCode(first & opcode)
+	switch {
+	case op.IsReserved():
+		return reservedOpcode
+	case first&(rsv2|rsv3) != 0:
+		return reservedBits
+	case first&rsv1 != 0 && s.rsv1Bit == 0:
+		return rsv1NotNegotiated
+	case first&rsv1 != 0 && op != ws.OpText && op != ws.OpBinary: // RFC 7692 6
+		return rsv1Misplaced
+	case op.IsControl() && first&fin == 0: // RFC 6455 5.5
+		return fragmentedControl
+	case op.IsControl(): // RFC 6455 5.4: may come in the middle of a fragmented message
+		return nil
+	case op == ws.OpContinuation && !s.fragmented:
+		return nothingToContinue
+	case op != ws.OpContinuation && s.fragmented:
+		return interleavedMessage
+	}
+	return nil
+}
+
+// checkSecond checks what the second byte decides once the first is accepted.
+func (s *Scanner) checkSecond(first, second byte) *Violation {
+	switch {
+	case second&mask != s.maskBit && s.maskBit != 0: // RFC 6455 5.1
+		return clientNotMasked
+	case second&mask != s.maskBit:
+		return serverMasked
+	case !isControl(first):
+		return nil
+	case second&lengthBits > maxControlPayload: // RFC 6455 5.5
+		return longControl
+	case first&opcode == opClose && second&lengthBits == 1: // RFC 6455 5.5.1: a code has 2 bytes
+		return shortClose
+	}
+	return nil
+}
+
+// checkLength checks a length that is between low and high.
+func (s *Scanner) checkLength(b []byte, low, high uint64) *Violation {
+	switch {
+	case low > maxLength:
+		return lengthTopBit
+	case high < shortest(b[1]): // RFC 6455 5.2: the minimal number of bytes MUST be used
+		return longLength
+	case low > s.max && !isControl(b[0]):
+		return TooBig
+	}
+	return nil
+}
+
+// lengthBounds returns the bounds of the payload length, equal when all of its
+// bytes are there, and how many extended bytes it has.
+func lengthBounds(b []byte) (low, high uint64, extended int) {
+	switch b[1] & lengthBits {
+	case length16:
+		extended = 2
+	case length64:
+		extended = 8
+	default:
+		length := uint64(b[1] & lengthBits)
+		return length, length, 0
+	}
+	there := min(len(b)-2, extended)
+	for _, digit := range b[2 : 2+there] {
+		low = low<<8 | uint64(digit)
+	}
+	missing := 8 * (extended - there)
+	low <<= missing
+	return low, low | (1<<missing - 1), extended
+}
+
+// shortest returns the least length that needs the length form in a header's second byte.
+func shortest(second byte) uint64 {
+	switch second & lengthBits {
+	case length16:
+		return maxControlPayload + 1
+	case length64:
+		return math.MaxUint16 + 1
+	default:
+		return 0
+	}
+}
+
+// keySize returns how many bytes of mask key a header's second byte announces: 4 or 0.
+func keySize(second byte) int { return int(second&mask) >> 5 }
+
+func isControl(first byte) bool { return ws.OpCode(first & opcode).IsControl() }

@@ -1,0 +1,75 @@
+package frame
+
+import (
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// Violation is a rule of the protocol that a peer has broken. There is one
+// value for each rule, so they are compared by address.
+type Violation struct {
+	Code   ws.StatusCode // of the Close that the peer is due
+	Reason string        // of that Close
+}
+
+// TooBig is the one violation that is not of the protocol but of the limit
+// given to NewScanner.
+var TooBig = &Violation{ws.StatusMessageTooBig, "frame too big"}
+
+// What RFC 6455 and RFC 7692 forbid.
+var (
+	reservedOpcode     = protocolError("reserved opcode")
+	reservedBits       = protocolError("RSV2 or RSV3 set")
+	rsv1NotNegotiated  = protocolError("RSV1 set without permessage-deflate")
+	rsv1Misplaced      = protocolError("RSV1 set on a frame that begins no message")
+	fragmentedControl  = protocolError("fragmented control frame")
+	nothingToContinue  = protocolError("continuation frame without a message to continue")
+	interleavedMessage = protocolError("new message inside a fragmented message")
+	clientNotMasked    = protocolError("frame from client not masked")
+	serverMasked       = protocolError("frame from server masked")
+	longControl        = protocolError("control frame longer than 125 bytes")
+	lengthTopBit       = protocolError("frame length with top bit set")
+	longLength         = protocolError("frame length not in its shortest form")
+	shortClose         = protocolError("close payload of one byte")
+	closeCode          = protocolError("invalid close code")
+	closeReason        = &Violation{ws.StatusInvalidFramePayloadData, "close reason not UTF-8"}
+)
+
+func protocolError(reason string) *Violation {
+	return &Violation{ws.StatusProtocolError, reason}
+}
+
+// checkClose checks the payload of a whole control frame if that is a Close
+// (RFC 6455 5.5.1). parse has seen to it that it is empty or has a code.
+func checkClose(b []byte) *Violation {
+	if b[0]&opcode != opClose {
+		return nil
+	}
+	var c ControlFrame
+	ParseControl(b, &c)
+	code, ok := c.CloseCode()
+	switch {
+	case !ok:
+		return nil
+	case !mayBeSent(code):
+		return closeCode
+	case !utf8.Valid(c.Payload()[2:]):
+		return closeReason
+	}
+	return nil
+}
+
+// mayBeSent reports whether a Close may carry the code (RFC 6455 7.4, and the
+// IANA registry for 1012 to 1014). 1004 has no meaning; 1005, 1006 and 1015
+// stand for what is no Close; other codes below 3000 are unassigned.
+func mayBeSent(code ws.StatusCode) bool {
+	switch {
+	case code >= 3000:
+		return code < 5000
+	case code >= 1007:
+		return code <= 1014
+	default:
+		return code >= 1000 && code <= 1003
+	}
+}

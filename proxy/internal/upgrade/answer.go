@@ -1,0 +1,162 @@
+package upgrade
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+)
+
+// Answer is an upstream's 101 that is right for the offer it answers.
+type Answer struct {
+	Deflate     bool   // permessage-deflate was accepted
+	Subprotocol string // none if empty
+
+	accept    [acceptLen]byte
+	extension string // as spelled; none if empty
+	fields    Fields
+	named     []string // fields that Connection gives to this hop
+}
+
+// acceptLen is the length of a SHA-1 sum in base64.
+const acceptLen = 28
+
+// answerRules are what RFC 6455 4.1 asks of a 101. The first that is broken is told.
+var answerRules = [...]func(*Answer, *Offer) error{
+	(*Answer).checkConnection,
+	(*Answer).checkBody,
+	(*Answer).checkAccept,
+	(*Answer).checkSubprotocol,
+	(*Answer).checkExtensions,
+}
+
+// CheckAnswer decides whether a 101 is a right answer to the offer. Anything
+// else must not become a session: one side would speak frames and the other
+// HTTP. The error names the field at fault.
+func (o *Offer) CheckAnswer(r *Response) (*Answer, error) {
+	if r.Status != http.StatusSwitchingProtocols || r.Minor != 1 {
+		return nil, fault("status line", "is not HTTP/1.1 101")
+	}
+	a := &Answer{accept: acceptOf(o.key), fields: r.Fields}
+	for _, rule := range answerRules {
+		if err := rule(a, o); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// fault says what is wrong with a 101, without quoting it.
+func fault(field, why string) error { return fmt.Errorf("invalid 101: %s %s", field, why) }
+
+func (a *Answer) checkConnection(*Offer) error {
+	n := 0
+	for protocol := range a.fields.elements("Upgrade") {
+		if n++; !equalFold(protocol, "websocket") {
+			return fault("Upgrade", "has another protocol than websocket")
+		}
+	}
+	if n != 1 {
+		return fault("Upgrade", "is missing or doubled")
+	}
+	if !a.fields.has("Connection", "upgrade") {
+		return fault("Connection", "has no upgrade")
+	}
+	var ok bool
+	if a.named, ok = fromUpstream.named(a.fields); !ok {
+		return fault("Connection", "is not a list of options, or too long")
+	}
+	return nil
+}
+
+// checkBody: a 101 has neither field (RFC 9110 8.6, RFC 9112 6.1). A length of 0
+// is forgiven, since it says what a 101 means anyhow.
+func (a *Answer) checkBody(*Offer) error {
+	for length := range a.fields.Values("Content-Length") {
+		if length != "0" {
+			return fault("Content-Length", "is not 0")
+		}
+	}
+	if a.fields.Count("Transfer-Encoding") > 0 {
+		return fault("Transfer-Encoding", "is not allowed in a 101")
+	}
+	return nil
+}
+
+func (a *Answer) checkAccept(*Offer) error {
+	accept, n := a.fields.single("Sec-WebSocket-Accept")
+	if n != 1 {
+		return fault("Sec-WebSocket-Accept", "is missing or doubled")
+	}
+	if accept != string(a.accept[:]) {
+		return fault("Sec-WebSocket-Accept", "does not belong to the key")
+	}
+	return nil
+}
+
+// checkSubprotocol takes an empty value, which some servers send, for none.
+func (a *Answer) checkSubprotocol(o *Offer) error {
+	subprotocol, n := a.fields.single("Sec-WebSocket-Protocol")
+	if n > 1 {
+		return fault("Sec-WebSocket-Protocol", "is doubled")
+	}
+	if subprotocol != "" && !slices.Contains(o.subprotocols, subprotocol) {
+		return fault("Sec-WebSocket-Protocol", "was not offered")
+	}
+	a.Subprotocol = subprotocol
+	return nil
+}
+
+func (a *Answer) checkExtensions(o *Offer) error {
+	for e, ok := range a.fields.extensions() {
+		if !ok {
+			return fault("Sec-WebSocket-Extensions", "is malformed")
+		}
+		if err := a.accepts(&e, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accepts takes the only extension that an answer may have.
+func (a *Answer) accepts(e *extension, o *Offer) error {
+	switch {
+	case a.Deflate:
+		return fault("Sec-WebSocket-Extensions", "has more than one extension")
+	case e.name != permessageDeflate || len(o.deflate) == 0:
+		return fault("Sec-WebSocket-Extensions", "has an extension that was not offered")
+	case !e.isAnswer():
+		return fault("Sec-WebSocket-Extensions", "has an illegal parameter")
+	case e.params&^o.deflateParams&clientMaxWindowBits != 0: // RFC 7692 7.1.2.2
+		return fault("Sec-WebSocket-Extensions", "has client_max_window_bits, which was not offered")
+	}
+	a.Deflate, a.extension = true, e.text
+	return nil
+}
+
+// acceptOf computes the Sec-WebSocket-Accept for a key (RFC 6455 4.2.2). SHA-1
+// is no secret here; it shows that the server read the key.
+func acceptOf(key string) (accept [acceptLen]byte) {
+	var buf [64]byte // on the stack, and large enough for both
+	sum := sha1.Sum(append(append(buf[:0], key...), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
+	base64.StdEncoding.Encode(accept[:], sum[:])
+	return accept
+}
+
+// AppendResponse rebuilds the 101 for the client.
+func (a *Answer) AppendResponse(dst []byte) []byte {
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"...)
+	dst = appendField(dst, "Upgrade", "websocket")
+	dst = appendField(dst, "Connection", "Upgrade")
+	dst = appendField(dst, "Sec-WebSocket-Accept", string(a.accept[:]))
+	if a.Subprotocol != "" {
+		dst = appendField(dst, "Sec-WebSocket-Protocol", a.Subprotocol)
+	}
+	if a.Deflate {
+		dst = appendField(dst, "Sec-WebSocket-Extensions", a.extension)
+	}
+	dst = fromUpstream.appendTo(dst, a.fields, a.named)
+	return append(dst, "\r\n"...)
+}

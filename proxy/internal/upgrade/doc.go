@@ -1,0 +1,26 @@
+// Package upgrade decides the opening handshake of RFC 6455: which request may
+// go upstream, what that request says, and whether the upstream's answer makes
+// a session. It does no I/O and knows no clock; the caller collects a head's
+// bytes and acts on what it is told.
+//
+// The path through it, in call order:
+//
+//	HeadEnd         a head is whole                          (head.go)
+//	ParseRequest    its lines and fields, or a Refusal       (request.go)
+//	Request.Check   a WebSocket handshake, or a Refusal      (offer.go)
+//	AppendRequest   the request for the upstream, rebuilt    (offer.go)
+//	ParseResponse   the upstream's head                      (response.go)
+//	CheckAnswer     a right 101 to that very offer           (answer.go)
+//	AppendResponse  the 101 for the client, rebuilt          (answer.go)
+//
+// Beside it stand extensions.go (what may be negotiated), drop.go (the fields
+// that are not passed on) and refusal.go (the answer that ends a handshake here).
+//
+// Request smuggling needs two readers of one message who disagree. So a request
+// head has one reading or is refused, and neither peer is ever sent the other's
+// head: both are written anew from parsed fields. Upstreams may be old; their
+// heads are read as leniently as RFC 9112 lets a recipient be, as long as that
+// leaves one reading.
+//
+// Bodies, Origin policy, and answers other than 101 are not its concern.
+package upgrade

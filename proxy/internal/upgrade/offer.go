@@ -1,0 +1,201 @@
+package upgrade
+
+import (
+	"encoding/base64"
+	"net/http"
+	"slices"
+)
+
+// Offer is a WebSocket opening handshake that may go upstream, and what its
+// answer is checked against.
+type Offer struct {
+	request       *Request
+	key           string
+	subprotocols  []string
+	deflate       []string // the offers of permessage-deflate, as spelled
+	deflateParams deflateParams
+	named         []string // fields that Connection gives to this hop
+}
+
+// offerRules are what RFC 6455 4.2.1 and this proxy ask of a handshake. The first
+// that is broken decides the answer.
+var offerRules = [...]func(*Offer) *Refusal{
+	(*Offer).checkMethod,
+	(*Offer).checkUpgrade,
+	(*Offer).checkConnection,
+	(*Offer).checkVersion,
+	(*Offer).checkKey,
+	(*Offer).checkBody,
+	(*Offer).checkExpect,
+	(*Offer).checkOrigin,
+	(*Offer).checkSubprotocols,
+	(*Offer).checkExtensions,
+}
+
+// Check decides whether the request is a WebSocket opening handshake that may
+// go upstream.
+func (r *Request) Check() (*Offer, *Refusal) {
+	o := &Offer{request: r}
+	for _, rule := range offerRules {
+		if refusal := rule(o); refusal != nil {
+			return nil, refusal
+		}
+	}
+	return o, nil
+}
+
+func (o *Offer) checkMethod() *Refusal {
+	if o.request.Method != http.MethodGet {
+		return refuse(http.StatusMethodNotAllowed, "A WebSocket handshake is a GET.", Field{"Allow", "GET"})
+	}
+	return nil
+}
+
+func (o *Offer) checkUpgrade() *Refusal {
+	if !o.request.Fields.has("Upgrade", "websocket") {
+		return refuseUpgrade("This is a WebSocket service, and the request asks for no Upgrade to websocket.")
+	}
+	return nil
+}
+
+// refuseUpgrade answers 426, which must say what to upgrade to (RFC 9110 15.5.22).
+func refuseUpgrade(reason string, header ...Field) *Refusal {
+	return refuse(http.StatusUpgradeRequired, reason, append(header, Field{"Upgrade", "websocket"})...)
+}
+
+func (o *Offer) checkConnection() *Refusal {
+	if !o.request.Fields.has("Connection", "upgrade") {
+		return badRequest("The request has Upgrade, but its Connection does not say so.")
+	}
+	var ok bool
+	if o.named, ok = fromClient.named(o.request.Fields); !ok {
+		return badRequest("The request's Connection is not a list of options, or too long.")
+	}
+	return nil
+}
+
+// checkVersion refuses here what an upstream would answer with 426. A proxy that
+// takes such a handshake for done passes on whatever requests the client sends next.
+func (o *Offer) checkVersion() *Refusal {
+	if version, n := o.request.Fields.single("Sec-WebSocket-Version"); n != 1 || version != "13" {
+		return refuseUpgrade("The request's Sec-WebSocket-Version is not 13.",
+			Field{"Sec-WebSocket-Version", "13"}) // RFC 6455 4.4
+	}
+	return nil
+}
+
+func (o *Offer) checkKey() *Refusal {
+	key, n := o.request.Fields.single("Sec-WebSocket-Key")
+	if n != 1 || !isKey(key) {
+		return badRequest("The request's Sec-WebSocket-Key is not one key of 16 bytes in base64.")
+	}
+	o.key = key
+	return nil
+}
+
+func isKey(s string) bool {
+	var key [18]byte
+	if len(s) != base64.StdEncoding.EncodedLen(16) {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(key[:], []byte(s))
+	return err == nil && n == 16
+}
+
+// checkBody: what a body holds would be read as frames by one side and as a
+// body by the other.
+func (o *Offer) checkBody() *Refusal {
+	length, n := o.request.Fields.single("Content-Length")
+	if n > 0 && length != "0" || o.request.Fields.Count("Transfer-Encoding") > 0 {
+		return badRequest("A WebSocket handshake has no body.")
+	}
+	return nil
+}
+
+func (o *Offer) checkExpect() *Refusal {
+	if o.request.Fields.Count("Expect") > 0 {
+		return refuse(http.StatusExpectationFailed, "A WebSocket handshake has no body to expect anything of.")
+	}
+	return nil
+}
+
+func (o *Offer) checkOrigin() *Refusal {
+	if o.request.Fields.Count("Origin") > 1 {
+		return badRequest("The request has more than one Origin.")
+	}
+	return nil
+}
+
+// checkSubprotocols: each a token, and none twice (RFC 6455 4.1).
+func (o *Offer) checkSubprotocols() *Refusal {
+	for subprotocol := range o.request.Fields.elements("Sec-WebSocket-Protocol") {
+		if !isToken(subprotocol) || slices.Contains(o.subprotocols, subprotocol) || len(o.subprotocols) == maxElements {
+			return badRequest("The request's Sec-WebSocket-Protocol is not a list of different tokens, or too long.")
+		}
+		o.subprotocols = append(o.subprotocols, subprotocol)
+	}
+	return nil
+}
+
+// checkExtensions keeps the offers that can be negotiated through, and forgets
+// the others: a server may decline any offer.
+func (o *Offer) checkExtensions() *Refusal {
+	for e, ok := range o.request.Fields.extensions() {
+		if !ok {
+			return badRequest("The request's Sec-WebSocket-Extensions is malformed.")
+		}
+		if e.isOffer() {
+			o.deflate = append(o.deflate, e.text)
+			o.deflateParams |= e.params
+		}
+	}
+	return nil
+}
+
+// Via is what the upstream is told about the way a request came.
+type Via struct {
+	// Prefix is a path put before the target, no trailing slash. It is no
+	// fence: dot segments in the target go upstream as they came.
+	Prefix   string
+	ClientIP string // for X-Forwarded-For; none if empty
+	Proto    string // "http" or "https"
+}
+
+// AppendRequest rebuilds the request for the upstream from parsed fields:
+// nothing of the client's head is copied unread.
+func (o *Offer) AppendRequest(dst []byte, via Via) []byte {
+	host := o.request.Fields.Get("Host")
+	dst = append(dst, "GET "...)
+	dst = append(dst, via.Prefix...)
+	dst = append(dst, o.request.Target...)
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	dst = appendField(dst, "Host", host)
+	dst = appendField(dst, "Upgrade", "websocket")
+	dst = appendField(dst, "Connection", "Upgrade")
+	dst = appendField(dst, "Sec-WebSocket-Key", o.key)
+	dst = appendField(dst, "Sec-WebSocket-Version", "13")
+	dst = appendList(dst, "Sec-WebSocket-Protocol", o.subprotocols)
+	dst = appendList(dst, "Sec-WebSocket-Extensions", o.deflate)
+	dst = fromClient.appendTo(dst, o.request.Fields, o.named)
+	if via.ClientIP != "" {
+		dst = appendField(dst, "X-Forwarded-For", via.ClientIP)
+	}
+	dst = appendField(dst, "X-Forwarded-Proto", via.Proto)
+	dst = appendField(dst, "X-Forwarded-Host", host)
+	return append(dst, "\r\n"...)
+}
+
+// appendList appends a field with all elements, or nothing if there are none.
+func appendList(dst []byte, name string, elements []string) []byte {
+	if len(elements) == 0 {
+		return dst
+	}
+	dst = append(dst, name...)
+	separator := ": "
+	for _, element := range elements {
+		dst = append(dst, separator...)
+		dst = append(dst, element...)
+		separator = ", "
+	}
+	return append(dst, "\r\n"...)
+}

@@ -1,0 +1,194 @@
+package upgrade
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestParseRequest(t *testing.T) {
+	const ok = 0
+	host := "Host: a.example\r\n"
+	tests := []struct {
+		why, in string
+		want    int // the refusal's status
+	}{
+		{"smallest", "GET / HTTP/1.1\r\n" + host + "\r\n", ok},
+		{"one leading empty line", "\r\nGET / HTTP/1.1\r\n" + host + "\r\n", ok},
+		{"an empty head", "\r\n\r\n", 400},
+		{"any method; Check judges it", "BREW / HTTP/1.1\r\n" + host + "\r\n", ok},
+		{"obs-text in a value", "GET / HTTP/1.1\r\n" + host + "A: \xff\u00e9\r\n\r\n", ok},
+		{"tab inside a value", "GET / HTTP/1.1\r\n" + host + "A: b\tc\r\n\r\n", ok},
+		{"an empty value", "GET / HTTP/1.1\r\n" + host + "A:\r\n\r\n", ok},
+
+		{"bare LF after the request line", "GET / HTTP/1.1\n" + host + "\r\n", 400},
+		{"bare LF after a field", "GET / HTTP/1.1\r\n" + host + "A: b\nC: d\r\n\r\n", 400},
+		{"bare LF for the blank line", "GET / HTTP/1.1\r\n" + host + "\n", 400},
+		{"bare CR in a value", "GET / HTTP/1.1\r\n" + host + "A: b\rC: d\r\n\r\n", 400},
+		{"bare CR before CRLF", "GET / HTTP/1.1\r\n" + host + "A: b\r\r\n\r\n", 400},
+		{"bare CR as a line", "GET / HTTP/1.1\r\n" + host + "\r\r\n\r\n", 400},
+		{"bare CR in the request line", "GET /\r HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"no blank line", "GET / HTTP/1.1\r\n" + host, 400},
+		{"a line without its end", "GET / HTTP/1.1\r\n" + host + "A: b", 400},
+		{"bytes after the blank line", "GET / HTTP/1.1\r\n" + host + "\r\nGET", 400},
+
+		{"obs-fold", "GET / HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", 400},
+		{"obs-fold hiding a coding", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding:\r\n\tchunked\r\n\r\n", 400},
+		{"space before the first field", "GET / HTTP/1.1\r\n " + host + "\r\n", 400},
+		{"space before the colon", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding : chunked\r\n\r\n", 400},
+		{"tab before the colon", "GET / HTTP/1.1\r\n" + host + "Content-Length\t: 5\r\n\r\n", 400},
+		{"no colon", "GET / HTTP/1.1\r\n" + host + "A\r\n\r\n", 400},
+		{"no name", "GET / HTTP/1.1\r\n" + host + ": b\r\n\r\n", 400},
+		{"a name that is no token", "GET / HTTP/1.1\r\n" + host + "A(: b\r\n\r\n", 400},
+		{"obs-text in a name", "GET / HTTP/1.1\r\n" + host + "\xc3: b\r\n\r\n", 400},
+		{"NUL in a name", "GET / HTTP/1.1\r\n" + host + "A\x00: b\r\n\r\n", 400},
+		{"NUL in a value", "GET / HTTP/1.1\r\n" + host + "A: b\x00\r\n\r\n", 400},
+		{"DEL in a value", "GET / HTTP/1.1\r\n" + host + "A: b\x7f\r\n\r\n", 400},
+		{"vertical tab before a coding", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: \x0bchunked\r\n\r\n", 400},
+		{"as many fields as allowed", "GET / HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", maxFields-1) + "\r\n", ok},
+		{"a field too many", "GET / HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", maxFields) + "\r\n", 431},
+
+		{"HTTP/0.9", "GET /\r\n\r\n", 400},
+		{"HTTP/1.0 has no Upgrade", "GET / HTTP/1.0\r\n" + host + "\r\n", 400},
+		{"HTTP/1.2", "GET / HTTP/1.2\r\n" + host + "\r\n", 505},
+		{"HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\n", 505},
+		{"a version in lower case", "GET / http/1.1\r\n" + host + "\r\n", 400},
+		{"a version of two digits", "GET / HTTP/1.11\r\n" + host + "\r\n", 400},
+		{"another protocol", "GET / ICAP/1.1\r\n" + host + "\r\n", 400},
+		{"two spaces before the target", "GET  / HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"two spaces before the version", "GET /  HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"a space after the version", "GET / HTTP/1.1 \r\n" + host + "\r\n", 400},
+		{"a tab for a space", "GET\t/ HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"a space in the target", "GET /a b HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"a method that is no token", "G@T / HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"no method", " / HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"no target", "GET  HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"a space before the method", " GET / HTTP/1.1\r\n" + host + "\r\n", 400},
+
+		{"no Host", "GET / HTTP/1.1\r\n\r\n", 400},
+		{"two Hosts", "GET / HTTP/1.1\r\n" + host + "host: a.example\r\n\r\n", 400},
+		{"a Host of nothing", "GET / HTTP/1.1\r\nHost:\r\n\r\n", 400},
+		{"a Host with a path", "GET / HTTP/1.1\r\nHost: a.example/b\r\n\r\n", 400},
+
+		{"one Content-Length", "GET / HTTP/1.1\r\n" + host + "Content-Length: 5\r\n\r\n", ok},
+		{"two alike", "GET / HTTP/1.1\r\n" + host + "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", 400},
+		{"two in one", "GET / HTTP/1.1\r\n" + host + "Content-Length: 5, 5\r\n\r\n", 400},
+		{"a signed length", "GET / HTTP/1.1\r\n" + host + "Content-Length: +5\r\n\r\n", 400},
+		{"a hexadecimal length", "GET / HTTP/1.1\r\n" + host + "Content-Length: 0x5\r\n\r\n", 400},
+		{"an empty length", "GET / HTTP/1.1\r\n" + host + "Content-Length:\r\n\r\n", 400},
+		{"chunked", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: Chunked\r\n\r\n", ok},
+		{"TE.CL, CL.TE", "GET / HTTP/1.1\r\n" + host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+		{"TE.TE", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n", 400},
+		{"an unknown coding", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\n\r\n", 501},
+		{"a coding after chunked", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, identity\r\n\r\n", 501},
+	}
+	for _, tt := range tests {
+		t.Run(tt.why, func(t *testing.T) {
+			_, refusal := ParseRequest([]byte(tt.in))
+			wantStatus(t, refusal, tt.want)
+		})
+	}
+}
+
+// wantStatus checks a refusal's status; 0 is no refusal.
+func wantStatus(t *testing.T, refusal *Refusal, want int) {
+	t.Helper()
+	switch {
+	case refusal == nil && want != 0:
+		t.Errorf("accepted, want %d", want)
+	case refusal != nil && refusal.Status != want:
+		t.Errorf("refused with %d %q, want %d", refusal.Status, refusal.Reason, want)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	const refused = ""
+	tests := []struct{ why, in, target, host string }{
+		{"origin-form", "/chat?token=a%20b&c=d/?e", "/chat?token=a%20b&c=d/?e", "h.example"},
+		{"left as it is", "//a/./../b;c=d|\"<>", "//a/./../b;c=d|\"<>", "h.example"},
+		{"a lone % in a query is widespread", "/?100%", "/?100%", "h.example"},
+		{"absolute-form stands above Host", "http://a.example:80/b?c", "/b?c", "a.example:80"},
+		{"ws scheme, any case", "WS://a.example/b", "/b", "a.example"},
+		{"https", "https://a.example/", "/", "a.example"},
+		{"no path", "http://a.example", "/", "a.example"},
+		{"no path but a query", "wss://a.example?b=/c", "/?b=/c", "a.example"},
+		{"another scheme", "ftp://a.example/", refused, ""},
+		{"absolute-form without a host", "http:///b", refused, ""},
+		{"userinfo", "http://user@a.example/", refused, ""},
+		{"asterisk-form", "*", refused, ""},
+		{"authority-form", "a.example:443", refused, ""},
+		{"relative", "chat", refused, ""},
+		{"fragment", "/a#b", refused, ""},
+		{"control character", "/a\x01", refused, ""},
+		{"NUL", "/a\x00", refused, ""},
+		{"DEL", "/a\x7f", refused, ""},
+		{"obs-text", "/\xc3\xa9", refused, ""},
+		{"CRLF", "/a\r\nX: y", refused, ""},
+		{"a lone % in the path", "/100%", refused, ""},
+		{"no hexadecimal digits", "/%zz", refused, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.why, func(t *testing.T) {
+			r, refusal := ParseRequest(fmt.Appendf(nil, "GET %s HTTP/1.1\r\nhost: h.example\r\n\r\n", tt.in))
+			if tt.target == refused {
+				wantStatus(t, refusal, 400)
+				return
+			}
+			if refusal != nil {
+				t.Fatalf("refused: %s", refusal.Reason)
+			}
+			if r.Target != tt.target {
+				t.Errorf("target %q, want %q", r.Target, tt.target)
+			}
+			if got := r.Fields.Get("Host"); got != tt.host {
+				t.Errorf("Host %q, want %q", got, tt.host)
+			}
+		})
+	}
+}
+
+func TestPathHasNoQuery(t *testing.T) {
+	for target, want := range map[string]string{"/a/b": "/a/b", "/a?token=b": "/a", "/?a?b": "/"} {
+		r := Request{Target: target}
+		if got := r.Path(); got != want {
+			t.Errorf("path of %q is %q, want %q", target, got, want)
+		}
+	}
+}
+
+func TestHosts(t *testing.T) {
+	for host, want := range map[string]bool{
+		"a.example":         true,
+		"a.example:8080":    true,
+		"a.example:":        true,
+		"a_b.example":       true,
+		"192.0.2.1:80":      true,
+		"[2001:db8::1]":     true,
+		"[2001:db8::1]:443": true,
+		"a%20b":             true,
+		"":                  false,
+		":80":               false,
+		"a:b":               false,
+		"a:80:80":           false,
+		"a b":               false,
+		"a,b":               false,
+		"a@b":               false,
+		"a/b":               false,
+		"a?b":               false,
+		"a#b":               false,
+		`a\b`:               false,
+		"a%2":               false,
+		"\xff":              false,
+		"2001:db8::1":       false,
+		"[]":                false,
+		"[2001:db8::1":      false,
+		"2001:db8::1]":      false,
+		"[v1.a]":            false,
+		"[::1]a":            false,
+		"a[::1]":            false,
+	} {
+		if got := isHost(host); got != want {
+			t.Errorf("isHost(%q) = %t, want %t", host, got, want)
+		}
+	}
+}
