@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/upgrade"
+)
+
+// A listener is the socket that clients connect to. One loop accepts, and
+// places each client on the loop that has the fewest.
+type listener struct {
+	fd       int
+	addr     net.Addr
+	open     bool           // owned by the accepting loop
+	paused   atomic.Bool    // no descriptor was left; written by the accepting loop
+	silentTo heartbeat.Time // so that a crowd fills no log; owned by the accepting loop
+}
+
+const listenerToken = epoll.Token(listenerSlot)
+
+// listen binds with the standard library, which knows names and address
+// families, and takes the descriptor from it.
+func listen(address string, opts socketOptions) (*listener, error) {
+	std, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer std.Close()
+	raw, err := std.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	ln := &listener{addr: std.Addr()}
+	var dupErr error
+	err = raw.Control(func(fd uintptr) {
+		ln.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err := errors.Join(err, os.NewSyscallError("fcntl", dupErr)); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := opts.apply(ln.fd); err != nil {
+		ln.close()
+		return nil, err
+	}
+	ln.open = true
+	return ln, nil
+}
+
+func (ln *listener) close() {
+	ln.open = false
+	unix.Close(ln.fd)
+}
+
+func (l *loop) startAccept() {
+	if err := l.poller.Add(l.listener.fd, listenerToken, epoll.In); err != nil {
+		l.log.Error("accept", "error", err)
+	}
+}
+
+// stopAccept takes those that have already connected, so that each gets its
+// answer, and closes the listener.
+func (l *loop) stopAccept() {
+	if l.listener == nil || !l.listener.open {
+		return
+	}
+	for range backlogBatches {
+		if !l.acceptAll() {
+			break
+		}
+	}
+	l.listener.paused.Store(false)
+	l.listener.close()
+}
+
+// acceptBatch is how many clients are accepted in one turn at the most.
+const acceptBatch = 64
+
+// backlogBatches bounds what is accepted when the listener is to be closed.
+const backlogBatches = 64
+
+// acceptPause is how long accepting rests when no descriptor is left, unless a
+// session ends before.
+const acceptPause = 100 * time.Millisecond
+
+// acceptAll takes the clients that have connected, and reports whether there
+// may be more.
+func (l *loop) acceptAll() (more bool) {
+	for range acceptBatch {
+		if l.server.crowded() {
+			l.pauseAccept("too many clients to refuse them all at once")
+			return false
+		}
+		conn, from, err := accept(l.listener.fd)
+		switch {
+		case err == nil:
+			l.place(conn, from)
+		case err == errAgain:
+			return false
+		default:
+			l.pauseAccept(os.NewSyscallError("accept4", err).Error())
+			return false
+		}
+	}
+	return true
+}
+
+// place hands a client to the loop that has the fewest.
+func (l *loop) place(conn socket, from netip.AddrPort) {
+	var refusal *upgrade.Refusal
+	if l.server.entered() {
+		refusal = refuseFull
+	}
+	to := l.server.place()
+	to.sessions.Add(1)
+	if to == l {
+		l.accepted(conn, from, refusal)
+		return
+	}
+	if !to.post(func() { to.accepted(conn, from, refusal) }) {
+		conn.Close()
+		to.sessions.Add(-1)
+		l.server.left()
+	}
+}
+
+// pauseAccept stops looking at the listener, which would report the clients
+// that cannot be accepted again and again.
+func (l *loop) pauseAccept(why string) {
+	if !l.listener.paused.Swap(true) {
+		l.poller.Remove(l.listener.fd) //nolint:errcheck // it is registered
+	}
+	if l.now >= l.listener.silentTo {
+		l.listener.silentTo = l.now.Add(time.Minute)
+		l.log.Warn("accepting pauses until a session ends; more clients wait in the kernel's queue",
+			"why", why, "sessions", l.server.Sessions(), "limit", l.server.limit)
+	}
+	l.wheel.Set(listenerSlot, l.now.Add(acceptPause))
+}
+
+func (l *loop) resumeAccept() {
+	l.wheel.Set(listenerSlot, heartbeat.Never)
+	if !l.listener.open || !l.listener.paused.Swap(false) {
+		return
+	}
+	l.startAccept()
+	l.acceptAll()
+}

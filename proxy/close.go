@@ -1,0 +1,410 @@
+package proxy
+
+import (
+	"io"
+
+	"github.com/gobwas/ws"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+	"holdfast/proxy/internal/frame"
+)
+
+// Reason says why a session was dropped.
+type Reason = metrics.Reason
+
+// A cause says how a session ends. The first one is latched: what happens
+// later in a session that is ending changes neither side nor reason.
+type cause struct {
+	kind   endKind
+	side   Side   // closing, closed: who began; dropped: who is at fault
+	reason Reason // dropped
+	detail string // dropped: for the log, in our own words
+}
+
+// endKind is how far a session's end has come.
+type endKind uint8
+
+const (
+	live    endKind = iota // → closing, dropped
+	closing                // a peer's Close was passed on and waits for its answer; → closed, dropped
+	closed                 // both peers' Closes were passed on
+	dropped                // every other end
+)
+
+// A farewell is what one leg is told when its session is dropped.
+type farewell struct {
+	how  manner
+	code uint16
+	text string
+}
+
+// manner is how a leg ends when its session is dropped.
+type manner uint8
+
+const (
+	cutOff   manner = iota // its descriptor is closed: it is dead, or takes nothing
+	tell                   // it gets a Close and time to answer
+	tellDead               // it gets a Close if one can be written now, and is closed at once
+	tellLast               // it gets a Close after the other leg has finished
+)
+
+// farewells says what each leg is told when a session is dropped; by side.
+func farewells(c cause, codes CloseCodes, broken *frame.Violation) (f [2]farewell) {
+	f[client] = farewell{tell, codes.UpstreamLost, "upstream connection lost"}
+	f[upstream] = farewell{tell, uint16(ws.StatusGoingAway), "client connection lost"}
+	switch c.reason {
+	case metrics.PingTimeout:
+		f[client].text, f[upstream].text = "upstream keepalive ping timeout", "client keepalive ping timeout"
+		code := codes.Timeout
+		if c.side == upstream {
+			code = uint16(ws.StatusInternalServerError)
+		}
+		f[c.side] = farewell{tellDead, code, "keepalive ping timeout"}
+	case metrics.EOF, metrics.Reset, metrics.IOError:
+		f[c.side] = farewell{how: cutOff}
+	case metrics.WriteTimeout:
+		f[client].text, f[upstream].text = "upstream write timeout", "client write timeout"
+		f[c.side] = farewell{how: cutOff}
+	case metrics.ProtocolError, metrics.TooBig:
+		f[client].text, f[upstream].text = "upstream protocol error", "client protocol error"
+		f[c.side] = farewell{tellLast, uint16(broken.Code), broken.Reason}
+	case metrics.Internal:
+		f[client] = farewell{tell, uint16(ws.StatusInternalServerError), "internal error"}
+		f[upstream].text = "proxy internal error"
+	default: // the proxy's own reasons
+		f[client] = farewell{tell, codes.Drain, ownWords(c.reason)}
+		f[upstream].text = ownWords(c.reason)
+	}
+	return f
+}
+
+// ownWords is the text of a Close that the proxy sends for a reason of its own.
+func ownWords(r Reason) string {
+	switch r {
+	case metrics.IdleTimeout:
+		return "idle timeout"
+	case metrics.MaxDuration:
+		return "maximum session duration reached"
+	case metrics.Admin:
+		return "closed by operator"
+	default:
+		return "proxy is shutting down"
+	}
+}
+
+// closeReceived handles a peer's Close. RFC 6455 5.5.1: nothing that the peer
+// sends after it matters.
+func (l *loop) closeReceived(s *session, from Side, raw []byte, c *frame.ControlFrame) {
+	g := &s.legs[from]
+	g.in = inDiscard
+	g.closeIn = closeCode(c)
+	l.metrics.CloseReceived(from, loggedCode(g.closeIn))
+	switch {
+	case s.cause.kind == live:
+		l.latch(s, cause{kind: closing, side: from})
+		l.passClose(s, opposite(from), raw, g.closeIn)
+	case s.cause.kind == closing && from != s.cause.side:
+		s.cause.kind = closed
+		l.passClose(s, opposite(from), raw, g.closeIn)
+	default: // the answer to a Close of ours: it has arrived where it belongs
+	}
+	l.settle(s)
+}
+
+// passClose sends a peer's Close on verbatim.
+func (l *loop) passClose(s *session, to Side, raw []byte, code uint16) {
+	g := &s.legs[to]
+	if g.out == outBroken {
+		return
+	}
+	l.send(s, to, raw)
+	g.closeOut = code
+	l.closeSent(g)
+}
+
+// closeCode is a received Close's code as a leg keeps it.
+func closeCode(c *frame.ControlFrame) uint16 {
+	if code, ok := c.CloseCode(); ok {
+		return uint16(code)
+	}
+	return emptyCode
+}
+
+// violated ends a session whose peer sent what RFC 6455 forbids. What the peer
+// did right before it has been delivered; the other leg is told first, and
+// what that still sends is passed on, so that the offender sees the answers to
+// its good frames before its own Close, as from a server without a proxy.
+func (l *loop) violated(s *session, from Side, v *frame.Violation) {
+	reason := metrics.ProtocolError
+	if v == frame.TooBig {
+		reason = metrics.TooBig
+	}
+	s.legs[from].in = inDiscard
+	if s.cause.kind != live {
+		l.unanswered(s, from, reason)
+		return
+	}
+	l.drop(s, cause{side: from, reason: reason, detail: v.Reason}, v)
+}
+
+// lost handles the end of a peer's TCP.
+func (l *loop) lost(s *session, side Side, err error) {
+	g := &s.legs[side]
+	g.in = inEnded
+	if g.fault != nil {
+		err = g.fault // the write failed before the read: that tells more than EOF
+	}
+	if err != io.EOF {
+		g.out = outBroken
+		l.dropTail(g, side)
+	}
+	if s.cause.kind == live {
+		l.drop(s, cause{side: side, reason: lostReason(err), detail: err.Error()}, nil)
+		return
+	}
+	l.unanswered(s, side, lostReason(err))
+}
+
+// unanswered notes that a peer will not answer any more. If a Close of the
+// other peer waits for it, that peer gets its own code back (RFC 6455 5.5.1),
+// and the session counts as dropped.
+func (l *loop) unanswered(s *session, side Side, reason Reason) {
+	if s.cause.kind == closing && side != s.cause.side {
+		s.cause = cause{kind: dropped, side: side, reason: reason, detail: "no answer to the other side's Close"}
+		l.cut(s, side)
+		beginner := &s.legs[opposite(side)]
+		l.say(s, opposite(side), farewell{how: tell, code: beginner.closeIn})
+	}
+	l.settle(s)
+}
+
+// end drops a session. It is the only way from live to dropped.
+func (l *loop) end(s *session, side Side, reason Reason) {
+	l.drop(s, cause{side: side, reason: reason}, nil)
+}
+
+func (l *loop) internal(s *session, err error) {
+	l.log.Error("internal error", "session", sessionID(s.id), "error", err)
+	if s.opening != nil {
+		l.abandon(s, metrics.ResultInternal)
+		return
+	}
+	l.drop(s, cause{side: proxy, reason: metrics.Internal, detail: err.Error()}, nil)
+}
+
+func (l *loop) drop(s *session, c cause, broken *frame.Violation) {
+	if s.cause.kind != live {
+		return
+	}
+	c.kind = dropped
+	l.latch(s, c)
+	told := farewells(c, l.cfg.CloseCodes, broken)
+	for _, side := range sides {
+		l.say(s, side, told[side])
+	}
+	l.settle(s)
+}
+
+// latch fixes how the session ends, and silences its heartbeats and limits.
+func (l *loop) latch(s *session, c cause) {
+	s.cause = c
+	for i := range s.legs {
+		g := &s.legs[i]
+		g.beat.Stop()
+		g.by = heartbeat.Never
+		if g.pending != nil {
+			g.pending.hasPong = false
+		}
+	}
+}
+
+// say arranges for one leg's farewell.
+func (l *loop) say(s *session, side Side, f farewell) {
+	g := &s.legs[side]
+	if g.io == nil || g.out == outClosed {
+		return
+	}
+	if f.how == cutOff || g.out == outBroken {
+		l.cut(s, side)
+		return
+	}
+	g.closeOut = f.code
+	g.pend().close = closePayload(f)
+	if f.how == tellLast {
+		return // settle has it written when the other leg is through
+	}
+	l.startClosing(g)
+	if f.how == tellDead {
+		l.flush(s, side)
+		l.cut(s, side)
+	}
+}
+
+func (l *loop) startClosing(g *leg) {
+	g.out = outClosing
+	g.by = l.now.Add(l.cfg.CloseTimeout)
+	if g.tail != nil {
+		g.by = l.now.Add(l.cfg.WriteTimeout)
+	}
+}
+
+// closePayload is the payload of a Close of ours; an empty Close is echoed empty.
+func closePayload(f farewell) []byte {
+	if f.code == emptyCode || f.code == noCode {
+		return nil
+	}
+	return frame.AppendClosePayload(nil, ws.StatusCode(f.code), f.text)
+}
+
+// settle moves a session that is ending as far as it can go now. It may be
+// called at any time, and finishes the session when both legs are closed.
+func (l *loop) settle(s *session) {
+	if s.cause.kind == live {
+		return
+	}
+	for range sides { // what one leg does may be what the other waits for
+		for _, side := range sides {
+			l.settleLeg(s, side)
+		}
+	}
+	if s.legs[client].io == nil && s.legs[upstream].io == nil {
+		l.finish(s)
+	}
+}
+
+func (l *loop) settleLeg(s *session, side Side) {
+	g, other := &s.legs[side], &s.legs[opposite(side)]
+	if g.io == nil {
+		return
+	}
+	if g.out == outOpen && g.pending != nil && other.in != inOpen && s.cause.kind == dropped {
+		l.startClosing(g) // tellLast
+	}
+	if g.out == outClosing {
+		if s.midFrame(side) && other.in != inOpen {
+			l.cut(s, side) // the frame will never be completed, and no Close may stand inside it
+			return
+		}
+		l.flush(s, side)
+	}
+	if !g.finished() {
+		return
+	}
+	if g.in == inEnded {
+		l.cut(s, side)
+		return
+	}
+	l.awaitEnd(g, side)
+}
+
+// finished reports whether everything is said on a leg, both ways.
+func (g *leg) finished() bool {
+	return (g.out == outClosed || g.out == outBroken) && g.tail == nil && g.in != inOpen
+}
+
+// awaitEnd waits for the end of the peer's TCP. RFC 6455 7.1.1: the server ends
+// it first. To the client we are that server: our direction is ended, and what
+// still comes is read, since closing with unread input sends a reset that can
+// destroy the Close. On the upstream leg we are the client, and wait.
+func (l *loop) awaitEnd(g *leg, side Side) {
+	if g.shut {
+		return
+	}
+	g.shut = true
+	g.by = l.now.Add(l.cfg.CloseTimeout)
+	if side == client {
+		g.io.CloseWrite() //nolint:errcheck // it fails only if the connection is gone, which reading tells
+	}
+}
+
+// cut closes a leg's descriptor.
+func (l *loop) cut(s *session, side Side) {
+	g := &s.legs[side]
+	if g.io == nil {
+		return
+	}
+	l.dropTail(g, side)
+	g.in, g.out = inEnded, outBroken
+	g.held, g.pending = nil, nil
+	g.by = heartbeat.Never
+	g.interest = 0 // closing the descriptor has removed it from the poller
+	if err := g.io.Close(); err != nil {
+		l.log.Error("close", "session", sessionID(s.id), "side", side, "error", err)
+	}
+	g.io = nil
+}
+
+// overdue handles the deadlines of a session that is ending.
+func (l *loop) overdue(s *session) {
+	for _, side := range sides {
+		g := &s.legs[side]
+		if g.io == nil || l.now < g.by {
+			continue
+		}
+		l.retry(s, side)
+		if !l.table.holds(s) {
+			return
+		}
+		if g.io == nil || l.now < g.by {
+			continue
+		}
+		l.giveUp(s, side)
+	}
+	l.settle(s)
+}
+
+// retry tries a leg's socket once more before the leg is given up.
+func (l *loop) retry(s *session, side Side) {
+	if s.legs[side].tail != nil {
+		l.writable(s, side)
+	}
+	if s.legs[side].io != nil && !s.legs[side].paused {
+		l.readable(s, side)
+	}
+}
+
+// giveUp ends the wait for a leg that let its deadline pass.
+func (l *loop) giveUp(s *session, side Side) {
+	g := &s.legs[side]
+	if s.cause.kind == closing && side != s.cause.side {
+		reason := metrics.CloseTimeout
+		if g.tail != nil {
+			reason = metrics.WriteTimeout
+		}
+		l.unanswered(s, side, reason)
+		return
+	}
+	l.cut(s, side)
+}
+
+// finish is the one exit of an open session: both descriptors are closed, it
+// is counted and logged once, and its slot is free.
+func (l *loop) finish(s *session) {
+	if !l.table.holds(s) {
+		return
+	}
+	for _, side := range sides {
+		l.pause(&s.legs[side], side, false)
+	}
+	if s.cause.kind == closed {
+		l.metrics.Closed(s.cause.side)
+	} else {
+		l.metrics.Dropped(s.cause.side, s.cause.reason)
+	}
+	s.origin.gauges.Sessions(-1)
+	l.metrics.SessionDuration(l.now.Sub(s.opened))
+	l.logEnd(s)
+	l.release(s)
+}
+
+// incomplete reports whether a session would be cut short if it were closed
+// now: a Close is not written or not answered yet.
+func (s *session) incomplete() bool {
+	for i := range s.legs {
+		if g := &s.legs[i]; g.io != nil && !g.shut {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"log/slog"
+	"net/url"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+)
+
+// PeerPings says what becomes of a ping that a peer sends on its own.
+type PeerPings uint8
+
+const (
+	AnswerPings  PeerPings = iota // answered here; pongs that nobody asked for are swallowed
+	ForwardPings                  // passed to the other side, as are all pongs but those to our own pings
+)
+
+// CloseCodes are the codes that a client is sent when its session is dropped
+// through no fault of its protocol. Clients decide by them whether to reconnect.
+type CloseCodes struct {
+	Timeout      uint16 // the client missed its pong
+	UpstreamLost uint16 // the upstream missed its pong, broke the protocol or went away
+	Drain        uint16 // the session is idle, too old, drained or closed by an operator
+}
+
+// Config is everything a Server is told. All durations must be positive unless
+// zero is given a meaning.
+type Config struct {
+	// Listen is the address to accept clients on, host:port.
+	Listen string
+	// Upstream is the service behind the proxy: scheme ws or http, a host, and
+	// an optional path that is put before every request's own.
+	Upstream *url.URL
+
+	// Client and UpstreamSide are the keepalive rules of the two legs.
+	Client, UpstreamSide heartbeat.Rules
+	// PeerPings says what becomes of the peers' own pings.
+	PeerPings PeerPings
+
+	// HandshakeTimeout bounds the client's request head and, again, the
+	// upstream's answer: each in total, however the bytes dribble in.
+	HandshakeTimeout time.Duration
+	// DialTimeout bounds name resolution and TCP connect to the upstream.
+	DialTimeout time.Duration
+	// WriteTimeout is how long a leg may take no byte while bytes wait for it.
+	WriteTimeout time.Duration
+	// CloseTimeout is how long a peer may take to answer a Close, and then to end its TCP.
+	CloseTimeout time.Duration
+	// IdleTimeout ends a session that carried no data frame for so long; 0 means never.
+	IdleTimeout time.Duration
+	// MaxSessionDuration ends a session of that age, give or take a tenth; 0 means never.
+	MaxSessionDuration time.Duration
+	// TCPUserTimeout is the kernel's own limit on unacknowledged data; 0 leaves its default.
+	TCPUserTimeout time.Duration
+
+	// MaxSessions bounds the sessions, handshakes under way included; 0 means
+	// as many as the file-descriptor limit allows.
+	MaxSessions int
+	// MaxFrameSize is the largest frame payload passed on, in bytes; 0 means no limit.
+	MaxFrameSize int64
+	// MaxHeaderSize is the largest request or response head accepted, in bytes.
+	MaxHeaderSize int
+
+	// CloseCodes are the codes that clients are sent.
+	CloseCodes CloseCodes
+
+	// Loops is the number of event loops; 0 means one for each usable core.
+	Loops int
+
+	Log     *slog.Logger
+	Metrics *metrics.Metrics
+}

@@ -1,0 +1,53 @@
+// Package proxy pipes WebSocket frames between clients and an upstream, keeps
+// both connections of each session alive, and tears both down together.
+//
+// A session has two legs, client and upstream; who sits at a leg's far end is
+// its peer. A session is owned by one loop, from accept to end, and only that
+// loop's goroutine touches it: there are no locks on the path of a frame, and
+// an idle session costs no goroutine, no timer object and no buffer. Time is
+// what the loop says it is; nothing below it looks at a clock.
+//
+// # The map
+//
+// Each path below is in call order, file by file.
+//
+// A handshake: accept.go takes the client's connection and places it on a loop.
+// opening.go collects its request head, decides on it by internal/upgrade, and
+// writes a rebuilt request to the upstream that origin.go has resolved and
+// dialled. A checked 101 makes it a session (open); any other final answer goes
+// to refusal.go, which passes it on and closes both sockets.
+//
+// A frame: loop.go waits in run, and turn hands each event to its session.
+// pump.go reads once (readable), walks the frames' headers with internal/frame
+// (take), and writes data to the other leg in runs as long as they come (send).
+// What that socket does not take becomes its tail (tail.go), and until the tail
+// is gone (writable) the first leg is not read (watch).
+//
+// A control frame is cut out of the run in take; control.go decides what it
+// means, and inject.go writes frames of our own: at frame boundaries only
+// (flush), masked towards the upstream.
+//
+// A heartbeat: the wheel in loop.go calls alarm; expireLive asks each leg's
+// heartbeat.State what is due (beat). A ping leaves by flush and injectPing, its
+// answer comes back by take and control, a missed deadline is an end.
+//
+// An end: close.go. The first cause is latched (latch); farewells says what
+// either leg is told; settle moves both legs on until their descriptors are
+// closed, and finish, the one exit, counts and logs.
+//
+// A stop: server.go. Shutdown drains every loop, waits, and cuts what is left.
+//
+// # Who owns what
+//
+// A loop owns its poller, its wheel, its tails and the sessions in its table.
+// Other goroutines give it jobs by post. The listener is the first loop's. An
+// origin is shared, by atomics and a mutex that only handshakes take. Metrics
+// counters are written by their loop and read by scrapes.
+//
+// # What is bounded by what
+//
+// A leg's tail holds at most one read and the control frames that fell due
+// inside it; what is held back of an incomplete header or control frame is under
+// 140 bytes; one pong at the most waits for a frame boundary. A frame's length is a
+// counter and never the size of an allocation.
+package proxy

@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"github.com/gobwas/ws"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy/internal/frame"
+)
+
+// flush writes our own frames that are due on a leg, if they may go now: at a
+// frame boundary, and only into a socket that takes them. Otherwise they wait
+// for take or writable to come to such a point.
+func (l *loop) flush(s *session, side Side) {
+	g := &s.legs[side]
+	if g.wants() && g.tail == nil && !s.midFrame(side) {
+		l.inject(s, side)
+	}
+}
+
+// inject writes our own frames that are due on a leg. The leg's stream is at a
+// frame boundary; where a chunk is being passed on they may end up in its
+// tail, between the chunk's frames.
+func (l *loop) inject(s *session, side Side) {
+	g := &s.legs[side]
+	if g.out == outClosing {
+		l.injectClose(s, side)
+		return
+	}
+	if g.pending != nil && g.pending.hasPong {
+		g.pending.hasPong = false
+		l.sendControl(s, side, ws.OpPong, g.pending.pong.Payload())
+		l.metrics.PingAnswered(side)
+		if len(g.pending.close) == 0 {
+			g.pending = nil
+		}
+	}
+	if g.out == outOpen && g.beat.Wanted() && !g.pingOut {
+		l.injectPing(s, side)
+	}
+}
+
+func (l *loop) injectClose(s *session, side Side) {
+	g := &s.legs[side]
+	l.sendControl(s, side, ws.OpClose, g.pending.close)
+	g.pending = nil
+	l.closeSent(g)
+}
+
+// closeSent notes that a Close stands last in a leg's stream. WRITE_TIMEOUT
+// holds until it is in the kernel, CLOSE_TIMEOUT from then on.
+func (l *loop) closeSent(g *leg) {
+	if g.out == outBroken {
+		return
+	}
+	g.out = outClosed
+	g.by = l.now.Add(l.cfg.CloseTimeout)
+	if g.tail != nil {
+		g.by = l.now.Add(l.cfg.WriteTimeout)
+	}
+}
+
+// injectPing writes a ping. It counts as sent when its last byte is in the
+// kernel: at once, or when the tail that it waits in has got so far.
+func (l *loop) injectPing(s *session, side Side) {
+	g := &s.legs[side]
+	payload := l.random.Uint64()
+	var buf [8]byte
+	l.sendControl(s, side, ws.OpPing, heartbeat.AppendPayload(buf[:0], payload))
+	switch {
+	case g.out == outBroken:
+	case g.tail != nil:
+		g.pingOut = true
+		g.tail.pingEnd, g.tail.ping = g.tail.to, payload
+	default:
+		l.pinged(s, side, payload)
+	}
+}
+
+// pinged notes that a ping has left.
+func (l *loop) pinged(s *session, side Side, payload uint64) {
+	g := &s.legs[side]
+	if s.cause.kind != live {
+		return
+	}
+	l.metrics.PingSent(side)
+	l.metrics.PingLag(l.now.Sub(g.beat.Due()))
+	g.beat.Sent(&l.rules[side], l.now, payload, l.answersPings(s, side))
+	l.logPing(s, side)
+}
+
+// answersPings is the lesson that the `auto` modes wait for: clients teach it
+// for their own session, an upstream for all of its sessions.
+func (l *loop) answersPings(s *session, side Side) bool {
+	if side == upstream {
+		return s.origin.answersPings.Load()
+	}
+	return s.legs[side].learnt
+}
+
+// sendControl writes a control frame of ours. RFC 6455 5.1: what goes to the
+// upstream is masked, since to it we are the client.
+func (l *loop) sendControl(s *session, side Side, op ws.OpCode, payload []byte) {
+	var buf [frame.MaxControl]byte
+	if side == upstream {
+		l.send(s, side, frame.AppendMaskedControl(buf[:0], op, payload, l.random.Mask()))
+		return
+	}
+	l.send(s, side, frame.AppendControl(buf[:0], op, payload))
+}

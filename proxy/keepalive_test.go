@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+)
+
+func TestPingsBothPeers(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	st.pass(20*time.Second - 2*wheelLag)
+	c.wantsNothing("the first ping comes one interval after opening")
+	u.wantsNothing("likewise")
+	st.pass(2 * wheelLag)
+	cpong, upong := c.wantsPing("due"), u.wantsPing("due")
+	c.sends(cpong)
+	u.sends(upong)
+	u.wantsNothing("pongs to our pings stay here")
+	c.wantsNothing("likewise")
+	st.pass(20 * time.Second)
+	c.wantsPing("one interval after the last")
+	st.counts(map[string]float64{
+		`holdfast_pings_sent_total{side="client"}`:     2,
+		`holdfast_pings_sent_total{side="upstream"}`:   2,
+		`holdfast_pongs_received_total{side="client"}`: 1,
+	})
+}
+
+func TestClientThatMissesItsPong(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	st.pass(21 * time.Second)
+	c.wantsPing("due")
+	u.sends(u.wantsPing("due"))
+	st.pass(20 * time.Second)
+	c.wants("told", bye(1011, "keepalive ping timeout"))
+	c.wantsEnd("a dead leg is closed at once")
+	u.wants("told", bye(1001, "client keepalive ping timeout"))
+	u.hangsUp()
+	st.dropped(client, metrics.PingTimeout)
+}
+
+func TestUpstreamThatNeverAnsweredPings(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	for range 10 {
+		st.pass(20 * time.Second)
+		c.sends(c.wantsPing("due"))
+		u.wantsPing("it is pinged, but there is no deadline before its first pong")
+	}
+}
+
+func TestUpstreamThatStopsAnswering(t *testing.T) {
+	st := newStage(t, func(c *Config) { c.Client.Interval = 0 })
+	c, u := st.session(false)
+	st.pass(20 * time.Second)
+	u.sends(u.wantsPing("due"))
+	st.pass(20 * time.Second)
+	u.wantsPing("the next one has a deadline, since it has answered once")
+	st.pass(19 * time.Second)
+	c.wantsNothing("the deadline is not over")
+	st.pass(time.Second)
+	c.wants("told", bye(1012, "upstream keepalive ping timeout"))
+	u.wants("told", bye(1011, "keepalive ping timeout"))
+	u.wantsEnd("a dead leg is closed at once")
+	c.hangsUp()
+	st.dropped(upstream, metrics.PingTimeout)
+}
+
+func TestAnyByteProvesLife(t *testing.T) {
+	for _, liveness := range []heartbeat.Liveness{heartbeat.AnyByte, heartbeat.OnlyPong} {
+		st := newStage(t, func(c *Config) { c.Client.Liveness = liveness })
+		c, u := st.session(false)
+		st.pass(21 * time.Second)
+		c.wantsPing("due")
+		u.wantsPing("due")
+		c.sends(text("busy"))
+		u.wants("data", text("busy"))
+		st.pass(19 * time.Second)
+		if liveness == heartbeat.AnyByte {
+			c.wantsPing("the next one: it lives")
+			continue
+		}
+		st.pass(time.Second)
+		c.wants("data is not enough", bye(1011, "keepalive ping timeout"))
+	}
+}
+
+func TestPeersPingsAreAnswered(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	c.sends(ping("a"), pong("unasked"), ping(""))
+	c.wants("answered here", pong("a"), pong(""))
+	u.wantsNothing("pings stay here")
+	u.sends(ping("b"))
+	u.wants("answered, masked", pong("b"))
+}
+
+func TestPingsForwarded(t *testing.T) {
+	st := newStage(t, func(c *Config) { c.PeerPings = ForwardPings })
+	c, u := st.session(false)
+	c.sends(ping("a"))
+	u.wants("passed on", ping("a"))
+	u.sends(pong("a"))
+	c.wants("passed back", pong("a"))
+	st.pass(21 * time.Second)
+	c.sends(c.wantsPing("ours"))
+	ours := u.wantsPing("ours, and not the pong to it")
+	u.sends(ours)
+	c.wantsNothing("the pong to our ping stays here")
+	u.sends(ours)
+	c.wants("the second time nobody asked for it", ours)
+}
+
+func TestNoPingInsideAFrame(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	whole := bin(strings.Repeat("x", 1000)).encode(true)
+	c.sendsBytes(whole[:500])
+	st.pass(21 * time.Second)
+	u.read()
+	if len(u.got) != 500 {
+		t.Fatalf("upstream has %d bytes, want the 500 of the unfinished frame", len(u.got))
+	}
+	u.sendsBytes(ping("p").encode(false))
+	c.sendsBytes(append(whole[500:], text("next").encode(true)...))
+	u.read()
+	got := u.frames()
+	if len(got) != 4 || !got[0].equal(bin(strings.Repeat("x", 1000))) || !got[1].equal(pong("p")) ||
+		got[2].op != 9 || !got[3].equal(text("next")) {
+		t.Fatalf("upstream got %v; want pong and ping between the two frames", got)
+	}
+}
+
+func TestFloodOfPingsCostsOnePong(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	big := bin(strings.Repeat("x", 60_000)).encode(false)
+	u.sendsBytes(big[:len(big)-1])
+	for i := range 1000 {
+		c.sends(ping(strings.Repeat("y", i%125)), ping("latest"))
+	}
+	u.sendsBytes(big[len(big)-1:])
+	c.read()
+	got := c.frames()
+	if len(got) != 2 || !got[1].equal(pong("latest")) {
+		t.Fatalf("client got %v, want the frame and one pong", got)
+	}
+}

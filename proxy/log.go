@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/metrics"
+)
+
+// sessionID is how a session is called in logs.
+type sessionID uint64
+
+func (id sessionID) LogValue() slog.Value {
+	return slog.StringValue(strconv.FormatUint(uint64(id), 10))
+}
+
+// pathKept is how much of a request's path a session remembers, in bytes.
+const pathKept = 256
+
+// loggedPath is a path as a session keeps it: a copy, so that the whole
+// request head need not stay, and bounded.
+func loggedPath(path string) string {
+	if len(path) > pathKept {
+		return path[:pathKept] + "…"
+	}
+	return strings.Clone(path)
+}
+
+// loggedCode is a close code as metrics take it: -1 for an empty Close.
+func loggedCode(code uint16) int {
+	if code == emptyCode {
+		return -1
+	}
+	return int(code)
+}
+
+// logEnd writes the one line that tells a session's whole story.
+func (l *loop) logEnd(s *session) {
+	if !l.log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	c, u := &s.legs[client], &s.legs[upstream]
+	reason := s.cause.reason.String()
+	message := "session dropped"
+	if s.cause.kind == closed {
+		message, reason = "session closed", "close"
+	}
+	attrs := make([]slog.Attr, 0, 24)
+	attrs = append(attrs,
+		slog.Any("session", sessionID(s.id)),
+		slog.String("client", s.remote.String()),
+		slog.String("path", s.path),
+		slog.String("upstream", s.origin.name),
+		slog.String("side", s.cause.side.String()),
+		slog.String("reason", reason),
+		slog.Duration("duration", l.now.Sub(s.opened)),
+		slog.Uint64("client_frames", c.frames),
+		slog.Uint64("upstream_frames", u.frames),
+		slog.Uint64("client_bytes", c.received),
+		slog.Uint64("upstream_bytes", u.received),
+	)
+	if s.cause.detail != "" {
+		attrs = append(attrs, slog.String("detail", s.cause.detail))
+	}
+	attrs = appendCode(attrs, "close_from_client", c.closeIn)
+	attrs = appendCode(attrs, "close_to_client", c.closeOut)
+	attrs = appendCode(attrs, "close_from_upstream", u.closeIn)
+	attrs = appendCode(attrs, "close_to_upstream", u.closeOut)
+	attrs = appendRTT(attrs, "client_rtt", c)
+	attrs = appendRTT(attrs, "upstream_rtt", u)
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, message, attrs...)
+}
+
+func appendCode(attrs []slog.Attr, name string, code uint16) []slog.Attr {
+	switch code {
+	case noCode:
+		return attrs
+	case emptyCode:
+		return append(attrs, slog.String(name, "empty"))
+	default:
+		return append(attrs, slog.Int(name, int(code)))
+	}
+}
+
+func appendRTT(attrs []slog.Attr, name string, g *leg) []slog.Attr {
+	if rtt, ok := g.beat.RTT(); ok {
+		return append(attrs, slog.Duration(name, rtt))
+	}
+	return attrs
+}
+
+// logHandshake tells why a handshake failed: what an operator has to look
+// after as a warning, what any passer-by can cause for debugging only.
+func (l *loop) logHandshake(s *session, result metrics.Result, step string, err error) {
+	level := slog.LevelWarn
+	if result == metrics.ResultClientGone {
+		level = slog.LevelDebug
+	}
+	l.log.LogAttrs(context.Background(), level, "handshake failed",
+		slog.Any("session", sessionID(s.id)),
+		slog.String("client", s.remote.String()),
+		slog.String("path", s.path),
+		slog.String("upstream", s.origin.name),
+		slog.String("result", result.String()),
+		slog.String("step", step),
+		slog.String("error", err.Error()))
+}
+
+func (l *loop) logPing(s *session, side Side) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.LogAttrs(context.Background(), slog.LevelDebug, "ping sent",
+			slog.Any("session", sessionID(s.id)), slog.String("side", side.String()))
+	}
+}
+
+func (l *loop) logPong(s *session, side Side, rtt time.Duration) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.LogAttrs(context.Background(), slog.LevelDebug, "pong received",
+			slog.Any("session", sessionID(s.id)), slog.String("side", side.String()), slog.Duration("rtt", rtt))
+	}
+}

@@ -1,0 +1,313 @@
+package proxy
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/frame"
+)
+
+// A loop drives many sessions from one goroutine. Everything in it, and every
+// session in its table, is touched by that goroutine alone; others hand it
+// work with post. The exceptions are said at the fields.
+type loop struct {
+	// Static after construction.
+	server  *Server
+	cfg     *Config
+	rules   [2]heartbeat.Rules // by side
+	metrics *metrics.Loop
+	log     *slog.Logger
+	clock   func() heartbeat.Time
+	epoll   *epoll.Poller
+	poller  poller // epoll, or what a test puts in its place
+
+	// Owned by the loop.
+	now      heartbeat.Time // of this turn
+	table    table
+	wheel    *heartbeat.Wheel
+	tails    tailPool
+	random   random
+	listener *listener // of the one loop that accepts
+	draining bool
+	unseen   int // events since timers last ran, while more were waiting
+	ready    []epoll.Event
+	frame    frame.ControlFrame             // scratch
+	in       [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it
+
+	sessions atomic.Int64 // in the table; read by the server to place new ones
+
+	inbox struct {
+		mu   sync.Mutex
+		jobs []func()
+		done bool // no more are taken
+	}
+}
+
+func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
+	p, err := epoll.New()
+	if err != nil {
+		return nil, fmt.Errorf("event loop: %w", err)
+	}
+	cfg := &server.cfg
+	return &loop{
+		server:  server,
+		cfg:     cfg,
+		rules:   [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
+		metrics: cfg.Metrics.NewLoop(),
+		log:     cfg.Log,
+		clock:   clock,
+		epoll:   p,
+		poller:  p,
+		now:     clock(),
+		table:   newTable(),
+		wheel:   heartbeat.NewWheel(clock()),
+	}, nil
+}
+
+// run turns the loop until stop is called.
+func (l *loop) run() error {
+	defer l.epoll.Close()
+	for !l.stopped() {
+		ready, err := l.epoll.Park(l.sleep(), l.poll)
+		if err != nil {
+			return err
+		}
+		if !ready {
+			l.poll() // the alarm went off: see what has come in before any timer runs
+		}
+		l.turn(l.now, l.ready)
+	}
+	return nil
+}
+
+// poll looks at the clock and then for events, in this order: what arrived
+// before the time that a turn's timers are judged by is in the turn's events.
+func (l *loop) poll() bool {
+	l.now = l.clock()
+	ready, err := l.epoll.Poll()
+	if err != nil {
+		panic(err) // the arguments are ours: EBADF, EFAULT and EINVAL are broken invariants
+	}
+	l.ready = ready
+	return len(ready) > 0
+}
+
+// sleep is how long nothing is due; negative for ever.
+func (l *loop) sleep() time.Duration {
+	at := l.wheel.Next()
+	if at == heartbeat.Never {
+		return -1
+	}
+	return max(0, at.Sub(l.clock()))
+}
+
+// turn is one pass of the loop: events, then timers, then the inbox.
+func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
+	l.now = now
+	for _, ev := range events {
+		l.dispatch(ev)
+	}
+	if l.inputSeen(len(events)) {
+		l.wheel.Advance(now, l.alarm)
+	}
+	l.runJobs()
+}
+
+// inputSeen reports whether timers may run: input comes before timers, so that
+// nothing expires whose sign of life is waiting unread. A full batch means
+// that more may wait, until as many events were handled as there are
+// descriptors: then each had its chance.
+func (l *loop) inputSeen(events int) bool {
+	l.unseen += events
+	if events == l.epoll.Max() && l.unseen < 2*l.table.live {
+		return false
+	}
+	l.unseen = 0
+	return true
+}
+
+// dispatch hands an event to its session.
+func (l *loop) dispatch(ev epoll.Event) {
+	if ev.Woken() {
+		return
+	}
+	if ev.Token == listenerToken {
+		l.acceptAll()
+		return
+	}
+	s, side := l.table.find(ev.Token)
+	if s == nil {
+		return // of a session that has ended in this turn
+	}
+	if s.opening != nil {
+		l.openingReady(s, side, ev.Ready)
+	} else {
+		l.legReady(s, side, ev.Ready)
+	}
+	l.update(s)
+}
+
+// legReady handles a ready descriptor of an open session.
+func (l *loop) legReady(s *session, side Side, ready epoll.Ready) {
+	g := &s.legs[side]
+	if ready&(epoll.Out|epoll.Broken) != 0 && g.tail != nil {
+		l.writable(s, side)
+	}
+	if ready&(readInterest|epoll.Broken) != 0 && g.io != nil && !g.paused {
+		l.readable(s, side)
+	}
+	if s.cause.kind != live {
+		l.settle(s)
+	}
+}
+
+// update follows every step of a session: it brings the poller and the timer
+// in line with what the session now waits for.
+func (l *loop) update(s *session) {
+	if !l.table.holds(s) {
+		return
+	}
+	if s.opening == nil {
+		l.watch(s)
+	}
+	if due := s.due(l.idleAt(s)); due < s.timer {
+		s.timer = due
+		l.wheel.Set(s.slot, due)
+	}
+}
+
+// alarm is called by the wheel. A session's timer may go off early, because
+// its deadline has moved on meanwhile: then it is only set anew.
+func (l *loop) alarm(slot uint32) {
+	if slot == listenerSlot {
+		l.resumeAccept()
+		return
+	}
+	s := l.table.slots[slot].session
+	if s == nil {
+		return
+	}
+	s.timer = heartbeat.Never
+	if l.now >= s.due(l.idleAt(s)) {
+		l.expire(s)
+	}
+	l.update(s)
+}
+
+// expire handles the deadlines of a session that have come.
+func (l *loop) expire(s *session) {
+	switch {
+	case s.opening != nil:
+		l.openingTimeout(s)
+	case s.cause.kind != live:
+		l.overdue(s)
+	default:
+		l.expireLive(s)
+	}
+}
+
+func (l *loop) expireLive(s *session) {
+	for _, side := range sides {
+		if !l.alive(s, side) {
+			return
+		}
+	}
+	switch {
+	case l.now >= l.idleAt(s):
+		l.end(s, proxy, metrics.IdleTimeout)
+	case l.now >= s.oldAt:
+		l.end(s, proxy, metrics.MaxDuration)
+	}
+}
+
+// alive handles the deadlines of one leg of an open session, and reports
+// whether the session is still live. A leg's socket is tried once more before
+// the leg is given up.
+func (l *loop) alive(s *session, side Side) bool {
+	g := &s.legs[side]
+	blocked := g.tail != nil && l.now >= g.writeBy
+	if blocked || l.now >= g.by || g.beat.Overdue(l.now) {
+		l.retry(s, side)
+	}
+	switch {
+	case s.cause.kind != live:
+	case g.out == outBroken && l.now >= g.by:
+		l.lost(s, side, g.fault)
+	case g.tail != nil && l.now >= g.writeBy:
+		l.end(s, side, metrics.WriteTimeout)
+	default:
+		l.beat(s, side)
+	}
+	return s.cause.kind == live
+}
+
+// beat lets a leg's heartbeat act.
+func (l *loop) beat(s *session, side Side) {
+	switch s.legs[side].beat.Advance(&l.rules[side], l.now) {
+	case heartbeat.None:
+	case heartbeat.Ping:
+		l.flush(s, side)
+	case heartbeat.Expired:
+		l.end(s, side, metrics.PingTimeout)
+	}
+}
+
+// idleAt is when a session will have carried no data for too long.
+func (l *loop) idleAt(s *session) heartbeat.Time {
+	if l.cfg.IdleTimeout == 0 {
+		return heartbeat.Never
+	}
+	return s.lastData.Add(l.cfg.IdleTimeout)
+}
+
+// release frees a session's slot; nothing of it is used any more.
+func (l *loop) release(s *session) {
+	l.wheel.Cancel(s.slot)
+	l.table.remove(s)
+	l.sessions.Add(-1)
+	l.server.left()
+}
+
+// post has a job run by the loop's goroutine. It may be called from any
+// goroutine, and reports whether the job will run.
+func (l *loop) post(job func()) bool {
+	l.inbox.mu.Lock()
+	taken := !l.inbox.done
+	if taken {
+		l.inbox.jobs = append(l.inbox.jobs, job)
+	}
+	l.inbox.mu.Unlock()
+	if taken {
+		l.epoll.Wake()
+	}
+	return taken
+}
+
+func (l *loop) runJobs() {
+	l.inbox.mu.Lock()
+	jobs := l.inbox.jobs
+	l.inbox.jobs = nil
+	l.inbox.mu.Unlock()
+	for _, job := range jobs {
+		job()
+	}
+}
+
+// stop ends run after the present turn. It is a job for post.
+func (l *loop) stop() {
+	l.inbox.mu.Lock()
+	l.inbox.done = true
+	l.inbox.mu.Unlock()
+}
+
+func (l *loop) stopped() bool {
+	l.inbox.mu.Lock()
+	defer l.inbox.mu.Unlock()
+	return l.inbox.done
+}

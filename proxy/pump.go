@@ -1,0 +1,291 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"holdfast/metrics"
+	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/frame"
+)
+
+// readable takes one read from a leg and passes on what it brought. One read a
+// turn is also what keeps a busy session from starving the others: epoll is
+// level-triggered, and what is left comes up again.
+func (l *loop) readable(s *session, from Side) {
+	g := &s.legs[from]
+	switch g.in {
+	case inDiscard:
+		l.discard(s, from)
+		return
+	case inEnded:
+		return
+	}
+	chunk := l.in[:]
+	n, err := g.io.Read(chunk[frame.MaxHeld : frame.MaxHeld+readSize])
+	if err == errAgain {
+		return
+	}
+	if err != nil {
+		l.lost(s, from, err)
+		return
+	}
+	start := frame.MaxHeld - g.unhold(chunk[:frame.MaxHeld])
+	l.count(s, from, n)
+
+	inside := g.insideFrame() || start < frame.MaxHeld
+	l.take(s, from, chunk[start:frame.MaxHeld+n])
+	g.beat.Heard(&l.rules[from], l.now, inside || g.insideFrame())
+}
+
+// unhold puts the bytes that were held back at the end of room, and says how many they are.
+func (g *leg) unhold(room []byte) int {
+	if g.held == nil {
+		return 0
+	}
+	n := g.held.n
+	copy(room[len(room)-n:], g.held.buf[:n])
+	g.held = nil
+	return n
+}
+
+func (g *leg) hold(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	g.held = &held{n: len(b)}
+	copy(g.held.buf[:], b)
+}
+
+func (l *loop) count(s *session, from Side, n int) {
+	s.legs[from].received += uint64(n)
+	l.metrics.Received(from, n)
+}
+
+// take scans bytes from a leg: data frames are passed on verbatim in the
+// longest runs there are, control frames are cut out and decided on, and the
+// first byte of a frame that breaks the protocol ends it.
+func (l *loop) take(s *session, from Side, b []byte) {
+	g, to := &s.legs[from], opposite(from)
+	other := &s.legs[to]
+	var seen frame.Counts
+	for len(b) > 0 && g.in == inOpen {
+		r := g.scan.Scan(b, other.wants(), &seen)
+		if r.Pass > 0 {
+			l.send(s, to, b[:r.Pass])
+			s.lastData = l.now
+			b = b[r.Pass:]
+		}
+		switch r.Stop {
+		case frame.Boundary:
+			l.inject(s, to)
+		case frame.Control:
+			l.control(s, from, b[:r.Size])
+			b = b[r.Size:]
+		case frame.Broken:
+			l.violated(s, from, r.Violation)
+		case frame.More:
+			g.hold(b)
+			b = nil
+		}
+	}
+	l.countFrames(g, from, &seen)
+	l.flush(s, to) // what was due to the other leg while this one was inside a frame
+}
+
+func (l *loop) countFrames(g *leg, from Side, seen *frame.Counts) {
+	for op, n := range seen {
+		if n == 0 {
+			continue
+		}
+		l.metrics.Frames(from, uint8(op), uint64(n))
+		if ws.OpCode(op).IsData() || ws.OpCode(op) == ws.OpContinuation {
+			g.frames += uint64(n)
+		}
+	}
+}
+
+// discard reads and throws away. RFC 6455 1.4: after its Close a peer sends
+// nothing that matters; but were it left unread, closing the socket would send
+// a reset, which can destroy what we wrote last.
+func (l *loop) discard(s *session, from Side) {
+	n, err := s.legs[from].io.Read(l.in[:])
+	switch {
+	case err == errAgain:
+	case err != nil:
+		l.lost(s, from, err)
+	default:
+		l.count(s, from, n)
+	}
+}
+
+// send writes bytes that stand next in a leg's stream, and keeps what the
+// socket does not take. The caller keeps to frame boundaries.
+func (l *loop) send(s *session, to Side, b []byte) {
+	g := &s.legs[to]
+	if g.out == outClosed || g.out == outBroken {
+		return
+	}
+	if g.tail == nil {
+		n, err := g.write(b)
+		if err != nil {
+			l.writeFailed(s, to, err)
+			return
+		}
+		l.countSent(g, to, n)
+		if n == len(b) {
+			return
+		}
+		b = b[n:]
+		g.tail = l.tails.get()
+		g.writeBy = l.now.Add(l.cfg.WriteTimeout)
+	}
+	g.tail.append(b)
+	l.metrics.Buffered(to, len(b))
+}
+
+// write is one write; a full socket is no error, it takes nothing.
+func (g *leg) write(b []byte) (int, error) {
+	n, err := g.io.Write(b)
+	if err == errAgain {
+		return 0, nil
+	}
+	return n, err
+}
+
+func (l *loop) countSent(g *leg, to Side, n int) {
+	g.sent += uint64(n)
+	l.metrics.Sent(to, n)
+}
+
+// writable writes a leg's tail, and once it is gone what had to wait for that.
+func (l *loop) writable(s *session, side Side) {
+	g := &s.legs[side]
+	t := g.tail
+	if t == nil {
+		return
+	}
+	n, err := g.write(t.bytes())
+	if err != nil {
+		l.writeFailed(s, side, err)
+		return
+	}
+	if n == 0 {
+		return
+	}
+	t.from += n
+	l.countSent(g, side, n)
+	l.metrics.Buffered(side, -n)
+	g.writeBy = l.now.Add(l.cfg.WriteTimeout)
+	if g.pingOut && t.from >= t.pingEnd {
+		g.pingOut = false
+		l.pinged(s, side, t.ping)
+	}
+	if t.from < t.to {
+		return
+	}
+	l.dropTail(g, side)
+	if g.out == outClosed {
+		g.by = l.now.Add(l.cfg.CloseTimeout)
+	}
+	l.flush(s, side)
+}
+
+// dropTail gives a leg's tail back, with whatever is left in it.
+func (l *loop) dropTail(g *leg, side Side) {
+	if g.tail == nil {
+		return
+	}
+	l.metrics.Buffered(side, -len(g.tail.bytes()))
+	l.tails.put(g.tail)
+	g.tail = nil
+	g.pingOut = false
+}
+
+// writeFailed notes that a leg takes nothing more. The leg is not lost yet:
+// its peer may have sent a Close before it reset the connection, and that is
+// still to be read.
+func (l *loop) writeFailed(s *session, side Side, err error) {
+	g := &s.legs[side]
+	g.out = outBroken
+	g.fault = err
+	g.by = l.now.Add(l.cfg.CloseTimeout)
+	l.dropTail(g, side)
+}
+
+// readInterest is what is wanted of a descriptor that is read. The end of the
+// peer's direction comes up as readable in any case; that it is also said
+// apart lets a handshake see a client go without reading what it sent.
+const readInterest = epoll.In | epoll.Ended
+
+// watch brings what the poller waits for in line with the session's state.
+func (l *loop) watch(s *session) {
+	for _, side := range sides {
+		g, other := &s.legs[side], &s.legs[opposite(side)]
+		if g.io == nil {
+			l.pause(g, side, false)
+			continue
+		}
+		l.pause(g, side, g.in == inOpen && other.tail != nil)
+		var want epoll.Ready
+		if g.in == inDiscard || g.in == inOpen && !g.paused {
+			want |= readInterest
+		}
+		if g.tail != nil {
+			want |= epoll.Out
+		}
+		l.want(s, side, want)
+	}
+}
+
+// pause stops or resumes reading a leg. Meanwhile its peer cannot miss a pong.
+func (l *loop) pause(g *leg, side Side, paused bool) {
+	if g.paused == paused {
+		return
+	}
+	g.paused = paused
+	if paused {
+		g.beat.Pause()
+		l.metrics.Paused(side, 1)
+		return
+	}
+	g.beat.Resume(&l.rules[side], l.now)
+	l.metrics.Paused(side, -1)
+}
+
+// want tells the poller. A descriptor of which nothing is wanted is taken out:
+// epoll would report its death again and again to somebody who cannot read it yet.
+func (l *loop) want(s *session, side Side, want epoll.Ready) {
+	g := &s.legs[side]
+	if g.interest == want {
+		return
+	}
+	var err error
+	switch {
+	case want == 0:
+		err = l.poller.Remove(g.io.FD())
+	case g.interest == 0:
+		err = l.poller.Add(g.io.FD(), tokenOf(s, side), want)
+	default:
+		err = l.poller.Modify(g.io.FD(), tokenOf(s, side), want)
+	}
+	g.interest = want
+	if err != nil {
+		l.internal(s, err)
+	}
+}
+
+// lostReason tells apart how a peer's TCP ended.
+func lostReason(err error) Reason {
+	switch {
+	case err == io.EOF:
+		return metrics.EOF
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return metrics.Reset
+	default:
+		return metrics.IOError
+	}
+}

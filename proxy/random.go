@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"net"
+	"strconv"
+	"time"
+)
+
+// random hands out bytes of crypto/rand, read in advance. RFC 6455 10.3: mask
+// keys must not be predictable.
+type random struct {
+	buf  [512]byte
+	left int // unused bytes, at the end of buf
+}
+
+func (r *random) take(n int) []byte {
+	if r.left < n {
+		rand.Read(r.buf[:]) //nolint:errcheck // it never fails
+		r.left = len(r.buf)
+	}
+	at := len(r.buf) - r.left
+	r.left -= n
+	return r.buf[at : at+n]
+}
+
+// Uint64 is a ping's payload.
+func (r *random) Uint64() uint64 { return binary.BigEndian.Uint64(r.take(8)) }
+
+// Mask is the key of one masked frame.
+func (r *random) Mask() (key [4]byte) {
+	copy(key[:], r.take(4))
+	return key
+}
+
+// Float64 is evenly spread over [0, 1).
+func (r *random) Float64() float64 { return float64(r.Uint64()>>11) / (1 << 53) }
+
+// durationShare is a fraction of a duration.
+func durationShare(d time.Duration, share float64) time.Duration {
+	return time.Duration(float64(d) * share)
+}
+
+// zoneID is the index of an IPv6 zone, which is an interface's name or number.
+func zoneID(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if ifc, err := net.InterfaceByName(zone); err == nil {
+		return uint32(ifc.Index)
+	}
+	n, _ := strconv.ParseUint(zone, 10, 32) // 0, no zone, if it is neither
+	return uint32(n)
+}

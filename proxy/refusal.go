@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"holdfast/metrics"
+)
+
+// passRefusal passes an upstream's final answer that is no 101 on to the
+// client, whole. Bodies come in three framings and are rare here, so both
+// sockets leave the loop for a goroutine with the standard library's parser;
+// they never come back, and are closed after that one response.
+func (l *loop) passRefusal(s *session) {
+	o := s.opening
+	r := &refusal{
+		server:   l.server,
+		metrics:  l.metrics,
+		client:   s.legs[client].io.(socket),
+		upstream: s.legs[upstream].io.(socket),
+		early:    o.reply,
+	}
+	for _, side := range sides {
+		l.want(s, side, 0)
+		s.legs[side].io = nil
+	}
+	l.wheel.Cancel(s.slot)
+	l.table.remove(s)
+	l.sessions.Add(-1)
+	go r.pass()
+}
+
+// A refusal is one response on its way from an upstream to a client.
+type refusal struct {
+	server           *Server
+	metrics          *metrics.Loop
+	client, upstream socket
+	early            []byte // what was read from the upstream already
+}
+
+func (r *refusal) pass() {
+	defer r.server.left()
+	c, u, err := r.conns()
+	if err != nil {
+		r.metrics.Handshake(metrics.ResultInternal)
+		r.server.cfg.Log.Error("pass refusal on", "error", err)
+		return
+	}
+	defer c.Close()
+	defer u.Close()
+	if !r.server.refusals.add(c, u) {
+		r.metrics.Handshake(metrics.ResultDraining)
+		return
+	}
+	defer r.server.refusals.remove(c, u)
+	deadline := time.Now().Add(r.server.cfg.HandshakeTimeout)
+	c.SetDeadline(deadline) //nolint:errcheck // it fails only on a closed connection, which the copy tells
+	u.SetDeadline(deadline) //nolint:errcheck // likewise
+	r.metrics.Handshake(r.copy(c, u))
+	r.finish(c)
+}
+
+// conns moves both descriptors into the care of the standard library. Whatever
+// happens, the bare descriptors are closed.
+func (r *refusal) conns() (c, u net.Conn, err error) {
+	c, errClient := fileConn(r.client)
+	u, errUpstream := fileConn(r.upstream)
+	if err := errors.Join(errClient, errUpstream); err != nil {
+		for _, conn := range []net.Conn{c, u} {
+			if conn != nil {
+				conn.Close()
+			}
+		}
+		return nil, nil, err
+	}
+	return c, u, nil
+}
+
+func fileConn(s socket) (net.Conn, error) {
+	f := os.NewFile(uintptr(s), "tcp")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
+// copy writes the response to the client: its end-to-end header fields as
+// they are, its body in whatever framing tells the client where it ends.
+func (r *refusal) copy(c, u net.Conn) metrics.Result {
+	from := bufio.NewReader(io.MultiReader(bytes.NewReader(r.early), u))
+	resp, err := http.ReadResponse(from, &http.Request{Method: http.MethodGet})
+	if err != nil {
+		r.badGateway(c, err)
+		return metrics.ResultUpstreamInvalid
+	}
+	defer resp.Body.Close()
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Upgrade"} {
+		resp.Header.Del(name)
+	}
+	resp.Close = true
+	if err := resp.Write(c); err != nil {
+		r.server.cfg.Log.Debug("upstream's refusal was not passed on whole", "error", err)
+	}
+	return metrics.ResultUpstreamRefused
+}
+
+func (r *refusal) badGateway(c net.Conn, err error) {
+	r.server.cfg.Log.Warn("handshake failed", "step", "upstream's answer", "error", err)
+	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid, err)
+	c.Write(refusal.Append(nil)) //nolint:errcheck // a client that is gone need not be told
+}
+
+// finish ends our direction and reads what the client still sends: closing
+// with input unread would send a reset that can destroy the response.
+func (r *refusal) finish(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		tcp.CloseWrite() //nolint:errcheck // it fails only if the connection is gone
+	}
+	c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) //nolint:errcheck // as above
+	io.Copy(io.Discard, c)                                   //nolint:errcheck // it ends either way
+}
+
+// refusals are the connections of refusals under way, so that a stop can cut them.
+type refusals struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	ended bool
+}
+
+func (rs *refusals) add(conns ...net.Conn) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.ended {
+		return false
+	}
+	if rs.conns == nil {
+		rs.conns = make(map[net.Conn]struct{})
+	}
+	for _, c := range conns {
+		rs.conns[c] = struct{}{}
+	}
+	return true
+}
+
+func (rs *refusals) remove(conns ...net.Conn) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for _, c := range conns {
+		delete(rs.conns, c)
+	}
+}
+
+// cut closes every connection; their goroutines end at once.
+func (rs *refusals) cut() {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.ended = true
+	for c := range rs.conns {
+		c.Close()
+	}
+}

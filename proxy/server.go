@@ -1,0 +1,227 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+)
+
+// A Server accepts clients and spreads their sessions over its loops.
+type Server struct {
+	// Static after New.
+	cfg      Config
+	origin   *origin
+	listener *listener
+	loops    []*loop
+	limit    int64 // sessions at once, handshakes included
+	options  socketOptions
+
+	live     atomic.Int64  // sessions and handshakes, those that left their loop for a refusal included
+	ids      atomic.Uint64 // of the session opened last
+	draining atomic.Bool
+	emptied  chan struct{} // has an item when live may have fallen to 0 while draining
+
+	refusals refusals
+}
+
+// New binds the listener and makes the loops; Run starts them.
+func New(cfg Config) (*Server, error) {
+	o, err := newOrigin(cfg.Upstream, cfg.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Loops == 0 {
+		cfg.Loops = runtime.GOMAXPROCS(0)
+	}
+	s := &Server{
+		cfg:     cfg,
+		origin:  o,
+		emptied: make(chan struct{}, 1),
+		options: socketOptions{userTimeout: int(cfg.TCPUserTimeout / time.Millisecond)},
+	}
+	if s.limit, err = sessionLimit(cfg.MaxSessions, cfg.Loops); err != nil {
+		return nil, err
+	}
+	cfg.Metrics.SetSessionsLimit(int(s.limit))
+	if s.listener, err = listen(cfg.Listen, s.options); err != nil {
+		return nil, err
+	}
+	base := time.Now()
+	clock := func() heartbeat.Time { return heartbeat.Time(time.Since(base)) }
+	for range cfg.Loops {
+		l, err := newLoop(s, clock)
+		if err != nil {
+			s.listener.close()
+			return nil, err
+		}
+		s.loops = append(s.loops, l)
+	}
+	s.loops[0].listener = s.listener
+	return s, nil
+}
+
+// reservedFiles are descriptors kept for everything but sessions: the
+// listeners, the admin side, the runtime, and clients that are refused.
+const reservedFiles = 128
+
+// sessionLimit is how many sessions there may be: what is configured, and no
+// more than the descriptors allow, two to a session.
+func sessionLimit(configured, loops int) (int64, error) {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return 0, fmt.Errorf("file-descriptor limit: %w", err)
+	}
+	room := int64(min(files.Cur, 1<<40)) - reservedFiles - 2*int64(loops)
+	limit := max(1, room/2)
+	if configured > 0 {
+		limit = min(limit, int64(configured))
+	}
+	return limit, nil
+}
+
+// Addr is the address that clients are accepted on.
+func (s *Server) Addr() net.Addr { return s.listener.addr }
+
+// Draining reports whether Shutdown was called.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Sessions is the number of sessions, handshakes under way included.
+func (s *Server) Sessions() int { return int(s.live.Load()) }
+
+// Run drives the loops until Shutdown has emptied them. An error is fatal: a
+// loop could not go on.
+func (s *Server) Run() error {
+	errs := make([]error, len(s.loops))
+	var running sync.WaitGroup
+	s.loops[0].post(s.loops[0].startAccept)
+	for i, l := range s.loops {
+		running.Go(func() { errs[i] = l.run() })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// Shutdown stops accepting, sends a Close to every session and waits for the
+// answers: CloseTimeout at the most, or until ctx is done. Then what is left
+// is cut, and cut says how many sessions that were. Run returns afterwards.
+func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
+	if s.draining.Swap(true) {
+		return 0, errors.New("proxy: Shutdown was called before")
+	}
+	s.cfg.Metrics.SetDraining(true)
+	s.onEveryLoop((*loop).drain)
+	patience, cancel := context.WithTimeout(ctx, s.cfg.CloseTimeout)
+	defer cancel()
+	s.awaitEmpty(patience)
+
+	var incomplete atomic.Int64
+	s.refusals.cut()
+	s.onEveryLoop(func(l *loop) { incomplete.Add(int64(l.cutAll())) })
+	s.awaitEmpty(context.Background())
+	s.onEveryLoop((*loop).stop)
+	return int(incomplete.Load()), nil
+}
+
+// onEveryLoop runs a job on each loop and waits until all have done it.
+func (s *Server) onEveryLoop(job func(*loop)) {
+	var done sync.WaitGroup
+	for _, l := range s.loops {
+		done.Add(1)
+		if !l.post(func() { defer done.Done(); job(l) }) {
+			done.Done()
+		}
+	}
+	done.Wait()
+}
+
+func (s *Server) awaitEmpty(ctx context.Context) {
+	for s.live.Load() > 0 {
+		select {
+		case <-s.emptied:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// nextID numbers a session.
+func (s *Server) nextID() uint64 { return s.ids.Add(1) }
+
+// entered counts a client that was accepted, and reports whether it is one too many.
+func (s *Server) entered() (full bool) { return s.live.Add(1) > s.limit }
+
+// refusedAtOnce is how many clients beyond the limit may be on their way to
+// being refused at one time.
+const refusedAtOnce = 64
+
+// crowded reports whether one more client would use descriptors that others need.
+func (s *Server) crowded() bool { return s.live.Load() >= s.limit+refusedAtOnce }
+
+// left counts a client that is gone, with all its descriptors.
+func (s *Server) left() {
+	if s.live.Add(-1) == 0 && s.draining.Load() {
+		select {
+		case s.emptied <- struct{}{}:
+		default:
+		}
+	}
+	if s.listener.paused.Load() {
+		accepting := s.loops[0]
+		accepting.post(accepting.resumeAccept)
+	}
+}
+
+// place chooses the loop for a new client: the one with the fewest.
+func (s *Server) place() *loop {
+	best := s.loops[0]
+	for _, l := range s.loops[1:] {
+		if l.sessions.Load() < best.sessions.Load() {
+			best = l
+		}
+	}
+	return best
+}
+
+// drain begins the end of every session of the loop.
+func (l *loop) drain() {
+	l.draining = true
+	l.stopAccept()
+	l.table.all(func(s *session) {
+		switch {
+		case s.opening == nil:
+			l.end(s, proxy, metrics.Drain)
+		case s.opening.state < sendAnswer:
+			l.refuse(s, metrics.ResultDraining, refuseDraining)
+		}
+		l.update(s)
+	})
+}
+
+// cutAll closes everything, and says how many sessions were cut short by it.
+func (l *loop) cutAll() (cut int) {
+	l.table.all(func(s *session) {
+		if s.opening != nil {
+			l.cutOpening(s)
+			return
+		}
+		if s.incomplete() {
+			cut++
+		}
+		l.end(s, proxy, metrics.Drain)
+		for _, side := range sides {
+			l.cut(s, side)
+		}
+		l.settle(s)
+	})
+	return cut
+}

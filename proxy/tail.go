@@ -1,0 +1,50 @@
+package proxy
+
+// A tail holds what a leg's socket did not take, in the order it has to leave.
+// While a leg has one, nothing is read from the other leg, so what it holds is
+// at most one read and the few control frames that were due inside it: memory
+// for a session is bounded whatever its peers do.
+type tail struct {
+	from, to int // buf[from:to] is still to be written
+
+	// Our own ping may stand in here. It has left when from reaches pingEnd.
+	pingEnd int // 0 if there is none
+	ping    uint64
+
+	buf [tailSize]byte
+}
+
+const (
+	// tailSize is a little under 64 KiB so that a whole tail fits a size class.
+	tailSize = 64<<10 - 64
+	// readSize is what one read of a leg takes at most. With what was held
+	// back before it, and a pong, a ping and a Close, it fits a tail.
+	readSize = 63 << 10
+)
+
+func (t *tail) append(b []byte) { t.to += copy(t.buf[t.to:], b) }
+
+func (t *tail) bytes() []byte { return t.buf[t.from:t.to] }
+
+// tailPool keeps a few tails, so that a leg that blocks now and then costs no garbage.
+type tailPool struct{ free []*tail }
+
+const tailsKept = 32
+
+func (p *tailPool) get() *tail {
+	n := len(p.free)
+	if n == 0 {
+		return new(tail)
+	}
+	t := p.free[n-1]
+	p.free[n-1] = nil
+	p.free = p.free[:n-1]
+	t.from, t.to, t.pingEnd = 0, 0, 0
+	return t
+}
+
+func (p *tailPool) put(t *tail) {
+	if len(p.free) < tailsKept {
+		p.free = append(p.free, t)
+	}
+}
