@@ -43,9 +43,12 @@ func (c *conversation) at(moment string) *conversation {
 	return c
 }
 
-// wants expects what Advance says now.
+// wants expects what Advance says now, and that Overdue has foretold it.
 func (c *conversation) wants(want Action, why string) *conversation {
 	c.t.Helper()
+	if got := c.state.Overdue(c.now); got != (want == Expired) {
+		c.t.Errorf("at %v: overdue %v before %v: %s", time.Duration(c.now), got, name(want), why)
+	}
 	if got := c.state.Advance(&c.rules, c.now); got != want {
 		c.t.Errorf("at %v: %v, want %v: %s", time.Duration(c.now), name(got), name(want), why)
 	}

@@ -67,13 +67,15 @@ func (s *State) Next() Time {
 
 // Overdue reports whether Advance would say Expired. A caller looks for unread
 // bytes once more before it lets that happen.
-func (s *State) Overdue(now Time) bool { return s.status == owed && now >= s.at }
+func (s *State) Overdue(now Time) bool {
+	return s.status == owed && s.reached(now)
+}
 
 // Advance says what is due at now: one Ping, however much time was slept
 // through; Expired, after which nothing follows; or None before Next. Like all
 // that moves a State through time it takes the Rules, though it needs none yet.
 func (s *State) Advance(_ *Rules, now Time) Action {
-	if next := s.Next(); next == Never || now < next {
+	if !s.reached(now) {
 		return None
 	}
 	if s.status == waiting {
@@ -82,6 +84,13 @@ func (s *State) Advance(_ *Rules, now Time) Action {
 	}
 	s.Stop()
 	return Expired
+}
+
+// reached reports whether what is scheduled is due. Never is not reached, even at
+// the end of time.
+func (s *State) reached(now Time) bool {
+	next := s.Next()
+	return next != Never && now >= next
 }
 
 // Wanted reports whether a ping is due and has not left yet.

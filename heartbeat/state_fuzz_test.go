@@ -176,6 +176,9 @@ func (p *stateScript) advance() {
 		}
 		m.wanted, m.nextPing = true, Never
 	}
+	if got := p.state.Overdue(p.now); got != (want == Expired) {
+		p.t.Fatalf("at %v: overdue %v before %v", time.Duration(p.now), got, name(want))
+	}
 	if got := p.state.Advance(&p.rules, p.now); got != want {
 		p.t.Fatalf("at %v: %v, want %v", time.Duration(p.now), name(got), name(want))
 	}

@@ -80,6 +80,14 @@ func TestNothingRunsWhileAPingWaitsToBeSent(t *testing.T) {
 	c.next("15m20s", "and so does the interval")
 }
 
+func TestSentWithoutAWantedPingIsNothing(t *testing.T) {
+	c := opened(t, anyByte)
+	c.at("10s").sends(1).next("20s", "none was wanted yet")
+	c.foreignPong(AppendPayload(nil, 1), "it is not remembered")
+	c.at("20s").wantsPing("the first").sends(2)
+	c.at("21s").sends(3).next("40s", "the deadline of the one that was wanted")
+}
+
 func TestWithADeadlineOnePingIsOut(t *testing.T) {
 	slow := with(onlyPong, func(r *Rules) { r.Timeout = 50 * time.Second })
 
@@ -252,6 +260,9 @@ func TestWhilePausedTheDeadlineStandsStill(t *testing.T) {
 		c := opened(t, anyByte)
 		c.at("20s").wantsPing("the first").sends(1)
 		c.at("39s").pauses().next("never", "the answer may lie unread")
+		if c.state.Overdue(Never) || c.state.Advance(&c.rules, Never) != None {
+			t.Error("expired at the end of time")
+		}
 		c.at("1h").wants(None, "however long").resumes()
 		c.next("1h20s", "a whole timeout")
 		c.at("1h20s").expires("read, and nothing came")
