@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"holdfast/heartbeat"
+)
+
+// check validates the configuration; with -connect it also makes one session
+// with the upstream.
+func check(p process, args []string) int {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	tryUpstream := flags.Bool("connect", false, "")
+	if code, ok := p.parse(flags, args); !ok {
+		return code
+	}
+	c, ok := p.configuration()
+	if !ok {
+		return exitConfig
+	}
+	fmt.Fprintln(p.stdout, "configuration ok")
+	if !*tryUpstream {
+		return exitOK
+	}
+	verdict, err := c.tryUpstream()
+	if err != nil {
+		fmt.Fprintf(p.stderr, "%s: %v\n", c.Upstream, err)
+		return exitFailed
+	}
+	fmt.Fprintf(p.stdout, "%s: %s\n", c.Upstream, verdict)
+	return exitOK
+}
+
+// tryUpstream upgrades to the upstream as a client that asks for / would be, and
+// pings it. That it never answers is an error only if it would be dropped for it.
+func (c config) tryUpstream() (verdict string, err error) {
+	began := time.Now()
+	conn, early, err := c.dialUpstream()
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	upgraded := time.Since(began)
+
+	patience := c.UpstreamPingTimeout
+	if patience == 0 {
+		patience = time.Duration(c.HandshakeTimeout)
+	}
+	pinged := time.Now()
+	if err := conn.SetDeadline(pinged.Add(patience)); err != nil {
+		return "", err
+	}
+	err = ping(conn, early)
+	answered := time.Since(pinged)
+	verdict = fmt.Sprintf("upgraded in %v", rounded(upgraded))
+	switch {
+	case err == nil:
+		return fmt.Sprintf("%s, answered a ping in %v", verdict, rounded(answered)), nil
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return "", fmt.Errorf("%s, then: %w", verdict, err)
+	}
+	verdict = fmt.Sprintf("%s, did not answer a ping within %v", verdict, patience)
+	if c.UpstreamPong == heartbeat.RequirePong && c.UpstreamPingInterval > 0 && c.UpstreamPingTimeout > 0 {
+		return "", fmt.Errorf("%s; HOLDFAST_UPSTREAM_PONG=require would drop its sessions", verdict)
+	}
+	return verdict + ", and will not be held to it", nil
+}
+
+// dialUpstream returns an upgraded connection, and a reader of what it has sent
+// and will send.
+func (c config) dialUpstream() (net.Conn, io.Reader, error) {
+	connect := net.Dialer{Timeout: time.Duration(c.DialTimeout)}
+	dialer := ws.Dialer{
+		NetDial:        connect.DialContext,
+		Timeout:        time.Duration(c.DialTimeout + c.HandshakeTimeout),
+		ReadBufferSize: int(c.MaxHeaderSize),
+	}
+	conn, early, _, err := dialer.Dial(context.Background(), probeURL(c.Upstream))
+	var status ws.StatusError
+	switch {
+	case errors.As(err, &status):
+		return nil, nil, fmt.Errorf("refused the upgrade with HTTP status %d", int(status))
+	case err != nil:
+		return nil, nil, fmt.Errorf("cannot upgrade: %w", err)
+	case early != nil:
+		return conn, early, nil
+	}
+	return conn, conn, nil
+}
+
+// probeURL is what a client's request for / becomes, in the one scheme the dialer knows.
+func probeURL(upstream *url.URL) string {
+	return "ws://" + upstream.Host + strings.TrimRight(upstream.EscapedPath(), "/") + "/"
+}
+
+// ping sends a ping and, once its answer is there, a Close, so that the service
+// does not log a connection lost.
+func ping(conn io.Writer, incoming io.Reader) error {
+	payload := make([]byte, 4)
+	rand.Read(payload)
+	if err := send(conn, ws.NewPingFrame(payload)); err != nil {
+		return fmt.Errorf("cannot ping: %w", err)
+	}
+	if err := awaitPong(incoming, payload); err != nil {
+		return err
+	}
+	// The answer is in hand; whether the farewell arrives changes nothing.
+	_ = send(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
+	return nil
+}
+
+// send writes a frame as a client must (RFC 6455, section 5.3): masked with an
+// unpredictable key.
+func send(w io.Writer, frame ws.Frame) error {
+	var key [4]byte
+	rand.Read(key[:])
+	return ws.WriteFrame(w, ws.MaskFrameWith(frame, key))
+}
+
+// awaitPong reads past everything but the pong with this payload, and a Close.
+func awaitPong(r io.Reader, payload []byte) error {
+	for {
+		head, err := ws.ReadHeader(r)
+		if err != nil {
+			return fmt.Errorf("no answer to a ping: %w", err)
+		}
+		if head.OpCode == ws.OpClose {
+			return errors.New("it sent a Close instead of answering a ping")
+		}
+		var body bytes.Buffer
+		into := io.Discard
+		if head.OpCode == ws.OpPong && head.Length == int64(len(payload)) {
+			into = &body
+		}
+		if _, err := io.CopyN(into, r, head.Length); err != nil {
+			return fmt.Errorf("no answer to a ping: %w", err)
+		}
+		if bytes.Equal(body.Bytes(), payload) {
+			return nil
+		}
+	}
+}
+
+// rounded keeps the digits of d that mean something to a reader.
+func rounded(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"text/tabwriter"
+)
+
+// Exit codes. 78 is EX_CONFIG of sysexits.h, so that a supervisor can tell a
+// configuration that will not mend itself from a failure that may.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitConfig = 78
+)
+
+// version is set by the linker in a release.
+var version = ""
+
+// process is what a command has of the world.
+type process struct {
+	environ        []string
+	stdout, stderr io.Writer
+}
+
+type command struct {
+	name string
+	args string // as the usage shows them
+	does string
+	run  func(p process, args []string) int
+}
+
+// commands is a function because help, one of them, lists them all.
+func commands() []command {
+	return []command{
+		{"serve", "", "run the proxy; what holdfast does without a command", serve},
+		{"check", "[-connect]", "validate the configuration; -connect: also try the upstream", check},
+		{"env", "[-format table|markdown|dotenv|json]", "show every variable, its value and where it came from", showEnvironment},
+		{"healthcheck", "", "ask the running proxy whether it is ready: exit 0 or 1", healthcheck},
+		{"version", "", "print the version", showVersion},
+		{"help", "", "print this; also -h", help},
+	}
+}
+
+// run is the whole program but for the process around it.
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	p := process{environ, stdout, stderr}
+	if len(args) == 0 {
+		return serve(p, nil)
+	}
+	name := args[0]
+	switch name {
+	case "-h", "-help", "--help":
+		name = "help"
+	case "-version", "--version":
+		name = "version"
+	}
+	var names []string
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(p, args[1:])
+		}
+		names = append(names, c.name)
+	}
+	complaint := "unknown command " + quoted(name)
+	if meant := nearest(name, "", names); meant != "" {
+		complaint += "; did you mean " + meant + "?"
+	}
+	return p.misused(complaint)
+}
+
+// parse reads a command's flags. If the command is to go no further, ok is false
+// and code its exit code.
+func (p process) parse(flags *flag.FlagSet, args []string) (code int, ok bool) {
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return help(p, nil), false
+	case err != nil:
+		return p.misused(printable(err.Error())), false
+	case flags.NArg() > 0:
+		return p.misused("unexpected argument " + quoted(flags.Arg(0))), false
+	}
+	return exitOK, true
+}
+
+// parseNone is parse for a command without flags.
+func (p process) parseNone(name string, args []string) (code int, ok bool) {
+	return p.parse(flag.NewFlagSet(name, flag.ContinueOnError), args)
+}
+
+// misused says what is wrong with the command line.
+func (p process) misused(complaint string) int {
+	fmt.Fprintf(p.stderr, "holdfast: %s\n\n", complaint)
+	writeCommands(p.stderr)
+	return exitUsage
+}
+
+// configuration is the checked configuration; if there is none, the reasons have
+// been told and ok is false.
+func (p process) configuration() (c config, ok bool) {
+	c, err := readSettings(p.environ).config()
+	if err != nil {
+		p.refuse(err)
+		return config{}, false
+	}
+	return c, true
+}
+
+func (p process) refuse(err error) {
+	fmt.Fprintln(p.stderr, err)
+	var found problems
+	if errors.As(err, &found) && found.onlyUpstreamMissing() {
+		fmt.Fprintln(p.stderr, "\nTo see Holdfast at work without configuring anything, run: holdfast demo")
+	}
+}
+
+func help(p process, args []string) int {
+	if code, ok := p.parseNone("help", args); !ok {
+		return code
+	}
+	fmt.Fprint(p.stdout, "Holdfast is a WebSocket keepalive proxy. It pings both sides, answers their pings,\n"+
+		"and ends both when one stops answering.\n\n")
+	writeCommands(p.stdout)
+	fmt.Fprint(p.stdout, "\nExit codes: 0 clean; 1 runtime error, or a shutdown that had to cut sessions;\n"+
+		"2 usage; 78 bad configuration.\n\nEnvironment variables and their defaults:\n\n")
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	for _, v := range variables {
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", v.name, v.def, plain(v.meaning))
+	}
+	table.Flush()
+	return exitOK
+}
+
+func writeCommands(w io.Writer) {
+	fmt.Fprint(w, "usage: holdfast [command]\n\n")
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range commands() {
+		call := c.name
+		if c.args != "" {
+			call += " " + c.args
+		}
+		fmt.Fprintf(table, "  %s\t%s\n", call, c.does)
+	}
+	table.Flush()
+}
+
+func showVersion(p process, args []string) int {
+	if code, ok := p.parseNone("version", args); !ok {
+		return code
+	}
+	fmt.Fprintf(p.stdout, "holdfast %s %s %s/%s\n", ownVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return exitOK
+}
+
+// ownVersion is the release's, or that of the module as `go install` built it.
+func ownVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

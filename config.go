@@ -1,0 +1,220 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v10"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+// config is the checked configuration. Names, defaults and meanings of its
+// variables stand in the variables table, the rules of its types in parsers.
+type config struct {
+	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM"`
+	Listen      listenAddress `env:"HOLDFAST_LISTEN"`
+	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN"`
+
+	PingInterval         time.Duration      `env:"HOLDFAST_PING_INTERVAL"`
+	PingTimeout          time.Duration      `env:"HOLDFAST_PING_TIMEOUT"`
+	ClientPingInterval   time.Duration      `env:"HOLDFAST_CLIENT_PING_INTERVAL"`
+	ClientPingTimeout    time.Duration      `env:"HOLDFAST_CLIENT_PING_TIMEOUT"`
+	UpstreamPingInterval time.Duration      `env:"HOLDFAST_UPSTREAM_PING_INTERVAL"`
+	UpstreamPingTimeout  time.Duration      `env:"HOLDFAST_UPSTREAM_PING_TIMEOUT"`
+	PingJitter           fraction           `env:"HOLDFAST_PING_JITTER"`
+	Liveness             heartbeat.Liveness `env:"HOLDFAST_LIVENESS"`
+	ClientPong           heartbeat.PongMode `env:"HOLDFAST_CLIENT_PONG"`
+	UpstreamPong         heartbeat.PongMode `env:"HOLDFAST_UPSTREAM_PONG"`
+	PeerPings            proxy.PeerPings    `env:"HOLDFAST_PEER_PINGS"`
+
+	WriteTimeout       positive      `env:"HOLDFAST_WRITE_TIMEOUT"`
+	CloseTimeout       positive      `env:"HOLDFAST_CLOSE_TIMEOUT"`
+	IdleTimeout        time.Duration `env:"HOLDFAST_IDLE_TIMEOUT"`
+	MaxSessionDuration time.Duration `env:"HOLDFAST_MAX_SESSION_DURATION"`
+	HandshakeTimeout   positive      `env:"HOLDFAST_HANDSHAKE_TIMEOUT"`
+	DialTimeout        positive      `env:"HOLDFAST_DIAL_TIMEOUT"`
+	TCPUserTimeout     time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT"`
+
+	MaxSessions   int        `env:"HOLDFAST_MAX_SESSIONS"`
+	MaxFrameSize  frameSize  `env:"HOLDFAST_MAX_FRAME_SIZE"`
+	MaxHeaderSize headerSize `env:"HOLDFAST_MAX_HEADER_SIZE"`
+
+	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT"`
+	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST"`
+	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN"`
+
+	LogLevel  logLevel  `env:"HOLDFAST_LOG_LEVEL"`
+	LogFormat logFormat `env:"HOLDFAST_LOG_FORMAT"`
+	PProf     bool      `env:"HOLDFAST_PPROF"`
+}
+
+// environment is the process's own. Nothing else in the program asks for it.
+func environment() []string { return os.Environ() }
+
+// settings are the variables with our prefix in an environment, by name. An
+// empty value means the default.
+type settings map[string]string
+
+func readSettings(environ []string) settings {
+	s := settings{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, prefix) {
+			s[name] = value
+		}
+	}
+	return s
+}
+
+// effective is the value that holds for v, and the name of the variable that
+// gave it: v's own, that of the one whose value it takes, or "" for v's default.
+func (s settings) effective(v variable) (value, from string) {
+	if value := s[v.name]; value != "" {
+		return value, v.name
+	}
+	parent, ok := v.inherits()
+	if !ok {
+		return v.def, ""
+	}
+	i := slices.IndexFunc(variables, func(w variable) bool { return w.name == parent })
+	value, _ = s.effective(variables[i])
+	return value, parent
+}
+
+// config checks everything that is set and reports all that is wrong with it, in
+// the order of the table, what does not belong there last.
+func (s settings) config() (config, error) {
+	var c config
+	found := s.parse(&c)
+	found = append(found, c.contradictions(s)...)
+	if s[upstreamName] == "" {
+		found = append(found, problem{variable: upstreamName, reason: noUpstream})
+	}
+	found.sort()
+	found = append(found, s.strangers()...)
+	if len(found) > 0 {
+		return config{}, found
+	}
+	return c, nil
+}
+
+// parse fills c and says which values broke the rule of their type. A value
+// taken from another variable is that one's fault.
+func (s settings) parse(c *config) problems {
+	given, from := map[string]string{}, map[string]string{}
+	for _, v := range variables {
+		given[v.name], from[v.name] = s.effective(v)
+	}
+	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return nil
+	}
+	var found problems
+	for _, err := range all.Errors {
+		var bad env.ParseError
+		if !errors.As(err, &bad) {
+			panic(err) // the struct is at fault, not what the user wrote
+		}
+		if name := variableOf(bad.Name); from[name] == name {
+			found = append(found, problem{name, given[name], bad.Err.Error()})
+		}
+	}
+	return found
+}
+
+// variableOf is the variable of a field of config: the parser's errors know only the field.
+func variableOf(field string) string {
+	f, _ := reflect.TypeFor[config]().FieldByName(field)
+	return f.Tag.Get("env")
+}
+
+// maxTCPUserTimeout is what fits the kernel's option: milliseconds in an int.
+const maxTCPUserTimeout = (1<<31 - 1) * time.Millisecond
+
+// contradictions are values that are well formed and still cannot hold.
+func (c config) contradictions(s settings) (found problems) {
+	if c.TCPUserTimeout > maxTCPUserTimeout {
+		const name = "HOLDFAST_TCP_USER_TIMEOUT"
+		found = append(found, problem{name, s[name], `is too long for the kernel; the longest is "596h"`})
+	}
+	if c.AdminListen != "" && string(c.AdminListen) == string(c.Listen) && !strings.HasSuffix(string(c.Listen), ":0") {
+		found = append(found, problem{"HOLDFAST_ADMIN_LISTEN", string(c.AdminListen), "is HOLDFAST_LISTEN too; they need an address each"})
+	}
+	return found
+}
+
+// strangers are variables with our prefix that this version does not know or
+// does not build. Their values are never shown: what they mean is unknown, and
+// some are secrets.
+func (s settings) strangers() (found problems) {
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		switch {
+		case slices.ContainsFunc(variables, func(v variable) bool { return v.name == name }):
+		case slices.Contains(unsupported, name):
+			if s[name] != "" {
+				found = append(found, problem{variable: name, reason: "is not supported by this version"})
+			}
+		case serviceLink.MatchString(name):
+		default:
+			found = append(found, problem{variable: printable(name), reason: unknown(name)})
+		}
+	}
+	return found
+}
+
+func unknown(name string) string {
+	if meant := nearest(name, prefix, knownNames()); meant != "" {
+		return "is not a variable of Holdfast; did you mean " + meant + "?"
+	}
+	return "is not a variable of Holdfast; `holdfast env` lists all"
+}
+
+// proxy is what c tells the proxy.
+func (c config) proxy(log *slog.Logger, m *metrics.Metrics) proxy.Config {
+	return proxy.Config{
+		Listen:             string(c.Listen),
+		Upstream:           c.Upstream,
+		Client:             c.rules(c.ClientPingInterval, c.ClientPingTimeout, c.ClientPong),
+		UpstreamSide:       c.rules(c.UpstreamPingInterval, c.UpstreamPingTimeout, c.UpstreamPong),
+		PeerPings:          c.PeerPings,
+		HandshakeTimeout:   time.Duration(c.HandshakeTimeout),
+		DialTimeout:        time.Duration(c.DialTimeout),
+		WriteTimeout:       time.Duration(c.WriteTimeout),
+		CloseTimeout:       time.Duration(c.CloseTimeout),
+		IdleTimeout:        c.IdleTimeout,
+		MaxSessionDuration: c.MaxSessionDuration,
+		TCPUserTimeout:     c.TCPUserTimeout,
+		MaxSessions:        c.MaxSessions,
+		MaxFrameSize:       int64(c.MaxFrameSize),
+		MaxHeaderSize:      int(c.MaxHeaderSize),
+		CloseCodes: proxy.CloseCodes{
+			Timeout:      uint16(c.CloseCodeTimeout),
+			UpstreamLost: uint16(c.CloseCodeUpstreamLost),
+			Drain:        uint16(c.CloseCodeDrain),
+		},
+		Log:     log,
+		Metrics: m,
+	}
+}
+
+// rules are the keepalive rules of a leg.
+func (c config) rules(interval, timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {
+	return heartbeat.Rules{
+		Interval: interval,
+		Timeout:  timeout,
+		Jitter:   float64(c.PingJitter),
+		Liveness: c.Liveness,
+		Pong:     pong,
+	}
+}

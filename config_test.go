@@ -1,0 +1,460 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+const someUpstream = "HOLDFAST_UPSTREAM=ws://localhost:9000"
+
+func load(environ ...string) (config, error) { return readSettings(environ).config() }
+
+func mustLoad(t *testing.T, environ ...string) config {
+	t.Helper()
+	c, err := load(environ...)
+	if err != nil {
+		t.Fatalf("refused: %v", err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	got := mustLoad(t, someUpstream)
+	if got.Upstream.String() != "ws://localhost:9000" {
+		t.Errorf("Upstream = %v", got.Upstream)
+	}
+	got.Upstream = nil
+	want := config{
+		Listen:                ":8080",
+		AdminListen:           "127.0.0.1:8081",
+		PingInterval:          20 * time.Second,
+		PingTimeout:           20 * time.Second,
+		ClientPingInterval:    20 * time.Second,
+		ClientPingTimeout:     20 * time.Second,
+		UpstreamPingInterval:  20 * time.Second,
+		UpstreamPingTimeout:   20 * time.Second,
+		PingJitter:            0.1,
+		Liveness:              heartbeat.AnyByte,
+		ClientPong:            heartbeat.RequirePong,
+		UpstreamPong:          heartbeat.LearnPong,
+		PeerPings:             proxy.AnswerPings,
+		WriteTimeout:          positive(30 * time.Second),
+		CloseTimeout:          positive(10 * time.Second),
+		HandshakeTimeout:      positive(10 * time.Second),
+		DialTimeout:           positive(5 * time.Second),
+		TCPUserTimeout:        time.Minute,
+		MaxHeaderSize:         32 << 10,
+		CloseCodeTimeout:      1011,
+		CloseCodeUpstreamLost: 1012,
+		CloseCodeDrain:        1012,
+		LogLevel:              logLevel(slog.LevelInfo),
+		LogFormat:             formatAuto,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// accepted are values of every variable, by variable, with what becomes of them.
+var accepted = map[string][]struct {
+	value string
+	want  any
+}{
+	"HOLDFAST_UPSTREAM": {
+		{"ws://localhost:9000", "ws://localhost:9000"},
+		{"http://legacy", "http://legacy"},
+		{"WS://legacy_app.internal:80/chat/v1", "ws://legacy_app.internal:80/chat/v1"},
+		{"ws://[::1]:9000", "ws://[::1]:9000"},
+		{"ws://[fe80::1%25eth0]:9000", "ws://[fe80::1%25eth0]:9000"},
+		{"ws://10.0.0.1/a%2Cb/@me", "ws://10.0.0.1/a%2Cb/@me"},
+	},
+	"HOLDFAST_LISTEN": {
+		{":80", listenAddress(":80")}, {"127.0.0.1:0", listenAddress("127.0.0.1:0")},
+		{"[::1]:65535", listenAddress("[::1]:65535")}, {"edge-1.example:8080", listenAddress("edge-1.example:8080")},
+	},
+	"HOLDFAST_ADMIN_LISTEN":             {{"off", adminAddress("")}, {":9100", adminAddress(":9100")}},
+	"HOLDFAST_PING_INTERVAL":            {{"0", time.Duration(0)}, {"0s", time.Duration(0)}, {"1m30s", 90 * time.Second}, {"1ms", time.Millisecond}, {"8760h", 8760 * time.Hour}},
+	"HOLDFAST_PING_TIMEOUT":             {{"0", time.Duration(0)}, {"2.5s", 2500 * time.Millisecond}},
+	"HOLDFAST_CLIENT_PING_INTERVAL":     {{"5s", 5 * time.Second}},
+	"HOLDFAST_CLIENT_PING_TIMEOUT":      {{"5s", 5 * time.Second}},
+	"HOLDFAST_UPSTREAM_PING_INTERVAL":   {{"0", time.Duration(0)}},
+	"HOLDFAST_UPSTREAM_PING_TIMEOUT":    {{"5s", 5 * time.Second}},
+	"HOLDFAST_PING_JITTER":              {{"0", fraction(0)}, {"1", fraction(1)}, {".25", fraction(.25)}},
+	"HOLDFAST_LIVENESS":                 {{"any", heartbeat.AnyByte}, {"pong", heartbeat.OnlyPong}},
+	"HOLDFAST_CLIENT_PONG":              {{"require", heartbeat.RequirePong}, {"auto", heartbeat.LearnPong}, {"ignore", heartbeat.IgnorePong}},
+	"HOLDFAST_UPSTREAM_PONG":            {{"require", heartbeat.RequirePong}, {"auto", heartbeat.LearnPong}, {"ignore", heartbeat.IgnorePong}},
+	"HOLDFAST_PEER_PINGS":               {{"answer", proxy.AnswerPings}, {"forward", proxy.ForwardPings}},
+	"HOLDFAST_WRITE_TIMEOUT":            {{"1s", positive(time.Second)}},
+	"HOLDFAST_CLOSE_TIMEOUT":            {{"1s", positive(time.Second)}},
+	"HOLDFAST_IDLE_TIMEOUT":             {{"0", time.Duration(0)}, {"1h", time.Hour}},
+	"HOLDFAST_MAX_SESSION_DURATION":     {{"0", time.Duration(0)}, {"24h", 24 * time.Hour}},
+	"HOLDFAST_HANDSHAKE_TIMEOUT":        {{"500ms", positive(500 * time.Millisecond)}},
+	"HOLDFAST_DIAL_TIMEOUT":             {{"1s", positive(time.Second)}},
+	"HOLDFAST_TCP_USER_TIMEOUT":         {{"0", time.Duration(0)}, {"596h", 596 * time.Hour}},
+	"HOLDFAST_MAX_SESSIONS":             {{"0", 0}, {"2147483647", 1<<31 - 1}},
+	"HOLDFAST_MAX_FRAME_SIZE":           {{"0", frameSize(0)}, {"1", frameSize(1)}, {"16MiB", frameSize(16 << 20)}, {"9223372036854775807", frameSize(1<<63 - 1)}},
+	"HOLDFAST_MAX_HEADER_SIZE":          {{"1KiB", headerSize(1 << 10)}, {"1MiB", headerSize(1 << 20)}, {"5000", headerSize(5000)}},
+	"HOLDFAST_CLOSE_CODE_TIMEOUT":       {{"1000", closeCode(1000)}, {"1003", closeCode(1003)}, {"1007", closeCode(1007)}, {"1014", closeCode(1014)}},
+	"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST": {{"3000", closeCode(3000)}, {"4999", closeCode(4999)}},
+	"HOLDFAST_CLOSE_CODE_DRAIN":         {{"1001", closeCode(1001)}},
+	"HOLDFAST_LOG_LEVEL":                {{"debug", logLevel(slog.LevelDebug)}, {"info", logLevel(slog.LevelInfo)}, {"warn", logLevel(slog.LevelWarn)}, {"error", logLevel(slog.LevelError)}},
+	"HOLDFAST_LOG_FORMAT":               {{"auto", formatAuto}, {"text", formatText}, {"json", formatJSON}},
+	"HOLDFAST_PPROF":                    {{"true", true}, {"false", false}},
+}
+
+func TestAccepted(t *testing.T) {
+	for _, v := range variables {
+		if len(accepted[v.name]) == 0 {
+			t.Errorf("%s has no accepted value here", v.name)
+		}
+		for _, tc := range accepted[v.name] {
+			got := field(mustLoad(t, someUpstream, v.name+"="+tc.value), v.name)
+			if u, ok := got.(interface{ String() string }); ok && v.name == upstreamName {
+				got = u.String()
+			}
+			if got != tc.want {
+				t.Errorf("%s=%q: got %v, want %v", v.name, tc.value, got, tc.want)
+			}
+		}
+	}
+}
+
+// field is the value of a variable's field in c.
+func field(c config, variable string) any {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[config]()) {
+		if f.Tag.Get("env") == variable {
+			return reflect.ValueOf(c).FieldByIndex(f.Index).Interface()
+		}
+	}
+	return nil
+}
+
+const (
+	noURL       = `is not a URL; write for example "ws://localhost:9000"`
+	noHost      = `has no valid host; use an ASCII host name or an IP address`
+	noDuration  = `is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`
+	notPositive = "must be more than zero"
+	noSize      = `is not a size; write a whole number of bytes, or one with KiB or MiB, like "64KiB"`
+	noCloseCode = "is not a close code that may be sent; use one of 1000-1003, 1007-1014, 3000-4999"
+	noAddress   = `is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`
+)
+
+// refused are values of every variable, by variable, with the reason given.
+var refused = map[string][]struct{ value, reason string }{
+	"HOLDFAST_UPSTREAM": {
+		{"localhost:9000", `has no scheme; write "ws://localhost:9000"`},
+		{"localhost", `has no scheme; write "ws://localhost"`},
+		{"10.0.0.1:9000/chat", `has no scheme; write "ws://10.0.0.1:9000/chat"`},
+		{"//localhost", `has no scheme; write "ws://localhost"`},
+		{"wss://localhost", "wss:// is not supported by this version; use ws:// or http://"},
+		{"https://localhost", "https:// is not supported by this version; use ws:// or http://"},
+		{"unix:/run/app.sock", "unix: is not supported by this version; use ws:// or http://"},
+		{"ws://a,ws://b", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
+		{"tcp://localhost:9000", "has an unknown scheme; use ws:// or http://"},
+		{"ws://", `has no host; write for example "ws://localhost:9000"`},
+		{"ws://:9000", `has no host; write for example "ws://localhost:9000"`},
+		{"ws://localhost:", "has no valid port; it must be a number from 1 to 65535"},
+		{"ws://localhost:0", "has no valid port; it must be a number from 1 to 65535"},
+		{"ws://localhost:65536", "has no valid port; it must be a number from 1 to 65535"},
+		{"ws://localhost:port", noURL},
+		{"ws://local host", noURL},
+		{"ws://localhost/%zz", noURL},
+		{"ws://bücher.example", noHost},
+		{"ws://a%22b", noURL},
+	},
+	"HOLDFAST_LISTEN": {
+		{"unix:/run/holdfast.sock", "unix: is not supported by this version; write host:port"},
+		{"systemd:holdfast", "systemd: is not supported by this version; write host:port"},
+		{"8080", `has no colon; write ":8080"`},
+		{"localhost", `has no port; write "localhost:PORT"`},
+		{"::1", `has no port; write "[::1]:PORT"`},
+		{"http://localhost:8080", `is not host:port; leave out scheme and path, like ":8080" or "127.0.0.1:8080"`},
+		{"a b:8080", noAddress},
+		{"a:b:8080", noAddress},
+		{":", "has no valid port; it must be a number from 0 to 65535"},
+		{":http", "has no valid port; it must be a number from 0 to 65535"},
+		{":65536", "has no valid port; it must be a number from 0 to 65535"},
+	},
+	"HOLDFAST_ADMIN_LISTEN": {
+		{"Off", `has no port; write "Off:PORT"`},
+		{":8080", "is HOLDFAST_LISTEN too; they need an address each"},
+	},
+	"HOLDFAST_PING_INTERVAL": {
+		{"20", `has no unit; write "20s"`},
+		{"0.5", `has no unit; write "0.5s"`},
+		{"-20s", "must not be negative"},
+		{"20 s", noDuration},
+		{"1d", noDuration},
+		{"often", noDuration},
+		{"999us", `is too short; the shortest is "1ms"`},
+		{"8761h", `is too long; the longest is "8760h"`},
+		{"9999999999h", noDuration},
+	},
+	"HOLDFAST_PING_TIMEOUT":           {{"-1s", "must not be negative"}},
+	"HOLDFAST_CLIENT_PING_INTERVAL":   {{"5", `has no unit; write "5s"`}},
+	"HOLDFAST_CLIENT_PING_TIMEOUT":    {{"5", `has no unit; write "5s"`}},
+	"HOLDFAST_UPSTREAM_PING_INTERVAL": {{"5", `has no unit; write "5s"`}},
+	"HOLDFAST_UPSTREAM_PING_TIMEOUT":  {{"5", `has no unit; write "5s"`}},
+	"HOLDFAST_PING_JITTER": {
+		{"10%", "must be a number from 0 to 1"}, {"1.1", "must be a number from 0 to 1"},
+		{"-0.1", "must be a number from 0 to 1"}, {"NaN", "must be a number from 0 to 1"},
+	},
+	"HOLDFAST_LIVENESS":             {{"ping", "must be one of any, pong"}},
+	"HOLDFAST_CLIENT_PONG":          {{"yes", "must be one of require, auto, ignore"}},
+	"HOLDFAST_UPSTREAM_PONG":        {{"Auto", "must be one of require, auto, ignore"}},
+	"HOLDFAST_PEER_PINGS":           {{"drop", "must be one of answer, forward"}},
+	"HOLDFAST_WRITE_TIMEOUT":        {{"0", notPositive}},
+	"HOLDFAST_CLOSE_TIMEOUT":        {{"0s", notPositive}},
+	"HOLDFAST_IDLE_TIMEOUT":         {{"60", `has no unit; write "60s"`}},
+	"HOLDFAST_MAX_SESSION_DURATION": {{"1 day", noDuration}},
+	"HOLDFAST_HANDSHAKE_TIMEOUT":    {{"0", notPositive}, {"-1s", "must not be negative"}},
+	"HOLDFAST_DIAL_TIMEOUT":         {{"0", notPositive}},
+	"HOLDFAST_TCP_USER_TIMEOUT":     {{"597h", `is too long for the kernel; the longest is "596h"`}},
+	"HOLDFAST_MAX_SESSIONS": {
+		{"-1", "must be a whole number from 0 to 2147483647"}, {"1e3", "must be a whole number from 0 to 2147483647"},
+		{"2147483648", "must be a whole number from 0 to 2147483647"},
+	},
+	"HOLDFAST_MAX_FRAME_SIZE": {
+		{"1MB", noSize}, {"1.5MiB", noSize}, {"-1", noSize}, {"MiB", noSize}, {"1 KiB", noSize},
+		{"9223372036854775808", "is too large"}, {"8796093022208MiB", "is too large"},
+	},
+	"HOLDFAST_MAX_HEADER_SIZE":          {{"1023", "must be from 1KiB to 1MiB"}, {"0", "must be from 1KiB to 1MiB"}, {"2MiB", "must be from 1KiB to 1MiB"}, {"32k", noSize}},
+	"HOLDFAST_CLOSE_CODE_TIMEOUT":       {{"1005", noCloseCode}, {"1006", noCloseCode}, {"1015", noCloseCode}, {"1004", noCloseCode}, {"going away", noCloseCode}},
+	"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST": {{"999", noCloseCode}, {"2999", noCloseCode}, {"5000", noCloseCode}, {"70000", noCloseCode}},
+	"HOLDFAST_CLOSE_CODE_DRAIN":         {{"-1", noCloseCode}},
+	"HOLDFAST_LOG_LEVEL":                {{"trace", "must be one of debug, info, warn, error"}, {"INFO+2", "must be one of debug, info, warn, error"}},
+	"HOLDFAST_LOG_FORMAT":               {{"logfmt", "must be one of auto, text, json"}},
+	"HOLDFAST_PPROF":                    {{"on", "must be one of true, false"}},
+}
+
+func TestRefused(t *testing.T) {
+	for _, v := range variables {
+		if len(refused[v.name]) == 0 {
+			t.Errorf("%s has no refused value here", v.name)
+		}
+		for _, tc := range refused[v.name] {
+			environ := []string{v.name + "=" + tc.value}
+			if v.name != upstreamName {
+				environ = append(environ, someUpstream)
+			}
+			_, err := load(environ...)
+			if want := v.name + `="` + tc.value + `" ` + tc.reason; err == nil || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+		}
+	}
+}
+
+// What is refused is shown, but neither raw, nor endlessly, nor with a secret in it.
+func TestRefusedValuesAreShownSafely(t *testing.T) {
+	for _, tc := range []struct{ environ, want string }{
+		{"HOLDFAST_UPSTREAM=ws://user:s3cret@host", `HOLDFAST_UPSTREAM="ws://…@host" must not contain a user name or password`},
+		{"HOLDFAST_UPSTREAM=user:s3cret@host:9000", `HOLDFAST_UPSTREAM="…@host:9000" has no scheme; write "ws://…@host:9000"`},
+		{"HOLDFAST_UPSTREAM=ws://user:s3/cret@host", `HOLDFAST_UPSTREAM="ws://…@host" ` + noURL},
+		{"HOLDFAST_UPSTREAM=ws://host/?token=s3cret", `HOLDFAST_UPSTREAM="ws://host/?…" must not contain a query or fragment; both come from the client`},
+		{"HOLDFAST_UPSTREAM=ws://host/#s3cret", `HOLDFAST_UPSTREAM="ws://host/#…" must not contain a query or fragment; both come from the client`},
+		{"HOLDFAST_LIVENESS=\x1b[31m\n\"", `HOLDFAST_LIVENESS="\x1b[31m\n\"" must be one of any, pong`},
+		{"HOLDFAST_LIVENESS=\xff", `HOLDFAST_LIVENESS="\xff" must be one of any, pong`},
+		{"HOLDFAST_LIVENESS=" + strings.Repeat("x", 10000), `HOLDFAST_LIVENESS="` + strings.Repeat("x", maxShown) + `…" must be one of any, pong`},
+		{"HOLDFAST_LIVENESS=x" + strings.Repeat("ü", 10000), `HOLDFAST_LIVENESS="x` + strings.Repeat("ü", maxShown/2-1) + `…" must be one of any, pong`},
+		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
+		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version"},
+		{"HOLDFAST_\x1b[2J=1", `HOLDFAST_\x1b[2J is not a variable of Holdfast; ` + "`holdfast env` lists all"},
+	} {
+		environ := []string{tc.environ}
+		if !strings.HasPrefix(tc.environ, upstreamName) {
+			environ = append(environ, someUpstream)
+		}
+		if _, err := load(environ...); err == nil || err.Error() != tc.want {
+			t.Errorf("got  %v\nwant %s", err, tc.want)
+		}
+	}
+}
+
+func TestAllProblemsAtOnce(t *testing.T) {
+	_, err := load(
+		"HOLDFAST_TAKEOVER=/run/holdfast.sock",
+		"HOLDFAST_PPROF=on",
+		"HOLDFAST_LISTENN=:80",
+		"HOLDFAST_PING_INTERVAL=20",
+		"HOLDFAST_LISTEN=8080",
+		"HOLDFAST_TCP_USER_TIMEOUT=600h",
+	)
+	want := strings.Join([]string{
+		"HOLDFAST_UPSTREAM is not set; it says where the service is, for example HOLDFAST_UPSTREAM=ws://localhost:9000",
+		`HOLDFAST_LISTEN="8080" has no colon; write ":8080"`,
+		`HOLDFAST_PING_INTERVAL="20" has no unit; write "20s"`, // and not again for the legs that take it
+		`HOLDFAST_TCP_USER_TIMEOUT="600h" is too long for the kernel; the longest is "596h"`,
+		`HOLDFAST_PPROF="on" must be one of true, false`,
+		"HOLDFAST_LISTENN is not a variable of Holdfast; did you mean HOLDFAST_LISTEN?",
+		"HOLDFAST_TAKEOVER is not supported by this version",
+	}, "\n")
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	var found problems
+	if !errors.As(err, &found) || found.onlyUpstreamMissing() {
+		t.Error("more than the upstream is missing")
+	}
+}
+
+func TestEmptyMeansDefault(t *testing.T) {
+	environ := []string{}
+	for _, name := range knownNames() {
+		environ = append(environ, name+"=")
+	}
+	want := mustLoad(t, someUpstream)
+	if got := mustLoad(t, append(environ, someUpstream)...); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if _, err := load(environ...); err == nil {
+		t.Error("an empty upstream was accepted")
+	}
+}
+
+func TestUnsupported(t *testing.T) {
+	for _, name := range unsupported {
+		_, err := load(someUpstream, name+"=1")
+		if want := name + " is not supported by this version"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	for name, want := range map[string]string{
+		"HOLDFAST_UPSTREM":        "HOLDFAST_UPSTREAM",
+		"HOLDFAST_PING_INTERVALL": "HOLDFAST_PING_INTERVAL",
+		"HOLDFAST_PINGINTERVAL":   "HOLDFAST_PING_INTERVAL",
+		"HOLDFAST_ORIGINS":        "",
+		"HOLDFAST_BALANCER":       "HOLDFAST_BALANCE",
+		"HOLDFAST_":               "",
+		"HOLDFAST_listen":         "",
+	} {
+		_, err := load(someUpstream, name+"=") // a misspelt name is one with any value
+		message := name + " is not a variable of Holdfast; `holdfast env` lists all"
+		if want != "" {
+			message = name + " is not a variable of Holdfast; did you mean " + want + "?"
+		}
+		if err == nil || err.Error() != message {
+			t.Errorf("got  %v\nwant %s", err, message)
+		}
+	}
+}
+
+func TestServiceLinks(t *testing.T) {
+	environ := []string{someUpstream, "PATH=/bin", "HOLDFASTER=1", "XHOLDFAST_LISTEN=1", "holdfast_listen=1"}
+	for _, service := range []string{"HOLDFAST", "HOLDFAST_ADMIN", "HOLDFAST_2"} {
+		for _, suffix := range []string{
+			"_SERVICE_HOST", "_SERVICE_PORT", "_SERVICE_PORT_HTTP", "_SERVICE_PORT_WEB_SOCKETS", "_PORT",
+			"_PORT_8080_TCP", "_PORT_8080_TCP_PROTO", "_PORT_8080_TCP_PORT", "_PORT_8080_TCP_ADDR",
+			"_PORT_8080_UDP", "_PORT_8080_UDP_PROTO", "_PORT_8080_UDP_PORT", "_PORT_8080_UDP_ADDR",
+		} {
+			environ = append(environ, service+suffix+"=tcp://10.0.0.1:8080")
+		}
+	}
+	mustLoad(t, environ...)
+
+	for _, name := range []string{"HOLDFAST_PORTS", "HOLDFAST_PORT_TCP", "HOLDFAST_SERVICE", "HOLDFAST_SERVICE_HOSTS"} {
+		if _, err := load(someUpstream, name+"=1"); err == nil {
+			t.Errorf("%s was taken for a service link", name)
+		}
+	}
+	for _, name := range knownNames() {
+		if serviceLink.MatchString(name) {
+			t.Errorf("%s looks like a service link", name)
+		}
+	}
+}
+
+func TestLegsTakeTheGlobalPings(t *testing.T) {
+	c := mustLoad(t, someUpstream, "HOLDFAST_PING_INTERVAL=7s", "HOLDFAST_PING_TIMEOUT=0", "HOLDFAST_CLIENT_PING_TIMEOUT=3s",
+		"HOLDFAST_UPSTREAM_PING_INTERVAL=0", "HOLDFAST_PING_JITTER=0.5", "HOLDFAST_LIVENESS=pong", "HOLDFAST_CLIENT_PONG=ignore")
+	got := c.proxy(nil, nil)
+	client := heartbeat.Rules{Interval: 7 * time.Second, Timeout: 3 * time.Second, Jitter: .5, Liveness: heartbeat.OnlyPong, Pong: heartbeat.IgnorePong}
+	if got.Client != client {
+		t.Errorf("client: got %+v, want %+v", got.Client, client)
+	}
+	upstream := heartbeat.Rules{Jitter: .5, Liveness: heartbeat.OnlyPong, Pong: heartbeat.LearnPong}
+	if got.UpstreamSide != upstream {
+		t.Errorf("upstream: got %+v, want %+v", got.UpstreamSide, upstream)
+	}
+}
+
+// Every setting reaches the proxy, in the right place.
+func TestProxyConfig(t *testing.T) {
+	log, m := slog.New(slog.DiscardHandler), metrics.New("test")
+	c := mustLoad(t, someUpstream, "HOLDFAST_LISTEN=:1", "HOLDFAST_PEER_PINGS=forward", "HOLDFAST_WRITE_TIMEOUT=1s",
+		"HOLDFAST_CLOSE_TIMEOUT=2s", "HOLDFAST_IDLE_TIMEOUT=3s", "HOLDFAST_MAX_SESSION_DURATION=4s", "HOLDFAST_HANDSHAKE_TIMEOUT=5s",
+		"HOLDFAST_DIAL_TIMEOUT=6s", "HOLDFAST_TCP_USER_TIMEOUT=7s", "HOLDFAST_MAX_SESSIONS=8", "HOLDFAST_MAX_FRAME_SIZE=9",
+		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
+	got := c.proxy(log, m)
+	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
+	want := proxy.Config{
+		Listen:             ":1",
+		Upstream:           c.Upstream,
+		PeerPings:          proxy.ForwardPings,
+		WriteTimeout:       1 * time.Second,
+		CloseTimeout:       2 * time.Second,
+		IdleTimeout:        3 * time.Second,
+		MaxSessionDuration: 4 * time.Second,
+		HandshakeTimeout:   5 * time.Second,
+		DialTimeout:        6 * time.Second,
+		TCPUserTimeout:     7 * time.Second,
+		MaxSessions:        8,
+		MaxFrameSize:       9,
+		MaxHeaderSize:      2 << 10,
+		CloseCodes:         proxy.CloseCodes{Timeout: 4001, UpstreamLost: 4002, Drain: 4003},
+		Log:                log,
+		Metrics:            m,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// The table and the struct are two halves of one thing.
+func TestTableMatchesStruct(t *testing.T) {
+	fields := reflect.VisibleFields(reflect.TypeFor[config]())
+	if len(fields) != len(variables) {
+		t.Fatalf("%d fields, %d variables", len(fields), len(variables))
+	}
+	for i, f := range fields {
+		if got := f.Tag.Get("env"); got != variables[i].name {
+			t.Errorf("field %s reads %s, the table has %s in its place", f.Name, got, variables[i].name)
+		}
+		if variables[i].meaning == "" {
+			t.Errorf("%s has no meaning", variables[i].name)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	candidates := []string{"serve", "check", "env"}
+	for word, want := range map[string]string{
+		"server": "serve", "chek": "check", "serv": "serve", "env": "env", "envs": "env", "run": "", "": "", "demonstrate": "",
+	} {
+		if got := nearest(word, "", candidates); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}} {
+		if got := editDistance(tc.a, tc.b); got != tc.want {
+			t.Errorf("editDistance(%q, %q) = %d, want %d", tc.a, tc.b, got, tc.want)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// setting is what `holdfast env` says about one variable.
+type setting struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"` // the effective one
+	From    string `json:"from"`
+	Default string `json:"default"`
+	Meaning string `json:"meaning"`
+}
+
+// Where a value came from, unless it came from another variable: then that one's name.
+const (
+	fromDefault     = "default"
+	fromEnvironment = "environment"
+	fromNowhere     = "not set"
+)
+
+// envFormats are the ways to print settings. Markdown and dotenv of an empty
+// environment are the README's table and the example file.
+var envFormats = map[string]func(io.Writer, []setting) error{
+	"table":    writeTable,
+	"markdown": writeMarkdown,
+	"dotenv":   writeDotenv,
+	"json":     writeJSON,
+}
+
+// showEnvironment prints the settings even of an environment that is refused:
+// then they are what one wants to see. A missing upstream alone is no failure,
+// so that the first thing anyone runs can be `holdfast env`.
+func showEnvironment(p process, args []string) int {
+	flags := flag.NewFlagSet("env", flag.ContinueOnError)
+	format := flags.String("format", "table", "")
+	if code, ok := p.parse(flags, args); !ok {
+		return code
+	}
+	write, ok := envFormats[*format]
+	if !ok {
+		return p.misused("unknown format " + quoted(*format))
+	}
+	s := readSettings(p.environ)
+	_, err := s.config()
+	var found problems
+	errors.As(err, &found)
+	if err := write(p.stdout, s.list(found)); err != nil {
+		fmt.Fprintln(p.stderr, "holdfast: write settings:", err)
+		return exitFailed
+	}
+	if len(found) == 0 || found.onlyUpstreamMissing() {
+		return exitOK
+	}
+	fmt.Fprintln(p.stderr, found)
+	return exitConfig
+}
+
+// list describes all variables. Only a value that was not refused is known to
+// hold no password.
+func (s settings) list(refused problems) []setting {
+	bad := map[string]bool{}
+	for _, p := range refused {
+		bad[p.variable] = true
+	}
+	var all []setting
+	for _, v := range variables {
+		value, from := s.effective(v)
+		if bad[v.name] || bad[from] {
+			value = printable(hidden(value))
+		}
+		switch from {
+		case v.name:
+			from = fromEnvironment
+		case "":
+			from = fromDefault
+			if v.def == "" {
+				from = fromNowhere
+			}
+		}
+		all = append(all, setting{v.name, value, from, v.def, v.meaning})
+	}
+	return all
+}
+
+func writeTable(w io.Writer, all []setting) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "VARIABLE\tVALUE\tFROM\tMEANING")
+	for _, s := range all {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, s.Value, s.From, plain(s.Meaning))
+	}
+	return table.Flush()
+}
+
+// writeMarkdown has a column for set values only where there are any.
+func writeMarkdown(w io.Writer, all []setting) error {
+	var b strings.Builder
+	anySet := false
+	for _, s := range all {
+		anySet = anySet || s.From == fromEnvironment
+	}
+	row := func(name, def, meaning, set string) {
+		fmt.Fprintf(&b, "| %s | %s | %s |", name, def, meaning)
+		if anySet {
+			fmt.Fprintf(&b, " %s |", set)
+		}
+		b.WriteByte('\n')
+	}
+	row("variable", "default", "meaning", "set to")
+	row("---", "---", "---", "---")
+	for _, s := range all {
+		set := ""
+		if s.From == fromEnvironment {
+			set = s.Value
+		}
+		row(code(s.Name), code(s.Default), s.Meaning, code(set))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// code is text in Markdown's code style, within a table.
+func code(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "`" + strings.ReplaceAll(text, "|", `\|`) + "`"
+}
+
+// writeDotenv leaves what is not set commented out: a copied default would
+// outlive the version whose default it is.
+func writeDotenv(w io.Writer, all []setting) error {
+	var b strings.Builder
+	for i, s := range all {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "# %s\n", plain(s.Meaning))
+		if s.From != fromEnvironment {
+			b.WriteByte('#')
+		}
+		fmt.Fprintf(&b, "%s=%s\n", s.Name, dotenvQuoted(s.Value))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// dotenvQuoted quotes a value where systemd, Docker Compose or a shell would
+// read it as something else.
+func dotenvQuoted(value string) string {
+	special := strings.ContainsFunc(value, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._:/%[]@+=", r))
+	})
+	switch {
+	case !special:
+		return value
+	case !strings.Contains(value, "'"):
+		return "'" + value + "'"
+	}
+	return strconv.Quote(value)
+}
+
+func writeJSON(w io.Writer, all []setting) error {
+	for i := range all {
+		all[i].Meaning = plain(all[i].Meaning)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(all)
+}

@@ -1,0 +1,126 @@
+// Package admin serves what operators and their tools ask of a running proxy:
+// whether the process lives, whether it wants new sessions, and its metrics.
+//
+// It is never mounted on the proxy's own listener, where every path belongs to
+// the service behind it. Nothing here changes the proxy.
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Proxy is what the admin listener asks of the proxy.
+type Proxy interface {
+	// Draining says that no new sessions are taken and the live ones are being ended.
+	Draining() bool
+	// Sessions is the number of live sessions.
+	Sessions() int
+}
+
+// Config is what NewServer needs; all fields but Profiling are required.
+type Config struct {
+	Proxy     Proxy
+	Metrics   http.Handler // what /metrics answers
+	Profiling bool         // whether /debug/pprof/ exists
+	Log       *slog.Logger // complaints of net/http
+}
+
+// The admin listener's limits. Its requests have no bodies and its answers are
+// small, but a CPU profile is written only after its seconds are over.
+const (
+	readTimeout    = 5 * time.Second
+	writeTimeout   = 2 * time.Minute
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
+)
+
+// NewServer returns a server that is ready to Serve a listener.
+func NewServer(cfg Config) *http.Server {
+	return &http.Server{
+		Handler:        newHandler(cfg),
+		ReadTimeout:    readTimeout,
+		WriteTimeout:   writeTimeout,
+		IdleTimeout:    idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}
+}
+
+func newHandler(cfg Config) http.Handler {
+	routes := map[string]http.Handler{
+		"/healthz": http.HandlerFunc(serveHealth),
+		"/readyz":  readiness{cfg.Proxy},
+		"/metrics": cfg.Metrics,
+	}
+	if cfg.Profiling {
+		routes["/debug/pprof/"] = http.HandlerFunc(pprof.Index)
+		routes["/debug/pprof/cmdline"] = http.HandlerFunc(pprof.Cmdline)
+		routes["/debug/pprof/profile"] = http.HandlerFunc(pprof.Profile)
+		routes["/debug/pprof/symbol"] = http.HandlerFunc(pprof.Symbol)
+		routes["/debug/pprof/trace"] = http.HandlerFunc(pprof.Trace)
+	}
+	mux := http.NewServeMux()
+	var paths []string
+	for path, handler := range routes {
+		mux.Handle(path, handler)
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	mux.Handle("/", notFound(paths))
+	return readOnly(mux)
+}
+
+// readOnly refuses every method but GET and HEAD.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "only GET and HEAD are answered here", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serveHealth speaks for the process alone: a service that is down behind the
+// proxy is no reason to restart the proxy.
+func serveHealth(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(w, "ok")
+}
+
+// readiness says whether new clients should be sent here.
+type readiness struct{ proxy Proxy }
+
+func (h readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	draining := h.proxy.Draining()
+	status := struct {
+		Ready    bool `json:"ready"`
+		Draining bool `json:"draining"`
+		Sessions int  `json:"sessions"`
+	}{!draining, draining, h.proxy.Sessions()}
+
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "application/json")
+	if !status.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	// An error here means that the asker has gone: nobody is left to be told.
+	_ = json.NewEncoder(w).Encode(status)
+}
+
+// notFound answers with the paths that there are.
+func notFound(paths []string) http.Handler {
+	text := "not found; here are:\n" + strings.Join(paths, "\n")
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, text, http.StatusNotFound)
+	})
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+)
+
+// maxPendingLog is how many bytes of log lines may wait for a sink that is slow.
+const maxPendingLog = 1 << 20
+
+// newLogger returns a logger that never waits for out, and the writer behind it,
+// which must be closed for the last lines to get out.
+func newLogger(out io.Writer, format logFormat, level slog.Level) (*slog.Logger, *lineWriter) {
+	handler := func(w io.Writer) slog.Handler {
+		options := &slog.HandlerOptions{Level: level}
+		if format == formatText || format == formatAuto && isTerminal(out) {
+			return slog.NewTextHandler(w, options)
+		}
+		return slog.NewJSONHandler(w, options)
+	}
+	direct := slog.New(handler(out))
+	w := newLineWriter(out, maxPendingLog, func(lost int) {
+		direct.Error("log lines lost: the log's reader was too slow", "lines", lost)
+	})
+	return slog.New(handler(w)), w
+}
+
+// isTerminal takes every character device for one. /dev/null is too, which does
+// no harm.
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// lineWriter stands between the event loops, which log and must never wait, and
+// a log that may stand still: a full pipe, a stopped terminal. It keeps a bounded
+// number of bytes for one goroutine to write. What does not fit is lost line by
+// line, and reported as soon as the log flows again.
+type lineWriter struct {
+	out    io.Writer      // written to by writeLines alone
+	report func(lost int) // writes to out; called by writeLines alone
+	limit  int
+	wake   chan struct{} // holds a token while there may be something to write
+	done   chan struct{} // closed when writeLines has ended
+
+	mu      sync.Mutex // held for no longer than a copy
+	pending []byte
+	lost    int
+	closed  bool
+}
+
+func newLineWriter(out io.Writer, limit int, report func(lost int)) *lineWriter {
+	w := &lineWriter{
+		out:    out,
+		report: report,
+		limit:  limit,
+		wake:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+	}
+	go w.writeLines()
+	return w
+}
+
+// Write takes one line or loses it. It never fails.
+func (w *lineWriter) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	if len(w.pending)+len(line) <= w.limit {
+		w.pending = append(w.pending, line...)
+	} else {
+		w.lost++
+	}
+	w.mu.Unlock()
+	w.wakeUp()
+	return len(line), nil
+}
+
+// Close writes what is pending, or gives up when ctx is done. Lines that come
+// afterwards are lost.
+func (w *lineWriter) Close(ctx context.Context) error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.wakeUp()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *lineWriter) wakeUp() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // there is a token already
+	}
+}
+
+// writeLines is the goroutine that waits for the log so that nobody else has to.
+// A log that cannot be written has nowhere to be complained about.
+func (w *lineWriter) writeLines() {
+	defer close(w.done)
+	var batch []byte
+	for closed := false; !closed; {
+		<-w.wake
+		var lost int
+		batch, lost, closed = w.take(batch)
+		if len(batch) > 0 {
+			_, _ = w.out.Write(batch)
+		}
+		if lost > 0 {
+			w.report(lost)
+		}
+	}
+}
+
+// take exchanges what is pending for the memory of the batch written before.
+func (w *lineWriter) take(written []byte) (batch []byte, lost int, closed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	batch, w.pending = w.pending, written[:0]
+	lost, w.lost = w.lost, 0
+	return batch, lost, w.closed
+}

@@ -1,0 +1,11 @@
+// Command holdfast is a WebSocket keepalive proxy: it stands in front of a
+// service that never pings, pings both sides itself, and ends both when one
+// stops answering. It is configured by environment variables alone; `holdfast -h`
+// lists them.
+package main
+
+import "os"
+
+func main() {
+	os.Exit(run(os.Args[1:], environment(), os.Stdout, os.Stderr))
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"holdfast/internal/admin"
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+// flushTimeout is how long the end of the process waits for a log that stands still.
+const flushTimeout = 2 * time.Second
+
+// serve runs the proxy until it is told to end.
+func serve(p process, args []string) int {
+	if code, ok := p.parseNone("serve", args); !ok {
+		return code
+	}
+	c, ok := p.configuration()
+	if !ok {
+		return exitConfig
+	}
+	log, lines := newLogger(p.stderr, c.LogFormat, slog.Level(c.LogLevel))
+	defer flush(lines)
+
+	// A log whose reader has gone must not take the sessions with it.
+	signal.Ignore(syscall.SIGPIPE)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	d, err := newDaemon(c, log)
+	if err != nil {
+		log.Error("cannot start", "error", err)
+		return exitFailed
+	}
+	return d.run(signals)
+}
+
+// flush gives the log's last lines their chance. There is nowhere to say that
+// they did not get out.
+func flush(lines *lineWriter) {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	_ = lines.Close(ctx)
+}
+
+// proxyServer is what a daemon wants of a proxy.Server.
+type proxyServer interface {
+	admin.Proxy
+	Run() error
+	Shutdown(ctx context.Context) (cut int, err error)
+}
+
+// daemon is a proxy with its admin listener, built and bound but not yet running.
+type daemon struct {
+	proxy         proxyServer
+	admin         *http.Server
+	adminListener net.Listener // nil if there is to be none
+	log           *slog.Logger
+}
+
+func newDaemon(c config, log *slog.Logger) (*daemon, error) {
+	adminListener, err := listenAdmin(c.AdminListen)
+	if err != nil {
+		return nil, err
+	}
+	m := metrics.New(ownVersion())
+	server, err := proxy.New(c.proxy(log, m))
+	if err != nil {
+		if adminListener != nil {
+			adminListener.Close()
+		}
+		return nil, named("HOLDFAST_LISTEN", err)
+	}
+	log.Info("holdfast starts",
+		"version", ownVersion(),
+		"listen", server.Addr().String(),
+		"upstream", c.Upstream.String(),
+		"admin", addressOf(adminListener))
+	return &daemon{
+		proxy: server,
+		admin: admin.NewServer(admin.Config{
+			Proxy:     server,
+			Metrics:   m.Handler(),
+			Profiling: c.PProf,
+			Log:       log,
+		}),
+		adminListener: adminListener,
+		log:           log,
+	}, nil
+}
+
+// listenAdmin returns nil for an admin listener that is off.
+func listenAdmin(address adminAddress) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	listener, err := net.Listen("tcp", string(address))
+	if err != nil {
+		return nil, named("HOLDFAST_ADMIN_LISTEN", err)
+	}
+	return listener, nil
+}
+
+// named says which variable holds the address that cannot be listened on.
+func named(variable string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" {
+		return fmt.Errorf("%s: %w", variable, err)
+	}
+	return err
+}
+
+func addressOf(listener net.Listener) string {
+	if listener == nil {
+		return "off"
+	}
+	return listener.Addr().String()
+}
+
+// run serves until the first of signals, drains, and returns the exit code.
+func (d *daemon) run(signals <-chan os.Signal) int {
+	ended := make(chan error, 1)
+	go d.runProxy(ended)
+	if d.adminListener != nil {
+		go d.runAdmin()
+		defer d.admin.Close()
+	}
+	select {
+	case err := <-ended:
+		d.log.Error("the proxy failed", "error", err)
+		return exitFailed
+	case s := <-signals:
+		d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions())
+	}
+	return d.drain(signals, ended)
+}
+
+func (d *daemon) runProxy(ended chan<- error) { ended <- d.proxy.Run() }
+
+// runAdmin goes on for as long as the proxy does. Without it the sessions still
+// live, so its failure ends nothing.
+func (d *daemon) runAdmin() {
+	if err := d.admin.Serve(d.adminListener); !errors.Is(err, http.ErrServerClosed) {
+		d.log.Error("the admin listener failed", "error", err)
+	}
+}
+
+// drain ends every session: with a Close, or at once after another signal.
+func (d *daemon) drain(signals <-chan os.Signal, ended <-chan error) int {
+	ctx, cut := context.WithCancel(context.Background())
+	defer cut()
+	go d.cutOnSignal(ctx, cut, signals)
+
+	left, err := d.proxy.Shutdown(ctx)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		d.log.Error("shutdown failed", "error", err)
+		return exitFailed
+	}
+	if err := <-ended; err != nil {
+		d.log.Error("the proxy failed", "error", err)
+		return exitFailed
+	}
+	d.log.Info("holdfast ends", "cut", left)
+	if left > 0 {
+		return exitFailed
+	}
+	return exitOK
+}
+
+// cutOnSignal calls cut at the next signal, and ends when ctx does.
+func (d *daemon) cutOnSignal(ctx context.Context, cut context.CancelFunc, signals <-chan os.Signal) {
+	select {
+	case s := <-signals:
+		d.log.Warn("cutting the sessions that are left", "signal", s.String(), "sessions", d.proxy.Sessions())
+		cut()
+	case <-ctx.Done():
+	}
+}

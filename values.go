@@ -1,0 +1,295 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v10"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy"
+)
+
+// Types of configuration values whose rules differ from those of their kind.
+type (
+	listenAddress string        // host:port
+	adminAddress  string        // host:port, or "" for none
+	positive      time.Duration // a duration of which zero has no meaning
+	fraction      float64       // 0 to 1
+	frameSize     int64         // bytes; 0 means no limit
+	headerSize    int           // bytes
+	closeCode     uint16        // a status code that may be sent (RFC 6455, section 7.4)
+	logLevel      slog.Level
+	logFormat     string
+)
+
+const (
+	formatAuto logFormat = "auto" // text on a terminal, else JSON
+	formatText logFormat = "text"
+	formatJSON logFormat = "json"
+)
+
+// word is one of the possible values of a variable that takes words.
+type word[T any] struct {
+	name  string
+	value T
+}
+
+// parsers holds the rule of each field type of config. A rule's error is the end
+// of a sentence that begins with the variable and its value.
+var parsers = map[reflect.Type]env.ParserFunc{
+	reflect.TypeFor[url.URL]():       rule(parseUpstream),
+	reflect.TypeFor[listenAddress](): rule(parseListen),
+	reflect.TypeFor[adminAddress]():  rule(parseAdminListen),
+	reflect.TypeFor[time.Duration](): rule(parseDuration),
+	reflect.TypeFor[positive]():      rule(parsePositive),
+	reflect.TypeFor[fraction]():      rule(parseFraction),
+	reflect.TypeFor[int]():           rule(parseCount),
+	reflect.TypeFor[frameSize]():     rule(parseFrameSize),
+	reflect.TypeFor[headerSize]():    rule(parseHeaderSize),
+	reflect.TypeFor[closeCode]():     rule(parseCloseCode),
+	reflect.TypeFor[bool](): oneOf([]word[bool]{
+		{"true", true},
+		{"false", false},
+	}),
+	reflect.TypeFor[heartbeat.Liveness](): oneOf([]word[heartbeat.Liveness]{
+		{"any", heartbeat.AnyByte},
+		{"pong", heartbeat.OnlyPong},
+	}),
+	reflect.TypeFor[heartbeat.PongMode](): oneOf([]word[heartbeat.PongMode]{
+		{"require", heartbeat.RequirePong},
+		{"auto", heartbeat.LearnPong},
+		{"ignore", heartbeat.IgnorePong},
+	}),
+	reflect.TypeFor[proxy.PeerPings](): oneOf([]word[proxy.PeerPings]{
+		{"answer", proxy.AnswerPings},
+		{"forward", proxy.ForwardPings},
+	}),
+	reflect.TypeFor[logLevel](): oneOf([]word[logLevel]{
+		{"debug", logLevel(slog.LevelDebug)},
+		{"info", logLevel(slog.LevelInfo)},
+		{"warn", logLevel(slog.LevelWarn)},
+		{"error", logLevel(slog.LevelError)},
+	}),
+	reflect.TypeFor[logFormat](): oneOf([]word[logFormat]{
+		{"auto", formatAuto},
+		{"text", formatText},
+		{"json", formatJSON},
+	}),
+}
+
+// rule is parse as the environment parser wants it.
+func rule[T any](parse func(string) (T, error)) env.ParserFunc {
+	return func(value string) (any, error) { return parse(value) }
+}
+
+// oneOf is the rule that accepts exactly these words.
+func oneOf[T any](words []word[T]) env.ParserFunc {
+	return func(value string) (any, error) {
+		var names []string
+		for _, w := range words {
+			if w.name == value {
+				return w.value, nil
+			}
+			names = append(names, w.name)
+		}
+		return nil, fmt.Errorf("must be one of %s", strings.Join(names, ", "))
+	}
+}
+
+// Durations that are not zero stay within what a timer can tell apart and what
+// can be added to a time without running over.
+const (
+	minDuration = time.Millisecond
+	maxDuration = 365 * 24 * time.Hour
+)
+
+func parseDuration(value string) (time.Duration, error) {
+	if value == "0" {
+		return 0, nil
+	}
+	if strings.Trim(value, "0123456789.") == "" {
+		return 0, fmt.Errorf("has no unit; write %q", value+"s")
+	}
+	d, err := time.ParseDuration(value)
+	switch {
+	case err != nil:
+		return 0, errors.New(`is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`)
+	case d < 0:
+		return 0, errors.New("must not be negative")
+	case d > 0 && d < minDuration:
+		return 0, fmt.Errorf("is too short; the shortest is %q", "1ms")
+	case d > maxDuration:
+		return 0, fmt.Errorf("is too long; the longest is %q", "8760h")
+	}
+	return d, nil
+}
+
+func parsePositive(value string) (positive, error) {
+	d, err := parseDuration(value)
+	if err == nil && d == 0 {
+		err = errors.New("must be more than zero")
+	}
+	return positive(d), err
+}
+
+func parseFraction(value string) (fraction, error) {
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil || !(f >= 0 && f <= 1) { // a NaN is neither
+		return 0, errors.New("must be a number from 0 to 1")
+	}
+	return fraction(f), nil
+}
+
+func parseCount(value string) (int, error) {
+	n, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("must be a whole number from 0 to %d", math.MaxInt32)
+	}
+	return int(n), nil
+}
+
+func parseSize(value string) (int64, error) {
+	digits, unit := value, int64(1)
+	if kib, ok := strings.CutSuffix(value, "KiB"); ok {
+		digits, unit = kib, 1<<10
+	} else if mib, ok := strings.CutSuffix(value, "MiB"); ok {
+		digits, unit = mib, 1<<20
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	switch {
+	case errors.Is(err, strconv.ErrRange), err == nil && n > math.MaxInt64/uint64(unit):
+		return 0, errors.New("is too large")
+	case err != nil:
+		return 0, errors.New(`is not a size; write a whole number of bytes, or one with KiB or MiB, like "64KiB"`)
+	}
+	return int64(n) * unit, nil
+}
+
+func parseFrameSize(value string) (frameSize, error) {
+	n, err := parseSize(value)
+	return frameSize(n), err
+}
+
+func parseHeaderSize(value string) (headerSize, error) {
+	n, err := parseSize(value)
+	if err == nil && (n < 1<<10 || n > 1<<20) {
+		err = errors.New("must be from 1KiB to 1MiB")
+	}
+	return headerSize(n), err
+}
+
+// parseCloseCode accepts the codes that an endpoint may send: those registered
+// and the ranges of libraries and applications (RFC 6455, section 7.4). 1004 is
+// reserved; 1005, 1006 and 1015 only ever say that there was no such frame.
+func parseCloseCode(value string) (closeCode, error) {
+	n, err := strconv.ParseUint(value, 10, 16)
+	sendable := n >= 1000 && n <= 1003 || n >= 1007 && n <= 1014 || n >= 3000 && n <= 4999
+	if err != nil || !sendable {
+		return 0, errors.New("is not a close code that may be sent; use one of 1000-1003, 1007-1014, 3000-4999")
+	}
+	return closeCode(n), nil
+}
+
+func parseListen(value string) (listenAddress, error) {
+	for _, later := range []string{"unix:", "systemd:"} {
+		if strings.HasPrefix(value, later) {
+			return "", fmt.Errorf("%s is not supported by this version; write host:port", later)
+		}
+	}
+	host, port, err := net.SplitHostPort(value)
+	switch {
+	case strings.Contains(value, "//"):
+		return "", errors.New(`is not host:port; leave out scheme and path, like ":8080" or "127.0.0.1:8080"`)
+	case err != nil && strings.Trim(value, "0123456789") == "":
+		return "", fmt.Errorf("has no colon; write %q", ":"+value)
+	case err != nil && validHost(value):
+		return "", fmt.Errorf("has no port; write %q", net.JoinHostPort(value, "PORT"))
+	case err != nil || host != "" && !validHost(host):
+		return "", errors.New(`is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", errors.New("has no valid port; it must be a number from 0 to 65535")
+	}
+	return listenAddress(value), nil
+}
+
+func parseAdminListen(value string) (adminAddress, error) {
+	if value == "off" {
+		return "", nil
+	}
+	address, err := parseListen(value)
+	return adminAddress(address), err
+}
+
+// parseUpstream never repeats what net/url found wrong: its messages quote parts
+// of the value, and those may be a password.
+func parseUpstream(value string) (url.URL, error) {
+	none := url.URL{}
+	if err := unsupportedUpstream(value); err != nil {
+		return none, err
+	}
+	if !strings.Contains(value, "://") {
+		return none, fmt.Errorf("has no scheme; write %q", bounded(hidden("ws://"+strings.TrimLeft(value, "/"))))
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+		return none, errors.New(`is not a URL; write for example "ws://localhost:9000"`)
+	case u.Scheme == "wss", u.Scheme == "https":
+		return none, fmt.Errorf("%s:// is not supported by this version; use ws:// or http://", u.Scheme)
+	case u.Scheme != "ws" && u.Scheme != "http":
+		return none, errors.New("has an unknown scheme; use ws:// or http://")
+	case u.User != nil:
+		return none, errors.New("must not contain a user name or password")
+	case strings.ContainsAny(value, "?#"):
+		return none, errors.New("must not contain a query or fragment; both come from the client")
+	case u.Hostname() == "":
+		return none, errors.New(`has no host; write for example "ws://localhost:9000"`)
+	case !validHost(u.Hostname()):
+		return none, errors.New("has no valid host; use an ASCII host name or an IP address")
+	case !validUpstreamPort(u):
+		return none, errors.New("has no valid port; it must be a number from 1 to 65535")
+	}
+	return *u, nil
+}
+
+// unsupportedUpstream refuses the documented forms that this version does not build.
+func unsupportedUpstream(value string) error {
+	switch {
+	case strings.Contains(value, ","):
+		return errors.New("a list is not supported by this version; name one upstream (a comma in its path is written %2C)")
+	case strings.HasPrefix(value, "unix:"):
+		return errors.New("unix: is not supported by this version; use ws:// or http://")
+	}
+	return nil
+}
+
+func validUpstreamPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
+}
+
+// validHost accepts an IP address, or a name of the letters that host names and
+// the service names of container networks are made of.
+func validHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || slices.Contains([]rune("-._"), r))
+	})
+}
