@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -31,7 +32,9 @@ const listenerToken = epoll.Token(listenerSlot)
 // listen binds with the standard library, which knows names and address
 // families, and takes the descriptor from it.
 func listen(address string, opts socketOptions) (*listener, error) {
-	std, err := net.Listen("tcp", address)
+	var how net.ListenConfig
+	how.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT
+	std, err := how.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"io"
-
 	"github.com/gobwas/ws"
 
 	"holdfast/heartbeat"
@@ -152,18 +150,19 @@ func (l *loop) violated(s *session, from Side, v *frame.Violation) {
 func (l *loop) lost(s *session, side Side, err error) {
 	g := &s.legs[side]
 	g.in = inEnded
-	if g.fault != nil {
-		err = g.fault // the write failed before the read: that tells more than EOF
+	reason := lostReason(err)
+	if g.out == outBroken {
+		reason = g.fault // a write failed first, which tells more than the end does
 	}
-	if err != io.EOF {
+	if reason != metrics.EOF {
 		g.out = outBroken
 		l.dropTail(g, side)
 	}
 	if s.cause.kind == live {
-		l.drop(s, cause{side: side, reason: lostReason(err), detail: err.Error()}, nil)
+		l.drop(s, cause{side: side, reason: reason, detail: err.Error()}, nil)
 		return
 	}
-	l.unanswered(s, side, lostReason(err))
+	l.unanswered(s, side, reason)
 }
 
 // unanswered notes that a peer will not answer any more. If a Close of the

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"holdfast/heartbeat"
 	"holdfast/proxy/internal/frame"
 )
 
@@ -71,7 +72,7 @@ func (l *loop) learn(s *session, side Side) {
 		s.legs[client].learnt = true
 		return
 	}
-	if !s.origin.answersPings.Load() && s.origin.answersPings.CompareAndSwap(false, true) {
+	if l.rules[upstream].Pong == heartbeat.LearnPong && !s.origin.answersPings.Load() && s.origin.answersPings.CompareAndSwap(false, true) {
 		l.log.Info("upstream answers pings: its keepalive deadline holds from now on", "upstream", s.origin.name)
 	}
 }

@@ -73,6 +73,8 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 // run turns the loop until stop is called.
 func (l *loop) run() error {
 	defer l.epoll.Close()
+	defer l.runJobs() // nobody who posted one may wait for it in vain
+	defer l.stop()
 	for !l.stopped() {
 		ready, err := l.epoll.Park(l.sleep(), l.poll)
 		if err != nil {
@@ -178,7 +180,7 @@ func (l *loop) update(s *session) {
 	}
 	if due := s.due(l.idleAt(s)); due < s.timer {
 		s.timer = due
-		l.wheel.Set(s.slot, due)
+		l.wheel.Set(s.slot(), due)
 	}
 }
 
@@ -231,15 +233,14 @@ func (l *loop) expireLive(s *session) {
 // the leg is given up.
 func (l *loop) alive(s *session, side Side) bool {
 	g := &s.legs[side]
-	blocked := g.tail != nil && l.now >= g.writeBy
-	if blocked || l.now >= g.by || g.beat.Overdue(l.now) {
+	if g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now) {
 		l.retry(s, side)
 	}
 	switch {
 	case s.cause.kind != live:
 	case g.out == outBroken && l.now >= g.by:
-		l.lost(s, side, g.fault)
-	case g.tail != nil && l.now >= g.writeBy:
+		l.lost(s, side, errUnread)
+	case g.stuck(l.now):
 		l.end(s, side, metrics.WriteTimeout)
 	default:
 		l.beat(s, side)
@@ -268,7 +269,7 @@ func (l *loop) idleAt(s *session) heartbeat.Time {
 
 // release frees a session's slot; nothing of it is used any more.
 func (l *loop) release(s *session) {
-	l.wheel.Cancel(s.slot)
+	l.wheel.Cancel(s.slot())
 	l.table.remove(s)
 	l.sessions.Add(-1)
 	l.server.left()

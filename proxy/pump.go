@@ -7,6 +7,7 @@ import (
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
+	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/frame"
@@ -141,7 +142,7 @@ func (l *loop) send(s *session, to Side, b []byte) {
 		}
 		b = b[n:]
 		g.tail = l.tails.get()
-		g.writeBy = l.now.Add(l.cfg.WriteTimeout)
+		g.tail.moveBy = l.now.Add(l.cfg.WriteTimeout)
 	}
 	g.tail.append(b)
 	l.metrics.Buffered(to, len(b))
@@ -179,7 +180,7 @@ func (l *loop) writable(s *session, side Side) {
 	t.from += n
 	l.countSent(g, side, n)
 	l.metrics.Buffered(side, -n)
-	g.writeBy = l.now.Add(l.cfg.WriteTimeout)
+	t.moveBy = l.now.Add(l.cfg.WriteTimeout)
 	if g.pingOut && t.from >= t.pingEnd {
 		g.pingOut = false
 		l.pinged(s, side, t.ping)
@@ -211,7 +212,7 @@ func (l *loop) dropTail(g *leg, side Side) {
 func (l *loop) writeFailed(s *session, side Side, err error) {
 	g := &s.legs[side]
 	g.out = outBroken
-	g.fault = err
+	g.fault = lostReason(err)
 	g.by = l.now.Add(l.cfg.CloseTimeout)
 	l.dropTail(g, side)
 }
@@ -220,6 +221,13 @@ func (l *loop) writeFailed(s *session, side Side, err error) {
 // peer's direction comes up as readable in any case; that it is also said
 // apart lets a handshake see a client go without reading what it sent.
 const readInterest = epoll.In | epoll.Ended
+
+// errUnread stands for the end of a stream that a failed write announced and
+// that has not come.
+var errUnread = errors.New("a write failed, and the stream did not end")
+
+// stuck reports whether a leg has taken no byte for too long.
+func (g *leg) stuck(now heartbeat.Time) bool { return g.tail != nil && now >= g.tail.moveBy }
 
 // watch brings what the poller waits for in line with the session's state.
 func (l *loop) watch(s *session) {

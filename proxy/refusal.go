@@ -31,7 +31,7 @@ func (l *loop) passRefusal(s *session) {
 		l.want(s, side, 0)
 		s.legs[side].io = nil
 	}
-	l.wheel.Cancel(s.slot)
+	l.wheel.Cancel(s.slot())
 	l.table.remove(s)
 	l.sessions.Add(-1)
 	go r.pass()

@@ -105,7 +105,11 @@ func (s *Server) Run() error {
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
 	for i, l := range s.loops {
-		running.Go(func() { errs[i] = l.run() })
+		running.Go(func() {
+			if errs[i] = l.run(); errs[i] != nil {
+				s.onEveryLoop((*loop).stop) // the sessions of one loop cannot live without it
+			}
+		})
 	}
 	running.Wait()
 	return errors.Join(errs...)

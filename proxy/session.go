@@ -29,8 +29,7 @@ func opposite(side Side) Side { return upstream - side }
 type session struct {
 	// Static once the session is open.
 	id     uint64
-	token  epoll.Token // slot and generation; the leg's bit is added
-	slot   uint32
+	token  epoll.Token    // slot and generation; the leg's bit is added
 	remote netip.AddrPort // the client
 	path   string         // of the request, without its query; for the log
 	origin *origin        // the service behind it
@@ -53,10 +52,11 @@ type leg struct {
 	interest epoll.Ready
 	in       inState
 	out      outState
-	paused   bool // not read because the other leg has a tail
-	shut     bool // everything is said; only the end of the peer's TCP is awaited
-	learnt   bool // a matching pong has been seen
-	pingOut  bool // our ping stands in the tail
+	paused   bool   // not read because the other leg has a tail
+	shut     bool   // everything is said; only the end of the peer's TCP is awaited
+	learnt   bool   // a matching pong has been seen
+	pingOut  bool   // our ping stands in the tail
+	fault    Reason // outBroken: how the write failed
 
 	scan frame.Scanner   // what comes from the peer
 	beat heartbeat.State // whether the peer is alive
@@ -65,9 +65,7 @@ type leg struct {
 	tail    *tail    // what the socket did not take
 	pending *pending // control frames of ours that wait for a frame boundary
 
-	writeBy heartbeat.Time // while there is a tail: when it must have moved
-	by      heartbeat.Time // while the session ends: when the next step must be done
-	fault   error          // why a write failed; told when reading ends too
+	by heartbeat.Time // while the session ends, or a write has failed: when the next step must be done
 
 	closeIn, closeOut uint16 // codes of the Closes received and sent; noCode, emptyCode or the code
 	frames            uint64 // data frames received
@@ -158,7 +156,7 @@ func (s *session) due(idle heartbeat.Time) heartbeat.Time {
 		}
 		at = min(at, g.beat.Next())
 		if g.tail != nil {
-			at = min(at, g.writeBy)
+			at = min(at, g.tail.moveBy)
 		}
 	}
 	return at
@@ -190,25 +188,28 @@ const listenerSlot = 0
 func newTable() table { return table{slots: make([]slot, 1, 64)} }
 
 func (t *table) add(s *session) {
+	free := uint32(len(t.slots))
 	if n := len(t.free); n > 0 {
-		s.slot = t.free[n-1]
+		free = t.free[n-1]
 		t.free = t.free[:n-1]
 	} else {
-		s.slot = uint32(len(t.slots))
 		t.slots = append(t.slots, slot{})
 	}
-	at := &t.slots[s.slot]
+	at := &t.slots[free]
 	at.session = s
 	at.generation = (at.generation + 1) & generationMask
-	s.token = epoll.Token(at.generation)<<generationShift | epoll.Token(s.slot)
+	s.token = epoll.Token(at.generation)<<generationShift | epoll.Token(free)
 	t.live++
 }
 
 func (t *table) remove(s *session) {
-	t.slots[s.slot].session = nil
-	t.free = append(t.free, s.slot)
+	t.slots[s.slot()].session = nil
+	t.free = append(t.free, s.slot())
 	t.live--
 }
+
+// slot is the session's place in its table.
+func (s *session) slot() uint32 { return uint32(s.token) }
 
 // find returns the session and side that a token means, or nil if that
 // session is gone.
@@ -224,7 +225,7 @@ func (t *table) find(tok epoll.Token) (*session, Side) {
 }
 
 // holds reports whether s is still in the table, and has not ended meanwhile.
-func (t *table) holds(s *session) bool { return t.slots[s.slot].session == s }
+func (t *table) holds(s *session) bool { return t.slots[s.slot()].session == s }
 
 // all calls f for every session; f may end it.
 func (t *table) all(f func(*session)) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -27,6 +28,7 @@ type stage struct {
 	now     heartbeat.Time
 	metrics *metrics.Metrics
 	log     bytes.Buffer
+	peers   []*peer
 }
 
 // testConfig is a configuration with the defaults that users get.
@@ -110,7 +112,8 @@ func (st *stage) peer(side Side) *peer {
 	if err != nil {
 		st.t.Fatal(err)
 	}
-	p := &peer{st: st, side: side, fd: fds[0], far: fds[1]}
+	p := &peer{st: st, side: side, fd: fds[0], far: fds[1], sendable: true}
+	st.peers = append(st.peers, p)
 	st.t.Cleanup(func() { p.close() })
 	return p
 }
@@ -232,6 +235,8 @@ type peer struct {
 	far   int // the loop's
 	got   []byte
 	ended bool
+
+	sendable bool // for scripts: nothing has failed yet
 }
 
 func (p *peer) close() {
@@ -340,13 +345,26 @@ func (p *peer) wantsEnd(why string) {
 	}
 }
 
-// frames takes the whole frames out of what has been read, and checks the
-// masking that each direction must have.
+// frames takes the frames out of what has been read, which must be whole, and
+// checks the masking that each direction must have.
 func (p *peer) frames() (got []msg) {
+	p.st.t.Helper()
+	got = p.wholeFrames()
+	if len(p.got) > 0 {
+		p.st.t.Fatalf("%v got a part of a frame, %d bytes, after %v", p.side, len(p.got), got)
+	}
+	return got
+}
+
+// wholeFrames is frames, but leaves the beginning of a frame for later.
+func (p *peer) wholeFrames() (got []msg) {
 	p.st.t.Helper()
 	for len(p.got) > 0 {
 		r := bytes.NewReader(p.got)
 		f, err := ws.ReadFrame(r)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return got
+		}
 		if err != nil {
 			p.st.t.Fatalf("%v got a broken frame, % x: %v", p.side, p.got, err)
 		}
@@ -370,10 +388,10 @@ type msg struct {
 	payload string
 }
 
-func text(s string) msg   { return msg{op: ws.OpText, fin: true, payload: s} }
-func bin(s string) msg { return msg{op: ws.OpBinary, fin: true, payload: s} }
-func ping(s string) msg   { return msg{op: ws.OpPing, fin: true, payload: s} }
-func pong(s string) msg   { return msg{op: ws.OpPong, fin: true, payload: s} }
+func text(s string) msg { return msg{op: ws.OpText, fin: true, payload: s} }
+func bin(s string) msg  { return msg{op: ws.OpBinary, fin: true, payload: s} }
+func ping(s string) msg { return msg{op: ws.OpPing, fin: true, payload: s} }
+func pong(s string) msg { return msg{op: ws.OpPong, fin: true, payload: s} }
 
 // bye is a Close with a code and a reason; code 0 is an empty one.
 func bye(code int, reason string) msg {

@@ -1,11 +1,14 @@
 package proxy
 
+import "holdfast/heartbeat"
+
 // A tail holds what a leg's socket did not take, in the order it has to leave.
 // While a leg has one, nothing is read from the other leg, so what it holds is
 // at most one read and the few control frames that were due inside it: memory
 // for a session is bounded whatever its peers do.
 type tail struct {
-	from, to int // buf[from:to] is still to be written
+	from, to int            // buf[from:to] is still to be written
+	moveBy   heartbeat.Time // when some of it must have been taken
 
 	// Our own ping may stand in here. It has left when from reaches pingEnd.
 	pingEnd int // 0 if there is none

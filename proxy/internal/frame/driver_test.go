@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -16,9 +17,24 @@ type outcome struct {
 	midFrame  bool
 }
 
+func (o outcome) String() string {
+	reason := "none"
+	if o.violation != nil {
+		reason = o.violation.Reason
+	}
+	return fmt.Sprintf("runs %v, violation: %s, counts %v, held % x, mid-frame %t", o.runs, reason, o.counts, o.held, o.midFrame)
+}
+
 type run struct {
 	control bool
 	bytes   string
+}
+
+func (r run) String() string {
+	if r.control {
+		return fmt.Sprintf("control % x", r.bytes)
+	}
+	return fmt.Sprintf("passed % x", r.bytes)
 }
 
 func (o *outcome) pass(b []byte) {

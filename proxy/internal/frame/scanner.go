@@ -62,16 +62,10 @@ func NewScanner(masked, deflate bool, maxFrame int64) Scanner {
 	if masked {
 		s.maskBit = mask
 	}
-	s.SetDeflate(deflate)
-	return s
-}
-
-// SetDeflate says whether permessage-deflate has been negotiated, before the first frame.
-func (s *Scanner) SetDeflate(deflate bool) {
-	s.rsv1Bit = 0
 	if deflate {
 		s.rsv1Bit = rsv1
 	}
+	return s
 }
 
 // MidFrame reports whether the bytes passed on so far end inside a data frame.
@@ -83,13 +77,14 @@ func (s *Scanner) MidFrame() bool { return s.left > 0 }
 // or where b does; with stopAtBoundary, at the latest where the first data
 // frame ends. After a Close or a violation the stream is not to be scanned on.
 //
-// Fewer than the bytes of a header or a control frame are decided on as far as
-// they go: a broken rule is reported as soon as the bytes that break it are there.
+// An incomplete header is checked as far as it goes: a broken rule is reported
+// as soon as the bytes that break it are there. A Close's payload is checked
+// when it is whole.
 func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
 	at := 0
 	for at < len(b) {
 		if s.left == 0 {
-			if size := s.small(b[at:]); size > 0 {
+			if size := s.small(b[at:]); size > 0 && s.continues(b[at]) {
 				s.accept(b[at], c)
 				at += size
 				if stopAtBoundary {
@@ -120,12 +115,12 @@ func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
 	return Result{Pass: at}
 }
 
-// small returns the size of the data frame that b starts with if it is whole,
-// valid and needs no extended length; else 0, and parse is to say what it is.
-// It decides nothing that parse would not: most frames are such, and for them
-// this is all there is to do.
+// small returns the size of the frame that b starts with if all of it is there
+// and its second byte is valid and the whole length; else 0. Together with
+// continues it is a short cut for most frames, cheap enough to be inlined: it
+// accepts nothing that parse would not, and leaves the rest to that.
 func (s *Scanner) small(b []byte) int {
-	if len(b) < 2 || !s.continues(b[0]) {
+	if len(b) < 2 {
 		return 0
 	}
 	length := int(b[1] ^ s.maskBit) // over 127 if the mask bit is wrong
@@ -136,7 +131,7 @@ func (s *Scanner) small(b []byte) int {
 	return size
 }
 
-// continues reports whether a data frame that starts with this byte may come next.
+// continues reports whether this may be the first byte of the next data frame.
 func (s *Scanner) continues(first byte) bool {
 	if s.fragmented {
 		return first&^fin == opContinuation

@@ -23,17 +23,16 @@ type wire struct {
 	swapped bool   // the mask bit is the other direction's
 }
 
+// First bytes of frames.
 const (
-	text         = fin | opText
-	binaryFrame  = fin | opBinary
-	beginsText   = opText
-	continues    = opContinuation
-	endsMessage  = fin | opContinuation
-	closes       = fin | opClose
-	pings        = fin | byte(ws.OpPing)
-	pongs        = fin | byte(ws.OpPong)
-	compressed   = text | rsv1
-	beginsPacked = beginsText | rsv1
+	text        = fin | opText
+	binaryFrame = fin | opBinary
+	begins      = opText
+	continues   = opContinuation
+	ends        = fin | opContinuation
+	closes      = fin | opClose
+	pings       = fin | byte(ws.OpPing)
+	pongs       = fin | byte(ws.OpPong)
 )
 
 func (w wire) bytes(masked bool) []byte {
@@ -91,13 +90,13 @@ var conversations = []conversation{
 	{name: "64-bit length", frames: []wire{{first: text, payload: "part", length: 1 << 16}}},
 	{name: "longest length", frames: []wire{{first: text, payload: "part", length: math.MaxInt64}}},
 	{name: "payload that looks like frames", frames: []wire{{first: binaryFrame, payload: "\x89\x00\x88\x00\xff\xff"}, {first: pings}}},
-	{name: "fragmented message", frames: []wire{{first: beginsText, payload: "a"}, {first: continues, payload: "b"}, {first: continues}, {first: endsMessage, payload: "c"}, {first: text, payload: "next"}}},
-	{name: "empty fragments", frames: []wire{{first: beginsText}, {first: continues}, {first: endsMessage}, {first: text}}},
+	{name: "fragmented message", frames: []wire{{first: begins, payload: "a"}, {first: continues, payload: "b"}, {first: continues}, {first: ends, payload: "c"}, {first: text, payload: "next"}}},
+	{name: "empty fragments", frames: []wire{{first: begins}, {first: continues}, {first: ends}, {first: text}}},
 	{name: "control frames between messages", frames: []wire{{first: pings}, {first: text, payload: "a"}, {first: pongs, payload: "p"}, {first: pings, payload: "q"}, {first: text, payload: "b"}}},
-	{name: "control frames inside a message", frames: []wire{{first: beginsText, payload: "a"}, {first: pings, payload: "p"}, {first: continues, payload: "b"}, {first: pongs}, {first: endsMessage, payload: "c"}}},
+	{name: "control frames inside a message", frames: []wire{{first: begins, payload: "a"}, {first: pings, payload: "p"}, {first: continues, payload: "b"}, {first: pongs}, {first: ends, payload: "c"}}},
 	{name: "longest control frame", frames: []wire{{first: pings, payload: strings.Repeat("p", 125)}, {first: text, payload: "a"}}},
-	{name: "compressed message", deflate: true, frames: []wire{{first: compressed, payload: "a"}, {first: text, payload: "b"}, {first: pings}}},
-	{name: "compressed fragmented message", deflate: true, frames: []wire{{first: beginsPacked, payload: "a"}, {first: pings}, {first: endsMessage, payload: "b"}, {first: compressed}}},
+	{name: "compressed message", deflate: true, frames: []wire{{first: text | rsv1, payload: "a"}, {first: text, payload: "b"}, {first: pings}}},
+	{name: "compressed fragmented message", deflate: true, frames: []wire{{first: begins | rsv1, payload: "a"}, {first: pings}, {first: ends, payload: "b"}, {first: text | rsv1}}},
 	{name: "frame at the limit", maxFrame: 5, frames: []wire{{first: text, payload: "hello"}, {first: pings, payload: "longer than that"}}},
 	{name: "16-bit frame at the limit", maxFrame: 300, frames: []wire{{first: text, payload: "part", length: 300}}},
 	{name: "64-bit frame at the limit", maxFrame: 1 << 20, frames: []wire{{first: text, payload: "part", length: 1 << 20}}},
@@ -107,25 +106,25 @@ var conversations = []conversation{
 	{name: "close with code", frames: []wire{{first: closes, payload: "\x03\xe8"}}},
 	{name: "close with reason", frames: []wire{{first: closes, payload: "\x03\xe9going ↦ away"}}},
 	{name: "close with longest reason", frames: []wire{{first: closes, payload: "\x0f\xa0" + strings.Repeat("r", 123)}}},
-	{name: "close inside a message", frames: []wire{{first: beginsText, payload: "a"}, {first: closes, payload: "\x03\xf3"}}},
+	{name: "close inside a message", frames: []wire{{first: begins, payload: "a"}, {first: closes, payload: "\x03\xf3"}}},
 
 	{name: "reserved data opcode", frames: []wire{{first: text, payload: "a"}, {first: fin | 3}}, breaks: reservedOpcode, by: 1},
 	{name: "last reserved data opcode", frames: []wire{{first: fin | 7}}, breaks: reservedOpcode, by: 1},
 	{name: "reserved control opcode", frames: []wire{{first: fin | 11}}, breaks: reservedOpcode, by: 1},
-	{name: "last reserved control opcode", frames: []wire{{first: beginsText}, {first: fin | 15}}, breaks: reservedOpcode, by: 1},
+	{name: "last reserved control opcode", frames: []wire{{first: begins}, {first: fin | 15}}, breaks: reservedOpcode, by: 1},
 	{name: "RSV2", deflate: true, frames: []wire{{first: text | rsv2}}, breaks: reservedBits, by: 1},
 	{name: "RSV3", deflate: true, frames: []wire{{first: text | rsv3}}, breaks: reservedBits, by: 1},
-	{name: "RSV3 on a continuation", frames: []wire{{first: beginsText}, {first: endsMessage | rsv3}}, breaks: reservedBits, by: 1},
+	{name: "RSV3 on a continuation", frames: []wire{{first: begins}, {first: ends | rsv3}}, breaks: reservedBits, by: 1},
 	{name: "RSV2 on a ping", frames: []wire{{first: pings | rsv2}}, breaks: reservedBits, by: 1},
-	{name: "RSV1 not negotiated", frames: []wire{{first: compressed, payload: "a"}}, breaks: rsv1NotNegotiated, by: 1},
-	{name: "RSV1 on a continuation", deflate: true, frames: []wire{{first: beginsPacked, payload: "a"}, {first: endsMessage | rsv1}}, breaks: rsv1Misplaced, by: 1},
+	{name: "RSV1 not negotiated", frames: []wire{{first: text | rsv1, payload: "a"}}, breaks: rsv1NotNegotiated, by: 1},
+	{name: "RSV1 on a continuation", deflate: true, frames: []wire{{first: begins | rsv1, payload: "a"}, {first: ends | rsv1}}, breaks: rsv1Misplaced, by: 1},
 	{name: "RSV1 on a ping", deflate: true, frames: []wire{{first: pings | rsv1}}, breaks: rsv1Misplaced, by: 1},
 	{name: "fragmented ping", frames: []wire{{first: byte(ws.OpPing)}}, breaks: fragmentedControl, by: 1},
-	{name: "continuation of nothing", frames: []wire{{first: endsMessage, payload: "a"}}, breaks: nothingToContinue, by: 1},
-	{name: "continuation after the end", frames: []wire{{first: beginsText}, {first: endsMessage}, {first: continues}}, breaks: nothingToContinue, by: 1},
-	{name: "continuation after a ping", frames: []wire{{first: pings}, {first: endsMessage}}, breaks: nothingToContinue, by: 1},
-	{name: "message inside a message", frames: []wire{{first: beginsText}, {first: text, payload: "a"}}, breaks: interleavedMessage, by: 1},
-	{name: "message after a ping inside a message", frames: []wire{{first: beginsText}, {first: pings}, {first: binaryFrame}}, breaks: interleavedMessage, by: 1},
+	{name: "continuation of nothing", frames: []wire{{first: ends, payload: "a"}}, breaks: nothingToContinue, by: 1},
+	{name: "continuation after the end", frames: []wire{{first: begins}, {first: ends}, {first: continues}}, breaks: nothingToContinue, by: 1},
+	{name: "continuation after a ping", frames: []wire{{first: pings}, {first: ends}}, breaks: nothingToContinue, by: 1},
+	{name: "message inside a message", frames: []wire{{first: begins}, {first: text, payload: "a"}}, breaks: interleavedMessage, by: 1},
+	{name: "message after a ping inside a message", frames: []wire{{first: begins}, {first: pings}, {first: binaryFrame}}, breaks: interleavedMessage, by: 1},
 
 	{name: "wrong mask bit", frames: []wire{{first: text, payload: "a"}, {first: text, payload: "b", swapped: true}}, breaks: clientNotMasked, asServer: serverMasked, by: 2},
 	{name: "wrong mask bit on a ping", frames: []wire{{first: pings, swapped: true}}, breaks: clientNotMasked, asServer: serverMasked, by: 2},
@@ -133,7 +132,7 @@ var conversations = []conversation{
 	{name: "ping with 64-bit length", frames: []wire{{first: pings, form: length64}}, breaks: longControl, by: 2},
 	{name: "close of one byte", frames: []wire{{first: closes, payload: "\x03"}}, breaks: shortClose, by: 2},
 	{name: "frame over the limit", maxFrame: 5, frames: []wire{{first: text, payload: "hello"}, {first: text, payload: "hello!"}}, breaks: TooBig, by: 2},
-	{name: "continuation over the limit", maxFrame: 5, frames: []wire{{first: beginsText, payload: "hello"}, {first: endsMessage, payload: "hello!"}}, breaks: TooBig, by: 2},
+	{name: "continuation over the limit", maxFrame: 5, frames: []wire{{first: begins, payload: "hello"}, {first: ends, payload: "hello!"}}, breaks: TooBig, by: 2},
 
 	{name: "needless 16-bit length", frames: []wire{{first: text, payload: "a", form: length16}}, breaks: longLength, by: 4},
 	{name: "16-bit length of 125", frames: []wire{{first: text, length: 125, form: length16}}, breaks: longLength, by: 4},
@@ -171,7 +170,7 @@ func (c conversation) stream(masked bool) stream {
 	for i, w := range c.frames {
 		b := w.bytes(masked)
 		if i == len(c.frames)-1 && c.breaks != nil {
-			s.break_(c, b)
+			s.breakOff(c, b)
 			break
 		}
 		s.bytes = append(s.bytes, b...)
@@ -189,8 +188,8 @@ func (c conversation) stream(masked bool) stream {
 	return s
 }
 
-// break_ appends the frame that breaks a rule.
-func (s *stream) break_(c conversation, b []byte) {
+// breakOff appends the frame that breaks a rule.
+func (s *stream) breakOff(c conversation, b []byte) {
 	s.violation = c.breaks
 	if !s.masked && c.asServer != nil {
 		s.violation = c.asServer
@@ -219,7 +218,7 @@ func (s stream) driver(t *testing.T, stopAtBoundary bool) *driver {
 func (s stream) wants(t *testing.T, d *driver, how string) {
 	t.Helper()
 	if !reflect.DeepEqual(d.outcome, s.outcome) {
-		t.Fatalf("%s\nstream % x\ngot  %+v\nwant %+v", how, s.bytes, d.outcome, s.outcome)
+		t.Fatalf("%s\nstream % x\ngot  %v\nwant %v", how, s.bytes, d.outcome, s.outcome)
 	}
 	if d.stopAtBoundary && !slices.Equal(d.boundaries, s.ends) {
 		t.Fatalf("%s\nstream % x\nboundaries at %v, want %v", how, s.bytes, d.boundaries, s.ends)
@@ -320,19 +319,6 @@ func TestScanCountsLargePayload(t *testing.T) {
 	}
 	if len(d.runs) != 2 || len(d.runs[0].bytes) != 14+length || !d.runs[1].control {
 		t.Errorf("got %d runs, want the frame and the ping behind it", len(d.runs))
-	}
-}
-
-func TestSetDeflate(t *testing.T) {
-	s := NewScanner(false, false, 0)
-	s.SetDeflate(true)
-	b := wire{first: compressed, payload: "a"}.bytes(false)
-	if r := s.Scan(b, false, new(Counts)); r.Pass != len(b) {
-		t.Errorf("negotiated: %+v, want the compressed frame passed on", r)
-	}
-	s.SetDeflate(false)
-	if r := s.Scan(b, false, new(Counts)); r.Violation != rsv1NotNegotiated {
-		t.Errorf("not negotiated: %+v, want it refused", r)
 	}
 }
 

@@ -44,7 +44,7 @@ func TestCloseCodes(t *testing.T) {
 			want = closeCode
 		}
 		if got := scan(code); got != want {
-			t.Errorf("code %d: %v, want %v", code, got, want)
+			t.Errorf("code %d: %+v, want %+v", code, got, want)
 		}
 	}
 }

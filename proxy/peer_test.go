@@ -1,0 +1,350 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// moment is how long a peer listens for what must not come. Too short a moment
+// can hide a fault, but never makes one up.
+const moment = 30 * time.Millisecond
+
+// A peer is one end of a session, on a plain TCP connection.
+type peer struct {
+	t    *testing.T
+	name string // client or upstream
+	conn *net.TCPConn
+	in   *bufio.Reader
+}
+
+func newPeer(t *testing.T, name string, conn *net.TCPConn) *peer {
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	return &peer{t: t, name: name, conn: conn, in: bufio.NewReader(conn)}
+}
+
+// masks says whether this peer's frames must be masked (RFC 6455 5.1).
+func (p *peer) masks() bool { return p.name == "client" }
+
+func (p *peer) sendsString(s string) { p.t.Helper(); p.sendsBytes([]byte(s)) }
+
+func (p *peer) sendsBytes(b []byte) {
+	p.t.Helper()
+	if _, err := p.conn.Write(b); err != nil {
+		p.t.Fatalf("%s sends: %v", p.name, err)
+	}
+}
+
+// sends writes the frames with one write.
+func (p *peer) sends(frames ...frame) {
+	p.t.Helper()
+	p.sendsBytes(encode(p.masks(), frames...))
+}
+
+// wants reads these frames and no others.
+func (p *peer) wants(why string, frames ...frame) {
+	p.t.Helper()
+	for _, want := range frames {
+		got, err := p.reads()
+		if err != nil {
+			p.t.Fatalf("%s: the %s wants %v, got %v", why, p.name, want, err)
+		}
+		if got != want {
+			p.t.Fatalf("%s: the %s wants %v, got %v", why, p.name, want, got)
+		}
+	}
+}
+
+// wantsClose reads a Close of that code and returns its reason.
+func (p *peer) wantsClose(why string, code int) (reason string) {
+	p.t.Helper()
+	got, err := p.reads()
+	if err != nil || got.op != ws.OpClose {
+		p.t.Fatalf("%s: the %s wants a Close %d, got %v, %v", why, p.name, code, got, err)
+	}
+	if got.code() != code {
+		p.t.Fatalf("%s: the %s wants a Close %d, got %v", why, p.name, code, got)
+	}
+	if len(got.payload) < 2 {
+		return ""
+	}
+	return got.payload[2:]
+}
+
+// wantsPing reads one ping and returns the pong that answers it.
+func (p *peer) wantsPing(why string) (pong frame) {
+	p.t.Helper()
+	got, err := p.reads()
+	if err != nil || got.op != ws.OpPing {
+		p.t.Fatalf("%s: the %s wants a ping, got %v, %v", why, p.name, got, err)
+	}
+	got.op = ws.OpPong
+	return got
+}
+
+// wantsBytes reads exactly these bytes, so that even mask keys are compared.
+func (p *peer) wantsBytes(why string, want []byte) {
+	p.t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(p.in, got); err != nil || !bytes.Equal(got, want) {
+		at := mismatch(got[:n], want)
+		p.t.Fatalf("%s: the %s got %d of %d bytes (%v), which differ at %d", why, p.name, n, len(want), err, at)
+	}
+}
+
+func mismatch(a, b []byte) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+// wantsNothing listens for a moment.
+func (p *peer) wantsNothing(why string) {
+	p.t.Helper()
+	_ = p.conn.SetReadDeadline(time.Now().Add(moment))
+	b, err := p.in.Peek(1)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		p.t.Fatalf("%s: the %s wants to hear nothing, got %q, %v", why, p.name, b, err)
+	}
+	_ = p.conn.SetReadDeadline(time.Now().Add(2 * patience))
+}
+
+// wantsEnd wants the other end's FIN and not a byte before it.
+func (p *peer) wantsEnd(why string) {
+	p.t.Helper()
+	if rest, err := io.ReadAll(p.in); err != nil || len(rest) > 0 {
+		p.t.Fatalf("%s: the %s wants the end of its TCP, got %.200q, %v", why, p.name, rest, err)
+	}
+}
+
+// wantsCut wants the connection's end, by FIN or RST, and not a byte before it.
+func (p *peer) wantsCut(why string) {
+	p.t.Helper()
+	rest, err := io.ReadAll(p.in)
+	if len(rest) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		p.t.Fatalf("%s: the %s wants to be cut, got %.200q, %v", why, p.name, rest, err)
+	}
+}
+
+// hangsUp closes the connection: a FIN, if nothing was left unread.
+func (p *peer) hangsUp() { p.conn.Close() }
+
+// resets closes the connection with a RST.
+func (p *peer) resets() {
+	_ = p.conn.SetLinger(0)
+	p.conn.Close()
+}
+
+// finishes ends this peer's direction and wants the end of the other one.
+func (p *peer) finishes(why string) {
+	p.t.Helper()
+	if err := p.conn.CloseWrite(); err != nil && !errors.Is(err, syscall.ENOTCONN) {
+		p.t.Fatalf("%s: %s: %v", why, p.name, err)
+	}
+	p.wantsEnd(why)
+	p.conn.Close()
+}
+
+// reads reads one frame, unmasks it, and checks what RFC 6455 5.1 says about masks.
+func (p *peer) reads() (frame, error) {
+	h, err := ws.ReadHeader(p.in)
+	if err != nil {
+		return frame{}, err
+	}
+	if h.Masked == p.masks() {
+		return frame{}, fmt.Errorf("frame %+v for the %s, whose mask is wrong", h, p.name)
+	}
+	payload := make([]byte, h.Length)
+	if _, err := io.ReadFull(p.in, payload); err != nil {
+		return frame{}, fmt.Errorf("inside of %+v: %w", h, err)
+	}
+	if h.Masked {
+		ws.Cipher(payload, h.Mask, 0)
+	}
+	return frame{op: h.OpCode, fin: h.Fin, rsv: h.Rsv, payload: string(payload)}, nil
+}
+
+// A frame is one frame of RFC 6455 5.2, without its mask.
+type frame struct {
+	op      ws.OpCode
+	fin     bool
+	rsv     byte
+	payload string
+}
+
+func text(s string) frame     { return frame{op: ws.OpText, fin: true, payload: s} }
+func binaryOf(s string) frame { return frame{op: ws.OpBinary, fin: true, payload: s} }
+func next(s string) frame     { return frame{op: ws.OpContinuation, fin: true, payload: s} }
+func ping(s string) frame     { return frame{op: ws.OpPing, fin: true, payload: s} }
+func pong(s string) frame     { return frame{op: ws.OpPong, fin: true, payload: s} }
+
+// emptyClose is a Close without a code.
+func emptyClose() frame { return frame{op: ws.OpClose, fin: true} }
+
+func closing(code int, reason string) frame {
+	payload := binary.BigEndian.AppendUint16(nil, uint16(code))
+	return frame{op: ws.OpClose, fin: true, payload: string(payload) + reason}
+}
+
+// more returns the frame without FIN.
+func (f frame) more() frame { f.fin = false; return f }
+
+// reserved returns the frame with RSV bits, of which 4 is RSV1.
+func (f frame) reserved(bits byte) frame { f.rsv = bits; return f }
+
+// code is a Close's code, or 0.
+func (f frame) code() int {
+	if f.op != ws.OpClose || len(f.payload) < 2 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16([]byte(f.payload)))
+}
+
+func (f frame) String() string {
+	name := map[ws.OpCode]string{
+		ws.OpContinuation: "continuation", ws.OpText: "text", ws.OpBinary: "binary",
+		ws.OpClose: "Close", ws.OpPing: "ping", ws.OpPong: "pong",
+	}[f.op]
+	if f.op == ws.OpClose && len(f.payload) >= 2 {
+		return fmt.Sprintf("Close %d %q", f.code(), f.payload[2:])
+	}
+	return fmt.Sprintf("%s(%#x fin=%v rsv=%d) of %d bytes %.40q", name, byte(f.op), f.fin, f.rsv, len(f.payload), f.payload)
+}
+
+// encode is the wire form of the frames, each with a mask key of its own.
+func encode(masked bool, frames ...frame) []byte {
+	var b bytes.Buffer
+	for _, f := range frames {
+		h := ws.Header{Fin: f.fin, Rsv: f.rsv, OpCode: f.op, Masked: masked, Length: int64(len(f.payload))}
+		payload := []byte(f.payload)
+		if masked {
+			_, _ = rand.Read(h.Mask[:])
+			ws.Cipher(payload, h.Mask, 0)
+		}
+		if err := ws.WriteHeader(&b, h); err != nil {
+			panic(err)
+		}
+		b.Write(payload)
+	}
+	return b.Bytes()
+}
+
+// The opening handshake, as RFC 6455 1.3 has it.
+
+const nonce = "dGhlIHNhbXBsZSBub25jZQ=="
+
+// request is a right opening handshake with fields added.
+func request(fields ...string) string {
+	return head("GET /chat?token=s3cret HTTP/1.1", append([]string{
+		"Host: service.example",
+		"Upgrade: websocket",
+		"Connection: Upgrade",
+		"Sec-WebSocket-Key: " + nonce,
+		"Sec-WebSocket-Version: 13",
+	}, fields...)...)
+}
+
+// answer is the right 101 for a request, with fields added.
+func answer(to *http.Request, fields ...string) string {
+	return head("HTTP/1.1 101 Switching Protocols", append([]string{
+		"Upgrade: websocket",
+		"Connection: Upgrade",
+		"Sec-WebSocket-Accept: " + acceptFor(to.Header.Get("Sec-WebSocket-Key")),
+	}, fields...)...)
+}
+
+func head(start string, fields ...string) string {
+	return start + "\r\n" + strings.Join(append(fields, "", ""), "\r\n")
+}
+
+// acceptFor is RFC 6455 4.2.2's Sec-WebSocket-Accept.
+func acceptFor(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// wantsHead reads a whole head and not a byte more.
+func (p *peer) wantsHead() string {
+	p.t.Helper()
+	var b strings.Builder
+	for {
+		line, err := p.in.ReadString('\n')
+		b.WriteString(line)
+		if err != nil {
+			p.t.Fatalf("the %s wants a head, got %q, %v", p.name, b.String(), err)
+		}
+		if line == "\r\n" {
+			return b.String()
+		}
+	}
+}
+
+func (p *peer) wantsRequest() *http.Request {
+	p.t.Helper()
+	raw := p.wantsHead()
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
+	if err != nil {
+		p.t.Fatalf("the upstream got no request: %v: %q", err, raw)
+	}
+	return r
+}
+
+// wantsSwitch reads the 101 and checks it as a client must (RFC 6455 4.1).
+func (p *peer) wantsSwitch() *http.Response {
+	p.t.Helper()
+	r, err := http.ReadResponse(p.in, nil)
+	if err != nil {
+		p.t.Fatalf("the client wants a 101, got %v", err)
+	}
+	if r.StatusCode != http.StatusSwitchingProtocols {
+		body, _ := io.ReadAll(r.Body)
+		p.t.Fatalf("the client wants a 101, got %s: %s", r.Status, body)
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") ||
+		!strings.EqualFold(r.Header.Get("Connection"), "upgrade") ||
+		r.Header.Get("Sec-WebSocket-Accept") != acceptFor(nonce) {
+		p.t.Fatalf("the client wants a right 101, got %v", r.Header)
+	}
+	return r
+}
+
+// wantsRefusal reads an answer of one of the statuses, its whole body, and then
+// the end of the connection.
+func (p *peer) wantsRefusal(why string, statuses ...int) (_ *http.Response, body string) {
+	p.t.Helper()
+	r, err := http.ReadResponse(p.in, &http.Request{Method: http.MethodGet})
+	if err != nil {
+		p.t.Fatalf("%s: the client wants a %v, got %v", why, statuses, err)
+	}
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		p.t.Fatalf("%s: the body ends with %v after %.200q", why, err, b)
+	}
+	right := false
+	for _, status := range statuses {
+		right = right || status == r.StatusCode
+	}
+	if !right {
+		p.t.Fatalf("%s: the client wants a %v, got %s: %.200q", why, statuses, r.Status, b)
+	}
+	p.wantsEnd(why)
+	return r, string(b)
+}
