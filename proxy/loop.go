@@ -43,10 +43,11 @@ type loop struct {
 	sessions atomic.Int64 // in the table; read by the server to place new ones
 
 	inbox struct {
-		mu   sync.Mutex
-		jobs []func()
-		done bool // no more are taken
+		waiting atomic.Bool // there are jobs: spares every turn the lock
+		mu      sync.Mutex
+		jobs    []func()
 	}
+	stopped atomic.Bool // no more jobs are taken; written under inbox.mu
 }
 
 func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
@@ -55,7 +56,7 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		return nil, fmt.Errorf("event loop: %w", err)
 	}
 	cfg := &server.cfg
-	return &loop{
+	l := &loop{
 		server:  server,
 		cfg:     cfg,
 		rules:   [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
@@ -67,7 +68,9 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		now:     clock(),
 		table:   newTable(),
 		wheel:   heartbeat.NewWheel(clock()),
-	}, nil
+	}
+	p.Try = l.poll
+	return l, nil
 }
 
 // run turns the loop until stop is called.
@@ -75,8 +78,8 @@ func (l *loop) run() error {
 	defer l.epoll.Close()
 	defer l.runJobs() // nobody who posted one may wait for it in vain
 	defer l.stop()
-	for !l.stopped() {
-		ready, err := l.epoll.Park(l.sleep(), l.poll)
+	for !l.stopped.Load() {
+		ready, err := l.epoll.Park(l.alarmTime())
 		if err != nil {
 			return err
 		}
@@ -100,13 +103,13 @@ func (l *loop) poll() bool {
 	return len(ready) > 0
 }
 
-// sleep is how long nothing is due; negative for ever.
-func (l *loop) sleep() time.Duration {
+// alarmTime is when the next timer may be due; zero if there is none.
+func (l *loop) alarmTime() time.Time {
 	at := l.wheel.Next()
 	if at == heartbeat.Never {
-		return -1
+		return time.Time{}
 	}
-	return max(0, at.Sub(l.clock()))
+	return l.server.base.Add(time.Duration(at))
 }
 
 // turn is one pass of the loop: events, then timers, then the inbox.
@@ -279,9 +282,10 @@ func (l *loop) release(s *session) {
 // goroutine, and reports whether the job will run.
 func (l *loop) post(job func()) bool {
 	l.inbox.mu.Lock()
-	taken := !l.inbox.done
+	taken := !l.stopped.Load()
 	if taken {
 		l.inbox.jobs = append(l.inbox.jobs, job)
+		l.inbox.waiting.Store(true)
 	}
 	l.inbox.mu.Unlock()
 	if taken {
@@ -291,7 +295,11 @@ func (l *loop) post(job func()) bool {
 }
 
 func (l *loop) runJobs() {
+	if !l.inbox.waiting.Load() {
+		return
+	}
 	l.inbox.mu.Lock()
+	l.inbox.waiting.Store(false)
 	jobs := l.inbox.jobs
 	l.inbox.jobs = nil
 	l.inbox.mu.Unlock()
@@ -303,12 +311,6 @@ func (l *loop) runJobs() {
 // stop ends run after the present turn. It is a job for post.
 func (l *loop) stop() {
 	l.inbox.mu.Lock()
-	l.inbox.done = true
-	l.inbox.mu.Unlock()
-}
-
-func (l *loop) stopped() bool {
-	l.inbox.mu.Lock()
 	defer l.inbox.mu.Unlock()
-	return l.inbox.done
+	l.stopped.Store(true)
 }

@@ -25,6 +25,7 @@ type Server struct {
 	loops    []*loop
 	limit    int64 // sessions at once, handshakes included
 	options  socketOptions
+	base     time.Time // when the loops' clock stood at 0
 
 	live     atomic.Int64  // sessions and handshakes, those that left their loop for a refusal included
 	ids      atomic.Uint64 // of the session opened last
@@ -56,10 +57,9 @@ func New(cfg Config) (*Server, error) {
 	if s.listener, err = listen(cfg.Listen, s.options); err != nil {
 		return nil, err
 	}
-	base := time.Now()
-	clock := func() heartbeat.Time { return heartbeat.Time(time.Since(base)) }
+	s.base = time.Now()
 	for range cfg.Loops {
-		l, err := newLoop(s, clock)
+		l, err := newLoop(s, s.clock)
 		if err != nil {
 			s.listener.close()
 			return nil, err
@@ -88,6 +88,9 @@ func sessionLimit(configured, loops int) (int64, error) {
 	}
 	return limit, nil
 }
+
+// clock is the time that all loops go by: since the server was made.
+func (s *Server) clock() heartbeat.Time { return heartbeat.Time(time.Since(s.base)) }
 
 // Addr is the address that clients are accepted on.
 func (s *Server) Addr() net.Addr { return s.listener.addr }

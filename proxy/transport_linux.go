@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -32,38 +34,40 @@ type transport interface {
 }
 
 // errAgain says that a descriptor is not ready.
-const errAgain = unix.EAGAIN
+var errAgain error = unix.EAGAIN
 
 // socket is the transport of plain TCP: a bare non-blocking descriptor.
+//
+// Its reads and writes never block, so they are raw system calls: the runtime
+// need not prepare for a thread that stays in the kernel, nor wake its monitor
+// for it.
 type socket int
 
 func (s socket) FD() int { return int(s) }
 
 func (s socket) Read(b []byte) (int, error) {
-	for {
-		n, err := unix.Read(int(s), b)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
+	n, err := s.transfer(unix.SYS_READ, b)
+	if err == nil && n == 0 {
+		return 0, io.EOF
 	}
+	return n, err
 }
 
-func (s socket) Write(b []byte) (int, error) {
+func (s socket) Write(b []byte) (int, error) { return s.transfer(unix.SYS_WRITE, b) }
+
+// transfer is a read or a write of at least one byte.
+func (s socket) transfer(call uintptr, b []byte) (int, error) {
 	for {
-		n, err := unix.Write(int(s), b)
-		if err == unix.EINTR {
-			continue
+		n, _, errno := syscall.RawSyscall(call, uintptr(s), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, errAgain
+		default:
+			return 0, errno
 		}
-		if err != nil {
-			return 0, err
-		}
-		return n, nil
 	}
 }
 

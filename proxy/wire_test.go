@@ -1,0 +1,330 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"holdfast/proxy"
+)
+
+func readerOf(s string) *bufio.Reader { return bufio.NewReader(strings.NewReader(s)) }
+
+// conversation has data frames of every kind with control frames between.
+func conversation() []frame {
+	return []frame{
+		text("hello"),
+		text(""),
+		ping("between messages"),
+		text("frag").more(), next("").more(), ping(""), next("ment"),
+		pong("nobody asked"),
+		binaryOf(strings.Repeat("b", 125)),
+		binaryOf(strings.Repeat("c", 126)).more(), ping(strings.Repeat("p", 125)), next(strings.Repeat("d", 127)),
+	}
+}
+
+// only returns the frames that are control frames, or those that are not.
+func only(control bool, frames []frame) (kept []frame) {
+	for _, f := range frames {
+		if f.op.IsControl() == control {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
+
+// data is the wire form of the data frames in b, mask keys as they are.
+func data(b []byte) (kept []byte) {
+	for len(b) > 0 {
+		in := bytes.NewReader(b)
+		h, err := ws.ReadHeader(in)
+		if err != nil {
+			panic(err)
+		}
+		size := len(b) - in.Len() + int(h.Length)
+		if !h.OpCode.IsControl() {
+			kept = append(kept, b[:size]...)
+		}
+		b = b[size:]
+	}
+	return kept
+}
+
+// pongs are the answers to the pings among the frames.
+func pongs(frames []frame) (want []frame) {
+	for _, f := range frames {
+		if f.op == ws.OpPing {
+			want = append(want, pong(f.payload))
+		}
+	}
+	return want
+}
+
+// Data passes verbatim, mask keys included, wherever the kernel cuts the stream.
+func TestConversationSplitEverywhere(t *testing.T) {
+	t.Parallel()
+	for _, sender := range []string{"client", "upstream"} {
+		t.Run("by the "+sender, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			client, upstream := r.opens()
+			from, to := client, upstream
+			if sender == "upstream" {
+				from, to = upstream, client
+			}
+			short := []frame{text(""), ping("p"), text("a").more(), ping(""), next(strings.Repeat("b", 126)), ping("q")}
+			stream := encode(from.masks(), short...)
+			seen := r.metric("received_bytes_total{" + sender + "}")
+			for at := 1; at < len(stream); at++ {
+				from.sendsBytes(stream[:at])
+				r.eventually("the first part is read", func() bool {
+					return r.metric("received_bytes_total{"+sender+"}") >= seen+at
+				})
+				from.sendsBytes(stream[at:])
+				to.wantsBytes(fmt.Sprintf("split at %d", at), data(stream))
+				from.wants(fmt.Sprintf("split at %d", at), pongs(short)...)
+				seen += len(stream)
+			}
+			r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
+		})
+	}
+}
+
+func TestConversationByteByByte(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client, upstream := r.opens()
+	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
+		from, to := way[0], way[1]
+		stream := encode(from.masks(), conversation()...)
+		for _, b := range stream {
+			from.sendsBytes([]byte{b})
+		}
+		to.wantsBytes("byte by byte", data(stream))
+		from.wants("byte by byte", pongs(conversation())...)
+	}
+}
+
+func TestConversationInRandomChunks(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client, upstream := r.opens()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var frames []frame
+	for range 30 {
+		frames = append(frames, conversation()...)
+	}
+	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
+		from, to := way[0], way[1]
+		stream := encode(from.masks(), frames...)
+		go sendChunks(from, stream, rnd)
+		to.wantsBytes("in random chunks", data(stream))
+		from.wants("in random chunks", pongs(frames)...)
+	}
+}
+
+// sendChunks cuts the stream anywhere. An error shows at the receiver.
+func sendChunks(p *peer, stream []byte, rnd *rand.Rand) {
+	for len(stream) > 0 {
+		n := min(1+rnd.IntN(200), len(stream))
+		if _, err := p.conn.Write(stream[:n]); err != nil {
+			return
+		}
+		stream = stream[n:]
+	}
+}
+
+func TestPayloadLengths(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client, upstream := r.opens()
+	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
+		for _, n := range []int{0, 1, 125, 126, 127, 65535, 65536, 65537, 200000} {
+			stream := encode(way[0].masks(), binaryOf(strings.Repeat("x", n)), text("and on"))
+			way[0].sendsBytes(stream)
+			way[1].wantsBytes(fmt.Sprintf("%d bytes", n), stream)
+		}
+	}
+}
+
+// bulk is a stream of binary frames of all sizes, about n bytes long. Payloads
+// are random, so masking them would change nothing.
+func bulk(seed uint64, n int, masked bool) []byte {
+	random := rand.NewChaCha8([32]byte{byte(seed)})
+	rnd := rand.New(random)
+	b := bytes.NewBuffer(make([]byte, 0, n+1<<20))
+	for b.Len() < n {
+		size := rnd.IntN(1 << (1 + rnd.IntN(19)))
+		h := ws.Header{Fin: true, OpCode: ws.OpBinary, Masked: masked, Length: int64(size)}
+		if masked {
+			_, _ = random.Read(h.Mask[:])
+		}
+		if err := ws.WriteHeader(b, h); err != nil {
+			panic(err)
+		}
+		_, _ = io.CopyN(b, random, int64(size))
+	}
+	return b.Bytes()
+}
+
+func TestBulkBothWaysAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client, upstream := r.opens()
+	var wg sync.WaitGroup
+	for i, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
+		from, to := way[0], way[1]
+		sent := bulk(uint64(i), 10<<20, from.masks())
+		wg.Go(func() {
+			if _, err := from.conn.Write(sent); err != nil {
+				t.Errorf("%s sends: %v", from.name, err)
+			}
+		})
+		wg.Go(func() {
+			got := sha256.New()
+			n, err := io.CopyN(got, to.in, int64(len(sent)))
+			if want := sha256.Sum256(sent); err != nil || !bytes.Equal(got.Sum(nil), want[:]) {
+				t.Errorf("the %s got %d of %d bytes (%v), or others than were sent", to.name, n, len(sent), err)
+			}
+		})
+	}
+	wg.Wait()
+	client.sends(text("still in step"))
+	upstream.wants("after the bulk", text("still in step"))
+}
+
+// A receiver that is slow but reads gets all, and the Close and the FIN after it.
+func TestSlowReceiver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client, upstream := r.opensWith(r.dialsNarrowly(), nil, nil)
+	sent := bulk(3, 16<<20, false)
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := upstream.conn.Write(append(sent, encode(false, closing(4000, "done"))...))
+		wrote <- err
+	}()
+	r.eventually("the upstream is not read while the client is slow", func() bool {
+		return r.metric("reads_paused{upstream}") == 1
+	})
+	if n := r.metric("buffered_bytes{client}"); n <= 0 || n > 64<<10 {
+		t.Errorf("%d bytes are buffered for the client, want some and at most 64 KiB", n)
+	}
+	client.sends(text("the other way"))
+	upstream.wants("the other direction is not blocked", text("the other way"))
+	client.wantsBytes("all that was sent", sent)
+	client.wants("the Close comes last", closing(4000, "done"))
+	if err := <-wrote; err != nil {
+		t.Errorf("the upstream sends: %v", err)
+	}
+	client.sends(closing(4000, "done"))
+	upstream.wants("the answer", closing(4000, "done"))
+	upstream.finishes("the close handshake is complete")
+	client.wantsEnd("the close handshake is complete")
+	client.hangsUp()
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "closed upstream": 1})
+}
+
+// A frame's length is a counter and never the size of an allocation.
+func TestHugeFrameAnnounced(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client, upstream := r.opens()
+	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
+		from, to := way[0], way[1]
+		b := []byte{0x82, 127}
+		if from.masks() {
+			b[1] |= 0x80
+		}
+		b = binary.BigEndian.AppendUint64(b, 1<<62)
+		b = append(b, strings.Repeat("x", 300<<10)...)
+		go func() { _, _ = from.conn.Write(b) }()
+		to.wantsBytes("a part of 2^62 bytes", b)
+	}
+	client.resets()
+	upstream.wantsCut("there can be no Close inside of a frame")
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client reset": 1})
+}
+
+func TestReservedBitOfDeflate(t *testing.T) {
+	t.Parallel()
+	t.Run("negotiated", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, nil)
+		client, upstream := r.opensDeflate()
+		frames := []frame{
+			text("z").reserved(4),
+			text("not compressed"),
+			binaryOf("zz").reserved(4).more(), ping("p"), next("zzz"),
+		}
+		for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
+			way[0].sends(frames...)
+			way[1].wants("compression is end to end", only(false, frames)...)
+			way[0].wants("compression is end to end", pong("p"))
+		}
+	})
+	t.Run("offered and declined", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, nil)
+		client, upstream := r.opensWith(r.dials(), []string{"Sec-WebSocket-Extensions: permessage-deflate"}, nil)
+		client.sends(text("z").reserved(4))
+		upstream.wantsClose("the client broke the protocol", 1001)
+	})
+}
+
+func TestPeersPingsForwarded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.PeerPings = proxy.ForwardPings })
+	client, upstream := r.opens()
+	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
+		way[0].sends(conversation()...)
+		way[1].wants("pings and pongs are the peers' own", conversation()...)
+	}
+}
+
+func TestFramesAreCounted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client, upstream := r.opens()
+	client.sends(text("1"), text("2").more(), ping("p"), next("3"), binaryOf("45"), pong("nobody asked"))
+	upstream.wants("the data", text("1"), text("2").more(), next("3"), binaryOf("45"))
+	client.wants("the answer", pong("p"))
+	upstream.sends(binaryOf("6"), closing(3999, ""))
+	client.wants("all", binaryOf("6"), closing(3999, ""))
+	client.sends(emptyClose())
+	upstream.wants("the answer is passed on as it is", emptyClose())
+	upstream.finishes("the close handshake is complete")
+	client.wantsEnd("the close handshake is complete")
+	client.hangsUp()
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "closed upstream": 1})
+	for name, want := range map[string]int{
+		"frames_total{text,client}":                  2,
+		"frames_total{continuation,client}":          1,
+		"frames_total{binary,client}":                1,
+		"frames_total{ping,client}":                  1,
+		"frames_total{pong,client}":                  1,
+		"frames_total{close,client}":                 1,
+		"frames_total{text,upstream}":                0,
+		"frames_total{binary,upstream}":              1,
+		"frames_total{close,upstream}":               1,
+		"pings_answered_total{client}":               1,
+		"pings_answered_total{upstream}":             0,
+		"pings_sent_total{client}":                   0,
+		"pongs_received_total{client}":               0,
+		"close_frames_received_total{none,client}":   1,
+		"close_frames_received_total{3xxx,upstream}": 1,
+	} {
+		if got := r.metric(name); got != want {
+			t.Errorf("%s is %d, want %d", name, got, want)
+		}
+	}
+}
