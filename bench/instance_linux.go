@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	startLimit = 15 * time.Second // for a proxy to serve its first session
+	taskLimit  = 4 * time.Minute  // for the load process
+	stopLimit  = 2 * time.Second  // for a killed proxy's workers
+)
+
+// A process is a child in a process group of its own, which dies with this one.
+type process struct {
+	command *exec.Cmd
+	exited  chan struct{}
+}
+
+func startProcess(command *exec.Cmd) (*process, error) {
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{command: command, exited: make(chan struct{})}
+	go p.wait()
+	return p, nil
+}
+
+// wait reaps the process. How it ended is in its log; most are killed.
+func (p *process) wait() {
+	_ = p.command.Wait()
+	close(p.exited)
+}
+
+// stop kills the whole group, as a graceful end would only take time, and waits for
+// all of it, so that closing thousands of sockets is not charged to who comes next.
+func (p *process) stop() {
+	group := -p.command.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGKILL) // it may have ended by itself
+	<-p.exited
+	// Workers are not our children. Where nobody reaps orphans they never vanish.
+	for deadline := time.Now().Add(stopLimit); syscall.Kill(group, 0) == nil && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// An instance is a target at work, with a backend of its own: so no two
+// measurements share connections that still linger.
+type instance struct {
+	backend        *process
+	proxy          *process // nil if there is none
+	backendAddress netip.AddrPort
+	listen         netip.AddrPort
+	metrics        string
+}
+
+func (in *instance) stop() {
+	if in.proxy != nil {
+		in.proxy.stop()
+	}
+	in.backend.stop()
+}
+
+// root is the proxy's main process, 0 if there is none.
+func (in *instance) root() int {
+	if in.proxy == nil {
+		return 0
+	}
+	return in.proxy.command.Process.Pid
+}
+
+// start brings a target up to where it serves sessions.
+func (b *bench) start(ctx context.Context, t candidate) (*instance, error) {
+	backend, address, err := startBackend(b.programs.self)
+	if err != nil {
+		return nil, fmt.Errorf("backend: %w", err)
+	}
+	in := &instance{backend: backend, backendAddress: address, listen: address}
+	if t.command == nil {
+		return in, nil
+	}
+	if err := b.startProxy(ctx, t, in); err != nil {
+		in.stop()
+		return nil, err
+	}
+	return in, nil
+}
+
+// startBackend reads the address that the backend has found for itself.
+func startBackend(self string) (*process, netip.AddrPort, error) {
+	command := exec.Command(self, commandBackend)
+	command.Stderr = os.Stderr
+	output, input, err := os.Pipe()
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	defer output.Close()
+	command.Stdout = input
+	backend, err := startProcess(command)
+	input.Close()
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	line, err := bufio.NewReader(output).ReadString('\n')
+	if err == nil {
+		var address netip.AddrPort
+		if address, err = netip.ParseAddrPort(strings.TrimSpace(line)); err == nil {
+			return backend, address, nil
+		}
+	}
+	backend.stop()
+	return nil, netip.AddrPort{}, err
+}
+
+func (b *bench) startProxy(ctx context.Context, t candidate, in *instance) error {
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(b.dir, t.name+"-")
+	if err != nil {
+		return err
+	}
+	s := setting{
+		Dir:         dir,
+		Listen:      ports[0].String(),
+		Admin:       ports[1].String(),
+		Upstream:    in.backendAddress.String(),
+		Sessions:    b.params.Sessions + spareSessions/2,
+		Connections: 2*b.params.Sessions + spareSessions,
+		OpenFiles:   b.openFiles,
+	}
+	command, err := t.command(t.path, s)
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	command.Stdout, command.Stderr = log, log
+	if in.proxy, err = startProcess(command); err != nil {
+		return err
+	}
+	in.listen = ports[0]
+	if t.role == own {
+		in.metrics = "http://" + s.Admin + "/metrics"
+	}
+	if err := awaitUpgrade(ctx, in.proxy, in.listen); err != nil {
+		return fmt.Errorf("%w; its log ends: %s", err, tail(log.Name()))
+	}
+	return nil
+}
+
+// awaitUpgrade tries until a session opens.
+func awaitUpgrade(ctx context.Context, p *process, to netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for {
+		err := tryUpgrade(ctx, to)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.exited:
+			return errors.New("it ended instead of serving")
+		case <-ctx.Done():
+			return fmt.Errorf("it did not serve in time: %w", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func tryUpgrade(ctx context.Context, to netip.AddrPort) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := conn.Write(upgradeRequest(to.String(), pathEcho)); err != nil {
+		return err
+	}
+	var head []byte
+	for buffer := make([]byte, 4096); ; {
+		n, err := conn.Read(buffer)
+		head = append(head, buffer[:n]...)
+		if answer, _, ok := cutHead(head); ok {
+			return checkUpgraded(answer)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tail is the end of a log, for an error message.
+func tail(path string) string {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(bytes.TrimSpace(content[max(0, len(content)-500):]))
+}
+
+// freePorts finds loopback ports below the range that the kernel gives to outgoing
+// connections, of which there are many. They are random, so that a proxy does not
+// inherit the lingering connections of the one before.
+func freePorts(n int) ([]netip.AddrPort, error) {
+	const first, last, attempts = 20000, 32000, 1000
+	var free []netip.AddrPort
+	for range attempts {
+		if len(free) == n {
+			return free, nil
+		}
+		port := uint16(first + rand.IntN(last-first))
+		address := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+		listener, err := net.Listen("tcp", address.String())
+		if err != nil {
+			continue
+		}
+		listener.Close()
+		free = append(free, address)
+	}
+	return nil, errors.New("no free port")
+}
+
+// load runs the load process against an instance.
+func (b *bench) load(ctx context.Context, s scenario, in *instance) (map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, taskLimit)
+	defer cancel()
+	input, err := json.Marshal(task{
+		Scenario: s.name,
+		Proxy:    in.listen,
+		Backend:  in.backendAddress,
+		Metrics:  in.metrics,
+		Root:     in.root(),
+		Params:   b.params,
+	})
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, b.programs.self, commandLoad)
+	command.Stdin = bytes.NewReader(input)
+	command.Stderr = os.Stderr
+	output, err := command.Output()
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", errors.Join(err, ctx.Err()))
+	}
+	return parseOutcome(bytes.NewReader(output))
+}
+
+func parseOutcome(r io.Reader) (map[string]float64, error) {
+	var result outcome
+	if err := json.NewDecoder(r).Decode(&result); err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	if result.Error != "" {
+		return nil, errors.New(result.Error)
+	}
+	return result.Values, nil
+}

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"time"
+)
+
+// A task is what the load process is told, as JSON on its standard input.
+type task struct {
+	Scenario string
+	Proxy    netip.AddrPort // the backend's own address if there is no proxy
+	Backend  netip.AddrPort
+	Metrics  string // URL of the proxy's Prometheus metrics, if it has any
+	Root     int    // the proxy's main process, 0 if there is none
+	Params   params
+}
+
+// An outcome is what the load process answers on its standard output.
+type outcome struct {
+	Values map[string]float64 // by figure key
+	Error  string             // why the values are not to be trusted
+}
+
+// runLoad does one task.
+func runLoad() error {
+	var t task
+	if err := json.NewDecoder(os.Stdin).Decode(&t); err != nil {
+		return fmt.Errorf("task: %w", err)
+	}
+	var result outcome
+	values, err := t.run()
+	if err != nil {
+		result.Error = err.Error()
+	} else {
+		result.Values = values
+	}
+	return json.NewEncoder(os.Stdout).Encode(result)
+}
+
+func (t task) run() (map[string]float64, error) {
+	s, err := scenarioNamed(t.Scenario)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMeter(t.Root)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLoop()
+	if err != nil {
+		return nil, err
+	}
+	c := &client{loop: l, meter: m, proxy: t.Proxy, backend: t.Backend, metrics: t.Metrics}
+	values, err := s.run(c, t.Params)
+	return values, errors.Join(err, c.failure())
+}
+
+const (
+	dialWindow  = 64               // handshakes, or closings, under way at a time
+	openLimit   = 60 * time.Second // for all sessions of a scenario to open, or to close
+	answerLimit = 10 * time.Second // for the last answers to come
+)
+
+// A client holds the load's sessions.
+type client struct {
+	loop           *loop
+	meter          meter
+	proxy, backend netip.AddrPort
+	metrics        string
+	dialing        int // sessions whose upgrade is under way
+	closing        int // sessions whose close handshake is under way
+	failed         int
+	firstFailure   error
+}
+
+// A role is what a scenario makes of a session. An error returned fails the session.
+type role interface {
+	opened(s *session) error
+	// data is lent a part of a message's payload, as a frameSink is.
+	data(s *session, h *frameHeader, part []byte, offset uint64) error
+	// closed is told of a close handshake that completed.
+	closed(s *session)
+}
+
+type sessionState uint8
+
+const (
+	upgrading sessionState = iota // to open, or failed
+	open                          // to closing, or failed
+	closing                       // our Close is sent: to closed, or failed
+	closed                        // the peer's Close has come too; what remains is the end of TCP
+)
+
+// A session is the load's side of one WebSocket connection.
+type session struct {
+	client  *client
+	conn    *conn
+	role    role
+	state   sessionState
+	head    []byte // the answer to the upgrade so far
+	frames  frameReader
+	control []byte // the payload so far of a control frame that comes in parts
+}
+
+// dial begins a session; role.opened follows.
+func (c *client) dial(to netip.AddrPort, path string, r role) error {
+	s := &session{client: c, role: r}
+	conn, err := c.loop.dial(to, upgradeRequest(to.String(), path), s)
+	if err != nil {
+		return err
+	}
+	s.conn = conn
+	c.dialing++
+	return nil
+}
+
+// openSessions opens n sessions through the proxy and waits for all of them.
+func (c *client) openSessions(n int, path string, newRole func() role) error {
+	deadline := time.Now().Add(openLimit)
+	for started := 0; started < n || c.dialing > 0; {
+		for ; started < n && c.dialing < dialWindow; started++ {
+			if err := c.dial(c.proxy, path, newRole()); err != nil {
+				return err
+			}
+		}
+		if err := c.turn(deadline); err != nil {
+			return fmt.Errorf("opening %d sessions: %w", n, err)
+		}
+	}
+	return c.failure()
+}
+
+// closeSessions ends sessions by close handshakes and waits for all of them.
+func (c *client) closeSessions(sessions []*session) error {
+	deadline := time.Now().Add(openLimit)
+	for begun := 0; begun < len(sessions) || c.closing > 0; {
+		for ; begun < len(sessions) && c.closing < dialWindow; begun++ {
+			if err := sessions[begun].close(); err != nil {
+				return err
+			}
+		}
+		if err := c.turn(deadline); err != nil {
+			return fmt.Errorf("closing %d sessions: %w", len(sessions), err)
+		}
+	}
+	return c.failure()
+}
+
+var errLate = errors.New("not done in time")
+
+// turn serves one batch of events; past the deadline it is an error.
+func (c *client) turn(deadline time.Time) error {
+	if time.Now().After(deadline) {
+		return errors.Join(errLate, c.failure())
+	}
+	return c.loop.turn(10 * time.Millisecond)
+}
+
+// tick is a turn that ends within a millisecond, for a load that is paced.
+func (c *client) tick(deadline time.Time) error {
+	if time.Now().After(deadline) {
+		return errors.Join(errLate, c.failure())
+	}
+	return c.loop.turn(time.Millisecond)
+}
+
+// runFor serves events for a while.
+func (c *client) runFor(d time.Duration) error {
+	for end := time.Now().Add(d); ; {
+		left := time.Until(end)
+		if left <= 0 {
+			return nil
+		}
+		if err := c.loop.turn(left + time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// runUntil serves events until something is done or a session has failed.
+func (c *client) runUntil(limit time.Duration, done func() bool) error {
+	for deadline := time.Now().Add(limit); !done() && c.failed == 0; {
+		if err := c.turn(deadline); err != nil {
+			return err
+		}
+	}
+	return c.failure()
+}
+
+// cpuDuring is what the proxy uses while something runs.
+func (c *client) cpuDuring(run func() error) (time.Duration, error) {
+	before, err := c.meter.cpu()
+	if err != nil {
+		return 0, err
+	}
+	if err := run(); err != nil {
+		return 0, err
+	}
+	after, err := c.meter.cpu()
+	return after - before, err
+}
+
+// fail counts a failed session and keeps the first cause.
+func (c *client) fail(err error) {
+	c.failed++
+	if c.firstFailure == nil {
+		c.firstFailure = err
+	}
+}
+
+// failure sums up the sessions that failed; nil if none has.
+func (c *client) failure() error {
+	if c.failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d sessions failed, the first: %w", c.failed, c.firstFailure)
+}
+
+func (s *session) received(c *conn, p []byte) error {
+	if s.state != upgrading {
+		return s.frames.feed(p, s)
+	}
+	s.head = append(s.head, p...)
+	head, rest, ok := cutHead(s.head)
+	if !ok {
+		return nil
+	}
+	if err := checkUpgraded(head); err != nil {
+		return err
+	}
+	s.head = nil
+	s.state = open
+	s.client.dialing--
+	if err := s.role.opened(s); err != nil {
+		return err
+	}
+	return s.frames.feed(rest, s)
+}
+
+func (s *session) drained(*conn) error { return nil }
+
+func (s *session) frame(h *frameHeader, part []byte, offset uint64) error {
+	switch {
+	case h.masked:
+		return errors.New("a server's frame is masked")
+	case s.state == closed:
+		return errors.New("a frame follows the Close")
+	case !h.isControl():
+		return s.role.data(s, h, part, offset)
+	}
+	s.control = append(s.control, part...)
+	if uint64(len(s.control)) < h.length {
+		return nil
+	}
+	payload := s.control
+	s.control = nil
+	switch h.opcode {
+	case opPing:
+		return s.send(appendFrame(nil, opPong, &loadMask, payload))
+	case opClose:
+		if s.state != closing {
+			return fmt.Errorf("unexpected Close %q", payload)
+		}
+		s.state = closed
+	}
+	return nil
+}
+
+func (s *session) send(frame []byte) error { return s.conn.write(frame) }
+
+// closeFrame is a Close with code 1000.
+var closeFrame = appendFrame(nil, opClose, &loadMask, []byte{0x03, 0xE8})
+
+// close begins the close handshake; role.closed follows.
+func (s *session) close() error {
+	s.state = closing
+	s.client.closing++
+	return s.send(closeFrame)
+}
+
+// ended sorts the orderly ends from the failures. After both Closes a reset is as
+// good as a FIN.
+func (s *session) ended(_ *conn, err error) {
+	c := s.client
+	switch s.state {
+	case upgrading:
+		c.dialing--
+	case closing, closed:
+		c.closing--
+	}
+	if s.state == closed {
+		s.role.closed(s)
+		return
+	}
+	if err == nil || err == io.EOF {
+		err = errors.New("the connection ended without a Close")
+	}
+	c.fail(err)
+}

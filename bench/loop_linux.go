@@ -1,0 +1,250 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	readBufferSize = 256 << 10
+	listenBacklog  = 4096
+	forever        = -time.Millisecond // a wait without an end
+)
+
+// A loop serves many sockets on one goroutine with epoll, level-triggered. Backend
+// and load both run on it, so that on a small machine they take as little as
+// possible of what the proxy under test needs.
+type loop struct {
+	epoll    int
+	conns    []*conn // by descriptor
+	buffer   []byte
+	events   [512]unix.EpollEvent
+	listener int
+	accepted func() endpoint
+}
+
+// An endpoint is what a conn tells of its events. An error returned ends the conn.
+type endpoint interface {
+	// received is lent the bytes of one read.
+	received(c *conn, p []byte) error
+	// drained says that the kernel has taken all that had to wait.
+	drained(c *conn) error
+	// ended is the last call. err is io.EOF after the peer's FIN, nil after close(nil).
+	ended(c *conn, err error)
+}
+
+// A conn is one non-blocking socket of a loop.
+type conn struct {
+	loop *loop
+	fd   int // -1 once ended
+	to   endpoint
+	out  []byte // bytes the kernel has not taken yet
+}
+
+func newLoop() (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	return &loop{epoll: epoll, buffer: make([]byte, readBufferSize), listener: -1}, nil
+}
+
+// listen accepts on a free loopback port and gives each socket a new endpoint.
+func (l *loop) listen(accepted func() endpoint) (netip.AddrPort, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return netip.AddrPort{}, os.NewSyscallError("socket", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return netip.AddrPort{}, os.NewSyscallError("bind", err)
+	}
+	if err := unix.Listen(fd, listenBacklog); err != nil {
+		return netip.AddrPort{}, os.NewSyscallError("listen", err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, os.NewSyscallError("getsockname", err)
+	}
+	l.listener, l.accepted = fd, accepted
+	address := name.(*unix.SockaddrInet4)
+	return netip.AddrPortFrom(netip.AddrFrom4(address.Addr), uint16(address.Port)),
+		l.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN)
+}
+
+// dial begins a connection whose first bytes will be request. Whether it succeeds
+// shows when the request is written.
+func (l *loop) dial(to netip.AddrPort, request []byte, ep endpoint) (*conn, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	err = unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
+	if err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("connect", err)
+	}
+	return l.add(fd, ep, request)
+}
+
+// add makes a socket the loop's own, with bytes that wait for it to take them.
+func (l *loop) add(fd int, ep endpoint, out []byte) (*conn, error) {
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("setsockopt", err)
+	}
+	c := &conn{loop: l, fd: fd, to: ep, out: slices.Clip(out)}
+	if err := l.control(unix.EPOLL_CTL_ADD, fd, c.interest()); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	for len(l.conns) <= fd {
+		l.conns = append(l.conns, nil)
+	}
+	l.conns[fd] = c
+	return c, nil
+}
+
+func (l *loop) control(op, fd int, events uint32) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
+}
+
+// turn serves the events that are there, after waiting for the first at most so
+// long.
+func (l *loop) turn(wait time.Duration) error {
+	n, err := unix.EpollWait(l.epoll, l.events[:], int(wait.Milliseconds()))
+	if err != nil && err != unix.EINTR {
+		return os.NewSyscallError("epoll_wait", err)
+	}
+	for i := range max(n, 0) {
+		event := &l.events[i]
+		if int(event.Fd) == l.listener {
+			if err := l.accept(); err != nil {
+				return err
+			}
+			continue
+		}
+		l.serve(l.conns[event.Fd], event.Events)
+	}
+	return nil
+}
+
+// serve handles one socket's events. A socket that ended earlier in the same turn
+// is skipped; if its number has been given away since, the new owner finds
+// nothing to read, which does no harm.
+func (l *loop) serve(c *conn, events uint32) {
+	if c != nil && events&unix.EPOLLOUT != 0 {
+		c.flush()
+	}
+	if c != nil && c.fd >= 0 && events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		c.receive()
+	}
+}
+
+// accept takes all connections that wait.
+func (l *loop) accept() error {
+	for {
+		fd, _, err := unix.Accept4(l.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+		case unix.EAGAIN:
+			return nil
+		case unix.ECONNABORTED, unix.EINTR:
+			continue
+		default:
+			return os.NewSyscallError("accept4", err)
+		}
+		if _, err := l.add(fd, l.accepted(), nil); err != nil {
+			return err
+		}
+	}
+}
+
+// receive passes on what one read yields.
+func (c *conn) receive() {
+	n, err := unix.Read(c.fd, c.loop.buffer)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return
+	case err != nil:
+		c.end(os.NewSyscallError("read", err))
+		return
+	case n == 0:
+		c.end(io.EOF)
+		return
+	}
+	if err := c.to.received(c, c.loop.buffer[:n]); err != nil {
+		c.end(err)
+	}
+}
+
+// write sends p, or keeps what the kernel does not take.
+func (c *conn) write(p []byte) error {
+	if c.fd < 0 {
+		return fmt.Errorf("write: %w", io.ErrClosedPipe)
+	}
+	if len(c.out) > 0 {
+		c.out = append(c.out, p...)
+		return nil
+	}
+	n, err := writeSome(c.fd, p)
+	if err != nil || n == len(p) {
+		return err
+	}
+	c.out = append(c.out, p[n:]...)
+	return c.loop.control(unix.EPOLL_CTL_MOD, c.fd, c.interest())
+}
+
+// flush sends what had to wait.
+func (c *conn) flush() {
+	n, err := writeSome(c.fd, c.out)
+	if err != nil {
+		c.end(err)
+		return
+	}
+	c.out = c.out[n:]
+	if len(c.out) > 0 {
+		return
+	}
+	c.out = nil
+	if err := c.loop.control(unix.EPOLL_CTL_MOD, c.fd, c.interest()); err != nil {
+		c.end(err)
+		return
+	}
+	if err := c.to.drained(c); err != nil {
+		c.end(err)
+	}
+}
+
+// writeSome writes once; a full socket takes 0 bytes and is no error.
+func writeSome(fd int, p []byte) (int, error) {
+	n, err := unix.Write(fd, p)
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return 0, nil
+	}
+	return max(n, 0), os.NewSyscallError("write", err)
+}
+
+// interest is the set of events that the socket is watched for.
+func (c *conn) interest() uint32 {
+	if len(c.out) > 0 {
+		return unix.EPOLLIN | unix.EPOLLOUT
+	}
+	return unix.EPOLLIN
+}
+
+// end closes the socket, once.
+func (c *conn) end(err error) {
+	if c.fd < 0 {
+		return
+	}
+	unix.Close(c.fd)
+	c.loop.conns[c.fd] = nil
+	c.fd = -1
+	c.to.ended(c, err)
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// params are the dimensions of a run.
+type params struct {
+	Sessions    int           `json:"sessions"`   // of the scenarios with many
+	Warmup      time.Duration `json:"warmup_ns"`  // load before a measurement
+	Measure     time.Duration `json:"measure_ns"` // of one measurement
+	Settle      time.Duration `json:"settle_ns"`  // rest between opening sessions and reading their memory
+	Rest        time.Duration `json:"rest_ns"`    // from the end of a storm to reading what memory is left
+	EchoSizes   []int         `json:"echo_bytes"`
+	EchoConns   []int         `json:"echo_connections"`
+	BulkSizes   []int         `json:"bulk_bytes"`
+	TracedTrips int           `json:"traced_round_trips"` // under the system call tracer
+}
+
+// defaultParams make a run of about a quarter of an hour.
+func defaultParams() params {
+	return params{
+		Sessions:    9000,
+		Warmup:      200 * time.Millisecond,
+		Measure:     time.Second,
+		Settle:      2 * time.Second,
+		Rest:        30 * time.Second,
+		EchoSizes:   []int{64, 1 << 10, 16 << 10},
+		EchoConns:   []int{1, 64, 1000},
+		BulkSizes:   []int{64 << 10, 1 << 20},
+		TracedTrips: 20000,
+	}
+}
+
+// quickParams make a smoke run of less than a minute: enough to see everything
+// work, too short to believe the figures.
+func quickParams() params {
+	return params{
+		Sessions:    500,
+		Warmup:      20 * time.Millisecond,
+		Measure:     120 * time.Millisecond,
+		Settle:      200 * time.Millisecond,
+		Rest:        2 * time.Second,
+		EchoSizes:   []int{64, 16 << 10},
+		EchoConns:   []int{1, 64},
+		BulkSizes:   []int{1 << 20},
+		TracedTrips: 2000,
+	}
+}
+
+// A figure is one line of the table. Lower is better, always.
+type figure struct {
+	Scenario string `json:"scenario"`
+	Key      string `json:"key"` // unique within the scenario
+	Title    string `json:"title"`
+	Unit     string `json:"unit"`
+	// WallClock figures suffer from whatever else the machine does; the others count
+	// what the proxy itself used.
+	WallClock bool `json:"wall_clock"`
+	// NoRatio figures are shown but not compared, as the proxies do not do the same.
+	NoRatio bool `json:"no_ratio,omitempty"`
+}
+
+// A scenario is one kind of load and the figures it yields.
+type scenario struct {
+	name    string
+	about   string
+	once    bool // one round tells as much as many
+	figures func(p params) []figure
+	// run happens in the load process, against a proxy that was started for it.
+	run func(c *client, p params) (map[string]float64, error)
+	// afterRest, if there is one, is given the proxy's memory params.Rest after run
+	// has returned, and adds to its values.
+	afterRest func(values map[string]float64, memory uint64)
+}
+
+// scenarios in the order of the table.
+func scenarios() []scenario {
+	return []scenario{
+		idleScenario, setupScenario, echoScenario, syscallScenario, bulkScenario,
+		fanOutScenario, churnScenario, mixedScenario, stormScenario,
+	}
+}
+
+func scenarioNamed(name string) (scenario, error) {
+	for _, s := range scenarios() {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	return scenario{}, fmt.Errorf("no scenario %q; there are: %s", name, strings.Join(scenarioNames(), ", "))
+}
+
+func scenarioNames() []string {
+	var names []string
+	for _, s := range scenarios() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// figuresOf lists a scenario's figures with their scenario's name.
+func figuresOf(s scenario, p params) []figure {
+	figures := s.figures(p)
+	for i := range figures {
+		figures[i].Scenario = s.name
+	}
+	return figures
+}
+
+// Units as numbers to divide by.
+const (
+	microsecond = float64(time.Microsecond)
+	millisecond = float64(time.Millisecond)
+	mebibyte    = float64(1 << 20)
+	gigabyte    = 1e9
+)
+
+// sizeName writes a message size as people say it.
+func sizeName(bytes int) string {
+	switch {
+	case bytes >= 1<<20 && bytes%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	case bytes >= 1<<10 && bytes%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d B", bytes)
+}
+
+// grouped writes an integer with commas between thousands.
+func grouped(n int) string {
+	digits := fmt.Sprint(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// connections writes a number of connections.
+func connections(n int) string {
+	if n == 1 {
+		return "1 connection"
+	}
+	return grouped(n) + " connections"
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template"
+)
+
+//go:embed peers/*.tmpl
+var peerFiles embed.FS
+
+var peerTemplates = template.Must(template.ParseFS(peerFiles, "peers/*.tmpl"))
+
+// A target is a proxy to measure, or the way without one.
+type target struct {
+	name  string // on the command line and in the JSON
+	title string // in the table
+	role  targetRole
+	only  []string // scenarios; empty means all
+	// find says where the program is and which version it has, or why it cannot be
+	// had. It is nil where there is no proxy.
+	find func(ctx context.Context, p programs) (path, version string, err error)
+	// command starts the program at path.
+	command func(path string, s setting) (*exec.Cmd, error)
+}
+
+type targetRole uint8
+
+const (
+	reference targetRole = iota // stands beside the proxies, compared with nobody
+	peer                        // Holdfast is compared with the best of these
+	own                         // Holdfast as it is compared
+)
+
+// programs are the executables that the run brings along itself.
+type programs struct {
+	self     string
+	holdfast string // empty if it did not build
+	buildErr error
+}
+
+// A setting is what a proxy is started with, and what the templates are filled from.
+type setting struct {
+	Dir         string // for its files
+	Listen      string // host:port for clients
+	Upstream    string // host:port of the backend
+	Admin       string // host:port for an admin listener, where there is one
+	Sessions    int    // that must fit, with room to spare
+	Connections int    // that must fit: two for each session
+	OpenFiles   int    // the limit on descriptors
+}
+
+const holdfastName = "holdfast"
+
+// targets in the order of the table's columns.
+func targets() []target {
+	return []target{
+		{name: holdfastName, title: "Holdfast", role: own, find: findHoldfast, command: startHoldfast("20s")},
+		{name: "holdfast-noping", title: "Holdfast, no heartbeats", only: []string{idleScenario.name},
+			find: findHoldfast, command: startHoldfast("0")},
+		{name: "nginx", title: "nginx", role: peer, find: findPackaged("nginx", "-v"), command: startNginx},
+		{name: "haproxy", title: "HAProxy", role: peer, find: findPackaged("haproxy", "-v"), command: startHAProxy},
+		{name: "caddy", title: "Caddy", role: peer, find: findPackaged("caddy", "version"), command: startCaddy},
+		{name: "nethttp", title: "net/http", role: peer, find: findSelf, command: startNetHTTP},
+		{name: "direct", title: "no proxy"},
+	}
+}
+
+func targetNames() []string {
+	var names []string
+	for _, t := range targets() {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// takesPart says whether a target is measured in a scenario.
+func (t target) takesPart(s scenario) bool {
+	return len(t.only) == 0 || slices.Contains(t.only, s.name)
+}
+
+func findHoldfast(ctx context.Context, p programs) (string, string, error) {
+	if p.buildErr != nil {
+		return "", "", p.buildErr
+	}
+	return p.holdfast, versionOf(ctx, p.holdfast, "version"), nil
+}
+
+// findSelf is for the proxy that is part of this program.
+func findSelf(_ context.Context, p programs) (string, string, error) {
+	return p.self, "httputil.ReverseProxy of " + goVersion(), nil
+}
+
+// findPackaged looks for a program of a Debian package of the same name.
+func findPackaged(name, versionArgument string) func(context.Context, programs) (string, string, error) {
+	return func(ctx context.Context, _ programs) (string, string, error) {
+		path, err := lookProgram(name)
+		if err != nil {
+			return "", "", fmt.Errorf("%w; on Debian: apt-get install %s", err, name)
+		}
+		return path, versionOf(ctx, path, versionArgument), nil
+	}
+}
+
+// lookProgram also looks where only root's search path does.
+func lookProgram(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
+		if err == nil {
+			break
+		}
+		path, err = exec.LookPath(filepath.Join(dir, name))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s is not installed", name)
+	}
+	return path, nil
+}
+
+// versionOf is the first line that a program prints about itself, wherever it prints it.
+func versionOf(ctx context.Context, path, argument string) string {
+	output, err := exec.CommandContext(ctx, path, argument).CombinedOutput()
+	line, _, _ := strings.Cut(string(output), "\n")
+	if err != nil || line == "" {
+		return "unknown version"
+	}
+	return line
+}
+
+// startHoldfast runs Holdfast as it comes, heartbeats on both legs. Only their phases are
+// set, to be spread over the whole interval: otherwise sessions opened together would
+// not ping at all during a measurement, or all in it.
+func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
+	return func(path string, s setting) (*exec.Cmd, error) {
+		command := exec.Command(path)
+		command.Env = append(withoutOwnVariables(os.Environ()),
+			"HOLDFAST_UPSTREAM=ws://"+s.Upstream,
+			"HOLDFAST_LISTEN="+s.Listen,
+			"HOLDFAST_ADMIN_LISTEN="+s.Admin,
+			"HOLDFAST_PING_INTERVAL="+interval,
+			"HOLDFAST_PING_JITTER=1",
+		)
+		return command, nil
+	}
+}
+
+// withoutOwnVariables keeps the caller's settings out of the measurement.
+func withoutOwnVariables(environment []string) []string {
+	return slices.DeleteFunc(environment, func(v string) bool { return strings.HasPrefix(v, "HOLDFAST_") })
+}
+
+func startNginx(path string, s setting) (*exec.Cmd, error) {
+	config, err := writeConfig("nginx.conf", s)
+	return exec.Command(path, "-e", "stderr", "-p", s.Dir, "-c", config), err
+}
+
+func startHAProxy(path string, s setting) (*exec.Cmd, error) {
+	config, err := writeConfig("haproxy.cfg", s)
+	return exec.Command(path, "-f", config), err
+}
+
+func startCaddy(path string, s setting) (*exec.Cmd, error) {
+	config, err := writeConfig("Caddyfile", s)
+	command := exec.Command(path, "run", "--adapter", "caddyfile", "--config", config)
+	command.Env = append(os.Environ(), "XDG_DATA_HOME="+s.Dir, "XDG_CONFIG_HOME="+s.Dir)
+	return command, err
+}
+
+func startNetHTTP(path string, s setting) (*exec.Cmd, error) {
+	return exec.Command(path, commandNetHTTP, s.Listen, s.Upstream), nil
+}
+
+// writeConfig fills the template of a configuration file.
+func writeConfig(name string, s setting) (string, error) {
+	var config bytes.Buffer
+	if err := peerTemplates.ExecuteTemplate(&config, name+".tmpl", s); err != nil {
+		return "", err
+	}
+	path := filepath.Join(s.Dir, name)
+	return path, os.WriteFile(path, config.Bytes(), 0o644)
+}
