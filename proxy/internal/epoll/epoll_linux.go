@@ -44,11 +44,15 @@ type Event struct {
 
 // A Poller is one epoll instance, level-triggered.
 type Poller struct {
+	// Try looks for events on behalf of Park; it is set once, by the owner.
+	Try func() bool
+
 	fd     int
 	wakeFD int
 	file   *os.File // fd again, as the runtime's poller knows it
 	raw    syscall.RawConn
-	alarm  time.Time // the read deadline that file has now; zero if none
+	try    func(uintptr) bool // Try, as raw wants it: one closure for all calls
+	alarm  time.Time          // the read deadline that file has now; zero if none
 	woken  atomic.Bool
 	kernel [256]unix.EpollEvent
 	events [256]Event
@@ -66,6 +70,7 @@ func New() (*Poller, error) {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	p := &Poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
+	p.try = func(uintptr) bool { return p.Try() }
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		p.file.Close()
 		return nil, err
@@ -140,17 +145,14 @@ func (p *Poller) Poll() ([]Event, error) {
 // Woken reports whether the event is that of a Wake; its owner has nothing else to do for it.
 func (e Event) Woken() bool { return e.Token == wakeToken }
 
-// Park calls try, and while it returns false sleeps until something may be
-// ready, then calls it again. It gives up after d, if d is not negative, and
-// then returns false.
-func (p *Poller) Park(d time.Duration, try func() bool) (ready bool, err error) {
-	if err := p.setAlarm(d); err != nil {
+// Park calls Try, and while it returns false sleeps until something may be
+// ready, then calls it again. It gives up at the time until, if that is not
+// zero, and then returns false.
+func (p *Poller) Park(until time.Time) (ready bool, err error) {
+	if err := p.setAlarm(until); err != nil {
 		return false, err
 	}
-	err = p.raw.Read(func(uintptr) bool {
-		ready = try()
-		return ready
-	})
+	err = p.raw.Read(p.try)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		p.alarm = time.Time{}
 		return false, nil
@@ -158,18 +160,14 @@ func (p *Poller) Park(d time.Duration, try func() bool) (ready bool, err error) 
 	if err != nil {
 		return false, fmt.Errorf("wait for events: %w", err)
 	}
-	return ready, nil
+	return true, nil
 }
 
-// setAlarm makes Park end after d at the latest. An alarm that is already set
-// for earlier is left: it costs one wake-up too many, which is less than
+// setAlarm makes Park end at a time at the latest. An alarm that is already
+// set for earlier is left: it costs one wake-up too many, which is less than
 // setting it anew for every event.
-func (p *Poller) setAlarm(d time.Duration) error {
-	if d < 0 {
-		return nil
-	}
-	at := time.Now().Add(d)
-	if !p.alarm.IsZero() && !at.Before(p.alarm) {
+func (p *Poller) setAlarm(at time.Time) error {
+	if at.IsZero() || !p.alarm.IsZero() && !at.Before(p.alarm) {
 		return nil
 	}
 	p.alarm = at

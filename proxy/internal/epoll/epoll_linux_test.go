@@ -74,23 +74,23 @@ func TestParkWakesForBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := 0
-	try := func() bool {
+	p.Try = func() bool {
 		if calls++; calls == 1 {
 			unix.Write(b, []byte("x")) // arrives after the look and before the sleep
 			return false
 		}
 		return len(poll(t, p)) > 0
 	}
-	if ready, err := p.Park(-1, try); err != nil || !ready {
+	if ready, err := p.Park(time.Time{}); err != nil || !ready {
 		t.Fatalf("Park = %v, %v", ready, err)
 	}
 }
 
 func TestParkEndsAtItsAlarm(t *testing.T) {
 	p := newPoller(t)
-	never := func() bool { return false }
+	p.Try = func() bool { return false }
 	for range 2 { // an alarm that went off must be set anew
-		if ready, err := p.Park(time.Millisecond, never); err != nil || ready {
+		if ready, err := p.Park(time.Now().Add(time.Millisecond)); err != nil || ready {
 			t.Fatalf("Park = %v, %v, want a timeout", ready, err)
 		}
 	}
@@ -101,12 +101,13 @@ func TestWakeFromAnotherGoroutine(t *testing.T) {
 	for range 3 { // a wake is cleared by the Poll that saw it
 		go p.Wake()
 		woken := false
-		_, err := p.Park(-1, func() bool {
+		p.Try = func() bool {
 			for _, ev := range poll(t, p) {
 				woken = woken || ev.Woken()
 			}
 			return woken
-		})
+		}
+		_, err := p.Park(time.Time{})
 		if err != nil || !woken {
 			t.Fatalf("woken = %v, %v", woken, err)
 		}
