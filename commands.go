@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"text/tabwriter"
+
+	"holdfast/internal/demo"
 )
 
 // Exit codes. 78 is EX_CONFIG of sysexits.h, so that a supervisor can tell a
@@ -39,6 +41,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "", "run the proxy; what holdfast does without a command", serve},
+		{"demo", "[-once]", "show what it is for, without any configuration", runDemo},
 		{"check", "[-connect]", "validate the configuration; -connect: also try the upstream", check},
 		{"env", "[-format table|markdown|dotenv|json]", "show every variable, its value and where it came from", showEnvironment},
 		{"healthcheck", "", "ask the running proxy whether it is ready: exit 0 or 1", healthcheck},
@@ -150,6 +153,8 @@ func writeCommands(w io.Writer) {
 	}
 	table.Flush()
 }
+
+func runDemo(p process, args []string) int { return demo.Run(args, p.stdout, p.stderr) }
 
 func showVersion(p process, args []string) int {
 	if code, ok := p.parseNone("version", args); !ok {

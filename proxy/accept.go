@@ -65,6 +65,9 @@ func (ln *listener) close() {
 }
 
 func (l *loop) startAccept() {
+	if !l.listener.open {
+		return // Shutdown came before the loops had begun
+	}
 	if err := l.poller.Add(l.listener.fd, listenerToken, epoll.In); err != nil {
 		l.log.Error("accept", "error", err)
 	}

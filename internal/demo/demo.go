@@ -1,0 +1,128 @@
+// Package demo shows what Holdfast is for, without any configuration: a legacy
+// service that never pings, a middlebox that kills idle connections, clients
+// that go straight through it and clients that go through Holdfast.
+//
+// The path through it: Run (demo.go) sets up a stage (stage.go) with the service
+// (service.go), the middlebox (middlebox.go) and Holdfast itself (holdfast.go);
+// the story (story.go) plays the clients (clients.go), waits for what the actors
+// tell the journal (journal.go), and holds the outcome against what was promised.
+// Afterwards the live page (page.go) lets a browser take part.
+//
+// All of it listens on loopback only, in this one process.
+package demo
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// shown are the times of the demo that people see: long enough to follow, short
+// enough to wait for.
+var shown = times{
+	limit:    3 * time.Second,
+	interval: time.Second,
+	timeout:  time.Second,
+	silence:  5 * time.Second,
+	hope:     1500 * time.Millisecond,
+	patience: 5 * time.Second,
+	grace:    500 * time.Millisecond,
+}
+
+// Run runs the demo until its end or a signal, and returns the exit code: 1 if
+// what happened is not what was promised.
+func Run(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("holdfast demo", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	once := flags.Bool("once", false, "tell the story, say whether all went as promised, and end")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return exitOK
+		}
+		return exitUsage
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "holdfast demo: unexpected argument %+q\n", flags.Arg(0))
+		flags.Usage()
+		return exitUsage
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	play := playLive
+	if *once {
+		play = playOnce
+	}
+	code, err := play(ctx, shown, stdout)
+	if err != nil {
+		fmt.Fprintf(stderr, "holdfast demo: %v\n", err)
+	}
+	return code
+}
+
+// playOnce tells the story and ends.
+func playOnce(ctx context.Context, t times, out io.Writer) (code int, err error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	s, err := newStage(t, out, fail)
+	if err != nil {
+		return exitFailed, err
+	}
+	o, err := s.story(ctx)
+	s.close()
+	if err != nil {
+		return exitFailed, fmt.Errorf("the story was not told to its end: %w", err)
+	}
+	all := promises(t, o)
+	fmt.Fprint(out, summary(all), verdict(all))
+	if !allKept(all) {
+		return exitFailed, nil
+	}
+	return exitOK, nil
+}
+
+// playLive tells the story, and goes on with the live page until ctx ends,
+// which is no failure.
+func playLive(ctx context.Context, t times, out io.Writer) (code int, err error) {
+	interrupted := ctx
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	s, err := newStage(t, out, fail)
+	if err != nil {
+		return exitFailed, err
+	}
+	defer s.close()
+	p, err := startPage(ctx, s, preferredPage)
+	if err != nil {
+		return exitFailed, err
+	}
+	defer p.close()
+	s.journal.print(fmt.Sprintf("\n  Watch it in a browser: %s\n\n", p.url()))
+
+	o, err := s.story(ctx)
+	if err == nil {
+		all := promises(t, o)
+		s.journal.print(summary(all) + fmt.Sprintf("  Now it is your turn: %s\n  Ctrl-C ends the demo.\n\n", p.url()))
+		p.open(true)
+		<-ctx.Done()
+		err = context.Cause(ctx)
+	}
+	if interrupted.Err() != nil {
+		return exitOK, nil
+	}
+	return exitFailed, err
+}

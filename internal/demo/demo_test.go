@@ -1,0 +1,100 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestStoryEndsAsPromised(t *testing.T) {
+	var out bytes.Buffer
+	code, err := playOnce(patient(t), quick, &out)
+	if code != exitOK || err != nil {
+		t.Fatalf("exit code %d, error %v, want 0 and none:\n%s", code, err, &out)
+	}
+	if !strings.HasSuffix(out.String(), "\nholdfast demo: all 8 promises kept\n") {
+		t.Errorf("the last line is not the result:\n%s", &out)
+	}
+}
+
+func TestStoryFailsWithoutMiddlebox(t *testing.T) {
+	lenient := quick
+	lenient.limit = time.Hour // it cuts nobody off
+	lenient.silence = 2 * quick.interval
+	lenient.hope = patience
+	var out bytes.Buffer
+	code, err := playOnce(patient(t), lenient, &out)
+	if code != exitFailed || err != nil {
+		t.Fatalf("exit code %d, error %v, want 1 and none:\n%s", code, err, &out)
+	}
+	if !strings.HasSuffix(out.String(), "\nholdfast demo: 2 of 8 promises broken\n") {
+		t.Errorf("the last line is not the result:\n%s", &out)
+	}
+}
+
+func TestInterruptedStoryIsNoSuccess(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if code, err := playOnce(ctx, quick, io.Discard); code != exitFailed || err == nil {
+		t.Errorf("exit code %d, error %v, want 1 and why", code, err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"-h"}, exitOK},
+		{[]string{"-twice"}, exitUsage},
+		{[]string{"-once", "more"}, exitUsage},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := Run(c.args, &stdout, &stderr); code != c.want {
+			t.Errorf("demo %q: exit code %d, want %d", c.args, code, c.want)
+		}
+		if stdout.Len() > 0 || !strings.Contains(stderr.String(), "-once") {
+			t.Errorf("demo %q: want the usage on stderr, got %q and %q on stdout", c.args, &stderr, &stdout)
+		}
+	}
+}
+
+func TestPromises(t *testing.T) {
+	asPromised := outcome{
+		cutOff:       true,
+		ghost:        true,
+		echoB:        true,
+		roundTrips:   4,
+		roundTrip:    time.Millisecond,
+		dropped:      true,
+		droppedAfter: shown.interval + shown.timeout,
+		toService:    farewell{1001, "client keepalive ping timeout"},
+		toClient:     farewell{1011, "keepalive ping timeout"},
+		counted:      1,
+	}
+	if all := promises(shown, asPromised); !allKept(all) {
+		t.Errorf("broken though all went as promised:%s", summary(all))
+	}
+	for name, spoil := range map[string]func(*outcome){
+		"A was told":             func(o *outcome) { o.cutOff = false },
+		"A was echoed":           func(o *outcome) { o.echoA = true },
+		"no ghost":               func(o *outcome) { o.ghost = false },
+		"B was not echoed":       func(o *outcome) { o.echoB = false },
+		"nothing was measured":   func(o *outcome) { o.roundTrips = 0 },
+		"C was not dropped":      func(o *outcome) { o.dropped = false },
+		"C was dropped late":     func(o *outcome) { o.droppedAfter += shown.grace + 1 },
+		"service told otherwise": func(o *outcome) { o.toService.code = 1000 },
+		"C told otherwise":       func(o *outcome) { o.toClient.reason = "" },
+		"not counted":            func(o *outcome) { o.counted = 0 },
+		"counted twice":          func(o *outcome) { o.counted = 2 },
+	} {
+		o := asPromised
+		spoil(&o)
+		if allKept(promises(shown, o)) {
+			t.Errorf("%s: all promises kept, want one broken", name)
+		}
+	}
+}

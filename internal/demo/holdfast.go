@@ -1,0 +1,166 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+	dto "github.com/prometheus/client_model/go"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+// newProxy makes Holdfast as anybody would run it, but more impatient.
+func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.Server, error) {
+	rules := heartbeat.Rules{Interval: t.interval, Timeout: t.timeout, Pong: heartbeat.RequirePong}
+	upstreamRules := rules
+	upstreamRules.Pong = heartbeat.LearnPong
+	return proxy.New(proxy.Config{
+		Listen:           anyPort,
+		Upstream:         &url.URL{Scheme: "ws", Host: upstream},
+		Client:           rules,
+		UpstreamSide:     upstreamRules,
+		HandshakeTimeout: 5 * time.Second,
+		DialTimeout:      5 * time.Second,
+		WriteTimeout:     5 * time.Second,
+		CloseTimeout:     time.Second,
+		MaxSessions:      64,
+		MaxFrameSize:     maxMessage,
+		MaxHeaderSize:    32 << 10,
+		CloseCodes: proxy.CloseCodes{
+			Timeout:      uint16(ws.StatusInternalServerError),
+			UpstreamLost: 1012, // RFC 6455 7.4.2's registry: service restart
+			Drain:        1012,
+		},
+		Loops:   1,
+		Log:     slog.New(journalHandler{j}),
+		Metrics: m,
+	})
+}
+
+// journalHandler puts what Holdfast logs into the journal: one line for each
+// session that ended, and complaints.
+type journalHandler struct{ journal *journal }
+
+func (h journalHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
+}
+
+func (h journalHandler) Handle(_ context.Context, r slog.Record) error {
+	attrs := map[string]string{}
+	r.Attrs(func(a slog.Attr) bool {
+		attrs[a.Key] = a.Value.Resolve().String()
+		return true
+	})
+	switch {
+	case attrs["reason"] != "":
+		h.journal.add(settlement(attrs))
+	case attrs["error"] != "":
+		h.journal.remark(theHoldfast, "%s: %+q", r.Message, attrs["error"])
+	default:
+		h.journal.remark(theHoldfast, "%s", r.Message)
+	}
+	return nil
+}
+
+// settlement is a session's last line. Its reason is "close" if a close
+// handshake ended it, else it was dropped.
+func settlement(attrs map[string]string) event {
+	name, side, reason := nameOf(attrs["path"]), attrs["side"], attrs["reason"]
+	text := fmt.Sprintf("has dropped %s: %s %s", name, side, strings.ReplaceAll(reason, "_", " "))
+	if reason == "close" {
+		text = fmt.Sprintf("has closed %s: the %s said goodbye", name, side)
+	}
+	return event{Who: theHoldfast, Text: text, kind: settled, name: name, reason: reason}
+}
+
+// WithAttrs and WithGroup change nothing: a session's lines bring all they need.
+func (h journalHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h journalHandler) WithGroup(string) slog.Handler      { return h }
+
+// counters are what the demo shows of Holdfast's metrics.
+type counters struct {
+	Active       float64 `json:"active"`
+	Opened       float64 `json:"opened"`
+	Closed       float64 `json:"closed"`
+	Dropped      float64 `json:"dropped"`
+	PingTimeouts float64 `json:"pingTimeouts"` // of clients
+	Pings        float64 `json:"pings"`        // to clients
+	Pongs        float64 `json:"pongs"`        // from clients
+	RoundTrip    float64 `json:"roundTrip"`    // to clients and back, mean, in seconds
+}
+
+// droppedFrozen is the counter of the frozen clients, as Prometheus shows it.
+const droppedFrozen = `holdfast_sessions_dropped_total{side="client",reason="ping_timeout"}`
+
+func readCounters(m *metrics.Metrics) (counters, error) {
+	families, err := m.Registry().Gather()
+	if err != nil {
+		return counters{}, err
+	}
+	var c counters
+	client := map[string]string{"side": metrics.Client.String()}
+	for _, f := range families {
+		switch f.GetName() {
+		case "holdfast_sessions_active":
+			c.Active = sum(f, nil)
+		case "holdfast_sessions_opened_total":
+			c.Opened = sum(f, nil)
+		case "holdfast_sessions_closed_total":
+			c.Closed = sum(f, nil)
+		case "holdfast_sessions_dropped_total":
+			c.Dropped = sum(f, nil)
+			c.PingTimeouts = sum(f, map[string]string{
+				"side": metrics.Client.String(), "reason": metrics.PingTimeout.String(),
+			})
+		case "holdfast_pings_sent_total":
+			c.Pings = sum(f, client)
+		case "holdfast_pongs_received_total":
+			c.Pongs = sum(f, client)
+		case "holdfast_ping_rtt_seconds":
+			c.RoundTrip = mean(f, client)
+		}
+	}
+	return c, nil
+}
+
+// sum adds up the series of a counter or gauge that have all these labels.
+func sum(f *dto.MetricFamily, labels map[string]string) (total float64) {
+	for _, m := range f.GetMetric() {
+		if matches(m, labels) {
+			total += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it has one of them
+		}
+	}
+	return total
+}
+
+// mean is the mean of a histogram's observations, 0 if there are none.
+func mean(f *dto.MetricFamily, labels map[string]string) float64 {
+	var total, n float64
+	for _, m := range f.GetMetric() {
+		if matches(m, labels) {
+			total += m.GetHistogram().GetSampleSum()
+			n += float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return total / n
+}
+
+func matches(m *dto.Metric, labels map[string]string) bool {
+	found := 0
+	for _, l := range m.GetLabel() {
+		if labels[l.GetName()] == l.GetValue() {
+			found++
+		}
+	}
+	return found == len(labels)
+}

@@ -1,0 +1,214 @@
+package demo
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// middlebox is what stands in every long path: a NAT, a firewall, a balancer.
+// It forwards TCP, and forgets a connection on which nothing moved for limit.
+// From then on it forwards nothing and tells nobody: to both ends the
+// connection looks as it did before.
+type middlebox struct {
+	limit   time.Duration
+	onCut   func(client net.Addr) // called from any goroutine
+	running sync.WaitGroup
+
+	mu        sync.Mutex
+	closing   bool
+	listeners []net.Listener
+	flows     map[*flow]struct{}
+}
+
+func newMiddlebox(limit time.Duration, onCut func(client net.Addr)) *middlebox {
+	return &middlebox{limit: limit, onCut: onCut, flows: map[*flow]struct{}{}}
+}
+
+// route opens a way to target, and returns where it begins.
+func (m *middlebox) route(target string) (address string, err error) {
+	listener, err := net.Listen("tcp", anyPort)
+	if err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	m.listeners = append(m.listeners, listener)
+	m.mu.Unlock()
+	m.running.Go(func() { m.serve(listener, target) })
+	return listener.Addr().String(), nil
+}
+
+func (m *middlebox) serve(listener net.Listener, target string) {
+	for {
+		near, err := listener.Accept()
+		if err != nil {
+			return // closed
+		}
+		m.running.Go(func() { m.forward(near, target) })
+	}
+}
+
+// forward carries one connection to its end. One that was cut stays open until
+// the middlebox closes: closing it would tell its ends.
+func (m *middlebox) forward(near net.Conn, target string) {
+	far, err := net.Dial("tcp", target)
+	if err != nil {
+		near.Close()
+		return
+	}
+	f := &flow{
+		near:  near.(*net.TCPConn),
+		far:   far.(*net.TCPConn),
+		limit: m.limit,
+		over:  make(chan struct{}),
+		moved: time.Now(),
+	}
+	if !m.enter(f) {
+		f.close()
+		return
+	}
+	m.running.Go(func() { m.watch(f) })
+
+	var up sync.WaitGroup
+	up.Go(func() { f.pump(f.far, f.near) })
+	f.pump(f.near, f.far)
+	up.Wait()
+	if f.finish() {
+		m.leave(f)
+		f.close()
+	}
+}
+
+// watch cuts the flow once nothing has moved for limit.
+func (m *middlebox) watch(f *flow) {
+	for {
+		left, isLost := f.expire()
+		if isLost {
+			m.onCut(f.near.RemoteAddr())
+			return
+		}
+		select {
+		case <-time.After(left):
+		case <-f.over:
+			return
+		}
+	}
+}
+
+func (m *middlebox) enter(f *flow) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closing {
+		return false
+	}
+	m.flows[f] = struct{}{}
+	return true
+}
+
+func (m *middlebox) leave(f *flow) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.flows, f)
+}
+
+func (m *middlebox) close() {
+	m.mu.Lock()
+	m.closing = true
+	for _, listener := range m.listeners {
+		listener.Close()
+	}
+	for f := range m.flows {
+		f.finish()
+		f.close()
+	}
+	m.mu.Unlock()
+	m.running.Wait()
+}
+
+// flow is one connection through the middlebox.
+type flow struct {
+	near, far *net.TCPConn // to the client, to the target
+	limit     time.Duration
+	over      chan struct{} // closed when finished
+
+	mu    sync.Mutex
+	moved time.Time // when bytes were last forwarded
+	state flowState
+}
+
+type flowState uint8
+
+const (
+	flowing  flowState = iota // → lost, finished
+	lost                      // silent for too long: bytes are swallowed
+	finished                  // both ends know of it, or the middlebox closes
+)
+
+// pump forwards one direction until its end, which it passes on. What comes
+// after the cut is swallowed, the end of TCP among it.
+func (f *flow) pump(to, from *net.TCPConn) {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := from.Read(buf)
+		if !f.touch(n) {
+			if err != nil {
+				return
+			}
+			continue
+		}
+		if n > 0 {
+			if _, writeErr := to.Write(buf[:n]); writeErr != nil {
+				err = writeErr
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			_ = to.CloseWrite() // it fails only if to is gone, which its own pump learns
+			return
+		}
+		if err != nil {
+			f.close()
+			return
+		}
+	}
+}
+
+// touch notes that n bytes came, and reports whether they are to be forwarded.
+func (f *flow) touch(n int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == flowing && n > 0 {
+		f.moved = time.Now()
+	}
+	return f.state == flowing
+}
+
+// expire returns how long the flow may still be silent. If that is over, the
+// flow is lost now.
+func (f *flow) expire() (left time.Duration, isLost bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left = f.limit - time.Since(f.moved)
+	if left > 0 || f.state != flowing {
+		return left, false
+	}
+	f.state = lost
+	return 0, true
+}
+
+// finish ends a flow whose ends know of it, and reports whether they do.
+func (f *flow) finish() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == flowing {
+		f.state = finished
+		close(f.over)
+	}
+	return f.state == finished
+}
+
+func (f *flow) close() {
+	f.near.Close()
+	f.far.Close()
+}

@@ -1,0 +1,182 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// site is a live page without its story.
+type site struct {
+	t    *testing.T
+	page *page
+}
+
+func newSite(t *testing.T) site {
+	t.Helper()
+	ctx, fail := context.WithCancelCause(context.Background())
+	t.Cleanup(func() { fail(nil) })
+	s, err := newStage(quick, io.Discard, fail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	p, err := startPage(ctx, s, anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return site{t, p}
+}
+
+// asks sends one request to the page; change may alter it.
+func (s site) asks(method, path string, change func(*http.Request)) *httptest.ResponseRecorder {
+	s.t.Helper()
+	r := httptest.NewRequest(method, path, nil)
+	r.Host = s.page.listener.Addr().String()
+	if change != nil {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	s.page.handler().ServeHTTP(w, r)
+	return w
+}
+
+func (s site) wants(method, path string, change func(*http.Request), status int) {
+	s.t.Helper()
+	if w := s.asks(method, path, change); w.Code != status {
+		s.t.Errorf("%s %s: status %d, want %d: %s", method, path, w.Code, status, w.Body)
+	}
+}
+
+func (s site) state() (st state) {
+	s.t.Helper()
+	w := s.asks("GET", "/state?after=0", nil)
+	if err := json.Unmarshal(w.Body.Bytes(), &st); err != nil {
+		s.t.Fatalf("%v: %s", err, w.Body)
+	}
+	return st
+}
+
+// plays presses a button and waits for an event about the client that it starts.
+func (s site) plays(path, name string, k kind) event {
+	s.t.Helper()
+	s.wants("POST", path, nil, http.StatusAccepted)
+	e, err := s.page.stage.journal.await(patient(s.t), k, name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return e
+}
+
+func TestPageIsServedWhole(t *testing.T) {
+	s := newSite(t)
+	for path, contentType := range map[string]string{
+		"/":         "text/html; charset=utf-8",
+		"/page.css": "text/css; charset=utf-8",
+		"/page.js":  "text/javascript; charset=utf-8",
+	} {
+		w := s.asks("GET", path, nil)
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != contentType {
+			t.Errorf("%s: status %d, %s, want 200, %s", path, w.Code, w.Header().Get("Content-Type"), contentType)
+		}
+		if strings.Contains(w.Body.String(), "://") {
+			t.Errorf("%s names a resource elsewhere", path)
+		}
+	}
+	s.wants("GET", "/nothing", nil, http.StatusNotFound)
+}
+
+func TestPageIsForThisMachine(t *testing.T) {
+	s := newSite(t)
+	s.page.open(true)
+	s.wants("GET", "/", func(r *http.Request) { r.Host = "localhost:8080" }, http.StatusOK)
+	s.wants("GET", "/", func(r *http.Request) { r.Host = "rebound.example:8080" }, http.StatusMisdirectedRequest)
+	s.wants("POST", "/freeze", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, http.StatusForbidden)
+}
+
+func TestPageWaitsForTheStory(t *testing.T) {
+	s := newSite(t)
+	s.wants("POST", "/freeze", nil, http.StatusConflict)
+	s.wants("POST", "/idle", nil, http.StatusConflict)
+	s.wants("GET", "/state?after=x", nil, http.StatusBadRequest)
+	if s.state().Open {
+		t.Error("open before the story is told")
+	}
+	s.page.open(true)
+	if !s.state().Open {
+		t.Error("not open afterwards")
+	}
+}
+
+func TestPageFreezesAClient(t *testing.T) {
+	s := newSite(t)
+	s.page.open(true)
+	e := s.plays("/freeze", "frozen-1", ended)
+	if e.code != 1001 || e.reason != "client keepalive ping timeout" {
+		t.Errorf("the service was told %d %q", e.code, e.reason)
+	}
+	if e, err := s.page.stage.journal.await(patient(t), settled, "frozen-1"); err != nil || e.reason != "ping_timeout" {
+		t.Errorf("settled for %q, error %v, want ping_timeout", e.reason, err)
+	}
+	if n := s.state().Counters.PingTimeouts; n != 1 {
+		t.Errorf("%v clients missed their pong, want 1", n)
+	}
+}
+
+func TestPageShowsGhosts(t *testing.T) {
+	s := newSite(t)
+	s.page.open(true)
+	s.plays("/idle", "idle-1", cut)
+	st := s.state()
+	if len(st.Visits) != 1 || !st.Visits[0].Ghost || st.Visits[0].Name != "idle-1" || st.Visits[0].Through {
+		t.Errorf("visits are %+v, want the ghost of idle-1", st.Visits)
+	}
+}
+
+func TestStageIsLimited(t *testing.T) {
+	s := newSite(t)
+	s.page.open(true)
+	for i := range maxActors {
+		c, err := s.page.stage.dial(patient(t), fmt.Sprintf("crowd-%d", i), s.page.stage.straight)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.page.stage.hangUp(c)
+	}
+	s.wants("POST", "/idle", nil, http.StatusTooManyRequests)
+}
+
+func TestLiveDemoEndsCleanly(t *testing.T) {
+	ctx, interrupt := context.WithCancel(patient(t))
+	out := &interruptAfter{text: "now it is your turn", then: interrupt}
+	code, err := playLive(ctx, quick, out)
+	if code != exitOK || err != nil {
+		t.Errorf("exit code %d, error %v, want 0 and none:\n%s", code, err, &out.all)
+	}
+	if !strings.Contains(strings.ToLower(out.all.String()), out.text) {
+		t.Errorf("interrupted before its turn came:\n%s", &out.all)
+	}
+}
+
+// interruptAfter is a terminal whose reader interrupts once it has read a text.
+// Only the journal's goroutine writes to it, and that ends before it is read.
+type interruptAfter struct {
+	all  bytes.Buffer
+	text string
+	then func()
+}
+
+func (w *interruptAfter) Write(p []byte) (int, error) {
+	n, err := w.all.Write(p)
+	if strings.Contains(strings.ToLower(w.all.String()), w.text) {
+		w.then()
+	}
+	return n, err
+}
