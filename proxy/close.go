@@ -17,6 +17,7 @@ type cause struct {
 	kind   endKind
 	side   Side   // closing, closed: who began; dropped: who is at fault
 	reason Reason // dropped
+	short  bool   // a leg was cut before all was said on it
 	detail string // dropped: for the log, in our own words
 }
 
@@ -170,7 +171,7 @@ func (l *loop) lost(s *session, side Side, err error) {
 // and the session counts as dropped.
 func (l *loop) unanswered(s *session, side Side, reason Reason) {
 	if s.cause.kind == closing && side != s.cause.side {
-		s.cause = cause{kind: dropped, side: side, reason: reason, detail: "no answer to the other side's Close"}
+		s.cause = cause{kind: dropped, side: side, reason: reason, detail: "no answer to the other side's Close", short: true}
 		l.cut(s, side)
 		beginner := &s.legs[opposite(side)]
 		l.say(s, opposite(side), farewell{how: tell, code: beginner.closeIn})
@@ -282,7 +283,7 @@ func (l *loop) settleLeg(s *session, side Side) {
 	}
 	if g.out == outClosing {
 		if s.midFrame(side) && other.in != inOpen {
-			l.cut(s, side) // the frame will never be completed, and no Close may stand inside it
+			l.cutShort(s, side) // the frame will never be completed, and no Close may stand inside it
 			return
 		}
 		l.flush(s, side)
@@ -374,6 +375,14 @@ func (l *loop) giveUp(s *session, side Side) {
 		l.unanswered(s, side, reason)
 		return
 	}
+	l.cutShort(s, side)
+}
+
+// cutShort closes a leg's descriptor for want of patience or of a way to say
+// why. A leg of which only the end of its TCP was awaited loses nothing by it.
+func (l *loop) cutShort(s *session, side Side) {
+	g := &s.legs[side]
+	s.cause.short = s.cause.short || g.io != nil && !g.shut
 	l.cut(s, side)
 }
 
@@ -393,17 +402,9 @@ func (l *loop) finish(s *session) {
 	}
 	s.origin.gauges.Sessions(-1)
 	l.metrics.SessionDuration(l.now.Sub(s.opened))
+	if l.draining && s.cause.short {
+		l.shortEnds++
+	}
 	l.logEnd(s)
 	l.release(s)
-}
-
-// incomplete reports whether a session would be cut short if it were closed
-// now: a Close is not written or not answered yet.
-func (s *session) incomplete() bool {
-	for i := range s.legs {
-		if g := &s.legs[i]; g.io != nil && !g.shut {
-			return true
-		}
-	}
-	return false
 }

@@ -28,17 +28,18 @@ type loop struct {
 	poller  poller // epoll, or what a test puts in its place
 
 	// Owned by the loop.
-	now      heartbeat.Time // of this turn
-	table    table
-	wheel    *heartbeat.Wheel
-	tails    tailPool
-	random   random
-	listener *listener // of the one loop that accepts
-	draining bool
-	unseen   int // events since timers last ran, while more were waiting
-	ready    []epoll.Event
-	frame    frame.ControlFrame             // scratch
-	in       [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it
+	now       heartbeat.Time // of this turn
+	table     table
+	wheel     *heartbeat.Wheel
+	tails     tailPool
+	random    random
+	listener  *listener // of the one loop that accepts
+	draining  bool
+	shortEnds int // sessions that a drain had to cut
+	unseen    int // events since timers last ran, while more were waiting
+	ready     []epoll.Event
+	frame     frame.ControlFrame             // scratch
+	in        [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it
 
 	sessions atomic.Int64 // in the table; read by the server to place new ones
 

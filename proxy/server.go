@@ -131,12 +131,15 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	defer cancel()
 	s.awaitEmpty(patience)
 
-	var incomplete atomic.Int64
 	s.refusals.cut()
-	s.onEveryLoop(func(l *loop) { incomplete.Add(int64(l.cutAll())) })
+	s.onEveryLoop((*loop).cutAll)
 	s.awaitEmpty(context.Background())
-	s.onEveryLoop((*loop).stop)
-	return int(incomplete.Load()), nil
+	var short atomic.Int64
+	s.onEveryLoop(func(l *loop) {
+		short.Add(int64(l.shortEnds))
+		l.stop()
+	})
+	return int(short.Load()), nil
 }
 
 // onEveryLoop runs a job on each loop and waits until all have done it.
@@ -214,21 +217,17 @@ func (l *loop) drain() {
 	})
 }
 
-// cutAll closes everything, and says how many sessions were cut short by it.
-func (l *loop) cutAll() (cut int) {
+// cutAll closes everything.
+func (l *loop) cutAll() {
 	l.table.all(func(s *session) {
 		if s.opening != nil {
 			l.cutOpening(s)
 			return
 		}
-		if s.incomplete() {
-			cut++
-		}
 		l.end(s, proxy, metrics.Drain)
 		for _, side := range sides {
-			l.cut(s, side)
+			l.cutShort(s, side)
 		}
 		l.settle(s)
 	})
-	return cut
 }

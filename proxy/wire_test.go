@@ -81,7 +81,7 @@ func TestConversationSplitEverywhere(t *testing.T) {
 			if sender == "upstream" {
 				from, to = upstream, client
 			}
-			short := []frame{text(""), ping("p"), text("a").more(), ping(""), next(strings.Repeat("b", 126)), ping("q")}
+			short := []frame{text(""), ping("p"), text("a").more(), ping(""), next("bc"), ping("q")}
 			stream := encode(from.masks(), short...)
 			seen := r.metric("received_bytes_total{" + sender + "}")
 			for at := 1; at < len(stream); at++ {

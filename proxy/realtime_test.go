@@ -1,0 +1,165 @@
+package proxy_test
+
+import (
+	"testing"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy"
+)
+
+// beats pings often. Only a peer that never answers may be given a timeout so
+// short that a busy machine could miss it.
+func beats(timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {
+	return heartbeat.Rules{Interval: 30 * time.Millisecond, Timeout: timeout, Jitter: 0.1, Liveness: heartbeat.OnlyPong, Pong: pong}
+}
+
+func TestLibrariesStayAlive(t *testing.T) {
+	required := func(cfg *proxy.Config) {
+		cfg.Client = beats(patience, heartbeat.RequirePong)
+		cfg.UpstreamSide = beats(patience, heartbeat.RequirePong)
+	}
+	forEachPair(t, required, func(t *testing.T, r *rig, client library) {
+		c := r.dialsBy(client)
+		read := make(chan error, 1)
+		go func() {
+			_, message, err := c.read() // libraries answer pings while they read
+			if err == nil && string(message) != "still here" {
+				t.Errorf("the client got %q", message)
+			}
+			read <- err
+		}()
+		r.eventually("both answer pings", func() bool {
+			return r.metric("pongs_received_total{client}") >= 5 && r.metric("pongs_received_total{upstream}") >= 5
+		})
+		if err := c.write(false, []byte("still here")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-read; err != nil {
+			t.Fatalf("a client that answers its pings stays, got %v", err)
+		}
+		r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
+	})
+}
+
+func TestSilentClientIsDropped(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Client = beats(short, heartbeat.RequirePong) })
+	client, upstream := r.opens()
+	client.wantsPing("one interval after the opening")
+	client.wants("with a deadline at most one ping is out", closing(1011, "keepalive ping timeout"))
+	upstream.wants("the client is dead", closing(1001, "client keepalive ping timeout"))
+	upstream.sends(closing(1001, ""))
+	client.sends(closing(1011, ""))
+	client.wantsEnd("nothing follows a Close")
+	client.hangsUp()
+	upstream.finishes("nothing follows a Close")
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client ping_timeout": 1})
+	if sent, got := r.metric("pings_sent_total{client}"), r.metric("pongs_received_total{client}"); sent != 1 || got != 0 {
+		t.Errorf("%d pings and %d pongs are counted, want 1 and 0", sent, got)
+	}
+}
+
+// Only the echo of a ping's payload answers it (RFC 6455 5.5.3).
+func TestWrongPongIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Client = beats(short, heartbeat.RequirePong) })
+	client, upstream := r.opens()
+	client.wantsPing("one interval after the opening")
+	client.sends(pong("something else"), pong(""))
+	client.wants("nobody asked for these pongs", closing(1011, "keepalive ping timeout"))
+	upstream.wants("no pong is passed on", closing(1001, "client keepalive ping timeout"))
+	client.hangsUp()
+	upstream.hangsUp()
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client ping_timeout": 1})
+}
+
+func TestClientThatAnswersStays(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Client = beats(patience, heartbeat.RequirePong) })
+	client, upstream := r.opens()
+	seen := map[string]bool{}
+	for range 5 {
+		answer := client.wantsPing("one interval after the last")
+		if seen[answer.payload] || answer.payload == "" {
+			t.Errorf("the payload %q is no secret", answer.payload)
+		}
+		seen[answer.payload] = true
+		client.sends(answer)
+	}
+	client.sends(text("hello"))
+	upstream.wants("its pongs are for the proxy alone", text("hello"))
+	r.eventually("all pongs are counted", func() bool { return r.metric("pongs_received_total{client}") == 5 })
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
+}
+
+// With AnyByte, data is as good as a pong.
+func TestDataProvesLife(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.Client = beats(patience, heartbeat.RequirePong)
+		cfg.Client.Liveness = heartbeat.AnyByte
+	})
+	client, upstream := r.opens()
+	for range 5 {
+		client.wantsPing("a client that speaks is pinged on")
+		client.sends(text("no pong, but alive"))
+		upstream.wants("data", text("no pong, but alive"))
+	}
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
+}
+
+// An upstream that never answered a ping is not given up; one that did must go
+// on, and what one session learnt holds for the next.
+func TestUpstreamIsLearnt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.UpstreamSide = beats(short, heartbeat.LearnPong)
+	})
+	client, upstream := r.opens()
+	for range 8 { // more than a timeout's worth
+		upstream.wantsPing("a legacy upstream is pinged on")
+	}
+	client.sends(text("hello"))
+	for {
+		f, err := upstream.reads()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f == text("hello") {
+			break
+		}
+	}
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
+
+	upstream.sends(upstream.wantsPing("the one that is answered"))
+	upstream.wantsLostPong("it stopped answering")
+	client.wants("the upstream is dead", closing(1012, "upstream keepalive ping timeout"))
+	client.hangsUp()
+	upstream.hangsUp()
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped upstream ping_timeout": 1})
+
+	client, upstream = r.opens()
+	upstream.wantsLostPong("learnt by the session before")
+	client.wants("the upstream is dead", closing(1012, "upstream keepalive ping timeout"))
+	client.hangsUp()
+	upstream.hangsUp()
+	r.wantsCounts(counts{"ok": 2, "opened": 2, "dropped upstream ping_timeout": 2})
+}
+
+// wantsLostPong reads pings until the Close that says that they were missed.
+func (p *peer) wantsLostPong(why string) {
+	p.t.Helper()
+	for {
+		f, err := p.reads()
+		if err != nil {
+			p.t.Fatalf("%s: the %s wants a Close, got %v", why, p.name, err)
+		}
+		if f == closing(1011, "keepalive ping timeout") {
+			return
+		}
+		if f.op != ping("").op {
+			p.t.Fatalf("%s: the %s wants pings and a Close, got %v", why, p.name, f)
+		}
+	}
+}
