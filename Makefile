@@ -1,0 +1,36 @@
+FUZZTIME ?= 10s
+BENCHFLAGS ?=
+
+.PHONY: help build test race vet lint fuzz e2e bench ci
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the binary, ./holdfast
+	go build -o holdfast .
+
+test: ## all tests that need nothing but Go
+	go test ./...
+
+race: ## the same with the race detector, in random order
+	go test -race -shuffle=on ./...
+
+vet: ## go vet, the end-to-end tests included
+	go vet ./...
+	go vet -tags e2e ./e2e
+
+lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
+	tools/lint
+
+fuzz: ## every fuzz target for FUZZTIME
+	tools/fuzz $(FUZZTIME)
+
+e2e: ## the binary between Python, Node and a browser; installs them
+	e2e/install
+	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
+
+bench: ## beside other proxies; BENCHFLAGS=-quick for less than a minute
+	go run ./bench $(BENCHFLAGS)
+
+ci: ## everything that a change must pass
+	.ci/run

@@ -1,0 +1,222 @@
+package main_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// imports holds every package of the module and what it may import beyond the
+// standard library. The edges run one way: main, then internal, then proxy, then
+// what knows no proxy. Tests may import what they like.
+var imports = map[string][]string{
+	".": {
+		"holdfast/heartbeat", "holdfast/internal/admin", "holdfast/internal/demo", "holdfast/metrics", "holdfast/proxy",
+		"github.com/caarlos0/env/v10", "github.com/gobwas/ws",
+	},
+	"internal/admin": {"holdfast/proxy"},
+	"internal/demo": {
+		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
+		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
+	},
+	"proxy": {
+		"holdfast/heartbeat", "holdfast/metrics",
+		"holdfast/proxy/internal/epoll", "holdfast/proxy/internal/frame", "holdfast/proxy/internal/upgrade",
+		"github.com/gobwas/ws", "golang.org/x/sys/unix",
+	},
+	"proxy/internal/epoll":   {"golang.org/x/sys/unix"},
+	"proxy/internal/frame":   {"github.com/gobwas/ws"},
+	"proxy/internal/upgrade": {},
+	"heartbeat":              {},
+	"metrics": {
+		"github.com/prometheus/client_golang/prometheus",
+		"github.com/prometheus/client_golang/prometheus/collectors",
+		"github.com/prometheus/client_golang/prometheus/promhttp",
+	},
+	// It measures the proxy from outside, as any other.
+	"bench": {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
+	"e2e":   {},
+}
+
+// clock are the functions that ask the time or wait for it to pass.
+var clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer"}
+
+// ban is of functions that may not be called.
+type ban struct {
+	pkg    string // the import path of
+	names  []string
+	why    string
+	holds  func(file string) bool
+	except map[string]string // files where it may be, and why
+}
+
+var bans = []ban{{
+	pkg:   "time",
+	names: clock,
+	why:   "time is an argument",
+	holds: func(file string) bool {
+		switch path.Dir(file) {
+		case "heartbeat", "proxy/internal/frame", "proxy/internal/upgrade":
+			return true // their tests too: they invent the time
+		case "metrics", "proxy", "proxy/internal/epoll":
+			return !isTest(file)
+		default:
+			return false
+		}
+	},
+	except: map[string]string{
+		"proxy/server.go":    "makes the clock that the loops ask, once a turn",
+		"proxy/refusal.go":   "sets deadlines on connections that no loop owns",
+		"metrics/metrics.go": "says since when the counters count",
+	},
+}, {
+	pkg:    "os",
+	names:  []string{"Getenv", "LookupEnv", "Environ"},
+	why:    "the environment is read in one place",
+	holds:  isProduct,
+	except: map[string]string{"config.go": "is that place"},
+}, {
+	pkg:    "os",
+	names:  []string{"Exit"},
+	why:    "only main ends the process",
+	holds:  isProduct,
+	except: map[string]string{"main.go": "is main"},
+}, {
+	pkg:   "log/slog",
+	names: []string{"Debug", "Info", "Warn", "Error", "Log", "Default", "SetDefault"},
+	why:   "a logger is handed in, never global",
+	holds: isProduct,
+}}
+
+func isTest(file string) bool { return strings.HasSuffix(file, "_test.go") }
+
+func isProduct(file string) bool { return !isTest(file) && path.Dir(file) != "bench" }
+
+// source is one file, parsed.
+type source struct {
+	name string // relative to the module, with slashes
+	set  *token.FileSet
+	file *ast.File
+}
+
+func sources(t *testing.T) (all []source) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && name != "." && isNoPackage(entry.Name()):
+			return filepath.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(name, ".go"):
+			return nil
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+		all = append(all, source{filepath.ToSlash(name), set, file})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func isNoPackage(dir string) bool {
+	return strings.HasPrefix(dir, ".") || dir == "testdata" || dir == "node_modules" || dir == "tools"
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, s := range sources(t) {
+		allowed, known := imports[path.Dir(s.name)]
+		if !known {
+			t.Errorf("%s: the package has no line in imports", s.name)
+		}
+		if isTest(s.name) {
+			continue
+		}
+		for _, spec := range s.file.Imports {
+			imported := pathOf(spec)
+			if !isStandard(imported) && !slices.Contains(allowed, imported) {
+				t.Errorf("%s may not import %s", s.set.Position(spec.Pos()), imported)
+			}
+		}
+	}
+}
+
+func TestBannedCalls(t *testing.T) {
+	all := sources(t)
+	for _, b := range bans {
+		for _, s := range all {
+			if _, excepted := b.except[s.name]; b.holds(s.name) && !excepted {
+				b.check(t, s)
+			}
+		}
+		for name := range b.except {
+			if !slices.ContainsFunc(all, func(s source) bool { return s.name == name && len(b.uses(s)) > 0 }) {
+				t.Errorf("%s is excepted from %q without need", name, b.why)
+			}
+		}
+	}
+}
+
+func (b ban) check(t *testing.T, s source) {
+	t.Helper()
+	for _, use := range b.uses(s) {
+		t.Errorf("%s: %s.%s: %s", s.set.Position(use.Pos()), b.pkg, use.Sel.Name, b.why)
+	}
+}
+
+// uses are the mentions of what is banned: to pass time.Now on is to call it.
+func (b ban) uses(s source) (uses []*ast.SelectorExpr) {
+	name := s.nameOf(b.pkg)
+	if name == "" {
+		return nil
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		selector, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if pkg, ok := selector.X.(*ast.Ident); ok && pkg.Name == name && slices.Contains(b.names, selector.Sel.Name) {
+			uses = append(uses, selector)
+		}
+		return true
+	})
+	return uses
+}
+
+// nameOf is what the file calls a package, "" if it does not import it.
+func (s source) nameOf(pkg string) string {
+	for _, spec := range s.file.Imports {
+		if pathOf(spec) != pkg {
+			continue
+		}
+		if spec.Name != nil {
+			return spec.Name.Name
+		}
+		return path.Base(pkg)
+	}
+	return ""
+}
+
+func pathOf(spec *ast.ImportSpec) string {
+	p, err := strconv.Unquote(spec.Path.Value)
+	if err != nil {
+		panic(err) // the parser has let it pass
+	}
+	return p
+}
+
+// isStandard: the paths of other modules begin with a host name, those of this
+// one with its own.
+func isStandard(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return first != "holdfast" && !strings.Contains(first, ".")
+}

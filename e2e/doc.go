@@ -1,0 +1,16 @@
+// Package e2e runs the holdfast binary between peers that know nothing of it:
+// Python's websockets, ws on Node, a browser, plain HTTP clients and servers.
+//
+// `make e2e` installs the peers and runs the tests; they are behind the build
+// tag e2e, since `go test ./...` must need nothing but Go.
+//
+// The path through it: startServer or serveHTTP is the service (peer_test.go,
+// handshake_test.go), startHoldfast the proxy before it (holdfast_test.go),
+// startClient who connects to it. The peers are scripts in python/ and node/ that speak the same
+// words: they are told what to do, and tell what happened, one JSON object a
+// line. A test waits for what is told, never for time to pass.
+//
+// With E2E_DIRECT=1 there is no proxy: the clients connect to the service itself.
+// Tests that are not about the proxy must pass then too, which shows that the
+// peers themselves do what is expected of them.
+package e2e

@@ -1,0 +1,246 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// runtime is what runs the peers' scripts.
+type runtime struct {
+	name string
+	path string // "" to look for it
+	ext  string
+}
+
+// Debian's Python, since the library is a package of Debian's.
+var (
+	python = runtime{name: "python", path: "/usr/bin/python3", ext: ".py"}
+	node   = runtime{name: "node", ext: ".js"}
+)
+
+func (r runtime) command(t *testing.T, script string, args ...string) *exec.Cmd {
+	t.Helper()
+	path := r.path
+	if path == "" {
+		path = tool(t, r.name)
+	}
+	return exec.Command(path, append([]string{filepath.Join(r.name, script+r.ext)}, args...)...)
+}
+
+// event is what a peer tells. Whose session it is about, ID says: a client
+// connects to the path of its name, so that both peers use the same.
+type event struct {
+	Event      string `json:"event"`
+	ID         string `json:"id"`
+	Code       int    `json:"code"` // closed: of the Close that came; 1005 for an empty one, 1006 for none
+	Reason     string `json:"reason"`
+	Protocol   string `json:"protocol"`
+	Extensions string `json:"extensions"`
+	Payload    string `json:"payload"`
+	Same       bool   `json:"same"` // echoed: what came back is what was sent
+	Status     int    `json:"status"`
+	Port       int    `json:"port"`
+}
+
+// command is what a peer is told to do.
+type command struct {
+	Do        string   `json:"do"`
+	ID        string   `json:"id"`
+	URL       string   `json:"url,omitempty"`
+	Protocols []string `json:"protocols,omitempty"`
+	Deflate   bool     `json:"deflate,omitempty"`
+	Keepalive int      `json:"keepalive,omitempty"` // milliseconds between the client's own pings
+	Type      string   `json:"type,omitempty"`
+	Size      int      `json:"size,omitempty"`
+	Fragments int      `json:"fragments,omitempty"`
+	Payload   string   `json:"payload,omitempty"`
+	Code      int      `json:"code,omitempty"`
+	Reason    string   `json:"reason,omitempty"`
+}
+
+// peer is a script at one end of sessions.
+type peer struct {
+	*process
+	commands *json.Encoder
+	events   chan event // closed at the process's end
+	untaken  []event    // read from events while waiting for another
+}
+
+func startPeer(t *testing.T, name string, cmd *exec.Cmd) *peer {
+	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, stdout := io.Pipe()
+	cmd.Stdout = stdout
+	p := &peer{
+		process:  start(t, name, cmd),
+		commands: json.NewEncoder(stdin),
+		events:   make(chan event, 1024),
+	}
+	go p.closeAtEnd(stdout)
+	go p.listen(out)
+	return p
+}
+
+func (p *peer) closeAtEnd(stdout io.Closer) {
+	<-p.ended
+	stdout.Close()
+}
+
+func (p *peer) listen(r io.Reader) {
+	defer close(p.events)
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			fmt.Fprintf(&p.stderr, "no event: %s\n", lines.Text())
+			continue
+		}
+		p.events <- e
+	}
+}
+
+func (p *peer) does(c command) {
+	p.t.Helper()
+	if err := p.commands.Encode(c); err != nil {
+		p.t.Fatalf("%s cannot be told to %s: %v", p.name, c.Do, err)
+	}
+}
+
+// wants waits for the next event of the kind in the session of that name.
+func (p *peer) wants(kind, id string) event {
+	p.t.Helper()
+	isIt := func(e event) bool { return e.Event == kind && e.ID == id }
+	if i := slices.IndexFunc(p.untaken, isIt); i >= 0 {
+		e := p.untaken[i]
+		p.untaken = slices.Delete(p.untaken, i, i+1)
+		return e
+	}
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		select {
+		case e, ok := <-p.events:
+			if !ok {
+				p.t.Fatalf("%s ended (%v) before %s %q; it told %+v", p.name, p.err, kind, id, p.untaken)
+			}
+			if isIt(e) {
+				return e
+			}
+			p.untaken = append(p.untaken, e)
+		case <-deadline.C:
+			p.t.Fatalf("%s did not tell %s %q; it told %+v", p.name, kind, id, p.untaken)
+		}
+	}
+}
+
+// wantsClosed waits for the session's end and its Close.
+func (p *peer) wantsClosed(id string, code int, reason string) {
+	p.t.Helper()
+	if e := p.wants("closed", id); e.Code != code || e.Reason != reason {
+		p.t.Errorf("%s %q was closed with %d %q, want %d %q", p.name, id, e.Code, e.Reason, code, reason)
+	}
+}
+
+// hasToldNo is for what would have been told before the last event waited for.
+func (p *peer) hasToldNo(kind string) {
+	p.t.Helper()
+	for _, e := range p.untaken {
+		if e.Event == kind {
+			p.t.Errorf("%s told %+v", p.name, e)
+		}
+	}
+}
+
+// serverOptions is what a server's script is started with.
+type serverOptions struct {
+	Deflate   bool     `json:"deflate"`
+	Protocols []string `json:"protocols,omitempty"`
+	Fragments int      `json:"fragments,omitempty"` // of each echo; node only
+	Mute      bool     `json:"mute,omitempty"`      // answers no ping; node only
+}
+
+// server is a service that never pings.
+type server struct {
+	*peer
+	url string
+}
+
+func startServer(t *testing.T, r runtime, o serverOptions) *server {
+	t.Helper()
+	options, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startPeer(t, r.name+" server", r.command(t, "server", string(options)))
+	return &server{peer: p, url: fmt.Sprintf("ws://127.0.0.1:%d", p.wants("listening", "").Port)}
+}
+
+func (s *server) closes(id string, code int, reason string) {
+	s.t.Helper()
+	s.does(command{Do: "close", ID: id, Code: code, Reason: reason})
+}
+
+// client is a process with any number of sessions.
+type client struct {
+	*peer
+}
+
+func startClient(t *testing.T, r runtime) *client {
+	t.Helper()
+	return &client{startPeer(t, r.name+" client", r.command(t, "client"))}
+}
+
+// connects opens the session that c describes, at the path of its name.
+func (c *client) connects(url string, options command) event {
+	c.t.Helper()
+	c.asks(url, options)
+	return c.wants("open", options.ID)
+}
+
+// asks is connects for those that may be refused.
+func (c *client) asks(url string, options command) {
+	c.t.Helper()
+	options.Do = "connect"
+	options.URL = url + "/" + options.ID
+	c.does(options)
+}
+
+// echoes sends a message and wants it back as it was.
+func (c *client) echoes(id string, m message) {
+	c.t.Helper()
+	c.does(command{Do: "echo", ID: id, Type: m.kind, Size: m.size, Fragments: m.fragments})
+	c.wantsEcho(id, m)
+}
+
+func (c *client) wantsEcho(id string, m message) {
+	c.t.Helper()
+	if e := c.wants("echoed", id); !e.Same {
+		c.t.Errorf("%s %q: the echo of %+v is not what was sent", c.name, id, m)
+	}
+}
+
+func (c *client) closes(id string, code int, reason string) {
+	c.t.Helper()
+	c.does(command{Do: "close", ID: id, Code: code, Reason: reason})
+}
+
+// message is one that clients send: random, of size bytes.
+type message struct {
+	kind      string // text or binary
+	size      int
+	fragments int
+}
+
+var hello = message{kind: "text", size: 16}
