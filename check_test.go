@@ -31,6 +31,7 @@ func service(t *testing.T, behave func(conn net.Conn)) (address string) {
 // read returns the next frame that the client sends, unmasked.
 func read(t *testing.T, conn net.Conn) ws.Frame {
 	t.Helper()
+	//lint:ignore SA1019 the input is the test's own, and bounded
 	frame, err := ws.ReadFrame(conn)
 	if err != nil {
 		t.Errorf("read: %v", err)

@@ -50,7 +50,7 @@ func forbidServices() (release func(), err error) {
 	}
 	defer file.Close()
 	_, err = file.WriteString("#!/bin/sh\nexit 101\n")
-	return func() { os.Remove(policy) }, err
+	return func() { _ = os.Remove(policy) }, err
 }
 
 func apt(ctx context.Context, arguments ...string) error {

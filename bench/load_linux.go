@@ -292,6 +292,7 @@ func (s *session) ended(_ *conn, err error) {
 		c.dialing--
 	case closing, closed:
 		c.closing--
+	default:
 	}
 	if s.state == closed {
 		s.role.closed(s)

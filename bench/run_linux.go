@@ -36,7 +36,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	b := &bench{options: o, dir: dir}
 	if err := b.prepare(ctx); err != nil {
 		return err

@@ -104,7 +104,7 @@ func (t tracer) count(c *client, work func() error) (int, error) {
 	}
 	// Both print their report when they are interrupted, and exit with the signal.
 	err = errors.Join(err, command.Process.Signal(os.Interrupt))
-	command.Wait()
+	_ = command.Wait()
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w: %s", arguments[0], err, report.Bytes())
 	}

@@ -53,6 +53,7 @@ func TestFrameReaderAtEverySplit(t *testing.T) {
 func TestAppendFrameIsReadByOthers(t *testing.T) {
 	for _, size := range []int{0, 125, 126, 65535, 65536} {
 		for _, mask := range []*[4]byte{nil, &loadMask} {
+			//lint:ignore SA1019 the input is the test's own, and bounded
 			frame, err := ws.ReadFrame(bytes.NewReader(appendFrame(nil, opBinary, mask, pattern(size))))
 			if err != nil {
 				t.Fatal(err)

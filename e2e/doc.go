@@ -4,11 +4,12 @@
 // `make e2e` installs the peers and runs the tests; they are behind the build
 // tag e2e, since `go test ./...` must need nothing but Go.
 //
-// The path through it: startServer or serveHTTP is the service (peer_test.go,
-// handshake_test.go), startHoldfast the proxy before it (holdfast_test.go),
-// startClient who connects to it. The peers are scripts in python/ and node/ that speak the same
-// words: they are told what to do, and tell what happened, one JSON object a
-// line. A test waits for what is told, never for time to pass.
+// The path through it: startServer (peer_test.go) or upstreamSaying
+// (handshake_test.go) is the service, startHoldfast (holdfast_test.go) the proxy
+// before it, startClient (peer_test.go) who connects. Servers and clients are
+// scripts in python and node that speak the same words: they are told what to do,
+// and tell what happened, one JSON object a line. A test waits for what is told,
+// never for time to pass.
 //
 // With E2E_DIRECT=1 there is no proxy: the clients connect to the service itself.
 // Tests that are not about the proxy must pass then too, which shows that the

@@ -50,7 +50,7 @@ type State struct {
 func (s *State) Open(r *Rules, now Time, phase float64) {
 	*s = State{}
 	if r.Interval > 0 {
-		s.status, s.at = waiting, now.Add(r.first(phase))
+		s.status, s.at = waiting, r.draw(now.Add(r.first(phase)))
 	}
 }
 
@@ -112,7 +112,7 @@ func (s *State) Sent(r *Rules, now Time, payload uint64, armed bool) {
 	}
 	s.remember(payload, now)
 	if !r.hasDeadline(armed) {
-		s.status, s.at = waiting, now.Add(r.Interval)
+		s.status, s.at = waiting, r.draw(now.Add(r.Interval))
 		return
 	}
 	s.status, s.at = owed, Never
@@ -154,7 +154,7 @@ func (s *State) Pong(r *Rules, now Time, payload []byte) (rtt time.Duration, ok 
 // settle is called when the peer has given what it owed: the deadline is gone
 // and the next ping is scheduled.
 func (s *State) settle(r *Rules, now Time) {
-	s.status, s.at = waiting, max(s.sentAt.Add(r.Interval), now)
+	s.status, s.at = waiting, max(r.draw(s.sentAt.Add(r.Interval)), now)
 }
 
 // Pause says that we stopped reading from the peer. An answer may lie unread, so

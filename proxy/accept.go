@@ -143,7 +143,7 @@ func (l *loop) place(conn socket, from netip.AddrPort) {
 // that cannot be accepted again and again.
 func (l *loop) pauseAccept(why string) {
 	if !l.listener.paused.Swap(true) {
-		l.poller.Remove(l.listener.fd) //nolint:errcheck // it is registered
+		_ = l.poller.Remove(l.listener.fd) // it is registered
 	}
 	if l.now >= l.listener.silentTo {
 		l.listener.silentTo = l.now.Add(time.Minute)

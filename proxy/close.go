@@ -314,7 +314,7 @@ func (l *loop) awaitEnd(g *leg, side Side) {
 	g.shut = true
 	g.by = l.now.Add(l.cfg.CloseTimeout)
 	if side == client {
-		g.io.CloseWrite() //nolint:errcheck // it fails only if the connection is gone, which reading tells
+		_ = g.io.CloseWrite() // it fails only if the connection is gone, which reading tells
 	}
 }
 

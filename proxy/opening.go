@@ -360,7 +360,7 @@ func (l *loop) writeRefusal(s *session) {
 		return
 	}
 	// Closing now, with input unread, would send a reset that can destroy the refusal.
-	g.io.CloseWrite() //nolint:errcheck // it fails only if the connection is gone, which reading tells
+	_ = g.io.CloseWrite() // it fails only if the connection is gone, which reading tells
 	o.state = lingering
 	o.by = l.now.Add(l.cfg.CloseTimeout)
 	l.want(s, client, readInterest)

@@ -19,6 +19,7 @@ import (
 func (l *loop) readable(s *session, from Side) {
 	g := &s.legs[from]
 	switch g.in {
+	case inOpen:
 	case inDiscard:
 		l.discard(s, from)
 		return

@@ -61,8 +61,8 @@ func (r *refusal) pass() {
 	}
 	defer r.server.refusals.remove(c, u)
 	deadline := time.Now().Add(r.server.cfg.HandshakeTimeout)
-	c.SetDeadline(deadline) //nolint:errcheck // it fails only on a closed connection, which the copy tells
-	u.SetDeadline(deadline) //nolint:errcheck // likewise
+	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy tells
+	_ = u.SetDeadline(deadline) // likewise
 	r.metrics.Handshake(r.copy(c, u))
 	r.finish(c)
 }
@@ -112,17 +112,17 @@ func (r *refusal) copy(c, u net.Conn) metrics.Result {
 func (r *refusal) badGateway(c net.Conn, err error) {
 	r.server.cfg.Log.Warn("handshake failed", "step", "upstream's answer", "error", err)
 	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid, err)
-	c.Write(refusal.Append(nil)) //nolint:errcheck // a client that is gone need not be told
+	_, _ = c.Write(refusal.Append(nil)) // a client that is gone need not be told
 }
 
 // finish ends our direction and reads what the client still sends: closing
 // with input unread would send a reset that can destroy the response.
 func (r *refusal) finish(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
-		tcp.CloseWrite() //nolint:errcheck // it fails only if the connection is gone
+		_ = tcp.CloseWrite() // it fails only if the connection is gone
 	}
-	c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) //nolint:errcheck // as above
-	io.Copy(io.Discard, c)                                   //nolint:errcheck // it ends either way
+	_ = c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) // as above
+	_, _ = io.Copy(io.Discard, c)                                // it ends either way
 }
 
 // refusals are the connections of refusals under way, so that a stop can cut them.

@@ -361,6 +361,7 @@ func (p *peer) wholeFrames() (got []msg) {
 	p.st.t.Helper()
 	for len(p.got) > 0 {
 		r := bytes.NewReader(p.got)
+		//lint:ignore SA1019 the input is the test's own, and bounded
 		f, err := ws.ReadFrame(r)
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			return got

@@ -181,12 +181,12 @@ func (p *Poller) Wake() {
 		return // the eventfd is already readable
 	}
 	one := [8]byte{1}
-	unix.Write(p.wakeFD, one[:]) //nolint:errcheck // it can only fail where it is readable already
+	_, _ = unix.Write(p.wakeFD, one[:]) // it can only fail where it is readable already
 }
 
 func (p *Poller) clearWake() {
 	var b [8]byte
-	unix.Read(p.wakeFD, b[:]) //nolint:errcheck // level-triggered: what is left comes again
+	_, _ = unix.Read(p.wakeFD, b[:]) // level-triggered: what is left comes again
 	p.woken.Store(false)
 }
 

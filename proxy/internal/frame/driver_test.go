@@ -92,6 +92,7 @@ func (d *driver) apply(r Result, b []byte) []byte {
 		d.t.Fatalf("result contradicts itself: %+v", r)
 	}
 	switch r.Stop {
+	case More:
 	case Boundary:
 		if !d.stopAtBoundary || r.Pass == 0 || d.scanner.MidFrame() {
 			d.t.Fatalf("not a boundary that was asked for: %+v", r)
