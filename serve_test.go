@@ -41,8 +41,9 @@ func (p *fakeProxy) Shutdown(ctx context.Context) (int, error) {
 	return p.shutdown(ctx)
 }
 
-func (p *fakeProxy) Draining() bool { return p.draining.Load() }
-func (p *fakeProxy) Sessions() int  { return 2 }
+func (p *fakeProxy) Draining() bool   { return p.draining.Load() }
+func (p *fakeProxy) Sessions() int    { return 2 }
+func (p *fakeProxy) UpstreamUp() bool { return true }
 
 func TestExitCodes(t *testing.T) {
 	cuts := func(n int) shutdown {
@@ -102,7 +103,7 @@ func TestAdminWhileDraining(t *testing.T) {
 		}
 		defer answer.Body.Close()
 		body, _ := io.ReadAll(answer.Body)
-		if want := `{"ready":false,"draining":true,"sessions":2}` + "\n"; answer.StatusCode != 503 || string(body) != want {
+		if want := `{"ready":false,"draining":true,"upstream_up":true,"sessions":2}` + "\n"; answer.StatusCode != 503 || string(body) != want {
 			t.Errorf("while draining: %d %s, want 503 %s", answer.StatusCode, body, want)
 		}
 		return 0, nil

@@ -50,7 +50,7 @@ type State struct {
 func (s *State) Open(r *Rules, now Time, phase float64) {
 	*s = State{}
 	if r.Interval > 0 {
-		s.status, s.at = waiting, r.draw(now.Add(r.first(phase)))
+		s.status, s.at = waiting, max(r.draw(now.Add(r.first(phase))), now)
 	}
 }
 

@@ -30,9 +30,9 @@ var (
 	framesDesc = describe("holdfast_frames_total",
 		"WebSocket frames received, by the side that sent them and their opcode.", "side", "opcode")
 	receivedDesc = describe("holdfast_received_bytes_total",
-		"Bytes received in sessions, WebSocket framing included, by the side they came from.", "side")
+		"Bytes received on accepted connections, handshakes and WebSocket framing included, by the side they came from.", "side")
 	sentDesc = describe("holdfast_sent_bytes_total",
-		"Bytes sent in sessions, WebSocket framing included, by the side they went to.", "side")
+		"Bytes sent on accepted connections, handshakes and WebSocket framing included, by the side they went to.", "side")
 	bufferedDesc = describe("holdfast_buffered_bytes",
 		"Bytes that wait in the proxy to be sent, by the side they go to.", "side")
 	pausedDesc = describe("holdfast_reads_paused",

@@ -67,6 +67,9 @@ func farewells(c cause, codes CloseCodes, broken *frame.Violation) (f [2]farewel
 		f[c.side] = farewell{how: cutOff}
 	case metrics.ProtocolError, metrics.TooBig:
 		f[client].text, f[upstream].text = "upstream protocol error", "client protocol error"
+		if c.reason == metrics.TooBig {
+			f[client].text, f[upstream].text = "upstream frame too big", "client frame too big"
+		}
 		f[c.side] = farewell{tellLast, uint16(broken.Code), broken.Reason}
 	case metrics.Internal:
 		f[client] = farewell{tell, uint16(ws.StatusInternalServerError), "internal error"}
@@ -171,7 +174,8 @@ func (l *loop) lost(s *session, side Side, err error) {
 // and the session counts as dropped.
 func (l *loop) unanswered(s *session, side Side, reason Reason) {
 	if s.cause.kind == closing && side != s.cause.side {
-		s.cause = cause{kind: dropped, side: side, reason: reason, detail: "no answer to the other side's Close", short: true}
+		s.cause = cause{kind: dropped, side: side, reason: reason, detail: "no answer to the other side's Close"}
+		s.cause.short = reason == metrics.CloseTimeout || reason == metrics.WriteTimeout
 		l.cut(s, side)
 		beginner := &s.legs[opposite(side)]
 		l.say(s, opposite(side), farewell{how: tell, code: beginner.closeIn})

@@ -192,7 +192,7 @@ func TestTooBig(t *testing.T) {
 	st := newStage(t, func(c *Config) { c.MaxFrameSize = 100 })
 	c, u := st.session(false)
 	c.sends(text(strings.Repeat("a", 100)), text(strings.Repeat("b", 101)))
-	u.wants("only what is within the limit", text(strings.Repeat("a", 100)), bye(1001, "client protocol error"))
+	u.wants("only what is within the limit", text(strings.Repeat("a", 100)), bye(1001, "client frame too big"))
 	u.hangsUp()
 	c.read()
 	got := c.frames()

@@ -42,7 +42,8 @@
 // A loop owns its poller, its wheel, its tails and the sessions in its table.
 // Other goroutines give it jobs by post. The listener is the first loop's. An
 // origin is shared, by atomics and a mutex that only handshakes take. Metrics
-// counters are written by their loop and read by scrapes.
+// counters are written by their loop, and at the end of a passed-on refusal by
+// its goroutine; scrapes read them.
 //
 // # What is bounded by what
 //

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/upgrade"
 )
 
 // sessionID is how a session is called in logs.
@@ -107,6 +108,16 @@ func (l *loop) logHandshake(s *session, result metrics.Result, step string, err 
 		slog.String("result", result.String()),
 		slog.String("step", step),
 		slog.String("error", err.Error()))
+}
+
+// logRefusal tells what a client was refused with. It is for debugging: any
+// passer-by can cause it.
+func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.LogAttrs(context.Background(), slog.LevelDebug, "handshake refused",
+			slog.Any("session", sessionID(s.id)), slog.String("client", s.remote.String()),
+			slog.String("result", result.String()), slog.Int("status", r.Status), slog.String("why", r.Reason))
+	}
 }
 
 func (l *loop) logPing(s *session, side Side) {

@@ -65,7 +65,7 @@ type silentWorld struct {
 
 func newSilentWorld(b *testing.B) *silentWorld {
 	cfg := testConfig()
-	o, err := newOrigin(cfg.Upstream, cfg.Metrics)
+	o, err := newOrigin(b.Context(), cfg.Upstream, cfg.Metrics)
 	if err != nil {
 		b.Fatal(err)
 	}

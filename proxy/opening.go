@@ -159,30 +159,39 @@ func (l *loop) requestRead(s *session, head []byte) {
 	}
 }
 
-// connected begins the upstream's part of the handshake.
-func (l *loop) connected(s *session) {
-	o := s.opening
-	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
-	s.origin.gauges.SetUp(true)
-	o.state = sendRequest
-	o.upgraded = l.now
-	o.by = l.now.Add(l.cfg.HandshakeTimeout)
-	o.out = o.offer.AppendRequest(nil, upgrade.Via{
+// upstreamRequest is the request as it goes to the upstream.
+func (l *loop) upstreamRequest(s *session) []byte {
+	return s.opening.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
 		Prefix:   s.origin.prefix,
 		ClientIP: s.remote.Addr().String(),
 		Proto:    "http",
 	})
-	l.writeRequest(s)
+}
+
+// connected begins the upstream's part of the handshake, with the first bytes
+// of the request on their way.
+func (l *loop) connected(s *session, written int) {
+	o := s.opening
+	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
+	s.origin.works()
+	o.state = sendRequest
+	o.upgraded = l.now
+	o.by = l.now.Add(l.cfg.HandshakeTimeout)
+	l.requestWritten(s, written)
 }
 
 func (l *loop) writeRequest(s *session) {
-	o, g := s.opening, &s.legs[upstream]
-	n, err := g.write(o.out)
+	n, err := s.legs[upstream].write(s.opening.out)
 	if err != nil {
 		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "send request to upstream", err)
 		return
 	}
-	l.countSent(g, upstream, n)
+	l.requestWritten(s, n)
+}
+
+func (l *loop) requestWritten(s *session, n int) {
+	o := s.opening
+	l.countSent(&s.legs[upstream], upstream, n)
 	o.out = o.out[n:]
 	if len(o.out) > 0 {
 		l.want(s, upstream, epoll.Out)
@@ -338,6 +347,7 @@ func (l *loop) refuse(s *session, result metrics.Result, r *upgrade.Refusal) {
 		return
 	}
 	l.metrics.Handshake(result)
+	l.logRefusal(s, result, r)
 	l.cut(s, upstream)
 	o.state = refusing
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)

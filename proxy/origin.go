@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +30,11 @@ type origin struct {
 	port   uint16
 	prefix string // put before every request's path; no slash at its end
 
+	ended      context.Context // done when the server shuts down
+	probeEvery time.Duration
+
 	answersPings atomic.Bool // a matching pong was seen once
+	down         atomic.Bool // the last dial failed, and no probe has worked since
 	gauges       *metrics.UpstreamGauges
 
 	// The addresses of host, guarded by mu.
@@ -44,7 +49,7 @@ type origin struct {
 // Kubernetes, do so with TTLs of 5 to 30 s.
 const addressesFresh = 5 * time.Second
 
-func newOrigin(u *url.URL, m *metrics.Metrics) (*origin, error) {
+func newOrigin(ended context.Context, u *url.URL, m *metrics.Metrics) (*origin, error) {
 	port := u.Port()
 	if port == "" {
 		port = "80"
@@ -55,11 +60,13 @@ func newOrigin(u *url.URL, m *metrics.Metrics) (*origin, error) {
 	}
 	name := u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
 	o := &origin{
-		name:   name,
-		host:   u.Hostname(),
-		port:   uint16(number),
-		prefix: strings.TrimRight(u.EscapedPath(), "/"),
-		gauges: m.Upstream(name),
+		ended:      ended,
+		probeEvery: probeInterval,
+		name:       name,
+		host:       u.Hostname(),
+		port:       uint16(number),
+		prefix:     strings.TrimRight(u.EscapedPath(), "/"),
+		gauges:     m.Upstream(name),
 	}
 	o.gauges.SetUp(true) // until a dial fails
 	if addr, err := netip.ParseAddr(o.host); err == nil {
@@ -172,33 +179,39 @@ func (l *loop) dialNext(s *session) {
 		to := o.dial.addrs[0]
 		left := o.dial.by.Sub(l.now) / time.Duration(len(o.dial.addrs))
 		o.dial.addrs = o.dial.addrs[1:]
-		conn, connected, err := connect(to, l.server.options)
+		conn, err := connect(to, l.server.options)
 		if err != nil {
 			o.dial.err = err
 			continue
 		}
 		g.io = conn
 		g.in, g.out = inOpen, outOpen
-		if connected {
-			l.connected(s)
-			return
-		}
 		o.by = l.now.Add(left)
-		l.want(s, upstream, epoll.Out)
+		l.dialed(s)
 		return
 	}
 	l.dialFailed(s, o.dial.err)
 }
 
-// dialed handles a connect that has come to its end.
+// dialed tries to write the request. A connection on this machine is there as
+// soon as it is asked for; any other will say when it is writable, and a failed
+// one says so in its first write.
 func (l *loop) dialed(s *session) {
-	if err := connectError(s.legs[upstream].io.FD()); err != nil {
-		s.opening.dial.err = err
+	o, g := s.opening, &s.legs[upstream]
+	if o.out == nil {
+		o.out = l.upstreamRequest(s)
+	}
+	n, err := g.io.Write(o.out)
+	switch {
+	case err == errAgain:
+		l.want(s, upstream, epoll.Out)
+	case err != nil:
+		o.dial.err = os.NewSyscallError("connect", err)
 		l.cut(s, upstream)
 		l.dialNext(s)
-		return
+	default:
+		l.connected(s, n)
 	}
-	l.connected(s)
 }
 
 // dialTimeout gives up an address, or all of them.
@@ -217,7 +230,7 @@ func (l *loop) dialFailed(s *session, err error) {
 	s.origin.stale()
 	switch {
 	case err == errDialTimeout || errors.Is(err, unix.ETIMEDOUT):
-		s.origin.gauges.SetUp(false)
+		s.origin.fails(l.log, l.cfg.DialTimeout)
 		l.upstreamFailed(s, metrics.ResultTimeout, "dial upstream", err)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		l.upstreamFailed(s, metrics.ResultLimit, "dial upstream", errPortsExhausted)
@@ -225,7 +238,7 @@ func (l *loop) dialFailed(s *session, err error) {
 		l.logHandshake(s, metrics.ResultLimit, "dial upstream", err)
 		l.refuse(s, metrics.ResultLimit, refuseFull)
 	default:
-		s.origin.gauges.SetUp(false)
+		s.origin.fails(l.log, l.cfg.DialTimeout)
 		l.upstreamFailed(s, metrics.ResultUpstreamUnreachable, "dial upstream", err)
 	}
 }

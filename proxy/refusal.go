@@ -64,6 +64,7 @@ func (r *refusal) pass() {
 	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy tells
 	_ = u.SetDeadline(deadline) // likewise
 	r.metrics.Handshake(r.copy(c, u))
+	_ = u.Close() // all of it is here; the client may take its time
 	r.finish(c)
 }
 

@@ -21,6 +21,7 @@ type Server struct {
 	// Static after New.
 	cfg      Config
 	origin   *origin
+	end      context.CancelFunc // of what runs beside the loops
 	listener *listener
 	loops    []*loop
 	limit    int64 // sessions at once, handshakes included
@@ -37,8 +38,10 @@ type Server struct {
 
 // New binds the listener and makes the loops; Run starts them.
 func New(cfg Config) (*Server, error) {
-	o, err := newOrigin(cfg.Upstream, cfg.Metrics)
+	ended, end := context.WithCancel(context.Background())
+	o, err := newOrigin(ended, cfg.Upstream, cfg.Metrics)
 	if err != nil {
+		end()
 		return nil, err
 	}
 	if cfg.Loops == 0 {
@@ -47,27 +50,37 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:     cfg,
 		origin:  o,
+		end:     end,
 		emptied: make(chan struct{}, 1),
-		options: socketOptions{userTimeout: int(cfg.TCPUserTimeout / time.Millisecond)},
+		options: socketOptions{userTimeout: int32(cfg.TCPUserTimeout / time.Millisecond)},
 	}
-	if s.limit, err = sessionLimit(cfg.MaxSessions, cfg.Loops); err != nil {
+	if err := s.build(); err != nil {
+		end()
 		return nil, err
 	}
-	cfg.Metrics.SetSessionsLimit(int(s.limit))
-	if s.listener, err = listen(cfg.Listen, s.options); err != nil {
-		return nil, err
+	return s, nil
+}
+
+// build binds the listener and makes the loops.
+func (s *Server) build() (err error) {
+	if s.limit, err = sessionLimit(s.cfg.MaxSessions, s.cfg.Loops); err != nil {
+		return err
+	}
+	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
+	if s.listener, err = listen(s.cfg.Listen, s.options); err != nil {
+		return err
 	}
 	s.base = time.Now()
-	for range cfg.Loops {
+	for range s.cfg.Loops {
 		l, err := newLoop(s, s.clock)
 		if err != nil {
 			s.listener.close()
-			return nil, err
+			return err
 		}
 		s.loops = append(s.loops, l)
 	}
 	s.loops[0].listener = s.listener
-	return s, nil
+	return nil
 }
 
 // reservedFiles are descriptors kept for everything but sessions: the
@@ -98,6 +111,10 @@ func (s *Server) Addr() net.Addr { return s.listener.addr }
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
+// UpstreamUp reports whether the upstream accepted the last connection, or none
+// was tried yet.
+func (s *Server) UpstreamUp() bool { return !s.origin.down.Load() }
+
 // Sessions is the number of sessions, handshakes under way included.
 func (s *Server) Sessions() int { return int(s.live.Load()) }
 
@@ -120,11 +137,13 @@ func (s *Server) Run() error {
 
 // Shutdown stops accepting, sends a Close to every session and waits for the
 // answers: CloseTimeout at the most, or until ctx is done. Then what is left
-// is cut, and cut says how many sessions that were. Run returns afterwards.
+// is cut, and cut says how many sessions that were. Run returns afterwards. A
+// second call is an error.
 func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	if s.draining.Swap(true) {
 		return 0, errors.New("proxy: Shutdown was called before")
 	}
+	s.end()
 	s.cfg.Metrics.SetDraining(true)
 	s.onEveryLoop((*loop).drain)
 	patience, cancel := context.WithTimeout(ctx, s.cfg.CloseTimeout)

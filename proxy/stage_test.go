@@ -61,7 +61,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 		change(&cfg)
 	}
 	st.metrics = cfg.Metrics
-	o, err := newOrigin(cfg.Upstream, cfg.Metrics)
+	o, err := newOrigin(t.Context(), cfg.Upstream, cfg.Metrics)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,12 @@ const (
 	readSize = 63 << 10
 )
 
-func (t *tail) append(b []byte) { t.to += copy(t.buf[t.to:], b) }
+func (t *tail) append(b []byte) {
+	if len(b) > len(t.buf)-t.to {
+		panic("proxy: more for a tail than one read and its control frames")
+	}
+	t.to += copy(t.buf[t.to:], b)
+}
 
 func (t *tail) bytes() []byte { return t.buf[t.from:t.to] }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"io"
 	"net/netip"
 	"os"
@@ -71,91 +72,109 @@ func (s socket) transfer(call uintptr, b []byte) (int, error) {
 	}
 }
 
-func (s socket) CloseWrite() error { return unix.Shutdown(int(s), unix.SHUT_WR) }
+func (s socket) CloseWrite() error { return call(unix.SYS_SHUTDOWN, uintptr(s), unix.SHUT_WR, 0) }
 
-func (s socket) Close() error { return unix.Close(int(s)) }
+func (s socket) Close() error { return call(unix.SYS_CLOSE, uintptr(s), 0, 0) }
+
+// call is a raw system call that does not block.
+func call(number, a, b, c uintptr) error {
+	if _, _, errno := syscall.RawSyscall(number, a, b, c); errno != 0 {
+		return errno
+	}
+	return nil
+}
 
 // accept takes one connection from a listening descriptor.
 func accept(listener int) (socket, netip.AddrPort, error) {
 	for {
-		fd, sa, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch err {
-		case nil:
-			return socket(fd), addrPort(sa), nil
+		var from unix.RawSockaddrInet6 // the longest that there is
+		size := uint32(unix.SizeofSockaddrInet6)
+		fd, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener),
+			uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case 0:
+			return socket(fd), addrPort(&from), nil
+		case unix.EAGAIN:
+			return 0, netip.AddrPort{}, errAgain
 		case unix.EINTR, unix.ECONNABORTED: // that one is gone; there may be others
 		default:
-			return 0, netip.AddrPort{}, err
+			return 0, netip.AddrPort{}, errno
 		}
 	}
 }
 
-// connect begins a TCP connection; connected says that it is already there.
-func connect(to netip.AddrPort, opts socketOptions) (s socket, connected bool, err error) {
-	family := unix.AF_INET6
-	if to.Addr().Is4() {
-		family = unix.AF_INET
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, false, os.NewSyscallError("socket", err)
-	}
-	if err := opts.apply(fd); err != nil {
-		unix.Close(fd)
-		return 0, false, err
-	}
-	switch err := unix.Connect(fd, sockaddr(to)); err {
-	case nil:
-		return socket(fd), true, nil
-	case unix.EINPROGRESS, unix.EINTR:
-		return socket(fd), false, nil
-	default:
-		unix.Close(fd)
-		return 0, false, os.NewSyscallError("connect", err)
-	}
-}
-
-// connectError is the outcome of a connect that has become writable.
-func connectError(fd int) error {
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
-		return os.NewSyscallError("getsockopt", err)
-	}
+// connect begins a TCP connection. The outcome shows in the first write: it
+// finds the connection there, or is told errAgain or why it will never be.
+func connect(to netip.AddrPort, opts socketOptions) (socket, error) {
+	addr, family, size := sockaddr(to)
+	fd, _, errno := syscall.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if errno != 0 {
-		return os.NewSyscallError("connect", unix.Errno(errno))
+		return 0, os.NewSyscallError("socket", errno)
 	}
-	return nil
+	s := socket(fd)
+	if err := opts.apply(int(fd)); err != nil {
+		_ = s.Close() // the first error is the one to tell
+		return 0, err
+	}
+	err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size))
+	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
+		_ = s.Close() // as above
+		return 0, os.NewSyscallError("connect", err)
+	}
+	return s, nil
 }
 
 // socketOptions are set on a listener, whose connections inherit them on
 // Linux, and on every connection to an upstream.
 type socketOptions struct {
-	userTimeout int // milliseconds; 0 leaves the kernel's default
+	userTimeout int32 // milliseconds; 0 leaves the kernel's default
 }
 
 func (o socketOptions) apply(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+	if err := setTCPOption(fd, unix.TCP_NODELAY, 1); err != nil {
 		return os.NewSyscallError("setsockopt TCP_NODELAY", err)
 	}
 	if o.userTimeout == 0 {
 		return nil
 	}
-	err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, o.userTimeout)
-	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", err)
+	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", setTCPOption(fd, unix.TCP_USER_TIMEOUT, o.userTimeout))
 }
 
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is4() {
-		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+func setTCPOption(fd int, option uintptr, value int32) error {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, option,
+		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+	if errno != 0 {
+		return errno
 	}
-	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16(), ZoneId: zoneID(a.Addr().Zone())}
+	return nil
 }
 
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+// sockaddr is an address as connect(2) takes it. A sockaddr_in is a prefix of
+// the same memory.
+func sockaddr(a netip.AddrPort) (addr unix.RawSockaddrInet6, family uint16, size int) {
+	if a.Addr().Is4() {
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&addr))
+		in.Family, in.Port, in.Addr = unix.AF_INET, networkOrder(a.Port()), a.Addr().As4()
+		return addr, unix.AF_INET, unix.SizeofSockaddrInet4
+	}
+	addr.Family, addr.Port, addr.Addr = unix.AF_INET6, networkOrder(a.Port()), a.Addr().As16()
+	addr.Scope_id = zoneID(a.Addr().Zone())
+	return addr, unix.AF_INET6, unix.SizeofSockaddrInet6
+}
+
+// addrPort is the reverse of sockaddr; the zero AddrPort for other families.
+func addrPort(addr *unix.RawSockaddrInet6) netip.AddrPort {
+	switch addr.Family {
+	case unix.AF_INET:
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(addr))
+		return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), networkOrder(in.Port))
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(addr.Addr).Unmap(), networkOrder(addr.Port))
 	}
 	return netip.AddrPort{}
+}
+
+// networkOrder turns a port into big-endian memory, and back.
+func networkOrder(port uint16) uint16 {
+	return binary.NativeEndian.Uint16([]byte{byte(port >> 8), byte(port)})
 }

@@ -20,6 +20,8 @@ import (
 type Proxy interface {
 	// Draining says that no new sessions are taken and the live ones are being ended.
 	Draining() bool
+	// UpstreamUp says that the service behind the proxy is not known to be down.
+	UpstreamUp() bool
 	// Sessions is the number of live sessions.
 	Sessions() int
 }
@@ -101,12 +103,13 @@ func serveHealth(w http.ResponseWriter, _ *http.Request) {
 type readiness struct{ proxy Proxy }
 
 func (h readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	draining := h.proxy.Draining()
+	draining, up := h.proxy.Draining(), h.proxy.UpstreamUp()
 	status := struct {
-		Ready    bool `json:"ready"`
-		Draining bool `json:"draining"`
-		Sessions int  `json:"sessions"`
-	}{!draining, draining, h.proxy.Sessions()}
+		Ready      bool `json:"ready"`
+		Draining   bool `json:"draining"`
+		UpstreamUp bool `json:"upstream_up"`
+		Sessions   int  `json:"sessions"`
+	}{up && !draining, draining, up, h.proxy.Sessions()}
 
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "application/json")

@@ -11,11 +11,13 @@ import (
 
 type fakeProxy struct {
 	draining bool
+	down     bool
 	sessions int
 }
 
-func (p fakeProxy) Draining() bool { return p.draining }
-func (p fakeProxy) Sessions() int  { return p.sessions }
+func (p fakeProxy) Draining() bool   { return p.draining }
+func (p fakeProxy) Sessions() int    { return p.sessions }
+func (p fakeProxy) UpstreamUp() bool { return !p.down }
 
 func testServer(cfg Config) *http.Server {
 	cfg.Log = slog.New(slog.DiscardHandler)
@@ -33,6 +35,7 @@ func TestAnswers(t *testing.T) {
 	profiling := testServer(Config{Profiling: true})
 	busy := testServer(Config{Proxy: fakeProxy{sessions: 3}})
 	draining := testServer(Config{Proxy: fakeProxy{draining: true, sessions: 2}})
+	down := testServer(Config{Proxy: fakeProxy{down: true}})
 	const paths = "not found; here are:\n/healthz\n/metrics\n/readyz\n"
 
 	for _, tc := range []struct {
@@ -44,8 +47,9 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"health", plain, "GET", "/healthz", 200, "ok\n"},
 		{"health while draining: the process is well", draining, "GET", "/healthz", 200, "ok\n"},
-		{"ready", busy, "GET", "/readyz", 200, `{"ready":true,"draining":false,"sessions":3}` + "\n"},
-		{"not ready", draining, "GET", "/readyz", 503, `{"ready":false,"draining":true,"sessions":2}` + "\n"},
+		{"ready", busy, "GET", "/readyz", 200, `{"ready":true,"draining":false,"upstream_up":true,"sessions":3}` + "\n"},
+		{"not ready", draining, "GET", "/readyz", 503, `{"ready":false,"draining":true,"upstream_up":true,"sessions":2}` + "\n"},
+		{"no upstream", down, "GET", "/readyz", 503, `{"ready":false,"draining":false,"upstream_up":false,"sessions":0}` + "\n"},
 		{"ready, HEAD", draining, "HEAD", "/readyz", 503, ""},
 		{"metrics", plain, "GET", "/metrics", 200, "holdfast_draining 0\n"},
 		{"unknown path", plain, "GET", "/", 404, paths},

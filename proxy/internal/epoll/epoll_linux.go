@@ -109,8 +109,10 @@ func (p *Poller) Remove(fd int) error {
 
 func (p *Poller) control(op, fd int, t Token, want Ready) error {
 	ev := unix.EpollEvent{Events: uint32(want), Fd: int32(t), Pad: int32(t >> 32)}
-	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), uintptr(op), uintptr(fd),
+		uintptr(unsafe.Pointer(&ev)), 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("epoll_ctl", errno)
 	}
 	return nil
 }

@@ -1,0 +1,45 @@
+package proxy
+
+import (
+	"log/slog"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+
+	"holdfast/metrics"
+)
+
+// An upstream that accepts no connection is down until a probe gets one.
+func TestUpstreamThatIsDownIsProbed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	m := metrics.New("test")
+	o, err := newOrigin(t.Context(), &url.URL{Scheme: "ws", Host: ln.Addr().String()}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.probeEvery = time.Millisecond
+	gauge := `holdfast_upstream_up{upstream="ws://` + ln.Addr().String() + `"}`
+	if up := scrape(t, m)[gauge]; up != 1 {
+		t.Errorf("at the start %s = %v, want 1: nothing is known against it", gauge, up)
+	}
+	o.fails(slog.New(slog.DiscardHandler), time.Second)
+	if !o.down.Load() {
+		t.Error("a failed dial leaves it up")
+	}
+	conn, err := ln.Accept() // the probe
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	for o.down.Load() { // the test's own timeout bounds this
+		time.Sleep(time.Millisecond)
+	}
+	if up := scrape(t, m)[gauge]; up != 1 {
+		t.Errorf("after the probe %s = %v, want 1", gauge, up)
+	}
+}

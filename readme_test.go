@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdfast/metrics"
+)
+
+// documents are what is written for people and speaks of the code by name.
+var documents = []string{"README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+
+func document(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestReadmeTableIsThatOfTheCode(t *testing.T) {
+	table := holdfast(nil, "env", "-format", "markdown").stdout
+	if table == "" || !strings.Contains(document(t, "README.md"), "\n\n"+table+"\n") {
+		t.Errorf("README.md: the table of variables is not what `holdfast env -format markdown` prints:\n%s", table)
+	}
+}
+
+func TestDocumentsNameVariablesThatExist(t *testing.T) {
+	name := regexp.MustCompile(`HOLDFAST_[A-Z_]*[A-Z]`)
+	for _, doc := range documents {
+		for _, found := range name.FindAllString(document(t, doc), -1) {
+			if !slices.Contains(knownNames(), found) {
+				t.Errorf("%s: %s is no variable", doc, found)
+			}
+		}
+	}
+}
+
+func TestDocumentsNameMetricsThatExist(t *testing.T) {
+	families, err := metrics.New("").Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Those of upstreams have no series until there is an upstream.
+	known := []string{"holdfast_upstream_up", "holdfast_upstream_sessions_active"}
+	for _, family := range families {
+		known = append(known, family.GetName())
+	}
+	name := regexp.MustCompile(`\bholdfast_[a-z_]*[a-z]`)
+	for _, doc := range documents {
+		for _, found := range name.FindAllString(document(t, doc), -1) {
+			if !slices.Contains(known, found) {
+				t.Errorf("%s: %s is no metric", doc, found)
+			}
+		}
+	}
+}
+
+// Links within the repository lead somewhere, and so do the files that are
+// named in code style. One without a directory may be the proxy's.
+func TestDocumentsNameFilesThatExist(t *testing.T) {
+	named := regexp.MustCompile("\\]\\(([^):#]+)\\)|`([a-z0-9_/]+\\.(?:go|md))`")
+	for _, doc := range documents {
+		for _, found := range named.FindAllStringSubmatch(document(t, doc), -1) {
+			file := found[1] + found[2]
+			if !exists(file) && !exists("proxy/"+file) {
+				t.Errorf("%s: there is no %s", doc, file)
+			}
+		}
+	}
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(filepath.FromSlash(file))
+	return err == nil
+}
