@@ -106,10 +106,11 @@ func playState(t *testing.T, script []byte) {
 	}
 }
 
-// firstPing returns when the first ping is due, which may be early by jitter only.
+// firstPing returns when the first ping is due, which may be early by jitter and
+// the grid only.
 func (p *stateScript) firstPing() Time {
 	first, interval := p.state.Next(), p.rules.Interval
-	earliest := Time(float64(interval) * (1 - p.rules.Jitter))
+	earliest := Time(float64(interval) * (1 - p.rules.Jitter - 1./256))
 	if first > Time(interval) || first < earliest-1 {
 		p.t.Fatalf("first ping at %v, want within %v before %v", first, p.rules.Jitter, interval)
 	}
