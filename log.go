@@ -6,7 +6,15 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 )
+
+// gather is how long lines are collected before they are written, so that a
+// storm of them costs few system calls and wakes the writer seldom.
+const gather = 5 * time.Millisecond
+
+// keptLog is how much memory the writer keeps for its next lines.
+const keptLog = 64 << 10
 
 // maxPendingLog is how many bytes of log lines may wait for a sink that is slow.
 const maxPendingLog = 1 << 20
@@ -119,6 +127,7 @@ func (w *lineWriter) writeLines() {
 	var batch []byte
 	for closed := false; !closed; {
 		<-w.wake
+		time.Sleep(gather)
 		var lost int
 		batch, lost, closed = w.take(batch)
 		if len(batch) > 0 {
@@ -134,6 +143,9 @@ func (w *lineWriter) writeLines() {
 func (w *lineWriter) take(written []byte) (batch []byte, lost int, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if cap(written) > keptLog {
+		written = nil
+	}
 	batch, w.pending = w.pending, written[:0]
 	lost, w.lost = w.lost, 0
 	return batch, lost, w.closed

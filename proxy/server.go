@@ -30,6 +30,7 @@ type Server struct {
 
 	live     atomic.Int64  // sessions and handshakes, those that left their loop for a refusal included
 	ids      atomic.Uint64 // of the session opened last
+	leaves   atomic.Uint64 // sessions and handshakes that have ended
 	draining atomic.Bool
 	emptied  chan struct{} // has an item when live may have fallen to 0 while draining
 
@@ -124,9 +125,11 @@ func (s *Server) Run() error {
 	errs := make([]error, len(s.loops))
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
+	running.Go(func() { s.trim(s.origin.ended) })
 	for i, l := range s.loops {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {
+				s.end()
 				s.onEveryLoop((*loop).stop) // the sessions of one loop cannot live without it
 			}
 		})
@@ -198,6 +201,7 @@ func (s *Server) crowded() bool { return s.live.Load() >= s.limit+refusedAtOnce 
 
 // left counts a client that is gone, with all its descriptors.
 func (s *Server) left() {
+	s.leaves.Add(1)
 	if s.live.Add(-1) == 0 && s.draining.Load() {
 		select {
 		case s.emptied <- struct{}{}:
