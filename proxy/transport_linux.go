@@ -47,19 +47,20 @@ type socket int
 func (s socket) FD() int { return int(s) }
 
 func (s socket) Read(b []byte) (int, error) {
-	n, err := s.transfer(unix.SYS_READ, b)
+	n, err := s.transfer(unix.SYS_RECVFROM, b, 0)
 	if err == nil && n == 0 {
 		return 0, io.EOF
 	}
 	return n, err
 }
 
-func (s socket) Write(b []byte) (int, error) { return s.transfer(unix.SYS_WRITE, b) }
+func (s socket) Write(b []byte) (int, error) { return s.transfer(unix.SYS_SENDTO, b, unix.MSG_NOSIGNAL) }
 
-// transfer is a read or a write of at least one byte.
-func (s socket) transfer(call uintptr, b []byte) (int, error) {
+// transfer is a recv or a send of at least one byte. For a socket they are a
+// shorter way through the kernel than read and write.
+func (s socket) transfer(call uintptr, b []byte, flags uintptr) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(call, uintptr(s), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		n, _, errno := syscall.RawSyscall6(call, uintptr(s), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), flags, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
