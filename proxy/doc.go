@@ -12,10 +12,11 @@
 // Each path below is in call order, file by file.
 //
 // A handshake: accept.go takes the client's connection and places it on a loop.
-// opening.go collects its request head, decides on it by internal/upgrade, and
-// writes a rebuilt request to the upstream that origin.go has resolved and
-// dialled. A checked 101 makes it a session (open); any other final answer goes
-// to refusal.go, which passes it on and closes both sockets.
+// opening.go collects its request head and decides on it by internal/upgrade;
+// origin.go resolves and dials the upstream; answer.go sends it a rebuilt request
+// and collects its answer. A checked 101 makes it a session (open); any other
+// final answer goes to refusal.go, which passes it on and closes both sockets.
+// What the proxy itself has to refuse is in refuse.go.
 //
 // A frame: loop.go waits in run, and turn hands each event to its session.
 // pump.go reads once (readable), walks the frames' headers with internal/frame
@@ -31,11 +32,14 @@
 // heartbeat.State what is due (beat). A ping leaves by flush and injectPing, its
 // answer comes back by take and control, a missed deadline is an end.
 //
-// An end: close.go. The first cause is latched (latch); farewells says what
+// An end: close.go. The first cause is latched (latch); farewell.go says what
 // either leg is told; settle moves both legs on until their descriptors are
 // closed, and finish, the one exit, counts and logs.
 //
 // A stop: server.go. Shutdown drains every loop, waits, and cuts what is left.
+//
+// Beside the loops: health.go probes an upstream that is down, trim.go gives back
+// the memory that a storm of handshakes left behind.
 //
 // # Who owns what
 //

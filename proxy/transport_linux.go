@@ -54,7 +54,9 @@ func (s socket) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (s socket) Write(b []byte) (int, error) { return s.transfer(unix.SYS_SENDTO, b, unix.MSG_NOSIGNAL) }
+func (s socket) Write(b []byte) (int, error) {
+	return s.transfer(unix.SYS_SENDTO, b, unix.MSG_NOSIGNAL)
+}
 
 // transfer is a recv or a send of at least one byte. For a socket they are a
 // shorter way through the kernel than read and write.

@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"github.com/gobwas/ws"
+
+	"holdfast/metrics"
+	"holdfast/proxy/internal/frame"
+)
+
+// A farewell is what one leg is told when its session is dropped.
+type farewell struct {
+	how  manner
+	code uint16
+	text string
+}
+
+// manner is how a leg ends when its session is dropped.
+type manner uint8
+
+const (
+	cutOff   manner = iota // its descriptor is closed: it is dead, or takes nothing
+	tell                   // it gets a Close and time to answer
+	tellDead               // it gets a Close if one can be written now, and is closed at once
+	tellLast               // it gets a Close after the other leg has finished
+)
+
+// farewells says what each leg is told when a session is dropped; by side.
+func farewells(c cause, codes CloseCodes, broken *frame.Violation) (f [2]farewell) {
+	f[client] = farewell{tell, codes.UpstreamLost, "upstream connection lost"}
+	f[upstream] = farewell{tell, uint16(ws.StatusGoingAway), "client connection lost"}
+	switch c.reason {
+	case metrics.PingTimeout:
+		f[client].text, f[upstream].text = "upstream keepalive ping timeout", "client keepalive ping timeout"
+		code := codes.Timeout
+		if c.side == upstream {
+			code = uint16(ws.StatusInternalServerError)
+		}
+		f[c.side] = farewell{tellDead, code, "keepalive ping timeout"}
+	case metrics.EOF, metrics.Reset, metrics.IOError:
+		f[c.side] = farewell{how: cutOff}
+	case metrics.WriteTimeout:
+		f[client].text, f[upstream].text = "upstream write timeout", "client write timeout"
+		f[c.side] = farewell{how: cutOff}
+	case metrics.ProtocolError, metrics.TooBig:
+		f[client].text, f[upstream].text = "upstream protocol error", "client protocol error"
+		if c.reason == metrics.TooBig {
+			f[client].text, f[upstream].text = "upstream frame too big", "client frame too big"
+		}
+		f[c.side] = farewell{tellLast, uint16(broken.Code), broken.Reason}
+	case metrics.Internal:
+		f[client] = farewell{tell, uint16(ws.StatusInternalServerError), "internal error"}
+		f[upstream].text = "proxy internal error"
+	default: // the proxy's own reasons
+		f[client] = farewell{tell, codes.Drain, ownWords(c.reason)}
+		f[upstream].text = ownWords(c.reason)
+	}
+	return f
+}
+
+// ownWords is the text of a Close that the proxy sends for a reason of its own.
+func ownWords(r Reason) string {
+	switch r {
+	case metrics.IdleTimeout:
+		return "idle timeout"
+	case metrics.MaxDuration:
+		return "maximum session duration reached"
+	case metrics.Admin:
+		return "closed by operator"
+	default:
+		return "proxy is shutting down"
+	}
+}
+
+// say arranges for one leg's farewell.
+func (l *loop) say(s *session, side Side, f farewell) {
+	g := &s.legs[side]
+	if g.io == nil || g.out == outClosed {
+		return
+	}
+	if f.how == cutOff || g.out == outBroken {
+		l.cut(s, side)
+		return
+	}
+	g.closeOut = f.code
+	g.pend().close = closePayload(f)
+	if f.how == tellLast {
+		return // settle has it written when the other leg is through
+	}
+	l.startClosing(g)
+	if f.how == tellDead {
+		l.flush(s, side)
+		l.cut(s, side)
+	}
+}
+
+func (l *loop) startClosing(g *leg) {
+	g.out = outClosing
+	g.by = l.now.Add(l.cfg.CloseTimeout)
+	if g.tail != nil {
+		g.by = l.now.Add(l.cfg.WriteTimeout)
+	}
+}
+
+// closePayload is the payload of a Close of ours; an empty Close is echoed empty.
+func closePayload(f farewell) []byte {
+	if f.code == emptyCode || f.code == noCode {
+		return nil
+	}
+	return frame.AppendClosePayload(nil, ws.StatusCode(f.code), f.text)
+}

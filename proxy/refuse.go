@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+
+	"holdfast/metrics"
+	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/upgrade"
+)
+
+// upstreamFailed ends a handshake through the upstream's fault.
+func (l *loop) upstreamFailed(s *session, result metrics.Result, step string, err error) {
+	l.logHandshake(s, result, step, err)
+	l.cut(s, upstream)
+	l.refuse(s, result, upstreamRefusal(result, err))
+}
+
+// refuse answers a handshake with an HTTP error, which is counted as result.
+func (l *loop) refuse(s *session, result metrics.Result, r *upgrade.Refusal) {
+	o := s.opening
+	if o.state >= refusing {
+		return
+	}
+	l.metrics.Handshake(result)
+	l.logRefusal(s, result, r)
+	l.cut(s, upstream)
+	o.state = refusing
+	o.by = l.now.Add(l.cfg.HandshakeTimeout)
+	o.out = r.Append(nil)
+	o.head, o.reply = nil, nil
+	l.writeRefusal(s)
+}
+
+func (l *loop) writeRefusal(s *session) {
+	o, g := s.opening, &s.legs[client]
+	n, err := g.write(o.out)
+	if err != nil {
+		l.cutOpening(s)
+		return
+	}
+	l.countSent(g, client, n)
+	o.out = o.out[n:]
+	if len(o.out) > 0 {
+		l.want(s, client, epoll.Out)
+		return
+	}
+	// Closing now, with input unread, would send a reset that can destroy the refusal.
+	_ = g.io.CloseWrite() // it fails only if the connection is gone, which reading tells
+	o.state = lingering
+	o.by = l.now.Add(l.cfg.CloseTimeout)
+	l.want(s, client, readInterest)
+}
+
+// linger reads what a refused client still sends, until it ends or its time is up.
+func (l *loop) linger(s *session) {
+	n, err := s.legs[client].io.Read(l.in[:])
+	switch {
+	case err == errAgain:
+	case err != nil:
+		l.cutOpening(s)
+	default:
+		l.count(s, client, n)
+	}
+}
+
+// abandon ends a handshake whose client is not there to be told, or cannot be.
+func (l *loop) abandon(s *session, result metrics.Result) {
+	if s.opening.state < refusing {
+		l.metrics.Handshake(result)
+		l.logHandshake(s, result, "handshake", io.ErrUnexpectedEOF)
+	}
+	l.cutOpening(s)
+}
+
+// cutOpening is the one exit of a handshake that opened no session.
+func (l *loop) cutOpening(s *session) {
+	if !l.table.holds(s) {
+		return
+	}
+	for _, side := range sides {
+		l.cut(s, side)
+	}
+	l.release(s)
+}
+
+// retryAfter is what clients are told to wait when the proxy has no room, in seconds.
+const retryAfter = 5
+
+var (
+	refuseDraining = &upgrade.Refusal{
+		Status: http.StatusServiceUnavailable,
+		Reason: "The proxy is shutting down; try again.",
+		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+	}
+	refuseFull = &upgrade.Refusal{
+		Status: http.StatusServiceUnavailable,
+		Reason: "The proxy has as many sessions as it may have; try again later.",
+		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+	}
+	refuseHead = &upgrade.Refusal{
+		Status: http.StatusRequestHeaderFieldsTooLarge,
+		Reason: "The request head is larger than the proxy accepts.",
+	}
+	refuseSlowHead = &upgrade.Refusal{
+		Status: http.StatusRequestTimeout,
+		Reason: "The request head did not arrive in time.",
+	}
+)
+
+// upstreamRefusal is what a client is told when the upstream failed.
+func upstreamRefusal(result metrics.Result, err error) *upgrade.Refusal {
+	switch {
+	case err == errPortsExhausted:
+		return refuseFull
+	case result == metrics.ResultTimeout:
+		return &upgrade.Refusal{Status: http.StatusGatewayTimeout, Reason: "The upstream did not answer in time."}
+	case result == metrics.ResultUpstreamUnreachable:
+		return &upgrade.Refusal{Status: http.StatusBadGateway, Reason: "The upstream cannot be reached."}
+	default:
+		return &upgrade.Refusal{Status: http.StatusBadGateway, Reason: "The upstream gave no valid answer to the WebSocket handshake."}
+	}
+}
