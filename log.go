@@ -23,7 +23,7 @@ const maxPendingLog = 1 << 20
 // which must be closed for the last lines to get out.
 func newLogger(out io.Writer, format logFormat, level slog.Level) (*slog.Logger, *lineWriter) {
 	handler := func(w io.Writer) slog.Handler {
-		options := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
+		options := &slog.HandlerOptions{Level: level}
 		if format == formatText || format == formatAuto && isTerminal(out) {
 			return slog.NewTextHandler(w, options)
 		}
@@ -34,15 +34,6 @@ func newLogger(out io.Writer, format logFormat, level slog.Level) (*slog.Logger,
 		direct.Error("log lines lost: the log's reader was too slow", "lines", lost)
 	})
 	return slog.New(handler(w)), w
-}
-
-// readable writes durations with their unit in JSON, too, where a bare number of
-// nanoseconds would say neither.
-func readable(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
-		a.Value = slog.StringValue(a.Value.Duration().String())
-	}
-	return a
 }
 
 // isTerminal takes every character device for one. /dev/null is too, which does

@@ -123,7 +123,7 @@ func (l *loop) end(s *session, side Side, reason Reason) {
 }
 
 func (l *loop) internal(s *session, err error) {
-	l.log.Error("internal error", "session", sessionID(s.id), "error", err)
+	l.log.Error("internal error", idAttr(s), "error", err)
 	if s.opening != nil {
 		l.abandon(s, metrics.ResultInternal)
 		return
@@ -230,7 +230,7 @@ func (l *loop) cut(s *session, side Side) {
 	g.by = heartbeat.Never
 	g.interest = 0 // closing the descriptor has removed it from the poller
 	if err := g.io.Close(); err != nil {
-		l.log.Error("close", "session", sessionID(s.id), "side", side, "error", err)
+		l.log.Error("close", idAttr(s), "side", side, "error", err)
 	}
 	g.io = nil
 }

@@ -11,12 +11,12 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// sessionID is how a session is called in logs.
-type sessionID uint64
+// idAttr is how a session is called in logs.
+func idAttr(s *session) slog.Attr { return slog.String("session", strconv.FormatUint(s.id, 10)) }
 
-func (id sessionID) LogValue() slog.Value {
-	return slog.StringValue(strconv.FormatUint(uint64(id), 10))
-}
+// durationAttr has a unit in JSON, too, where a bare number of nanoseconds
+// would say neither.
+func durationAttr(name string, d time.Duration) slog.Attr { return slog.String(name, d.String()) }
 
 // pathKept is how much of a request's path a session remembers, in bytes.
 const pathKept = 256
@@ -51,13 +51,13 @@ func (l *loop) logEnd(s *session) {
 	}
 	attrs := make([]slog.Attr, 0, 24)
 	attrs = append(attrs,
-		slog.Any("session", sessionID(s.id)),
+		idAttr(s),
 		slog.String("client", s.remote.String()),
 		slog.String("path", s.path),
 		slog.String("upstream", s.origin.name),
 		slog.String("side", s.cause.side.String()),
 		slog.String("reason", reason),
-		slog.Duration("duration", l.now.Sub(s.opened)),
+		durationAttr("duration", l.now.Sub(s.opened)),
 		slog.Uint64("client_frames", c.frames),
 		slog.Uint64("upstream_frames", u.frames),
 		slog.Uint64("client_bytes", c.received),
@@ -88,7 +88,7 @@ func appendCode(attrs []slog.Attr, name string, code uint16) []slog.Attr {
 
 func appendRTT(attrs []slog.Attr, name string, g *leg) []slog.Attr {
 	if rtt, ok := g.beat.RTT(); ok {
-		return append(attrs, slog.Duration(name, rtt))
+		return append(attrs, durationAttr(name, rtt))
 	}
 	return attrs
 }
@@ -101,7 +101,7 @@ func (l *loop) logHandshake(s *session, result metrics.Result, step string, err 
 		level = slog.LevelDebug
 	}
 	l.log.LogAttrs(context.Background(), level, "handshake failed",
-		slog.Any("session", sessionID(s.id)),
+		idAttr(s),
 		slog.String("client", s.remote.String()),
 		slog.String("path", s.path),
 		slog.String("upstream", s.origin.name),
@@ -115,7 +115,7 @@ func (l *loop) logHandshake(s *session, result metrics.Result, step string, err 
 func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "handshake refused",
-			slog.Any("session", sessionID(s.id)), slog.String("client", s.remote.String()),
+			idAttr(s), slog.String("client", s.remote.String()),
 			slog.String("result", result.String()), slog.Int("status", r.Status), slog.String("why", r.Reason))
 	}
 }
@@ -123,13 +123,13 @@ func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal)
 func (l *loop) logPing(s *session, side Side) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "ping sent",
-			slog.Any("session", sessionID(s.id)), slog.String("side", side.String()))
+			idAttr(s), slog.String("side", side.String()))
 	}
 }
 
 func (l *loop) logPong(s *session, side Side, rtt time.Duration) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "pong received",
-			slog.Any("session", sessionID(s.id)), slog.String("side", side.String()), slog.Duration("rtt", rtt))
+			idAttr(s), slog.String("side", side.String()), durationAttr("rtt", rtt))
 	}
 }

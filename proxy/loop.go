@@ -36,6 +36,7 @@ type loop struct {
 	listener  *listener // of the one loop that accepts
 	draining  bool
 	shortEnds int // sessions that a drain had to cut
+	alarms    int // timers that went off
 	unseen    int // events since timers last ran, while more were waiting
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
@@ -204,6 +205,21 @@ func (l *loop) alarm(slot uint32) {
 		l.expire(s)
 	}
 	l.update(s)
+	l.breathe()
+}
+
+// alarmsInARow is how many timers go off before events are looked at again.
+const alarmsInARow = 32
+
+// breathe keeps a crowd of heartbeats that fall due together from holding up
+// the frames of busy sessions, and takes in the first pongs with them.
+func (l *loop) breathe() {
+	if l.alarms++; l.alarms%alarmsInARow != 0 || !l.poll() {
+		return
+	}
+	for _, ev := range l.ready {
+		l.dispatch(ev)
+	}
 }
 
 // expire handles the deadlines of a session that have come.
