@@ -53,6 +53,7 @@ type Poller struct {
 	raw    syscall.RawConn
 	try    func(uintptr) bool // Try, as raw wants it: one closure for all calls
 	alarm  time.Time          // the read deadline that file has now; zero if none
+	rang   bool               // that deadline has passed
 	woken  atomic.Bool
 	kernel [256]unix.EpollEvent
 	events [256]Event
@@ -156,7 +157,7 @@ func (p *Poller) Park(until time.Time) (ready bool, err error) {
 	}
 	err = p.raw.Read(p.try)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		p.alarm = time.Time{}
+		p.rang = true
 		return false, nil
 	}
 	if err != nil {
@@ -167,12 +168,14 @@ func (p *Poller) Park(until time.Time) (ready bool, err error) {
 
 // setAlarm makes Park end at a time at the latest. An alarm that is already
 // set for earlier is left: it costs one wake-up too many, which is less than
-// setting it anew for every event.
+// setting it anew for every event. One that went off must be replaced or taken
+// away: a deadline in the past would let no Park sleep again.
 func (p *Poller) setAlarm(at time.Time) error {
-	if at.IsZero() || !p.alarm.IsZero() && !at.Before(p.alarm) {
+	early := at.IsZero() || !p.alarm.IsZero() && !at.Before(p.alarm)
+	if early && !p.rang {
 		return nil
 	}
-	p.alarm = at
+	p.alarm, p.rang = at, false
 	return p.file.SetReadDeadline(at)
 }
 

@@ -96,6 +96,26 @@ func TestParkEndsAtItsAlarm(t *testing.T) {
 	}
 }
 
+// An alarm that went off must not end a later Park that has none.
+func TestParkSleepsAfterAnAlarm(t *testing.T) {
+	p := newPoller(t)
+	p.Try = func() bool { return false }
+	if ready, err := p.Park(time.Now().Add(time.Millisecond)); err != nil || ready {
+		t.Fatalf("Park = %v, %v, want a timeout", ready, err)
+	}
+	looks := 0
+	p.Try = func() bool {
+		if looks++; looks == 1 {
+			go p.Wake()
+			return false
+		}
+		return len(poll(t, p)) > 0
+	}
+	if ready, err := p.Park(time.Time{}); err != nil || !ready {
+		t.Fatalf("Park = %v, %v after %d looks, want it to sleep until it is woken", ready, err, looks)
+	}
+}
+
 func TestWakeFromAnotherGoroutine(t *testing.T) {
 	p := newPoller(t)
 	for range 3 { // a wake is cleared by the Poll that saw it
