@@ -35,9 +35,10 @@ type loop struct {
 	random    random
 	listener  *listener // of the one loop that accepts
 	draining  bool
-	shortEnds int // sessions that a drain had to cut
-	alarms    int // timers that went off
-	unseen    int // events since timers last ran, while more were waiting
+	shortEnds int  // sessions that a drain had to cut
+	alarms    int  // timers that went off
+	hot       bool // the last look found events
+	unseen    int  // events since timers last ran, while more were waiting
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
 	in        [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it
@@ -81,6 +82,9 @@ func (l *loop) run() error {
 	defer l.runJobs() // nobody who posted one may wait for it in vain
 	defer l.stop()
 	for !l.stopped.Load() {
+		if l.loiter() {
+			continue
+		}
 		ready, err := l.epoll.Park(l.alarmTime())
 		if err != nil {
 			return err
@@ -89,20 +93,45 @@ func (l *loop) run() error {
 			l.poll() // the alarm went off: see what has come in before any timer runs
 		}
 		l.turn(l.now, l.ready)
+		l.hot = ready
 	}
 	return nil
+}
+
+// loiter waits a moment in the kernel for what may follow on the events just
+// handled, instead of parking at once, and handles it. Timers wait for a turn:
+// they are judged by a time before the poll, and events by one after it.
+func (l *loop) loiter() bool {
+	if !l.hot || l.wheel.Next() <= l.now {
+		return false
+	}
+	l.look(l.epoll.Loiter)
+	l.hot = len(l.ready) > 0
+	if !l.hot {
+		return false
+	}
+	l.now = l.clock()
+	for _, ev := range l.ready {
+		l.dispatch(ev)
+	}
+	l.runJobs()
+	return true
 }
 
 // poll looks at the clock and then for events, in this order: what arrived
 // before the time that a turn's timers are judged by is in the turn's events.
 func (l *loop) poll() bool {
 	l.now = l.clock()
-	ready, err := l.epoll.Poll()
+	l.look(l.epoll.Poll)
+	return len(l.ready) > 0
+}
+
+func (l *loop) look(how func() ([]epoll.Event, error)) {
+	ready, err := how()
 	if err != nil {
 		panic(err) // the arguments are ours: EBADF, EFAULT and EINVAL are broken invariants
 	}
 	l.ready = ready
-	return len(ready) > 0
 }
 
 // alarmTime is when the next timer may be due; zero if there is none.
