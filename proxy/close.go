@@ -267,6 +267,10 @@ func (l *loop) retry(s *session, side Side) {
 // giveUp ends the wait for a leg that let its deadline pass.
 func (l *loop) giveUp(s *session, side Side) {
 	g := &s.legs[side]
+	if s.cause.kind == closing && side != s.cause.side && g.paused {
+		l.beginnerStuck(s, g)
+		return
+	}
 	if s.cause.kind == closing && side != s.cause.side {
 		reason := metrics.CloseTimeout
 		if g.tail != nil {
@@ -276,6 +280,16 @@ func (l *loop) giveUp(s *session, side Side) {
 		return
 	}
 	l.cutShort(s, side)
+}
+
+// beginnerStuck ends the wait for an answer that may lie unread: the peer that
+// sent the Close takes nothing of what comes before it. Without that peer the
+// other can be read again, and has time to answer.
+func (l *loop) beginnerStuck(s *session, other *leg) {
+	beginner := s.cause.side
+	s.cause = cause{kind: dropped, side: beginner, reason: metrics.WriteTimeout, detail: "took nothing while its Close waited for an answer", short: true}
+	l.cut(s, beginner)
+	other.by = l.now.Add(l.cfg.CloseTimeout)
 }
 
 // cutShort closes a leg's descriptor for want of patience or of a way to say

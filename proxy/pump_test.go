@@ -90,6 +90,22 @@ func TestLastBytesCloseAndEndReachASlowReceiver(t *testing.T) {
 	st.closed(upstream)
 }
 
+func TestCloseOfAPeerThatDoesNotRead(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	sent := stuff(st, u, c)
+	c.sends(bye(1000, ""))
+	u.wants("the Close", bye(1000, ""))
+	u.sends(bye(1000, "")) // it lies unread behind what the client does not take
+	st.pass(10 * time.Second)
+	c.read()
+	if len(c.got) >= len(sent)*50_000 || !c.ended {
+		t.Errorf("the client has %d bytes, ended %v; want it cut before the end", len(c.got), c.ended)
+	}
+	u.hangsUp()
+	st.dropped(client, metrics.WriteTimeout)
+}
+
 func TestPausedPeerCannotMissItsPong(t *testing.T) {
 	st := newStage(t, func(c *Config) { c.WriteTimeout = time.Hour })
 	c, u := st.session(false)
