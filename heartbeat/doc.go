@@ -28,7 +28,7 @@
 //   - The first ping is due one interval after opening, the next one interval
 //     after the last one left. Beyond the library, a ping is drawn to a grid
 //     that the pings of many sessions share, so that one wake-up serves them
-//     all: it comes earlier by less than a 256th of the interval, never later.
+//     all: it comes earlier by less than a hundredth of the interval, never later.
 //   - A ping is answered only by the echo of its payload, which answers all
 //     pings before it as well: a peer may answer only the latest of several.
 //   - The deadline runs from the moment the ping left. While it runs there is

@@ -10,11 +10,11 @@ func TestPingsAreDrawnToAGrid(t *testing.T) {
 		interval  time.Duration
 		due, want Time
 	}{
-		{20 * time.Second, Time(20_049 * time.Millisecond), Time(20_000 * time.Millisecond)},
-		{20 * time.Second, Time(20_050 * time.Millisecond), Time(20_050 * time.Millisecond)},
-		{time.Hour, Time(time.Hour + 49*time.Millisecond), Time(time.Hour)}, // never by more than 50 ms
-		{time.Second, Time(1_003 * time.Millisecond), Time(1_002 * time.Millisecond)},
-		{100 * time.Millisecond, 123_456_789, 123_456_789}, // too short for any grid
+		{20 * time.Second, Time(20_199 * time.Millisecond), Time(20_000 * time.Millisecond)},
+		{20 * time.Second, Time(20_200 * time.Millisecond), Time(20_200 * time.Millisecond)},
+		{time.Hour, Time(time.Hour + 199*time.Millisecond), Time(time.Hour)}, // never by more than 200 ms
+		{time.Second, Time(1_009 * time.Millisecond), Time(1_000 * time.Millisecond)},
+		{99 * time.Millisecond, 123_456_789, 123_456_789}, // too short for any grid
 		{20 * time.Second, Never, Never},
 	} {
 		r := Rules{Interval: tc.interval}

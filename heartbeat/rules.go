@@ -42,18 +42,18 @@ func (r *Rules) first(phase float64) time.Duration {
 }
 
 // grids are the instants that pings are drawn to, so that one wake-up serves
-// many sessions: multiples of the coarsest of these that is less than a 256th
+// many sessions: multiples of the coarsest of these that is at most a hundredth
 // of the interval. A wake-up costs more than ten pings do.
 var grids = [...]time.Duration{
-	50 * time.Millisecond, 20 * time.Millisecond, 10 * time.Millisecond,
+	200 * time.Millisecond, 100 * time.Millisecond, 50 * time.Millisecond, 20 * time.Millisecond, 10 * time.Millisecond,
 	5 * time.Millisecond, 2 * time.Millisecond, time.Millisecond,
 }
 
-// draw moves a ping that is due at t to the grid: earlier by less than a 256th
-// of the interval, and never later.
+// draw moves a ping that is due at t to the grid: earlier by less than a
+// hundredth of the interval, and never later.
 func (r *Rules) draw(t Time) Time {
 	for _, grid := range grids {
-		if grid < r.Interval/256 && t != Never {
+		if grid <= r.Interval/100 && t != Never {
 			return t - t%Time(grid)
 		}
 	}

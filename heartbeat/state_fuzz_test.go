@@ -110,7 +110,7 @@ func playState(t *testing.T, script []byte) {
 // the grid only.
 func (p *stateScript) firstPing() Time {
 	first, interval := p.state.Next(), p.rules.Interval
-	earliest := Time(float64(interval) * (1 - p.rules.Jitter - 1./256))
+	earliest := Time(float64(interval) * (1 - p.rules.Jitter - 1./100))
 	if first > Time(interval) || first < earliest-1 {
 		p.t.Fatalf("first ping at %v, want within %v before %v", first, p.rules.Jitter, interval)
 	}
