@@ -18,23 +18,32 @@ import (
 // what knows no proxy. Tests may import what they like.
 var imports = map[string][]string{
 	".": {
-		"holdfast/heartbeat", "holdfast/internal/admin", "holdfast/internal/demo", "holdfast/metrics", "holdfast/proxy",
+		"holdfast/heartbeat", "holdfast/internal/admin", "holdfast/internal/certs", "holdfast/internal/demo", "holdfast/metrics", "holdfast/proxy",
 		"github.com/caarlos0/env/v10", "github.com/gobwas/ws",
 	},
 	"internal/admin": {"holdfast/proxy"},
+	"internal/certs": {},
 	"internal/demo": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
 	},
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
-		"holdfast/proxy/internal/epoll", "holdfast/proxy/internal/frame", "holdfast/proxy/internal/upgrade",
+		"holdfast/proxy/internal/epoll", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
+		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface",
+		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/upgrade", "holdfast/proxy/internal/web",
 		"github.com/gobwas/ws", "golang.org/x/sys/unix",
 	},
-	"proxy/internal/epoll":   {"golang.org/x/sys/unix"},
-	"proxy/internal/frame":   {"github.com/gobwas/ws"},
-	"proxy/internal/upgrade": {},
-	"heartbeat":              {},
+	"proxy/internal/epoll":      {"golang.org/x/sys/unix"},
+	"proxy/internal/forwarded":  {},
+	"proxy/internal/frame":      {"github.com/gobwas/ws"},
+	"proxy/internal/origins":    {},
+	"proxy/internal/peraddress": {},
+	"proxy/internal/preface":    {"github.com/pires/go-proxyproto"},
+	"proxy/internal/secure":     {"golang.org/x/sys/unix"},
+	"proxy/internal/upgrade":    {},
+	"proxy/internal/web":        {"holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/upgrade"},
+	"heartbeat":                 {},
 	"metrics": {
 		"github.com/prometheus/client_golang/prometheus",
 		"github.com/prometheus/client_golang/prometheus/collectors",

@@ -17,13 +17,17 @@ import (
 // All methods may be called from any goroutine.
 type Metrics struct {
 	// static after construction
-	registry         *prometheus.Registry
-	created          time.Time // when all counters were 0
-	durations        *histograms
-	sessionsLimit    prometheus.Gauge
-	draining         prometheus.Gauge
-	upstreamUp       *prometheus.GaugeVec
-	upstreamSessions *prometheus.GaugeVec
+	registry          *prometheus.Registry
+	created           time.Time // when all counters were 0
+	durations         *histograms
+	httpRequests      httpRequests
+	sessionsLimit     prometheus.Gauge
+	draining          prometheus.Gauge
+	certificateExpiry prometheus.Gauge
+	upstreamUp        *prometheus.GaugeVec
+	upstreamSessions  *prometheus.GaugeVec
+
+	expiryOnce sync.Once // registers certificateExpiry
 
 	mu    sync.Mutex
 	loops []*Loop // guarded by mu; only ever appended to
@@ -33,9 +37,11 @@ type Metrics struct {
 func New(version string) *Metrics {
 	registry := prometheus.NewRegistry()
 	m := &Metrics{
-		registry:  registry,
-		created:   time.Now(),
-		durations: newHistograms(registry),
+		registry:          registry,
+		created:           time.Now(),
+		durations:         newHistograms(registry),
+		httpRequests:      newHTTPRequests(registry),
+		certificateExpiry: newCertificateExpiry(),
 		sessionsLimit: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "holdfast_sessions_limit",
 			Help: "How many sessions may be open at once, handshakes under way included; clients beyond it get 503.",

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +25,7 @@ import (
 type listener struct {
 	fd       int
 	addr     net.Addr
+	path     string         // of the unix socket that was made for it, and is to be removed
 	open     bool           // owned by the accepting loop
 	paused   atomic.Bool    // no descriptor was left; written by the accepting loop
 	silentTo heartbeat.Time // so that a crowd fills no log; owned by the accepting loop
@@ -31,37 +35,83 @@ const listenerToken = epoll.Token(listenerSlot)
 
 // listen binds with the standard library, which knows names and address
 // families, and takes the descriptor from it.
-func listen(address string, opts socketOptions) (*listener, error) {
-	var how net.ListenConfig
-	how.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT
-	std, err := how.Listen(context.Background(), "tcp", address)
+func listen(cfg *Config, opts socketOptions) (*listener, error) {
+	std, path, err := bind(cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer std.Close()
-	raw, err := std.(*net.TCPListener).SyscallConn()
+	ln := &listener{addr: std.Addr(), path: path}
+	raw, err := std.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	ln := &listener{addr: std.Addr()}
-	var dupErr error
-	err = raw.Control(func(fd uintptr) {
-		ln.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
-	})
-	if err := errors.Join(err, os.NewSyscallError("fcntl", dupErr)); err != nil {
+	fd, err := duplicate(raw)
+	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if err := opts.apply(ln.fd); err != nil {
-		ln.close()
-		return nil, err
+	ln.fd = int(fd)
+	if _, tcp := ln.addr.(*net.TCPAddr); tcp {
+		if err := opts.apply(ln.fd); err != nil {
+			ln.close()
+			return nil, err
+		}
 	}
 	ln.open = true
 	return ln, nil
 }
 
+// unixScheme is what the path of a unix socket is marked with.
+const unixScheme = "unix:"
+
+// bind makes the listening socket, and says the path of the unix socket that it made.
+func bind(cfg *Config) (std net.Listener, path string, err error) {
+	if cfg.ListenFile != nil {
+		std, err = net.FileListener(cfg.ListenFile)
+		return std, "", err
+	}
+	path, isUnix := strings.CutPrefix(cfg.Listen, unixScheme)
+	if !isUnix {
+		var how net.ListenConfig
+		how.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT
+		std, err = how.Listen(context.Background(), "tcp", cfg.Listen)
+		return std, "", err
+	}
+	if err := removeStale(path); err != nil {
+		return nil, "", err
+	}
+	made, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, "", err
+	}
+	made.SetUnlinkOnClose(false) // it goes when the descriptor taken from it does
+	return made, path, nil
+}
+
+// removeStale removes the socket of a process that is gone. One that somebody
+// listens on stays, as does whatever is no socket, and binding will fail.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return nil
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+		return nil
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return nil
+	}
+	return os.Remove(path)
+}
+
 func (ln *listener) close() {
 	ln.open = false
 	unix.Close(ln.fd)
+	if ln.path != "" {
+		_ = os.Remove(ln.path) // somebody may have done so before
+	}
 }
 
 func (l *loop) startAccept() {

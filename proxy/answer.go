@@ -24,10 +24,19 @@ func (l *loop) connected(s *session, written int) {
 
 // upstreamRequest is the request as it goes to the upstream.
 func (l *loop) upstreamRequest(s *session) []byte {
-	return s.opening.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
+	o := s.opening
+	fields := make(upgrade.Fields, 0, len(o.story.Fields)+len(l.cfg.UpstreamHeader))
+	for _, f := range o.story.Fields {
+		fields = append(fields, upgrade.Field(f))
+	}
+	for _, f := range l.cfg.UpstreamHeader {
+		fields = append(fields, upgrade.Field(f))
+	}
+	return o.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
 		Prefix:   s.origin.prefix,
-		ClientIP: s.remote.Addr().String(),
-		Proto:    "http",
+		Host:     l.cfg.UpstreamHost,
+		Fields:   fields,
+		Believed: o.story.Believed,
 	})
 }
 
@@ -121,7 +130,7 @@ func (l *loop) writeAnswer(s *session) {
 	o, g := s.opening, &s.legs[client]
 	n, err := g.write(o.out)
 	if err != nil {
-		l.abandon(s, metrics.ResultClientGone)
+		l.abandon(s, metrics.ResultClientGone, "send the 101", err)
 		return
 	}
 	l.countSent(g, client, n)
@@ -138,6 +147,7 @@ func (l *loop) writeAnswer(s *session) {
 // What either peer sent too early is scanned like all that follows.
 func (l *loop) open(s *session) {
 	o := s.opening
+	l.vacate(s)
 	s.opening = nil
 	s.opened, s.lastData = l.now, l.now
 	s.oldAt = l.oldAt()

@@ -125,7 +125,7 @@ func (l *loop) end(s *session, side Side, reason Reason) {
 func (l *loop) internal(s *session, err error) {
 	l.log.Error("internal error", idAttr(s), "error", err)
 	if s.opening != nil {
-		l.abandon(s, metrics.ResultInternal)
+		l.abandon(s, metrics.ResultInternal, "handshake", err)
 		return
 	}
 	l.drop(s, cause{side: proxy, reason: metrics.Internal, detail: err.Error()}, nil)

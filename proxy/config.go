@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"log/slog"
+	"net/netip"
 	"net/url"
+	"os"
 	"time"
 
 	"holdfast/heartbeat"
@@ -25,14 +28,47 @@ type CloseCodes struct {
 	Drain        uint16 // the session is idle, too old, drained or closed by an operator
 }
 
+// HeaderField is a field of a request head.
+type HeaderField struct{ Name, Value string }
+
 // Config is everything a Server is told. All durations must be positive unless
 // zero is given a meaning.
 type Config struct {
-	// Listen is the address to accept clients on, host:port.
+	// Listen is the address to accept clients on: host:port, or unix: and the
+	// path of a socket that is made.
 	Listen string
-	// Upstream is the service behind the proxy: scheme ws or http, a host, and
-	// an optional path that is put before every request's own.
+	// ListenFile is a listening socket that was made by somebody else, as by
+	// systemd; nil if there is none. It stands above Listen.
+	ListenFile *os.File
+	// TLS is what clients are met with; nil means plain TCP.
+	TLS *tls.Config
+
+	// Upstream is the service behind the proxy: scheme ws, http, wss or https, a
+	// host, and an optional path that is put before every request's own; or
+	// scheme unix and, as its path, a socket's.
 	Upstream *url.URL
+	// UpstreamTLS gives the configuration for the next connection to an upstream of
+	// scheme wss or https.
+	UpstreamTLS func() *tls.Config
+	// UpstreamHost is the Host that requests are sent on with; empty means the client's.
+	UpstreamHost string
+	// UpstreamHeader are fields that every request is sent on with. A client
+	// cannot send fields of these names.
+	UpstreamHeader []HeaderField
+	// RefuseHTTP has requests that are no WebSocket upgrade refused with 426.
+	// Otherwise they are passed on.
+	RefuseHTTP bool
+
+	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded fields are
+	// believed and extended; from all others they are replaced.
+	TrustedProxies []netip.Prefix
+	// TrustUnix adds whoever connects to a unix socket to them.
+	TrustUnix bool
+	// ProxyProtocol has a PROXY protocol header demanded of trusted proxies.
+	ProxyProtocol bool
+	// AllowedOrigins are the web origins that browsers may open sessions from;
+	// none means any.
+	AllowedOrigins []OriginPattern
 
 	// Client and UpstreamSide are the keepalive rules of the two legs.
 	Client, UpstreamSide heartbeat.Rules
@@ -58,6 +94,9 @@ type Config struct {
 	// MaxSessions bounds the sessions, handshakes under way included; 0 means
 	// as many as the file-descriptor limit allows.
 	MaxSessions int
+	// MaxSessionsPerIP bounds the sessions of one client address, an IPv6 /64
+	// being one; 0 means no limit.
+	MaxSessionsPerIP int
 	// MaxFrameSize is the largest frame payload passed on, in bytes; 0 means no limit.
 	MaxFrameSize int64
 	// MaxHeaderSize is the largest request or response head accepted, in bytes.

@@ -12,11 +12,16 @@
 // Each path below is in call order, file by file.
 //
 // A handshake: accept.go takes the client's connection and places it on a loop.
-// opening.go collects its request head and decides on it by internal/upgrade;
-// origin.go resolves and dials the upstream; answer.go sends it a rebuilt request
-// and collects its answer. A checked 101 makes it a session (open); any other
-// final answer goes to refusal.go, which passes it on and closes both sockets.
-// What the proxy itself has to refuse is in refuse.go.
+// opening.go reads who it is (internal/preface), has TLS done beside the loop
+// (tls.go, internal/secure), collects the request head, decides on it by
+// internal/upgrade and learns whom it is from (internal/forwarded). line.go has it wait for
+// its turn; dial.go finds the origin's addresses (origin.go) and dials one;
+// answer.go sends a rebuilt request and collects the answer. A checked 101 makes
+// it a session (open); any other final answer goes to refusal.go, which passes it
+// on and closes both sockets. What the proxy itself has to refuse is in refuse.go.
+//
+// A request that is no upgrade: pages.go gives the connection to net/http
+// (internal/web), and takes it back if an upgrade follows on it (rejoin).
 //
 // A frame: loop.go waits in run, and turn hands each event to its session.
 // pump.go reads once (readable), walks the frames' headers with internal/frame

@@ -14,6 +14,14 @@ import (
 	"holdfast/proxy"
 )
 
+// scheme is how a rig's clients come.
+func scheme(r *rig) string {
+	if r.tls.client {
+		return "https"
+	}
+	return "http"
+}
+
 // smuggled follows a request that is refused: no upstream may ever see it.
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: service.example\r\n\r\n"
 
@@ -55,7 +63,7 @@ func TestHandshakeIsRebuilt(t *testing.T) {
 		"Sec-Websocket-Version":  "13",
 		"Sec-Websocket-Protocol": "chat, superchat",
 		"X-Forwarded-For":        "127.0.0.1",
-		"X-Forwarded-Proto":      "http",
+		"X-Forwarded-Proto":      scheme(r),
 		"X-Hop":                  "",
 		"Keep-Alive":             "",
 		"Proxy-Authorization":    "",
@@ -139,7 +147,7 @@ func TestHandshakeRefusedHere(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, nil)
+			r := newRig(t, func(cfg *proxy.Config) { cfg.RefuseHTTP = true })
 			client := r.dials()
 			client.sendsString(test.head + smuggled)
 			resp, _ := client.wantsRefusal("the head is wrong", test.statuses...)

@@ -2,9 +2,8 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
-	"net"
-	"strconv"
 	"time"
 )
 
@@ -50,11 +49,13 @@ func (o *origin) probe(log *slog.Logger, timeout time.Duration) {
 func (o *origin) reachable(timeout time.Duration) bool {
 	ctx, cancel := context.WithTimeout(o.ended, timeout)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(o.host, strconv.Itoa(int(o.port))))
+	conn, err := o.connect(ctx)
 	if err != nil {
 		return false
 	}
-	_ = conn.Close() // it was only asked whether it can be opened
+	defer conn.Close() // it was only asked whether it can be opened
+	if o.tls != nil {
+		return tls.Client(conn, o.tls()).HandshakeContext(ctx) == nil
+	}
 	return true
 }

@@ -18,7 +18,7 @@ func TestUpstreamThatIsDownIsProbed(t *testing.T) {
 	}
 	defer ln.Close()
 	m := metrics.New("test")
-	o, err := newOrigin(t.Context(), &url.URL{Scheme: "ws", Host: ln.Addr().String()}, m)
+	o, err := newOrigin(t.Context(), &Config{Upstream: &url.URL{Scheme: "ws", Host: ln.Addr().String()}, Metrics: m})
 	if err != nil {
 		t.Fatal(err)
 	}

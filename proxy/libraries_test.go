@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -69,6 +70,9 @@ func newServedRig(t *testing.T, handler http.Handler, change func(*proxy.Config)
 			change(cfg)
 		}
 	})
+	if r.tls.upstream {
+		l = tls.NewListener(l, serverTLS())
+	}
 	service := &http.Server{Handler: handler, ReadHeaderTimeout: patience}
 	served := make(chan error, 1)
 	go func() { served <- service.Serve(l) }()
@@ -81,7 +85,13 @@ func newServedRig(t *testing.T, handler http.Handler, change func(*proxy.Config)
 	return r
 }
 
-func (r *rig) url() string { return "ws://" + r.server.Addr().String() + "/chat" }
+func (r *rig) url() string {
+	scheme := "ws://"
+	if r.tls.client {
+		scheme = "wss://"
+	}
+	return scheme + r.server.Addr().String() + "/chat"
+}
 
 // dialsBy connects a client library, and hangs up at the test's end.
 func (r *rig) dialsBy(l library) conversant {
@@ -261,7 +271,7 @@ type coderClient struct {
 }
 
 func coderDial(ctx context.Context, url string, subprotocols ...string) (conversant, http.Header, error) {
-	transport := &http.Transport{}
+	transport := &http.Transport{TLSClientConfig: clientTLS()}
 	defer transport.CloseIdleConnections()
 	c, resp, err := coder.Dial(ctx, url, &coder.DialOptions{
 		HTTPClient:      &http.Client{Transport: transport},
@@ -323,7 +333,7 @@ func gorillaEcho(w http.ResponseWriter, r *http.Request) {
 type gorillaClient struct{ c *gorilla.Conn }
 
 func gorillaDial(ctx context.Context, url string, subprotocols ...string) (conversant, http.Header, error) {
-	d := gorilla.Dialer{EnableCompression: true, Subprotocols: subprotocols}
+	d := gorilla.Dialer{EnableCompression: true, Subprotocols: subprotocols, TLSClientConfig: clientTLS()}
 	c, resp, err := d.DialContext(ctx, url, nil)
 	if err != nil {
 		return nil, nil, err

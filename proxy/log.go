@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func (l *loop) logEnd(s *session) {
 	attrs := make([]slog.Attr, 0, 24)
 	attrs = append(attrs,
 		idAttr(s),
-		slog.String("client", s.remote.String()),
+		slog.String("client", clientName(s.remote)),
 		slog.String("path", s.path),
 		slog.String("upstream", s.origin.name),
 		slog.String("side", s.cause.side.String()),
@@ -93,16 +94,24 @@ func appendRTT(attrs []slog.Attr, name string, g *leg) []slog.Attr {
 	return attrs
 }
 
+// clientName is how a client is called in logs.
+func clientName(remote netip.AddrPort) string {
+	switch {
+	case !remote.IsValid():
+		return "unix"
+	case remote.Port() == 0:
+		return remote.Addr().String()
+	default:
+		return remote.String()
+	}
+}
+
 // logHandshake tells why a handshake failed: what an operator has to look
 // after as a warning, what any passer-by can cause for debugging only.
-func (l *loop) logHandshake(s *session, result metrics.Result, step string, err error) {
-	level := slog.LevelWarn
-	if result == metrics.ResultClientGone {
-		level = slog.LevelDebug
-	}
+func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result, step string, err error) {
 	l.log.LogAttrs(context.Background(), level, "handshake failed",
 		idAttr(s),
-		slog.String("client", s.remote.String()),
+		slog.String("client", clientName(s.remote)),
 		slog.String("path", s.path),
 		slog.String("upstream", s.origin.name),
 		slog.String("result", result.String()),
@@ -115,7 +124,7 @@ func (l *loop) logHandshake(s *session, result metrics.Result, step string, err 
 func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "handshake refused",
-			idAttr(s), slog.String("client", s.remote.String()),
+			idAttr(s), slog.String("client", clientName(s.remote)),
 			slog.String("result", result.String()), slog.Int("status", r.Status), slog.String("why", r.Reason))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/frame"
+	"holdfast/proxy/internal/secure"
 )
 
 // A loop drives many sessions from one goroutine. Everything in it, and every
@@ -33,7 +34,10 @@ type loop struct {
 	wheel     *heartbeat.Wheel
 	tails     tailPool
 	random    random
-	listener  *listener // of the one loop that accepts
+	scratch   *secure.Scratch // for TLS; nil until there was any
+	tlsLine   line            // of clients, for their TLS handshake
+	dialLine  line            // of those who are to be connected to the upstream
+	listener  *listener       // of the one loop that accepts
 	draining  bool
 	shortEnds int  // sessions that a drain had to cut
 	alarms    int  // timers that went off
@@ -71,6 +75,9 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		now:     clock(),
 		table:   newTable(),
 		wheel:   heartbeat.NewWheel(clock()),
+
+		tlsLine:  line{places: max(1, securedAtOnce/cfg.Loops)},
+		dialLine: line{places: max(1, handshakesAtOnce/cfg.Loops)},
 	}
 	p.Try = l.poll
 	return l, nil
@@ -115,6 +122,7 @@ func (l *loop) loiter() bool {
 		l.dispatch(ev)
 	}
 	l.runJobs()
+	l.admit()
 	return true
 }
 
@@ -153,6 +161,7 @@ func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
 		l.wheel.Advance(now, l.alarm)
 	}
 	l.runJobs()
+	l.admit()
 }
 
 // inputSeen reports whether timers may run: input comes before timers, so that
@@ -318,10 +327,18 @@ func (l *loop) idleAt(s *session) heartbeat.Time {
 
 // release frees a session's slot; nothing of it is used any more.
 func (l *loop) release(s *session) {
+	l.forget(s)
+	l.server.left()
+}
+
+// forget takes a session out of the loop.
+func (l *loop) forget(s *session) {
 	l.wheel.Cancel(s.slot())
 	l.table.remove(s)
 	l.sessions.Add(-1)
-	l.server.left()
+	if s.counted {
+		l.server.perAddress.Leave(s.remote.Addr())
+	}
 }
 
 // post has a job run by the loop's goroutine. It may be called from any

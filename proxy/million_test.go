@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+	"net"
 	"net/netip"
 	"runtime"
 	"runtime/debug"
@@ -65,7 +67,7 @@ type silentWorld struct {
 
 func newSilentWorld(b *testing.B) *silentWorld {
 	cfg := testConfig()
-	o, err := newOrigin(b.Context(), cfg.Upstream, cfg.Metrics)
+	o, err := newOrigin(b.Context(), &cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -146,6 +148,8 @@ type silentPeer struct {
 func (p *silentPeer) FD() int           { return 0 }
 func (p *silentPeer) CloseWrite() error { return nil }
 func (p *silentPeer) Close() error      { return nil }
+
+func (p *silentPeer) Ashore() (net.Conn, error) { return nil, errors.ErrUnsupported }
 
 func (p *silentPeer) Write(b []byte) (int, error) {
 	if len(b) == 0 || b[0] != 0x89 {

@@ -1,11 +1,18 @@
 package proxy
 
 import (
+	"io"
+	"log/slog"
 	"net/netip"
+	"os"
+	"slices"
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/preface"
+	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -23,8 +30,12 @@ type opening struct {
 
 	head    []byte // from the client: its request head, then what came behind it
 	looked  int    // how much of head has been searched for the head's end
+	request *upgrade.Request
+	story   forwarded.Story // who sent the request, and how the upstream is told
 	offer   *upgrade.Offer
+	place   *line // where the handshake has a place; nil if nowhere
 	dial    dial
+	away    *secure.Conn // the leg whose TLS handshake is under way beside the loop
 	answer  *upgrade.Answer
 	reply   []byte // from the upstream: its response head, then what came behind it
 	scanned int    // how much of reply has been searched
@@ -36,18 +47,45 @@ type opening struct {
 type openingState uint8
 
 const (
-	awaitRequest openingState = iota // → resolving, refusing
-	resolving                        // → dialing, refusing
-	dialing                          // → sendRequest, refusing
-	sendRequest                      // → awaitAnswer, refusing
-	awaitAnswer                      // → sendAnswer, refusing, or both sockets leave the loop (refusal.go)
-	sendAnswer                       // → the session is open
-	refusing                         // an HTTP refusal is being written; → lingering
-	lingering                        // it is written; the client's end is awaited
+	awaitPreface     openingState = iota // the PROXY protocol header; → awaitHello, awaitRequest, refusing
+	awaitHello                           // the first byte of TLS; → greeting
+	greeting                             // waits for a place in tlsLine; → securing
+	securing                             // the TLS handshake is under way beside the loop; → awaitRequest
+	awaitRequest                         // → queued, refusing, or the socket leaves the loop (pages.go)
+	queued                               // waits for a place in dialLine; → resolving, refusing
+	resolving                            // → dialing, refusing
+	dialing                              // → securingUpstream, sendRequest, refusing
+	securingUpstream                     // likewise beside the loop; → dialing, refusing
+	sendRequest                          // → awaitAnswer, refusing
+	awaitAnswer                          // → sendAnswer, refusing, or both sockets leave the loop (refusal.go)
+	sendAnswer                           // → the session is open
+	refusing                             // an HTTP refusal is being written; → lingering
+	lingering                            // it is written; the client's end is awaited
 )
+
+// clientWaits reports whether the client has nothing to do but wait.
+func (o *opening) clientWaits() bool {
+	return o.state == greeting || o.state > awaitRequest && o.state < sendAnswer
+}
 
 // accepted takes over a client's connection.
 func (l *loop) accepted(conn transport, from netip.AddrPort, refusal *upgrade.Refusal) {
+	s := l.meet(conn, from)
+	s.opening.refusal = refusal
+	switch {
+	case l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()):
+		s.opening.state = awaitPreface
+	default:
+		s.opening.state = l.firstWord()
+	}
+	if l.draining {
+		l.refuse(s, metrics.ResultDraining, refuseDraining)
+	}
+	l.update(s)
+}
+
+// meet begins a handshake.
+func (l *loop) meet(conn transport, from netip.AddrPort) *session {
 	s := &session{
 		id:     l.server.nextID(),
 		remote: from,
@@ -55,9 +93,8 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, refusal *upgrade.Re
 		timer:  heartbeat.Never,
 		oldAt:  heartbeat.Never,
 		opening: &opening{
-			began:   l.now,
-			by:      l.now.Add(l.cfg.HandshakeTimeout),
-			refusal: refusal,
+			began: l.now,
+			by:    l.now.Add(l.cfg.HandshakeTimeout),
 		},
 	}
 	for i := range s.legs {
@@ -66,20 +103,29 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, refusal *upgrade.Re
 	s.legs[client].io = conn
 	l.table.add(s)
 	l.want(s, client, readInterest)
-	if l.draining {
-		l.refuse(s, metrics.ResultDraining, refuseDraining)
+	return s
+}
+
+// firstWord is what a client is expected to begin with.
+func (l *loop) firstWord() openingState {
+	if l.cfg.TLS != nil {
+		return awaitHello
 	}
-	l.update(s)
+	return awaitRequest
 }
 
 // openingReady handles a ready descriptor of a handshake.
 func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
 	o := s.opening
-	if side == client && o.state > awaitRequest && o.state < sendAnswer {
+	if side == client && o.clientWaits() {
 		l.clientStirs(s, ready)
 		return
 	}
 	switch o.state {
+	case awaitPreface:
+		l.readPreface(s)
+	case awaitHello:
+		l.greet(s)
 	case awaitRequest:
 		l.readRequest(s)
 	case dialing:
@@ -96,7 +142,7 @@ func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
 		l.writeRefusal(s)
 	case lingering:
 		l.linger(s)
-	case resolving: // no descriptor but the client's is there
+	case greeting, securing, queued, resolving, securingUpstream: // no descriptor but the client's, if any, is with the loop
 	}
 }
 
@@ -104,68 +150,178 @@ func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
 // is awaited. What it sends stays in the kernel; if it goes away, so do we.
 func (l *loop) clientStirs(s *session, ready epoll.Ready) {
 	if ready&(epoll.Ended|epoll.Broken) != 0 {
-		l.abandon(s, metrics.ResultClientGone)
+		l.abandon(s, metrics.ResultClientGone, "handshake", io.ErrUnexpectedEOF)
 		return
 	}
 	l.want(s, client, epoll.Ended)
 }
 
-// readRequest collects the client's request head.
-func (l *loop) readRequest(s *session) {
+// readHead reads more of what a client begins with, and reports whether there is more.
+func (l *loop) readHead(s *session) bool {
 	o := s.opening
 	n, err := s.legs[client].io.Read(l.in[:readSize])
 	switch {
 	case err == errAgain:
-		return
+		return false
 	case err != nil:
-		l.abandon(s, metrics.ResultClientGone)
-		return
+		l.abandon(s, metrics.ResultClientGone, "handshake", err)
+		return false
 	}
 	l.count(s, client, n)
 	o.head = append(o.head, l.in[:n]...)
+	return true
+}
+
+// readPreface collects the PROXY protocol header, which names the client whom a
+// trusted proxy connects for.
+func (l *loop) readPreface(s *session) {
+	if !l.readHead(s) {
+		return
+	}
+	o := s.opening
+	end, err := preface.End(o.head)
+	if err == nil && end == 0 {
+		return
+	}
+	if err == nil {
+		err = l.learnSource(s, o.head[:end])
+	}
+	if err != nil {
+		l.logHandshake(s, slog.LevelDebug, metrics.ResultBadRequest, "PROXY protocol header", err)
+		l.refuse(s, metrics.ResultBadRequest, refusePreface)
+		return
+	}
+	o.head = o.head[end:]
+	o.state = l.firstWord()
+	switch {
+	case len(o.head) == 0:
+	case o.state == awaitHello:
+		l.greet(s)
+	default:
+		l.scanRequest(s)
+	}
+}
+
+func (l *loop) learnSource(s *session, header []byte) error {
+	source, known, err := preface.Source(header)
+	if known {
+		s.remote = source
+	}
+	return err
+}
+
+// readRequest collects the client's request head.
+func (l *loop) readRequest(s *session) {
+	if l.readHead(s) {
+		l.scanRequest(s)
+	}
+}
+
+// scanRequest looks for the end of the request head.
+func (l *loop) scanRequest(s *session) {
+	o := s.opening
 	end := upgrade.HeadEnd(o.head, o.looked)
 	o.looked = len(o.head)
 	if end > l.cfg.MaxHeaderSize || end < 0 && len(o.head) > l.cfg.MaxHeaderSize {
 		l.refuse(s, metrics.ResultLimit, refuseHead)
 		return
 	}
-	if end < 0 {
-		return
+	if end >= 0 {
+		l.requestRead(s, end)
 	}
-	head := o.head[:end]
-	o.head = o.head[end:]
-	l.requestRead(s, head)
 }
 
 // requestRead decides on the client's whole request head.
-func (l *loop) requestRead(s *session, head []byte) {
+func (l *loop) requestRead(s *session, end int) {
 	o := s.opening
-	req, refusal := upgrade.ParseRequest(head)
-	if refusal == nil {
-		s.path = loggedPath(req.Path())
-		o.offer, refusal = req.Check()
-	}
-	switch {
-	case refusal != nil:
+	var refusal *upgrade.Refusal
+	if o.request, refusal = upgrade.ParseRequest(o.head[:end]); refusal != nil {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
-	case o.refusal != nil:
-		l.refuse(s, metrics.ResultLimit, o.refusal)
-	default:
-		l.resolve(s)
+		return
 	}
+	s.path = loggedPath(o.request.Path())
+	if !l.cfg.RefuseHTTP && !o.request.WantsWebSocket() {
+		l.passOrRefuse(s)
+		return
+	}
+	l.learnClient(s)
+	o.head = o.head[end:]
+	if o.offer, refusal = o.request.Check(); refusal != nil {
+		l.refuse(s, metrics.ResultBadRequest, refusal)
+		return
+	}
+	if result, refusal := l.unwelcome(s); refusal != nil {
+		l.refuse(s, result, refusal)
+		return
+	}
+	o.by = l.now.Add(l.cfg.HandshakeTimeout)
+	l.claim(s, &l.dialLine, queued, (*loop).resolve)
+}
+
+func (l *loop) passOrRefuse(s *session) {
+	if s.opening.refusal != nil {
+		l.refuse(s, metrics.ResultLimit, s.opening.refusal)
+		return
+	}
+	l.passRequest(s)
+}
+
+// learnClient finds out whom a trusted proxy speaks for. From here on that is
+// the client: in the log and for the limits.
+func (l *loop) learnClient(s *session) {
+	o := s.opening
+	o.story = l.server.trust.Resolve(forwarded.Hop{
+		Peer: s.remote.Addr(),
+		TLS:  l.cfg.TLS != nil,
+		Host: o.request.Fields.Get("Host"),
+	}, o.request.Fields.Values)
+	if o.story.Client != s.remote.Addr() {
+		s.remote = netip.AddrPortFrom(o.story.Client, 0)
+	}
+}
+
+// unwelcome says why a proper handshake is not let in, if it is not.
+func (l *loop) unwelcome(s *session) (metrics.Result, *upgrade.Refusal) {
+	o := s.opening
+	switch {
+	case o.refusal != nil:
+		return metrics.ResultLimit, o.refusal
+	case !l.cfg.allows(o.request.Origin()):
+		return metrics.ResultOriginDenied, refuseOrigin
+	case !l.server.perAddress.Enter(s.remote.Addr()):
+		return metrics.ResultLimit, refuseAddress
+	}
+	s.counted = true
+	return 0, nil
+}
+
+// allows reports whether a page of that origin may open a session. What is no
+// browser sends none.
+func (c *Config) allows(origin string) bool {
+	if origin == "" || len(c.AllowedOrigins) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.AllowedOrigins, func(p OriginPattern) bool { return p.Matches(origin) })
 }
 
 // openingTimeout ends a handshake whose present step took too long.
 func (l *loop) openingTimeout(s *session) {
 	switch s.opening.state {
-	case awaitRequest:
+	case awaitPreface, awaitHello, awaitRequest:
 		l.refuse(s, metrics.ResultTimeout, refuseSlowHead)
-	case resolving, dialing:
+	case greeting:
+		l.abandon(s, metrics.ResultLimit, "TLS handshake with client", errNoTurn)
+	case securing:
+		l.abandon(s, metrics.ResultTimeout, "TLS handshake with client", os.ErrDeadlineExceeded)
+	case queued:
+		l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "wait for other handshakes", errNoTurn)
+		l.refuse(s, metrics.ResultLimit, refuseBusy)
+	case resolving, dialing, securingUpstream:
 		l.dialTimeout(s)
 	case sendRequest, awaitAnswer:
 		l.upstreamFailed(s, metrics.ResultTimeout, "await upstream's answer", errUpstreamSilent)
 	case sendAnswer:
-		l.abandon(s, metrics.ResultClientGone)
+		l.abandon(s, metrics.ResultClientGone, "send the 101", os.ErrDeadlineExceeded)
 	case refusing, lingering:
 		l.cutOpening(s)
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -25,15 +26,21 @@ import (
 // can hide a fault, but never makes one up.
 const moment = 30 * time.Millisecond
 
-// A peer is one end of a session, on a plain TCP connection.
+// A peer is one end of a session, on a TCP connection, or on one with TLS.
 type peer struct {
 	t    *testing.T
 	name string // client or upstream
-	conn *net.TCPConn
+	conn stream
 	in   *bufio.Reader
 }
 
-func newPeer(t *testing.T, name string, conn *net.TCPConn) *peer {
+// A stream is a connection whose one direction can be ended.
+type stream interface {
+	net.Conn
+	CloseWrite() error
+}
+
+func newPeer(t *testing.T, name string, conn stream) *peer {
 	_ = conn.SetDeadline(time.Now().Add(2 * patience))
 	return &peer{t: t, name: name, conn: conn, in: bufio.NewReader(conn)}
 }
@@ -149,8 +156,16 @@ func (p *peer) hangsUp() { p.conn.Close() }
 
 // resets closes the connection with a RST.
 func (p *peer) resets() {
-	_ = p.conn.SetLinger(0)
-	p.conn.Close()
+	_ = p.tcp().SetLinger(0)
+	p.tcp().Close()
+}
+
+// tcp is the connection under TLS, if there is that.
+func (p *peer) tcp() *net.TCPConn {
+	if secured, ok := p.conn.(*tls.Conn); ok {
+		return secured.NetConn().(*net.TCPConn)
+	}
+	return p.conn.(*net.TCPConn)
 }
 
 // finishes ends this peer's direction and wants the end of the other one.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -23,17 +22,16 @@ func (l *loop) passRefusal(s *session) {
 	r := &refusal{
 		server:   l.server,
 		metrics:  l.metrics,
-		client:   s.legs[client].io.(socket),
-		upstream: s.legs[upstream].io.(socket),
+		client:   s.legs[client].io,
+		upstream: s.legs[upstream].io,
 		early:    o.reply,
 	}
 	for _, side := range sides {
 		l.want(s, side, 0)
 		s.legs[side].io = nil
 	}
-	l.wheel.Cancel(s.slot())
-	l.table.remove(s)
-	l.sessions.Add(-1)
+	l.vacate(s)
+	l.forget(s)
 	go r.pass()
 }
 
@@ -41,7 +39,7 @@ func (l *loop) passRefusal(s *session) {
 type refusal struct {
 	server           *Server
 	metrics          *metrics.Loop
-	client, upstream socket
+	client, upstream transport
 	early            []byte // what was read from the upstream already
 }
 
@@ -71,8 +69,8 @@ func (r *refusal) pass() {
 // conns moves both descriptors into the care of the standard library. Whatever
 // happens, the bare descriptors are closed.
 func (r *refusal) conns() (c, u net.Conn, err error) {
-	c, errClient := fileConn(r.client)
-	u, errUpstream := fileConn(r.upstream)
+	c, errClient := r.client.Ashore()
+	u, errUpstream := r.upstream.Ashore()
 	if err := errors.Join(errClient, errUpstream); err != nil {
 		for _, conn := range []net.Conn{c, u} {
 			if conn != nil {
@@ -82,12 +80,6 @@ func (r *refusal) conns() (c, u net.Conn, err error) {
 		return nil, nil, err
 	}
 	return c, u, nil
-}
-
-func fileConn(s socket) (net.Conn, error) {
-	f := os.NewFile(uintptr(s), "tcp")
-	defer f.Close()
-	return net.FileConn(f)
 }
 
 // copy writes the response to the client: its end-to-end header fields as
@@ -119,9 +111,7 @@ func (r *refusal) badGateway(c net.Conn, err error) {
 // finish ends our direction and reads what the client still sends: closing
 // with input unread would send a reset that can destroy the response.
 func (r *refusal) finish(c net.Conn) {
-	if tcp, ok := c.(*net.TCPConn); ok {
-		_ = tcp.CloseWrite() // it fails only if the connection is gone
-	}
+	_ = c.(interface{ CloseWrite() error }).CloseWrite()         // it fails only if the connection is gone
 	_ = c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) // as above
 	_, _ = io.Copy(io.Discard, c)                                // it ends either way
 }

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -12,8 +12,7 @@ import (
 
 // upstreamFailed ends a handshake through the upstream's fault.
 func (l *loop) upstreamFailed(s *session, result metrics.Result, step string, err error) {
-	l.logHandshake(s, result, step, err)
-	l.cut(s, upstream)
+	l.logHandshake(s, slog.LevelWarn, result, step, err)
 	l.refuse(s, result, upstreamRefusal(result, err))
 }
 
@@ -25,7 +24,12 @@ func (l *loop) refuse(s *session, result metrics.Result, r *upgrade.Refusal) {
 	}
 	l.metrics.Handshake(result)
 	l.logRefusal(s, result, r)
-	l.cut(s, upstream)
+	if l.cfg.TLS != nil && o.state < awaitRequest { // it cannot be told
+		l.cutOpening(s)
+		return
+	}
+	l.hangUp(s)
+	l.vacate(s)
 	o.state = refusing
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 	o.out = r.Append(nil)
@@ -66,10 +70,10 @@ func (l *loop) linger(s *session) {
 }
 
 // abandon ends a handshake whose client is not there to be told, or cannot be.
-func (l *loop) abandon(s *session, result metrics.Result) {
+func (l *loop) abandon(s *session, result metrics.Result, step string, err error) {
 	if s.opening.state < refusing {
 		l.metrics.Handshake(result)
-		l.logHandshake(s, result, "handshake", io.ErrUnexpectedEOF)
+		l.logHandshake(s, slog.LevelDebug, result, step, err)
 	}
 	l.cutOpening(s)
 }
@@ -79,9 +83,11 @@ func (l *loop) cutOpening(s *session) {
 	if !l.table.holds(s) {
 		return
 	}
+	l.callBack(s)
 	for _, side := range sides {
 		l.cut(s, side)
 	}
+	l.vacate(s)
 	l.release(s)
 }
 
@@ -98,6 +104,24 @@ var (
 		Status: http.StatusServiceUnavailable,
 		Reason: "The proxy has as many sessions as it may have; try again later.",
 		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+	}
+	refuseBusy = &upgrade.Refusal{
+		Status: http.StatusServiceUnavailable,
+		Reason: "The proxy has too many handshakes under way; try again later.",
+		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+	}
+	refuseAddress = &upgrade.Refusal{
+		Status: http.StatusTooManyRequests,
+		Reason: "Your address has as many sessions as it may have; close one, or try again later.",
+		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+	}
+	refuseOrigin = &upgrade.Refusal{
+		Status: http.StatusForbidden,
+		Reason: "Pages of this origin may not open sessions here.",
+	}
+	refusePreface = &upgrade.Refusal{
+		Status: http.StatusBadRequest,
+		Reason: "A trusted proxy must begin its connections with a PROXY protocol header.",
 	}
 	refuseHead = &upgrade.Refusal{
 		Status: http.StatusRequestHeaderFieldsTooLarge,

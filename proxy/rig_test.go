@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -31,6 +32,7 @@ type rig struct {
 	metrics *metrics.Metrics
 	log     lockedBuffer
 	origin  *net.TCPListener
+	tls     legsTLS
 	ran     chan error // what Run returned
 	stopped bool       // by the test itself
 
@@ -63,6 +65,10 @@ func newRig(t *testing.T, change func(*proxy.Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
+	if *overTLS {
+		secureLegs(&cfg)
+	}
+	r.tls = legsTLS{client: cfg.TLS != nil, upstream: cfg.UpstreamTLS != nil}
 	if r.server, err = proxy.New(cfg); err != nil {
 		r.origin.Close()
 		t.Fatal(err)
@@ -94,7 +100,7 @@ func (r *rig) hangUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.peers {
-		p.conn.Close()
+		p.tcp().Close()
 	}
 }
 
@@ -274,6 +280,9 @@ func (r *rig) dialsWith(d net.Dialer) *peer {
 	if err != nil {
 		r.t.Fatalf("dial the proxy: %v", err)
 	}
+	if r.tls.client {
+		return r.peer("client", tls.Client(conn, clientTLS()))
+	}
 	return r.peer("client", conn.(*net.TCPConn))
 }
 
@@ -284,6 +293,9 @@ func (r *rig) accepts() *peer {
 	conn, err := r.origin.AcceptTCP()
 	if err != nil {
 		r.t.Fatalf("nobody connects to the upstream: %v", err)
+	}
+	if r.tls.upstream {
+		return r.peer("upstream", tls.Server(conn, serverTLS()))
 	}
 	return r.peer("upstream", conn)
 }
@@ -321,7 +333,7 @@ func (r *rig) opensWith(client *peer, asks, answers []string) (_, upstream *peer
 	return client, upstream
 }
 
-func (r *rig) peer(name string, conn *net.TCPConn) *peer {
+func (r *rig) peer(name string, conn stream) *peer {
 	p := newPeer(r.t, name, conn)
 	r.mu.Lock()
 	defer r.mu.Unlock()

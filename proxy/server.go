@@ -14,6 +14,9 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/web"
 )
 
 // A Server accepts clients and spreads their sessions over its loops.
@@ -26,6 +29,7 @@ type Server struct {
 	loops    []*loop
 	limit    int64 // sessions at once, handshakes included
 	options  socketOptions
+	trust    forwarded.Trust
 	base     time.Time // when the loops' clock stood at 0
 
 	live     atomic.Int64  // sessions and handshakes, those that left their loop for a refusal included
@@ -34,13 +38,15 @@ type Server struct {
 	draining atomic.Bool
 	emptied  chan struct{} // has an item when live may have fallen to 0 while draining
 
-	refusals refusals
+	perAddress *peraddress.Table
+	refusals   refusals
+	pages      *web.Server // requests that are no upgrade
 }
 
 // New binds the listener and makes the loops; Run starts them.
 func New(cfg Config) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
-	o, err := newOrigin(ended, cfg.Upstream, cfg.Metrics)
+	o, err := newOrigin(ended, &cfg)
 	if err != nil {
 		end()
 		return nil, err
@@ -49,12 +55,15 @@ func New(cfg Config) (*Server, error) {
 		cfg.Loops = runtime.GOMAXPROCS(0)
 	}
 	s := &Server{
-		cfg:     cfg,
-		origin:  o,
-		end:     end,
-		emptied: make(chan struct{}, 1),
-		options: socketOptions{userTimeout: int32(cfg.TCPUserTimeout / time.Millisecond)},
+		cfg:        cfg,
+		origin:     o,
+		end:        end,
+		emptied:    make(chan struct{}, 1),
+		options:    socketOptions{userTimeout: int32(cfg.TCPUserTimeout / time.Millisecond)},
+		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
+		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
+	s.pages = web.New(s.webConfig())
 	if err := s.build(); err != nil {
 		end()
 		return nil, err
@@ -68,7 +77,7 @@ func (s *Server) build() (err error) {
 		return err
 	}
 	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
-	if s.listener, err = listen(s.cfg.Listen, s.options); err != nil {
+	if s.listener, err = listen(&s.cfg, s.options); err != nil {
 		return err
 	}
 	s.base = time.Now()
@@ -151,8 +160,11 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	s.onEveryLoop((*loop).drain)
 	patience, cancel := context.WithTimeout(ctx, s.cfg.CloseTimeout)
 	defer cancel()
+	var pages sync.WaitGroup
+	pages.Go(func() { s.pages.Shutdown(patience) })
 	s.awaitEmpty(patience)
 
+	pages.Wait()
 	s.refusals.cut()
 	s.onEveryLoop((*loop).cutAll)
 	s.awaitEmpty(context.Background())
@@ -233,6 +245,8 @@ func (l *loop) drain() {
 		switch {
 		case s.opening == nil:
 			l.end(s, proxy, metrics.Drain)
+		case s.opening.state == greeting, s.opening.state == securing:
+			// It is refused when it can be told: see clientSecured.
 		case s.opening.state < sendAnswer:
 			l.refuse(s, metrics.ResultDraining, refuseDraining)
 		}

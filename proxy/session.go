@@ -30,7 +30,7 @@ type session struct {
 	// Static once the session is open.
 	id     uint64
 	token  epoll.Token    // slot and generation; the leg's bit is added
-	remote netip.AddrPort // the client
+	remote netip.AddrPort // the client; port 0: its address is known from a trusted proxy only; zero: a unix socket's peer
 	path   string         // of the request, without its query; for the log
 	origin *origin        // the service behind it
 
@@ -42,8 +42,9 @@ type session struct {
 	oldAt    heartbeat.Time // when the session will have lasted too long
 	timer    heartbeat.Time // what the wheel will call for; never later than due
 
-	cause cause
-	legs  [2]leg // by side
+	cause   cause
+	legs    [2]leg // by side
+	counted bool   // among the sessions of its address
 }
 
 // A leg is one of a session's two connections.

@@ -2,8 +2,10 @@ package proxy_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -196,6 +198,9 @@ func (r *rig) comesAndStays(opened *atomic.Int32) error {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	if r.tls.client {
+		conn = tls.Client(conn, clientTLS())
+	}
 	if _, err := conn.Write([]byte(request())); err != nil {
 		return wantsErrno(err)
 	}
@@ -220,8 +225,12 @@ func (r *rig) comesAndStays(opened *atomic.Int32) error {
 	return err
 }
 
-// wantsErrno lets pass what a client sees of a listener that closes.
+// wantsErrno lets pass what a client sees of a listener that closes: with TLS,
+// before there can be an answer, the end of the connection.
 func wantsErrno(err error) error {
+	if *overTLS && errors.Is(err, io.EOF) {
+		return nil
+	}
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return nil
 	}
@@ -236,6 +245,9 @@ func (r *rig) servesEcho() {
 		conn, err := r.origin.Accept()
 		if err != nil {
 			return
+		}
+		if r.tls.upstream {
+			conn = tls.Server(conn, serverTLS())
 		}
 		wg.Go(func() { echoesOne(conn) })
 	}

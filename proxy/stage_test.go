@@ -16,6 +16,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -61,11 +62,11 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 		change(&cfg)
 	}
 	st.metrics = cfg.Metrics
-	o, err := newOrigin(t.Context(), cfg.Upstream, cfg.Metrics)
+	o, err := newOrigin(t.Context(), &cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.server = &Server{cfg: cfg, origin: o, limit: 1000, emptied: make(chan struct{}, 1), listener: &listener{}}
+	st.server = &Server{cfg: cfg, origin: o, limit: 1000, emptied: make(chan struct{}, 1), listener: &listener{}, perAddress: peraddress.New(0)}
 	st.l, err = newLoop(st.server, func() heartbeat.Time { return st.now })
 	if err != nil {
 		t.Fatal(err)

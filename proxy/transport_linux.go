@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"syscall"
@@ -32,6 +34,9 @@ type transport interface {
 	// CloseWrite ends our direction and leaves the peer's open.
 	CloseWrite() error
 	Close() error
+	// Ashore gives the connection to the standard library, for a goroutine
+	// beside the loop. The transport must not be used any more, even on error.
+	Ashore() (net.Conn, error)
 }
 
 // errAgain says that a descriptor is not ready.
@@ -79,6 +84,34 @@ func (s socket) CloseWrite() error { return call(unix.SYS_SHUTDOWN, uintptr(s), 
 
 func (s socket) Close() error { return call(unix.SYS_CLOSE, uintptr(s), 0, 0) }
 
+// Ashore: the standard library makes a duplicate of the descriptor; ours is closed.
+func (s socket) Ashore() (net.Conn, error) {
+	f := os.NewFile(uintptr(s), "socket")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
+// aboard is the way back from Ashore.
+func aboard(c net.Conn) (socket, error) {
+	defer c.Close()
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	return duplicate(raw)
+}
+
+// duplicate takes a descriptor out of the standard library's hands, which would
+// make it blocking if it were asked for it. It stays non-blocking.
+func duplicate(raw syscall.RawConn) (socket, error) {
+	var fd int
+	var dupErr error
+	err := raw.Control(func(theirs uintptr) {
+		fd, dupErr = unix.FcntlInt(theirs, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	return socket(fd), errors.Join(err, os.NewSyscallError("fcntl", dupErr))
+}
+
 // call is a raw system call that does not block.
 func call(number, a, b, c uintptr) error {
 	if _, _, errno := syscall.RawSyscall(number, a, b, c); errno != 0 {
@@ -106,25 +139,44 @@ func accept(listener int) (socket, netip.AddrPort, error) {
 	}
 }
 
-// connect begins a TCP connection. The outcome shows in the first write: it
-// finds the connection there, or is told errAgain or why it will never be.
-func connect(to netip.AddrPort, opts socketOptions) (socket, error) {
-	addr, family, size := sockaddr(to)
-	fd, _, errno := syscall.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+// connect begins a connection. The outcome shows in the first write: it finds
+// the connection there, or is told errAgain or why it will never be. A unix
+// socket whose queue is full says errAgain at once.
+func connect(to endpoint, opts socketOptions) (socket, error) {
+	addr, size := to.sockaddr()
+	fd, _, errno := syscall.RawSyscall(unix.SYS_SOCKET, uintptr(addr.Family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if errno != 0 {
 		return 0, os.NewSyscallError("socket", errno)
 	}
 	s := socket(fd)
-	if err := opts.apply(int(fd)); err != nil {
-		_ = s.Close() // the first error is the one to tell
-		return 0, err
+	if addr.Family != unix.AF_UNIX {
+		if err := opts.apply(int(fd)); err != nil {
+			_ = s.Close() // the first error is the one to tell
+			return 0, err
+		}
 	}
-	err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size))
-	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
+	switch err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size)); err {
+	case nil, unix.EINPROGRESS, unix.EINTR:
+		return s, nil
+	case unix.EAGAIN:
+		_ = s.Close() // as above
+		return 0, errAgain
+	default:
 		_ = s.Close() // as above
 		return 0, os.NewSyscallError("connect", err)
 	}
-	return s, nil
+}
+
+// connected reports how a connect that has become writable came out.
+func (s socket) connected() error {
+	failure, err := unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_ERROR", err)
+	}
+	if failure != 0 {
+		return os.NewSyscallError("connect", syscall.Errno(failure))
+	}
+	return nil
 }
 
 // socketOptions are set on a listener, whose connections inherit them on
@@ -152,20 +204,30 @@ func setTCPOption(fd int, option uintptr, value int32) error {
 	return nil
 }
 
-// sockaddr is an address as connect(2) takes it. A sockaddr_in is a prefix of
-// the same memory.
-func sockaddr(a netip.AddrPort) (addr unix.RawSockaddrInet6, family uint16, size int) {
-	if a.Addr().Is4() {
+// sockaddr is an address as connect(2) takes it, in memory that has room for
+// those of all families.
+func (e endpoint) sockaddr() (addr unix.RawSockaddrUnix, size int) {
+	ip := e.addr.Addr()
+	switch {
+	case e.path != "":
+		addr.Family = unix.AF_UNIX
+		for i := range min(len(e.path), len(addr.Path)-1) {
+			addr.Path[i] = int8(e.path[i])
+		}
+		return addr, unix.SizeofSockaddrUnix
+	case ip.Is4():
 		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&addr))
-		in.Family, in.Port, in.Addr = unix.AF_INET, networkOrder(a.Port()), a.Addr().As4()
-		return addr, unix.AF_INET, unix.SizeofSockaddrInet4
+		in.Family, in.Port, in.Addr = unix.AF_INET, networkOrder(e.addr.Port()), ip.As4()
+		return addr, unix.SizeofSockaddrInet4
+	default:
+		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(&addr))
+		in.Family, in.Port, in.Addr = unix.AF_INET6, networkOrder(e.addr.Port()), ip.As16()
+		in.Scope_id = zoneID(ip.Zone())
+		return addr, unix.SizeofSockaddrInet6
 	}
-	addr.Family, addr.Port, addr.Addr = unix.AF_INET6, networkOrder(a.Port()), a.Addr().As16()
-	addr.Scope_id = zoneID(a.Addr().Zone())
-	return addr, unix.AF_INET6, unix.SizeofSockaddrInet6
 }
 
-// addrPort is the reverse of sockaddr; the zero AddrPort for other families.
+// addrPort is the reverse of sockaddr; the zero AddrPort for unix sockets.
 func addrPort(addr *unix.RawSockaddrInet6) netip.AddrPort {
 	switch addr.Family {
 	case unix.AF_INET:

@@ -157,6 +157,10 @@ func (a *Answer) AppendResponse(dst []byte) []byte {
 	if a.Deflate {
 		dst = appendField(dst, "Sec-WebSocket-Extensions", a.extension)
 	}
-	dst = fromUpstream.appendTo(dst, a.fields, a.named)
+	for _, field := range a.fields {
+		if fromUpstream.passes(field.Name, a.named) {
+			dst = appendField(dst, field.Name, field.Value)
+		}
+	}
 	return append(dst, "\r\n"...)
 }

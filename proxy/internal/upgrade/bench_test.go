@@ -40,7 +40,7 @@ func forward(t testing.TB, dst, head []byte) (*Offer, []byte) {
 	if refusal != nil {
 		t.Fatal(refusal.Reason)
 	}
-	return o, o.AppendRequest(dst, Via{ClientIP: "192.0.2.1", Proto: "https"})
+	return o, o.AppendRequest(dst, testVia)
 }
 
 // back takes a response head the whole way.

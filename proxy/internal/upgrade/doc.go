@@ -1,12 +1,14 @@
 // Package upgrade decides the opening handshake of RFC 6455: which request may
 // go upstream, what that request says, and whether the upstream's answer makes
-// a session. It does no I/O and knows no clock; the caller collects a head's
-// bytes and acts on what it is told.
+// a session. It reads all other requests, too, as far as their heads go, and
+// tells which is which. It does no I/O and knows no clock; the caller collects
+// a head's bytes and acts on what it is told.
 //
 // The path through it, in call order:
 //
 //	HeadEnd         a head is whole                          (head.go)
 //	ParseRequest    its lines and fields, or a Refusal       (request.go)
+//	WantsWebSocket  a handshake's, or plain HTTP             (request.go)
 //	Request.Check   a WebSocket handshake, or a Refusal      (offer.go)
 //	AppendRequest   the request for the upstream, rebuilt    (offer.go)
 //	ParseResponse   the upstream's head                      (response.go)
@@ -21,6 +23,10 @@
 // head: both are written anew from parsed fields. Upstreams may be old; their
 // heads are read as leniently as RFC 9112 lets a recipient be, as long as that
 // leaves one reading.
+//
+// A request either wants a WebSocket and is held to every rule of the handshake,
+// or is plain HTTP: a handshake that is wrong in some way never goes upstream as the
+// latter, where it might still be answered with a 101 that nobody checks.
 //
 // Bodies, Origin policy, and answers other than 101 are not its concern.
 package upgrade

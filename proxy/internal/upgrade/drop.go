@@ -1,27 +1,25 @@
 package upgrade
 
-// dropList says which of a head's fields are not passed on: those for this hop
-// only, and those that the rebuilt head states itself.
+// dropList has the names of those of a head's fields that are not passed on: those
+// for this hop only, and those that the rebuilt head states itself, among which
+// are all Sec-WebSocket-*.
 //
 // An underscore counts as a hyphen. CGI and its heirs (WSGI, Rack, PHP) give
 // X_Forwarded_For and X-Forwarded-For the same variable, so a client could
 // otherwise say what is ours to say.
-type dropList struct {
-	names    []string
-	prefixes []string
-}
+type dropList []string
 
-// fromClient is what a request to the upstream does not take over.
-var fromClient = dropList{
-	names:    append([]string{"Host", "Forwarded"}, hopByHop...),
-	prefixes: []string{"Sec-WebSocket-", "X-Forwarded-"},
-}
+// fromClient is what a request to the upstream does not take over. Via may have more.
+var fromClient = dropList(append([]string{
+	"Forwarded",
+	"Host",
+	"X-Forwarded-For",
+	"X-Forwarded-Host",
+	"X-Forwarded-Proto",
+}, hopByHop...))
 
 // fromUpstream is what a 101 to the client does not take over.
-var fromUpstream = dropList{
-	names:    hopByHop,
-	prefixes: []string{"Sec-WebSocket-"},
-}
+var fromUpstream = dropList(hopByHop)
 
 // hopByHop are the fields that concern one connection whether Connection names
 // them or not (RFC 9110 7.6.1), and those that frame a body, of which a
@@ -40,19 +38,27 @@ var hopByHop = []string{
 	"Upgrade",
 }
 
-func (d *dropList) has(name string) bool {
-	for _, dropped := range d.names {
-		if len(name) == len(dropped) && hasAliasPrefix(name, dropped) {
+func (d dropList) has(name string) bool {
+	for _, dropped := range d {
+		if isAlias(name, dropped) {
 			return true
 		}
 	}
-	for _, prefix := range d.prefixes {
-		if hasAliasPrefix(name, prefix) {
+	return hasAliasPrefix(name, "Sec-WebSocket-")
+}
+
+// hasAlias reports whether a field has that name, or one that CGI would confuse with it.
+func (f Fields) hasAlias(name string) bool {
+	for i := range f {
+		if isAlias(f[i].Name, name) {
 			return true
 		}
 	}
 	return false
 }
+
+// isAlias reports whether CGI has the same variable for both names.
+func isAlias(a, b string) bool { return len(a) == len(b) && hasAliasPrefix(a, b) }
 
 // hasAliasPrefix reports whether a CGI variable for name begins like one for prefix.
 func hasAliasPrefix(name, prefix string) bool {
@@ -74,16 +80,11 @@ func alias(c byte) byte {
 	return lower(c)
 }
 
-// appendTo appends the fields that are passed on. named are the fields that
+// passes reports whether a field is passed on. named are the fields that
 // Connection gives to this hop; whatever they are, they cannot take away what
 // the rebuilt head states itself.
-func (d *dropList) appendTo(dst []byte, fields Fields, named []string) []byte {
-	for _, field := range fields {
-		if !d.has(field.Name) && !isNamed(field.Name, named) {
-			dst = appendField(dst, field.Name, field.Value)
-		}
-	}
-	return dst
+func (d dropList) passes(name string, named []string) bool {
+	return !d.has(name) && !isNamed(name, named)
 }
 
 func isNamed(name string, named []string) bool {
@@ -97,7 +98,7 @@ func isNamed(name string, named []string) bool {
 
 // named returns the fields that Connection names beyond those dropped anyway,
 // and whether Connection is a list of tokens and not absurdly long.
-func (d *dropList) named(fields Fields) (names []string, ok bool) {
+func (d dropList) named(fields Fields) (names []string, ok bool) {
 	for option := range fields.elements("Connection") {
 		if !isToken(option) {
 			return nil, false

@@ -3,32 +3,45 @@ package upgrade
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// FuzzRequest: whatever is accepted and rebuilt, net/http reads as the one
-// handshake that was meant, and a second pass changes nothing.
+// viasOfFuzz are ways to go upstream that may not make a difference to how often a
+// field is there.
+var viasOfFuzz = []Via{
+	testVia,
+	{Host: "upstream.example:81", Fields: append(Fields{{"X-Api-Key", "a"}, {"Cookie", "b"}}, testVia.Fields...)},
+	{Fields: testVia.Fields, Believed: true},
+}
+
+// FuzzRequest: whatever is accepted, net/http reads in the same way or not at all.
+// Whatever is rebuilt, net/http reads as the one handshake that was meant, and a
+// second pass changes nothing.
 func FuzzRequest(f *testing.F) {
-	via := Via{ClientIP: "192.0.2.1", Proto: "http"}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		o := accepted(t, data)
 		if o == nil {
 			return
 		}
-		out := o.AppendRequest(nil, via)
-		if end := HeadEnd(out, 0); end != len(out) {
-			t.Fatalf("rebuilt head ends at %d of %d:\n%q", end, len(out), out)
-		}
-		wantOneHandshake(t, o, out)
-		again := accepted(t, out)
-		if again == nil {
-			t.Fatalf("rebuilt request is refused:\n%q", out)
-		}
-		if twice := again.AppendRequest(nil, via); !bytes.Equal(out, twice) {
-			t.Fatalf("rebuilt\n%q\nand again\n%q", out, twice)
+		for _, via := range viasOfFuzz {
+			out := o.AppendRequest(nil, via)
+			if end := HeadEnd(out, 0); end != len(out) {
+				t.Fatalf("rebuilt head ends at %d of %d:\n%q", end, len(out), out)
+			}
+			wantOneHandshake(t, o, via, out)
+			again := accepted(t, out)
+			if again == nil {
+				t.Fatalf("rebuilt request is refused:\n%q", out)
+			}
+			if twice := again.AppendRequest(nil, via); !bytes.Equal(out, twice) {
+				t.Fatalf("rebuilt\n%q\nand again\n%q", out, twice)
+			}
 		}
 	})
 }
@@ -47,11 +60,39 @@ func accepted(t *testing.T, data []byte) *Offer {
 		wantResponse(t, refusal)
 		return nil
 	}
+	wantSameReading(t, r, data[:end])
 	o, refusal := r.Check()
 	if refusal != nil {
 		wantResponse(t, refusal)
 	}
+	if o != nil && !r.WantsWebSocket() {
+		t.Fatalf("plain HTTP is taken for a handshake:\n%q", data[:end])
+	}
 	return o
+}
+
+// wantSameReading: net/http is given the heads that are plain HTTP, as they came.
+func wantSameReading(t *testing.T, r *Request, head []byte) {
+	other, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
+	if err != nil {
+		return
+	}
+	host := r.Fields.Get("Host")
+	if strings.Contains(host, "%") {
+		host = other.Host // which net/http decodes, if it is the target's
+	}
+	if other.Method != r.Method || other.ProtoMinor != r.Minor || other.Host != host {
+		t.Fatalf("read as %s HTTP/1.%d of %q, by net/http as %s %s of %q:\n%q",
+			r.Method, r.Minor, host, other.Method, other.Proto, other.Host, head)
+	}
+	if chunked := r.Fields.Count("Transfer-Encoding") == 1; chunked != (other.ContentLength < 0) {
+		t.Fatalf("chunked is %t, but net/http reads a length of %d:\n%q", chunked, other.ContentLength, head)
+	}
+	if length := r.Fields.Get("Content-Length"); length != "" {
+		if n, err := strconv.ParseInt(length, 10, 64); err != nil || n != other.ContentLength {
+			t.Fatalf("the length is %s, but net/http reads %d:\n%q", length, other.ContentLength, head)
+		}
+	}
 }
 
 func wantResponse(t *testing.T, refusal *Refusal) {
@@ -66,7 +107,7 @@ func wantResponse(t *testing.T, refusal *Refusal) {
 	}
 }
 
-func wantOneHandshake(t *testing.T, o *Offer, out []byte) {
+func wantOneHandshake(t *testing.T, o *Offer, via Via, out []byte) {
 	rest := bufio.NewReader(bytes.NewReader(out))
 	r, err := http.ReadRequest(rest)
 	if err != nil {
@@ -79,23 +120,31 @@ func wantOneHandshake(t *testing.T, o *Offer, out []byte) {
 	if _, err := rest.ReadByte(); err != io.EOF {
 		t.Fatalf("bytes are left over:\n%q", out)
 	}
-	if r.Method != "GET" || r.RequestURI != o.request.Target || r.Host != o.request.Fields.Get("Host") {
-		t.Fatalf("%s %q to %q, want GET %q to %q", r.Method, r.RequestURI, r.Host, o.request.Target, o.request.Fields.Get("Host"))
+	host := cmp.Or(via.Host, o.request.Fields.Get("Host"))
+	if r.Method != "GET" || r.RequestURI != o.request.Target || r.Host != host {
+		t.Fatalf("%s %q to %q, want GET %q to %q", r.Method, r.RequestURI, r.Host, o.request.Target, host)
 	}
-	for name, want := range map[string]string{
-		"Upgrade":               "websocket",
-		"Connection":            "Upgrade",
-		"Sec-Websocket-Key":     o.key,
-		"Sec-Websocket-Version": "13",
-		"X-Forwarded-For":       "192.0.2.1",
-		"X-Forwarded-Proto":     "http",
-	} {
-		if got := r.Header.Values(name); len(got) != 1 || got[0] != want {
-			t.Fatalf("%s: %q, want %q once", name, got, want)
+	for _, want := range slices.Concat(via.Fields, Fields{
+		{"Upgrade", "websocket"},
+		{"Connection", "Upgrade"},
+		{"Sec-Websocket-Key", o.key},
+		{"Sec-Websocket-Version", "13"},
+	}) {
+		if got := r.Header.Values(want.Name); len(got) != 1 || got[0] != want.Value {
+			t.Fatalf("%s: %q, want %q once", want.Name, got, want.Value)
+		}
+		for name := range r.Header {
+			if name != http.CanonicalHeaderKey(want.Name) && strings.EqualFold(strings.ReplaceAll(name, "_", "-"), want.Name) {
+				t.Fatalf("look-alike %s went through", name)
+			}
 		}
 	}
 	for name := range r.Header {
-		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x_forwarded") || strings.HasPrefix(lower, "sec_websocket") {
+		alias := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		if strings.HasPrefix(alias, "x-forwarded-") && !via.Believed && !via.Fields.hasAlias(name) {
+			t.Fatalf("%s went through, and the client is not believed", name)
+		}
+		if strings.Contains(name, "_") && (strings.HasPrefix(alias, "x-forwarded-") || strings.HasPrefix(alias, "sec-websocket-")) {
 			t.Fatalf("look-alike %s went through", name)
 		}
 	}

@@ -1,9 +1,11 @@
 package upgrade
 
 import (
+	"cmp"
 	"encoding/base64"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // Offer is a WebSocket opening handshake that may go upstream, and what its
@@ -20,6 +22,8 @@ type Offer struct {
 // offerRules are what RFC 6455 4.2.1 and this proxy ask of a handshake. The first
 // that is broken decides the answer.
 var offerRules = [...]func(*Offer) *Refusal{
+	(*Offer).checkHTTP,
+	(*Offer).checkTarget,
 	(*Offer).checkMethod,
 	(*Offer).checkUpgrade,
 	(*Offer).checkConnection,
@@ -44,6 +48,22 @@ func (r *Request) Check() (*Offer, *Refusal) {
 	return o, nil
 }
 
+// checkHTTP: RFC 9110 7.8 has an Upgrade in HTTP/1.0 ignored.
+func (o *Offer) checkHTTP() *Refusal {
+	if o.request.Minor == 0 {
+		return badRequest("HTTP/1.0 has no Upgrade; WebSocket needs HTTP/1.1.")
+	}
+	return nil
+}
+
+// checkTarget: a handshake is for a resource (RFC 6455 4.1).
+func (o *Offer) checkTarget() *Refusal {
+	if o.request.isAsterisk() {
+		return refuseTarget
+	}
+	return nil
+}
+
 func (o *Offer) checkMethod() *Refusal {
 	if o.request.Method != http.MethodGet {
 		return refuse(http.StatusMethodNotAllowed, "A WebSocket handshake is a GET.", Field{"Allow", "GET"})
@@ -52,7 +72,7 @@ func (o *Offer) checkMethod() *Refusal {
 }
 
 func (o *Offer) checkUpgrade() *Refusal {
-	if !o.request.Fields.has("Upgrade", "websocket") {
+	if !o.request.WantsWebSocket() {
 		return refuseUpgrade("This is a WebSocket service, and the request asks for no Upgrade to websocket.")
 	}
 	return nil
@@ -152,37 +172,58 @@ func (o *Offer) checkExtensions() *Refusal {
 	return nil
 }
 
-// Via is what the upstream is told about the way a request came.
+// Via is what the proxy has to say about the way of a request.
 type Via struct {
 	// Prefix is a path put before the target, no trailing slash. It is no
 	// fence: dot segments in the target go upstream as they came.
-	Prefix   string
-	ClientIP string // for X-Forwarded-For; none if empty
-	Proto    string // "http" or "https"
+	Prefix string
+	// Host is sent instead of the client's; empty means the client's.
+	Host string
+	// Fields are the proxy's own. Of several of one name the last counts. What the
+	// client sent under these names is dropped. None of them may be one that the
+	// handshake states itself.
+	Fields Fields
+	// Believed says that the client is a trusted proxy, whose X-Forwarded-* pass;
+	// of others they are dropped. X-Forwarded-For, X-Forwarded-Proto,
+	// X-Forwarded-Host and Forwarded are the proxy's own in any case.
+	Believed bool
 }
 
 // AppendRequest rebuilds the request for the upstream from parsed fields:
 // nothing of the client's head is copied unread.
 func (o *Offer) AppendRequest(dst []byte, via Via) []byte {
-	host := o.request.Fields.Get("Host")
 	dst = append(dst, "GET "...)
 	dst = append(dst, via.Prefix...)
 	dst = append(dst, o.request.Target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	dst = appendField(dst, "Host", host)
+	dst = appendField(dst, "Host", cmp.Or(via.Host, o.request.Fields.Get("Host")))
 	dst = appendField(dst, "Upgrade", "websocket")
 	dst = appendField(dst, "Connection", "Upgrade")
 	dst = appendField(dst, "Sec-WebSocket-Key", o.key)
 	dst = appendField(dst, "Sec-WebSocket-Version", "13")
 	dst = appendList(dst, "Sec-WebSocket-Protocol", o.subprotocols)
 	dst = appendList(dst, "Sec-WebSocket-Extensions", o.deflate)
-	dst = fromClient.appendTo(dst, o.request.Fields, o.named)
-	if via.ClientIP != "" {
-		dst = appendField(dst, "X-Forwarded-For", via.ClientIP)
+	for _, field := range o.request.Fields {
+		if fromClient.passes(field.Name, o.named) && !via.drops(field.Name) {
+			dst = appendField(dst, field.Name, field.Value)
+		}
 	}
-	dst = appendField(dst, "X-Forwarded-Proto", via.Proto)
-	dst = appendField(dst, "X-Forwarded-Host", host)
+	for i, field := range via.Fields {
+		if !via.Fields[i+1:].hasAlias(field.Name) {
+			dst = appendField(dst, field.Name, field.Value)
+		}
+	}
 	return append(dst, "\r\n"...)
+}
+
+// drops reports whether a client's field is the proxy's to state, or not to be
+// believed. A trusted proxy spells X-Forwarded-* with hyphens; an underscore is
+// how somebody behind it would get around it.
+func (v *Via) drops(name string) bool {
+	if hasAliasPrefix(name, "X-Forwarded-") && (!v.Believed || strings.Contains(name, "_")) {
+		return true
+	}
+	return v.Fields.hasAlias(name)
 }
 
 // appendList appends a field with all elements, or nothing if there are none.

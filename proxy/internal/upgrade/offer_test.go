@@ -12,6 +12,14 @@ const (
 	testAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 )
 
+// testVia is what the proxy says of most requests here.
+var testVia = Via{Fields: Fields{
+	{"X-Forwarded-For", "192.0.2.1"},
+	{"X-Forwarded-Proto", "https"},
+	{"X-Forwarded-Host", "h.example"},
+	{"Forwarded", "for=192.0.2.1;host=h.example;proto=https"},
+}}
+
 // handshake is a right request head. Each edit takes the field it names out and
 // puts its own lines, if any, in: "Host=", "Origin=Origin: a\r\n".
 func handshake(edits ...string) string {
@@ -62,7 +70,10 @@ func TestCheck(t *testing.T) {
 	}{
 		{"right", handshake(), ok},
 		{"POST", strings.Replace(handshake(), "GET", "POST", 1), 405},
-		{"method before all else", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 405},
+		{"method before all other fields", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 405},
+		{"HTTP/1.0", strings.Replace(handshake(), "HTTP/1.1", "HTTP/1.0", 1), 400},
+		{"HTTP/1.0 before the method", "POST / HTTP/1.0\r\n\r\n", 400},
+		{"the server as a whole is no resource", strings.Replace(handshake(), "GET /chat", "OPTIONS *", 1), 400},
 
 		{"no Upgrade", handshake("Upgrade="), 426},
 		{"another Upgrade", handshake("Upgrade=Upgrade: h2c\r\n"), 426},
@@ -143,7 +154,8 @@ func TestRefusalsSayWhatWouldBeRight(t *testing.T) {
 func TestAppendRequest(t *testing.T) {
 	const start = "GET /chat HTTP/1.1\r\nHost: h.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: " + testKey + "\r\nSec-WebSocket-Version: 13\r\n"
-	const end = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: h.example\r\n\r\n"
+	const end = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: h.example\r\n" +
+		"Forwarded: for=192.0.2.1;host=h.example;proto=https\r\n\r\n"
 	tests := []struct {
 		why, head, want string
 	}{
@@ -207,7 +219,7 @@ func TestAppendRequest(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
-			got := mustOffer(t, tt.head).AppendRequest(nil, Via{ClientIP: "192.0.2.1", Proto: "https"})
+			got := mustOffer(t, tt.head).AppendRequest(nil, testVia)
 			if string(got) != tt.want {
 				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
 			}
@@ -215,13 +227,52 @@ func TestAppendRequest(t *testing.T) {
 	}
 }
 
-func TestAppendRequestPrefixAndUnknownClient(t *testing.T) {
-	head := strings.Replace(handshake(), "/chat", "/chat/%2e?q=/a%20b", 1)
-	got := string(mustOffer(t, head).AppendRequest([]byte("kept "), Via{Prefix: "/legacy", Proto: "http"}))
-	if !strings.HasPrefix(got, "kept GET /legacy/chat/%2e?q=/a%20b HTTP/1.1\r\n") {
-		t.Errorf("request line: %q", got)
+func TestVia(t *testing.T) {
+	const start = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: " + testKey + "\r\nSec-WebSocket-Version: 13\r\n"
+	const line, host = "GET /chat HTTP/1.1\r\n", "Host: h.example\r\n"
+	tests := []struct {
+		why, head string
+		via       Via
+		want      string
+	}{
+		{"nothing to say", handshake(), Via{}, line + host + start},
+		{"a prefix", strings.Replace(handshake(), "/chat", "/chat/%2e?q=/a%20b", 1), Via{Prefix: "/legacy"},
+			"GET /legacy/chat/%2e?q=/a%20b HTTP/1.1\r\n" + host + start},
+		{"another Host", handshake(), Via{Host: "u.example:81"}, line + "Host: u.example:81\r\n" + start},
+		{
+			"nothing to say is no leave for the client to say it",
+			handshake("X=X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: a\r\nX-Forwarded-Proto: a\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Port: 1\r\n"),
+			Via{}, line + host + start,
+		},
+		{
+			"a trusted proxy says the rest itself",
+			handshake("X=X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: a\r\nX-Forwarded-Proto: a\r\nForwarded: for=6.6.6.6\r\n" +
+				"x-forwarded-port: 1\r\nX-Forwarded-Prefix: /a\r\n"),
+			Via{Believed: true}, line + host + start + "x-forwarded-port: 1\r\nX-Forwarded-Prefix: /a\r\n",
+		},
+		{
+			"but not with underscores",
+			handshake("X=X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: a\r\nX_Forwarded_Port: 1\r\nX-Forwarded-Client_IP: 6.6.6.6\r\n"),
+			Via{Believed: true}, line + host + start,
+		},
+		{
+			"a client cannot say what is ours",
+			handshake("Connection=Connection: upgrade, x-api-key\r\n", "X=x-API-key: guess\r\nX_Api_Key: guess\r\nX-Api-Keys: b\r\nX-Api: c\r\n"),
+			Via{Fields: Fields{{"X-Api-Key", "a"}}}, line + host + start + "X-Api-Keys: b\r\nX-Api: c\r\nX-Api-Key: a\r\n",
+		},
+		{
+			"of ours the last counts",
+			handshake(),
+			Via{Fields: Fields{{"X-Forwarded-Proto", "http"}, {"X-A", "b"}, {"x-forwarded-proto", "https"}}},
+			line + host + start + "X-A: b\r\nx-forwarded-proto: https\r\n",
+		},
 	}
-	if strings.Contains(got, "X-Forwarded-For") {
-		t.Errorf("a client without an address was given one: %q", got)
+	for _, tt := range tests {
+		t.Run(tt.why, func(t *testing.T) {
+			got := string(mustOffer(t, tt.head).AppendRequest([]byte("kept "), tt.via))
+			if want := "kept " + tt.want + "\r\n"; got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
 	}
 }

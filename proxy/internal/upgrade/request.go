@@ -6,12 +6,23 @@ import (
 	"strings"
 )
 
-// Request is a request head with one reading. The target is in origin-form;
-// there is exactly one Host, and it is valid.
+// Request is a request head with one reading. The target is in origin-form, or
+// "*" if the method is OPTIONS. There is exactly one Host, and it is valid; in
+// HTTP/1.0 it may be missing. How long a body is can be told in one way only.
 type Request struct {
 	Method, Target string
+	Minor          int // the n of HTTP/1.n, 0 or 1
 	Fields         Fields
 }
+
+// WantsWebSocket reports whether Upgrade has websocket among others. Such a
+// request is an attempt at a handshake, for Check to judge; any other is plain
+// HTTP, whatever Sec-WebSocket-* fields it has.
+func (r *Request) WantsWebSocket() bool { return r.Fields.has("Upgrade", "websocket") }
+
+// Origin returns the web origin of the page that the request is made from, or
+// "" if there is none.
+func (r *Request) Origin() string { return r.Fields.Get("Origin") }
 
 // Path returns the target without its query, which may hold secrets.
 func (r *Request) Path() string {
@@ -26,22 +37,21 @@ func ParseRequest(head []byte) (*Request, *Refusal) {
 	if err != nil {
 		return nil, refuseHead(err)
 	}
-	method, target, refusal := parseRequestLine(line)
+	r := &Request{}
+	target, refusal := r.parseLine(line)
 	if refusal != nil {
 		return nil, refusal
 	}
-	fields, err := l.fields()
-	if err != nil {
+	if r.Fields, err = l.fields(); err != nil {
 		return nil, refuseHead(err)
 	}
-	r := &Request{Method: method, Fields: fields}
-	if refusal := checkHost(fields); refusal != nil {
+	if refusal := r.checkHost(); refusal != nil {
 		return nil, refusal
 	}
 	if refusal := r.setTarget(target); refusal != nil {
 		return nil, refusal
 	}
-	if refusal := checkFraming(fields); refusal != nil {
+	if refusal := r.checkFraming(); refusal != nil {
 		return nil, refusal
 	}
 	return r, nil
@@ -54,22 +64,26 @@ func refuseHead(err error) *Refusal {
 	return badRequest("The request is malformed: " + err.Error() + ".")
 }
 
-// parseRequestLine takes `METHOD SP target SP HTTP/1.1`, single spaces only.
-func parseRequestLine(line string) (method, target string, _ *Refusal) {
+// parseLine takes `METHOD SP target SP HTTP/1.n`, single spaces only.
+func (r *Request) parseLine(line string) (target string, _ *Refusal) {
 	method, rest, _ := strings.Cut(line, " ")
 	target, version, ok := strings.Cut(rest, " ")
 	if !ok || !isToken(method) || !isVersion(version) {
-		return "", "", badRequest("The request line is not a method, a target and a version.")
+		return "", badRequest("The request line is not a method, a target and a version.")
 	}
 	switch version {
 	case "HTTP/1.1":
-		return method, target, nil
+		r.Minor = 1
 	case "HTTP/1.0":
-		// RFC 9110 7.8: an Upgrade in HTTP/1.0 is to be ignored.
-		return "", "", badRequest("HTTP/1.0 has no Upgrade; WebSocket needs HTTP/1.1.")
 	default:
-		return "", "", refuse(http.StatusHTTPVersionNotSupported, "Only HTTP/1.1 is spoken here.")
+		return "", refuse(http.StatusHTTPVersionNotSupported, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
 	}
+	// Methods have a case; but somebody further on may think otherwise.
+	if equalFold(method, http.MethodConnect) {
+		return "", refuse(http.StatusMethodNotAllowed, "No tunnels are opened here.", Field{"Allow", "GET"})
+	}
+	r.Method = method
+	return target, nil
 }
 
 // isVersion reports whether s is an HTTP-version (RFC 9112 2.3).
@@ -84,23 +98,48 @@ func (r *Request) setTarget(target string) *Refusal {
 	if !isTarget(target) {
 		return badRequest("The request target has a character that no URI has.")
 	}
-	origin, authority := target, ""
-	if !strings.HasPrefix(target, "/") {
-		var ok bool
-		if origin, authority, ok = cutAuthority(target); !ok {
-			return badRequest("The request target is neither a path nor an http or ws URI.")
-		}
-		for i := range r.Fields {
-			if equalFold(r.Fields[i].Name, "Host") {
-				r.Fields[i].Value = authority
-			}
-		}
+	if r.Target = target; r.isAsterisk() {
+		return nil
 	}
-	r.Target = origin
+	if !strings.HasPrefix(target, "/") {
+		path, authority, ok := cutAuthority(target)
+		if !ok {
+			return refuseTarget
+		}
+		r.Target = r.originForm(path)
+		r.setHost(authority)
+	}
 	if !isPercentEncoded(r.Path()) {
 		return badRequest("The request target has a malformed percent-encoding.")
 	}
 	return nil
+}
+
+var refuseTarget = badRequest("The request target is neither a path nor an http or ws URI.")
+
+// isAsterisk reports whether the request is about the server as a whole (RFC 9112 3.2.4).
+func (r *Request) isAsterisk() bool { return r.Target == "*" && r.Method == http.MethodOptions }
+
+// originForm makes a target of what follows an authority.
+func (r *Request) originForm(path string) string {
+	switch {
+	case path == "" && r.Method == http.MethodOptions:
+		return "*" // RFC 9112 3.2.4
+	case !strings.HasPrefix(path, "/"):
+		return "/" + path // RFC 9112 3.2.1
+	default:
+		return path
+	}
+}
+
+func (r *Request) setHost(authority string) {
+	for i := range r.Fields {
+		if equalFold(r.Fields[i].Name, "Host") {
+			r.Fields[i].Value = authority
+			return
+		}
+	}
+	r.Fields = append(r.Fields, Field{"Host", authority})
 }
 
 // isTarget reports whether all bytes are visible ASCII. A fragment is never
@@ -116,7 +155,7 @@ func isTarget(s string) bool {
 
 // cutAuthority splits a target in absolute-form. An authority with userinfo is
 // refused, since it is mostly there to deceive (RFC 9110 4.2.4).
-func cutAuthority(target string) (origin, authority string, ok bool) {
+func cutAuthority(target string) (path, authority string, ok bool) {
 	scheme, rest, ok := strings.Cut(target, "://")
 	if !ok || !isScheme(scheme) {
 		return "", "", false
@@ -125,11 +164,8 @@ func cutAuthority(target string) (origin, authority string, ok bool) {
 	if end < 0 {
 		end = len(rest)
 	}
-	authority, origin = rest[:end], rest[end:]
-	if !strings.HasPrefix(origin, "/") {
-		origin = "/" + origin // RFC 9112 3.2.1
-	}
-	return origin, authority, isHost(authority)
+	authority, path = rest[:end], rest[end:]
+	return path, authority, isHost(authority)
 }
 
 func isScheme(s string) bool {
@@ -137,9 +173,11 @@ func isScheme(s string) bool {
 }
 
 // checkHost: RFC 9112 3.2 wants 400 for none, several, or an invalid one.
-func checkHost(fields Fields) *Refusal {
-	host, n := fields.single("Host")
+func (r *Request) checkHost() *Refusal {
+	host, n := r.Fields.single("Host")
 	switch {
+	case n == 0 && r.Minor == 0:
+		return nil // HTTP/1.0 knows no Host
 	case n == 0:
 		return badRequest("The request has no Host.")
 	case n > 1:
@@ -150,12 +188,15 @@ func checkHost(fields Fields) *Refusal {
 	return nil
 }
 
-// checkFraming wants at most one reading of where the body ends, though a
-// handshake must not have one: what the refusal of a body leaves unread must
+// maxLengthDigits keeps a Content-Length within what all readers can count.
+const maxLengthDigits = len("999999999999999999")
+
+// checkFraming wants at most one reading of where the body ends, even of a
+// request that must not have one: what the refusal of a body leaves unread must
 // not become a request to anyone.
-func checkFraming(fields Fields) *Refusal {
-	length, lengths := fields.single("Content-Length")
-	coding, codings := fields.single("Transfer-Encoding")
+func (r *Request) checkFraming() *Refusal {
+	length, lengths := r.Fields.single("Content-Length")
+	coding, codings := r.Fields.single("Transfer-Encoding")
 	switch {
 	case lengths > 1:
 		return badRequest("The request has more than one Content-Length.")
@@ -163,8 +204,10 @@ func checkFraming(fields Fields) *Refusal {
 		return badRequest("The request has more than one Transfer-Encoding.")
 	case lengths > 0 && codings > 0: // RFC 9112 6.1
 		return badRequest("The request has both Content-Length and Transfer-Encoding.")
-	case lengths > 0 && !isDigits(length):
-		return badRequest("The request's Content-Length is not a number.")
+	case lengths > 0 && (!isDigits(length) || len(length) > maxLengthDigits):
+		return badRequest("The request's Content-Length is not a number, or too large.")
+	case codings > 0 && r.Minor == 0: // RFC 9112 6.1
+		return badRequest("HTTP/1.0 has no Transfer-Encoding.")
 	case codings > 0 && !equalFold(coding, "chunked"): // RFC 9112 6.1
 		return refuse(http.StatusNotImplemented, "The only Transfer-Encoding known here is chunked.")
 	}

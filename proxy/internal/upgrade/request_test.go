@@ -49,7 +49,7 @@ func TestParseRequest(t *testing.T) {
 		{"a field too many", "GET / HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", maxFields) + "\r\n", 431},
 
 		{"HTTP/0.9", "GET /\r\n\r\n", 400},
-		{"HTTP/1.0 has no Upgrade", "GET / HTTP/1.0\r\n" + host + "\r\n", 400},
+		{"HTTP/1.0", "GET / HTTP/1.0\r\n" + host + "\r\n", ok},
 		{"HTTP/1.2", "GET / HTTP/1.2\r\n" + host + "\r\n", 505},
 		{"HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\n", 505},
 		{"a version in lower case", "GET / http/1.1\r\n" + host + "\r\n", 400},
@@ -65,7 +65,14 @@ func TestParseRequest(t *testing.T) {
 		{"no target", "GET  HTTP/1.1\r\n" + host + "\r\n", 400},
 		{"a space before the method", " GET / HTTP/1.1\r\n" + host + "\r\n", 400},
 
+		{"CONNECT", "CONNECT a.example:443 HTTP/1.1\r\n" + host + "\r\n", 405},
+		{"CONNECT to a path", "CONNECT / HTTP/1.1\r\n" + host + "\r\n", 405},
+		{"CONNECT for those who know no case", "connect / HTTP/1.0\r\n" + host + "\r\n", 405},
+
 		{"no Host", "GET / HTTP/1.1\r\n\r\n", 400},
+		{"no Host in HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", ok},
+		{"two Hosts in HTTP/1.0", "GET / HTTP/1.0\r\n" + host + host + "\r\n", 400},
+		{"a Host of nothing in HTTP/1.0", "GET / HTTP/1.0\r\nHost:\r\n\r\n", 400},
 		{"two Hosts", "GET / HTTP/1.1\r\n" + host + "host: a.example\r\n\r\n", 400},
 		{"a Host of nothing", "GET / HTTP/1.1\r\nHost:\r\n\r\n", 400},
 		{"a Host with a path", "GET / HTTP/1.1\r\nHost: a.example/b\r\n\r\n", 400},
@@ -76,6 +83,10 @@ func TestParseRequest(t *testing.T) {
 		{"a signed length", "GET / HTTP/1.1\r\n" + host + "Content-Length: +5\r\n\r\n", 400},
 		{"a hexadecimal length", "GET / HTTP/1.1\r\n" + host + "Content-Length: 0x5\r\n\r\n", 400},
 		{"an empty length", "GET / HTTP/1.1\r\n" + host + "Content-Length:\r\n\r\n", 400},
+		{"a length that fits 64 bits", "GET / HTTP/1.1\r\n" + host + "Content-Length: 999999999999999999\r\n\r\n", ok},
+		{"a length that may not", "GET / HTTP/1.1\r\n" + host + "Content-Length: 18446744073709551621\r\n\r\n", 400},
+		{"a length in HTTP/1.0", "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n", ok},
+		{"chunked in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 		{"chunked", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: Chunked\r\n\r\n", ok},
 		{"TE.CL, CL.TE", "GET / HTTP/1.1\r\n" + host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 		{"TE.TE", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n", 400},
@@ -106,6 +117,7 @@ func TestTargets(t *testing.T) {
 	tests := []struct{ why, in, target, host string }{
 		{"origin-form", "/chat?token=a%20b&c=d/?e", "/chat?token=a%20b&c=d/?e", "h.example"},
 		{"left as it is", "//a/./../b;c=d|\"<>", "//a/./../b;c=d|\"<>", "h.example"},
+		{"what is encoded stays encoded", "/a%0d%0aX:%20y%00%2f..", "/a%0d%0aX:%20y%00%2f..", "h.example"},
 		{"a lone % in a query is widespread", "/?100%", "/?100%", "h.example"},
 		{"absolute-form stands above Host", "http://a.example:80/b?c", "/b?c", "a.example:80"},
 		{"ws scheme, any case", "WS://a.example/b", "/b", "a.example"},
@@ -115,7 +127,7 @@ func TestTargets(t *testing.T) {
 		{"another scheme", "ftp://a.example/", refused, ""},
 		{"absolute-form without a host", "http:///b", refused, ""},
 		{"userinfo", "http://user@a.example/", refused, ""},
-		{"asterisk-form", "*", refused, ""},
+		{"asterisk-form is for OPTIONS", "*", refused, ""},
 		{"authority-form", "a.example:443", refused, ""},
 		{"relative", "chat", refused, ""},
 		{"fragment", "/a#b", refused, ""},
@@ -144,6 +156,64 @@ func TestTargets(t *testing.T) {
 				t.Errorf("Host %q, want %q", got, tt.host)
 			}
 		})
+	}
+}
+
+func TestTargetsOfOptions(t *testing.T) {
+	for in, want := range map[string]string{
+		"*":                    "*",
+		"/a":                   "/a",
+		"http://h.example":     "*", // RFC 9112 3.2.4
+		"http://h.example/":    "/",
+		"http://h.example?a=b": "/?a=b",
+	} {
+		r := mustParse(t, "OPTIONS "+in+" HTTP/1.1\r\nHost: h.example\r\n\r\n")
+		if r.Target != want {
+			t.Errorf("the target of OPTIONS %s is %q, want %q", in, r.Target, want)
+		}
+	}
+}
+
+func TestHTTP10(t *testing.T) {
+	r := mustParse(t, "GET http://h.example/a HTTP/1.0\r\nA: b\r\n\r\n")
+	if r.Minor != 0 || r.Target != "/a" || r.Fields.Count("Host") != 1 || r.Fields.Get("Host") != "h.example" {
+		t.Errorf("parsed as %+v; the target's authority is to be the Host", r)
+	}
+	if r := mustParse(t, handshake()); r.Minor != 1 {
+		t.Errorf("HTTP/1.1 is parsed as HTTP/1.%d", r.Minor)
+	}
+}
+
+func TestWantsWebSocket(t *testing.T) {
+	tests := []struct {
+		why, head string
+		want      bool
+	}{
+		{"a handshake", handshake(), true},
+		{"any case, among others", handshake("Upgrade=UPGRADE: h2c, WebSocket\r\n"), true},
+		{"in a second line", handshake("Upgrade=Upgrade: h2c\r\nupgrade: websocket\r\n"), true},
+		{"a wrong version is still an attempt", handshake("Sec-WebSocket-Version=Sec-WebSocket-Version: 777\r\n"), true},
+		{"so is one without Connection", handshake("Connection="), true},
+		{"so is one in HTTP/1.0", strings.Replace(handshake(), "HTTP/1.1", "HTTP/1.0", 1), true},
+		{"so is one by POST", strings.Replace(handshake(), "GET", "POST", 1), true},
+		{"no Upgrade, whatever else", handshake("Upgrade="), false},
+		{"an empty Upgrade", handshake("Upgrade=Upgrade:\r\n"), false},
+		{"h2c", handshake("Upgrade=Upgrade: h2c\r\n"), false},
+		{"another name", handshake("Upgrade=Upgrade: websocket2\r\n"), false},
+		{"an alias of the field", handshake("Upgrade=Upgrade_: websocket\r\n"), false},
+	}
+	for _, tt := range tests {
+		if got := mustParse(t, tt.head).WantsWebSocket(); got != tt.want {
+			t.Errorf("%s: %t, want %t", tt.why, got, tt.want)
+		}
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	for fields, want := range map[string]string{"": "", "X=oRIGIN: https://a.example\r\n": "https://a.example", "X=Origin: null\r\n": "null"} {
+		if got := mustParse(t, handshake(fields)).Origin(); got != want {
+			t.Errorf("the origin of a request with %q is %q, want %q", fields, got, want)
+		}
 	}
 }
 

@@ -1,0 +1,51 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// statusClasses are the values of the label code, by the status's first digit.
+var statusClasses = [...]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+
+// httpRequests counts the requests that were no upgrade, by what they were answered with.
+type httpRequests [len(statusClasses)]prometheus.Counter
+
+func newHTTPRequests(registry *prometheus.Registry) (h httpRequests) {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "holdfast_http_requests_total",
+		Help: "Requests passed on that were no WebSocket upgrade, by the class of the status they were answered with.",
+	}, []string{"code"})
+	registry.MustRegister(vec)
+	for i, class := range statusClasses {
+		if class != "" {
+			h[i] = vec.WithLabelValues(class)
+		}
+	}
+	return h
+}
+
+// HTTPRequest counts a request that was no upgrade and has been answered with
+// that status. One that is no status of HTTP counts as a server's fault.
+func (m *Metrics) HTTPRequest(status int) {
+	class := status / 100
+	if class < 1 || class > 5 {
+		class = 5
+	}
+	m.httpRequests[class].Inc()
+}
+
+// SetTLSCertificateExpiry says when the certificate that clients are shown
+// expires. Before the first call there is none, and no such gauge.
+func (m *Metrics) SetTLSCertificateExpiry(at time.Time) {
+	m.expiryOnce.Do(func() { m.registry.MustRegister(m.certificateExpiry) })
+	m.certificateExpiry.Set(float64(at.Unix()))
+}
+
+func newCertificateExpiry() prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "holdfast_tls_certificate_expiry_timestamp_seconds",
+		Help: "When the certificate that clients are shown expires, in seconds since 1970.",
+	})
+}

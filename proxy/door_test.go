@@ -1,0 +1,293 @@
+package proxy_test
+
+import (
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/proxy"
+)
+
+// Both legs over unix sockets: what the proxy makes it removes, and nothing else.
+func TestUnixSockets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, origin := filepath.Join(dir, "holdfast.sock"), filepath.Join(dir, "service.sock")
+	service, err := net.ListenUnix("unix", &net.UnixAddr{Name: origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close()
+	leaveStale(t, path)
+
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.Listen = "unix:" + path
+		cfg.Upstream = &url.URL{Scheme: "unix", Path: origin}
+	})
+	r.tls.upstream = false
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := newPeer(t, "client", secured(r, conn.(*net.UnixConn)))
+	client.sendsString(request())
+	far, err := service.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream := newPeer(t, "upstream", far)
+	asked := upstream.wantsRequest()
+	if got := asked.Header.Get("X-Forwarded-For"); got != "" {
+		t.Errorf("X-Forwarded-For is %q for a client that has no address", got)
+	}
+	upstream.sendsString(answer(asked))
+	client.wantsSwitch()
+	client.sends(text("hello"))
+	upstream.wants("over unix sockets", text("hello"))
+
+	if other, err := proxy.New(proxy.Config{
+		Listen: "unix:" + path, Upstream: &url.URL{Scheme: "unix", Path: origin}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
+	}); err == nil {
+		_, _ = other.Shutdown(t.Context())
+		t.Error("a socket that somebody listens on was taken away from them")
+	}
+	conn.Close()
+	far.Close()
+	r.wantsNoSessions()
+	if cut := r.shutdown(patience); cut != 0 {
+		t.Errorf("%d sessions were cut", cut)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+// leaveStale leaves the socket of a process that is gone.
+func leaveStale(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+}
+
+func secured(r *rig, conn stream) stream {
+	if r.tls.client {
+		return tls.Client(conn, clientTLS())
+	}
+	return conn
+}
+
+// A listening socket that somebody else made, as systemd does.
+func TestListenFile(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.ListenFile, cfg.Listen = file, "systemd:holdfast" })
+	if r.server.Addr().String() != l.Addr().String() {
+		t.Errorf("listens on %v, want %v", r.server.Addr(), l.Addr())
+	}
+	client, upstream := r.opens()
+	client.sends(text("hello"))
+	upstream.wants("through a socket that was given", text("hello"))
+}
+
+func TestTLSHandshakesThatFail(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		sends  string
+		then   func(*peer)
+		result string
+	}{
+		{"plain HTTP", request(), nil, "bad_request"},
+		{"half a record", "\x16\x03\x01\x02\x00\x01", nil, "timeout"},
+		{"silence", "", nil, "timeout"},
+		{"gone at once", "", (*peer).hangsUp, "client_gone"},
+		{"gone within", "\x16\x03\x01\x02\x00\x01", (*peer).hangsUp, "client_gone"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, func(cfg *proxy.Config) {
+				secureClient(cfg)
+				cfg.HandshakeTimeout = moment
+			})
+			r.tls.client = false // the test does it by hand
+			client := r.dials()
+			client.sendsString(c.sends)
+			if c.then != nil {
+				c.then(client)
+			}
+			r.wantsCounts(counts{c.result: 1})
+			r.wantsNoDial(c.name)
+		})
+	}
+}
+
+func TestUpstreamTLSThatFails(t *testing.T) {
+	t.Parallel()
+	distrustful := func() *tls.Config { return &tls.Config{ServerName: "127.0.0.1"} }
+	for _, c := range []struct {
+		name   string
+		config func() *tls.Config
+		does   func(*testing.T, net.Conn)
+		status int
+		result string
+	}{
+		{"a certificate that nobody vouches for", distrustful, shakesHands, http.StatusBadGateway, "upstream_unreachable"},
+		{"another name", func() *tls.Config { c := clientTLS(); c.ServerName = "other.example"; return c }, shakesHands, http.StatusBadGateway, "upstream_unreachable"},
+		{"no TLS", clientTLS, func(_ *testing.T, c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, http.StatusBadGateway, "upstream_unreachable"},
+		{"the end", clientTLS, func(_ *testing.T, c net.Conn) { c.Close() }, http.StatusBadGateway, "upstream_unreachable"},
+		{"silence", clientTLS, func(*testing.T, net.Conn) {}, http.StatusGatewayTimeout, "timeout"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, func(cfg *proxy.Config) {
+				secureUpstream(cfg)
+				cfg.UpstreamTLS = c.config
+				cfg.DialTimeout = patience
+				if c.result == "timeout" {
+					cfg.DialTimeout = moment
+				}
+			})
+			r.tls.upstream = false // the test does it by hand
+			client := r.dials()
+			client.sendsString(request())
+			c.does(t, r.accepts().conn)
+			client.wantsRefusal(c.name, c.status)
+			r.wantsCounts(counts{c.result: 1})
+		})
+	}
+}
+
+func shakesHands(_ *testing.T, conn net.Conn) {
+	_ = tls.Server(conn, serverTLS()).Handshake() // it is the other side that objects
+}
+
+// TLS with one leg only, in either combination.
+func TestTLSOnOneLeg(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*proxy.Config){"client": secureClient, "upstream": secureUpstream} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, change)
+			client, upstream := r.opens()
+			client.sends(text("to the upstream"))
+			upstream.wants(name, text("to the upstream"))
+			upstream.sends(text("to the client"))
+			client.wants(name, text("to the client"))
+			upstream.sends(closing(4000, "done"))
+			client.wants(name, closing(4000, "done"))
+			client.sends(closing(4000, "done"))
+			upstream.wants(name, closing(4000, "done"))
+			client.wantsEnd("close_notify, after all that was said")
+			client.hangsUp()
+			upstream.hangsUp()
+			r.wantsCounts(counts{"ok": 1, "opened": 1, "closed upstream": 1})
+		})
+	}
+}
+
+// A page, and then a session, on one connection: and whatever the client sent
+// behind its request comes with it.
+func TestUpgradeAfterPlainRequests(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	var service sync.WaitGroup
+	service.Go(func() { r.servesPages(2) })
+	client := r.dials()
+	for range 2 {
+		client.sendsString(head("GET /page?a=%2F HTTP/1.1", "Host: service.example"))
+		resp, err := http.ReadResponse(client.in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || string(body) != "/page?a=%2F" {
+			t.Fatalf("the page is %q, %v", body, err)
+		}
+	}
+	service.Wait()
+	client.sendsBytes(append([]byte(request()), encode(true, text("early"))...))
+	upstream := r.accepts()
+	upstream.sendsString(answer(upstream.wantsRequest()))
+	client.wantsSwitch()
+	upstream.wants("sent with the request", text("early"))
+	upstream.sends(text("and back"))
+	client.wants("after pages", text("and back"))
+	client.hangsUp()
+	upstream.hangsUp()
+	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client eof": 1})
+	if n := r.metric("http_requests_total{2xx}"); n != 2 {
+		t.Errorf("%d requests were counted, want 2", n)
+	}
+}
+
+// servesPages answers n requests, on however many connections.
+func (r *rig) servesPages(n int) {
+	for n > 0 {
+		upstream := r.accepts()
+		for n > 0 {
+			asked, err := http.ReadRequest(upstream.in)
+			if err != nil {
+				break
+			}
+			n--
+			upstream.sendsString(head("HTTP/1.1 200 OK", "Content-Length: "+strconv.Itoa(len(asked.RequestURI)), "Connection: close") + asked.RequestURI)
+			upstream.conn.Close()
+			break
+		}
+	}
+}
+
+func TestPlainRequestRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.RefuseHTTP = true })
+	client := r.dials()
+	client.sendsString(head("GET /page HTTP/1.1", "Host: service.example") + smuggled)
+	refused, body := client.wantsRefusal("no upgrade", http.StatusUpgradeRequired)
+	if refused.Header.Get("Upgrade") != "websocket" || !strings.HasSuffix(body, ".\n") {
+		t.Errorf("the refusal is %v %q", refused.Header, body)
+	}
+	r.wantsCounts(counts{"bad_request": 1})
+	r.wantsNoDial("HTTP is refused")
+}
+
+// A stop waits for a page that is under way, and cuts one that does not end.
+func TestStopWithPageUnderWay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.CloseTimeout = moment })
+	client := r.dials()
+	client.sendsString(head("GET /events HTTP/1.1", "Host: service.example"))
+	upstream := r.accepts()
+	upstream.wantsRequest()
+	upstream.sendsString(head("HTTP/1.1 200 OK", "Content-Type: text/event-stream") + "data: 1\n\n")
+	if _, err := http.ReadResponse(client.in, nil); err != nil {
+		t.Fatal(err)
+	}
+	if cut := r.shutdown(patience); cut != 0 {
+		t.Errorf("%d sessions were cut where there was none", cut)
+	}
+	_ = client.conn.SetReadDeadline(time.Now().Add(patience))
+	_, _ = io.Copy(io.Discard, client.in)
+}

@@ -1,0 +1,4 @@
+package proxy
+
+// HandshakesAtOnce is for the tests of the proxy from outside.
+const HandshakesAtOnce = handshakesAtOnce

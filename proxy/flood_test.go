@@ -1,0 +1,181 @@
+package proxy_test
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/proxy"
+)
+
+// handshakesThatFail is how many clients come to grief, each at another step.
+const handshakesThatFail = 10_000
+
+// Nothing is left of handshakes that fail: no session, no place in a line, no
+// count for the address, and, as TestMain asks at the end, no descriptor and no
+// goroutine.
+func TestHandshakesThatFailLeaveNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ten thousand connections")
+	}
+	for name, change := range map[string]func(*proxy.Config){
+		"plain": func(*proxy.Config) {}, "TLS": secureLegs,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(cfg *proxy.Config) {
+				change(cfg)
+				cfg.HandshakeTimeout = time.Second
+				cfg.DialTimeout = time.Second
+				cfg.CloseTimeout = time.Second
+				cfg.MaxSessionsPerIP = handshakesThatFail
+			})
+			var service sync.WaitGroup
+			service.Go(r.failsClients)
+			var clients sync.WaitGroup
+			turns := make(chan int)
+			for range 50 {
+				clients.Go(func() {
+					for i := range turns {
+						failures[i%len(failures)](r)
+					}
+				})
+			}
+			for i := range handshakesThatFail {
+				turns <- i
+			}
+			close(turns)
+			clients.Wait()
+			r.wantsNoSessions()
+			r.origin.Close()
+			service.Wait()
+			if got := r.counts(); got["ok"] != 0 || got["opened"] != 0 || got["internal"] != 0 {
+				t.Errorf("the counters are %v", got)
+			}
+		})
+	}
+}
+
+// failures are the ways in which a client comes to grief. After them the
+// upstream's ways follow, see failsClients.
+var failures = []func(*rig){
+	func(r *rig) { r.tries("") },
+	func(r *rig) { r.tries("GET / HT") },
+	func(r *rig) { r.tries("\x16\x03\x01\x00\x05\x01\x00") },
+	func(r *rig) { r.triesSecured("GET / HTTP/1.1\r\nHost:") },
+	func(r *rig) { r.triesSecured("BREW / HTCPCP/1.0\r\n\r\n") },
+	func(r *rig) {
+		r.triesSecured(head("GET / HTTP/1.1", "Host: a", "Upgrade: websocket", "Connection: Upgrade"))
+	},
+	func(r *rig) { r.triesSecured(request("Content-Length: 1") + "x") },
+	func(r *rig) { r.triesSecured(request()) },
+	func(r *rig) { r.triesSecured(request()) },
+	func(r *rig) { r.triesSecured(request()) },
+	func(r *rig) { r.gives(request()) },
+}
+
+// tries sends something and reads what comes until the end.
+func (r *rig) tries(s string) { r.converse(false, true, s) }
+
+func (r *rig) triesSecured(s string) { r.converse(r.tls.client, true, s) }
+
+// gives sends something and goes away.
+func (r *rig) gives(s string) { r.converse(r.tls.client, false, s) }
+
+func (r *rig) converse(secured, patient bool, s string) {
+	conn, err := net.Dial("tcp", r.server.Addr().String())
+	if err != nil {
+		r.t.Errorf("dial the proxy: %v", err)
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	talk := conn
+	if secured {
+		talk = tls.Client(conn, clientTLS())
+	}
+	_, err = talk.Write([]byte(s))
+	if err != nil || !patient || s == "" {
+		return
+	}
+	_ = conn.(*net.TCPConn).CloseWrite() // it fails only on a connection that is gone
+	if talk == conn {
+		drain(conn)
+	}
+}
+
+func drain(conn net.Conn) {
+	var b [512]byte
+	for {
+		if _, err := conn.Read(b[:]); err != nil {
+			return
+		}
+	}
+}
+
+// failsClients is an upstream that answers each connection with another failure.
+func (r *rig) failsClients() {
+	var talks sync.WaitGroup
+	defer talks.Wait()
+	for i := 0; ; i++ {
+		conn, err := r.origin.Accept()
+		if err != nil {
+			return
+		}
+		talks.Go(func() {
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			r.failsClient(i, conn)
+		})
+	}
+}
+
+func (r *rig) failsClient(i int, conn net.Conn) {
+	if i%7 == 0 {
+		return // before anything was said
+	}
+	if r.tls.upstream {
+		conn = tls.Server(conn, serverTLS())
+	}
+	var b [4096]byte
+	_, _ = conn.Read(b[:])
+	answers := []string{
+		"",
+		"HTTP/1.1 ",
+		"SSH-2.0-OpenSSH_9.7\r\n",
+		head("HTTP/1.1 401 Unauthorized", "Content-Length: 2") + "no",
+		head("HTTP/1.1 503 Service Unavailable", "Transfer-Encoding: chunked") + "5\r\nhello\r\n",
+		head("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: wrong"),
+	}
+	_, _ = conn.Write([]byte(answers[i%len(answers)]))
+}
+
+// A storm waits in line: the upstream sees no more handshakes at a time than it
+// may, and everybody gets in.
+func TestStormQueues(t *testing.T) {
+	const clients = 700
+	r := newRig(t, nil)
+	var all []*peer
+	for range clients {
+		client := r.dials()
+		client.sendsString(request())
+		all = append(all, client)
+	}
+	var dialled []*peer
+	for range proxy.HandshakesAtOnce {
+		dialled = append(dialled, r.accepts())
+	}
+	r.wantsNoDial("as many handshakes as may be are under way")
+	for _, upstream := range dialled {
+		upstream.sendsString(answer(upstream.wantsRequest()))
+	}
+	for range clients - proxy.HandshakesAtOnce {
+		upstream := r.accepts()
+		upstream.sendsString(answer(upstream.wantsRequest()))
+	}
+	for _, client := range all {
+		client.wantsSwitch()
+	}
+	r.wantsCounts(counts{"ok": clients, "opened": clients, "active": clients})
+}

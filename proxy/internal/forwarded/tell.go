@@ -1,0 +1,72 @@
+package forwarded
+
+import (
+	"cmp"
+	"strings"
+)
+
+// tell adds what we see to what was said.
+func (a *account) tell(hop Hop) []Field {
+	own := element{proto: "http"}
+	if hop.TLS {
+		own.proto = "https"
+	}
+	if isHost(hop.Host) {
+		own.host = hop.Host
+	}
+	chain := a.chain
+	if hop.Peer.IsValid() {
+		own.from = addressed(plain(hop.Peer))
+		chain = append(chain, own.from)
+	}
+	proto, host := cmp.Or(a.proto, own.proto), cmp.Or(a.host, own.host)
+	fields := make([]Field, 0, 4)
+	for _, f := range [...]Field{
+		{"X-Forwarded-For", list(chain)},
+		{"X-Forwarded-Proto", proto},
+		{"X-Forwarded-Host", host},
+		{"Forwarded", a.elements(own, single(proto), single(host))},
+	} {
+		if f.Value != "" {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+// list is a chain as X-Forwarded-For has it.
+func list(chain []node) string {
+	texts := make([]string, len(chain))
+	for i, n := range chain {
+		texts[i] = n.text
+	}
+	return strings.Join(texts, ", ")
+}
+
+// single is a list's only entry, or "".
+func single(list string) string {
+	if strings.Contains(list, ",") {
+		return ""
+	}
+	return list
+}
+
+// elements is Forwarded with our own element at its end. If it has to be made
+// of the X- fields, what they say of protocol and host is the first one's: it
+// is about the client's request.
+func (a *account) elements(own element, proto, host string) string {
+	if a.forwarded != "" {
+		return a.forwarded + ", " + own.String()
+	}
+	way := make([]element, len(a.chain), len(a.chain)+1)
+	for i, n := range a.chain {
+		way[i].from = n
+	}
+	way = append(way, own)
+	way[0].proto, way[0].host = proto, host
+	texts := make([]string, len(way))
+	for i, e := range way {
+		texts[i] = e.String()
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,53 @@
+package preface
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// Source returns the address of the client that a whole header names. It is
+// false if the header names none, as one of a proxy's own health check, of an
+// unknown protocol or of a unix socket: then the client is whoever made the
+// connection.
+func Source(header []byte) (netip.AddrPort, bool, error) {
+	n, err := End(header)
+	switch {
+	case err != nil:
+		return netip.AddrPort{}, false, err
+	case n == 0 || n != len(header):
+		return netip.AddrPort{}, false, errPartial
+	case isIgnored(header):
+		return netip.AddrPort{}, false, nil
+	}
+	if err := checkVectors(header); err != nil {
+		return netip.AddrPort{}, false, err
+	}
+	return parse(header)
+}
+
+// isIgnored reports whether nothing but the length of a header counts. The
+// library refuses some of these.
+func isIgnored(header []byte) bool {
+	return !isLine(header) && (header[versionByte] == local || protocolOf(header) == proxyproto.UNSPEC)
+}
+
+// parse takes a header's fields apart. For version 1 the library wants single
+// spaces, no leading zeros, no zone, addresses of the announced family, and
+// nothing more. It takes the last 32 bits of an IPv6 address in dots, too, which
+// the specification does not mention, but inet_ntop writes.
+func parse(header []byte) (netip.AddrPort, bool, error) {
+	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(header), len(header)))
+	if err != nil {
+		return netip.AddrPort{}, false, fmt.Errorf("read PROXY protocol header: %w", err)
+	}
+	source, _, ok := h.TCPAddrs()
+	if !ok {
+		return netip.AddrPort{}, false, nil
+	}
+	addr := source.AddrPort()
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), true, nil
+}

@@ -1,0 +1,323 @@
+package web_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/proxy/internal/web"
+)
+
+const get = "GET /a HTTP/1.1\r\n" + host + "\r\n"
+
+// TestAnswerComesBack: raw bytes from the upstream, exact bytes at the client.
+func TestAnswerComesBack(t *testing.T) {
+	t.Parallel()
+	const date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+	tests := []struct {
+		why, method, from, to string
+		ends                  bool // the upstream ends the connection
+		counted               int
+	}{{
+		why:     "nothing is added, and no type is guessed",
+		from:    "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n" + date + "X-A: 1\r\nX-A: 2\r\n\r\n<html>",
+		to:      "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n" + date + "X-A: 1\r\nX-A: 2\r\n\r\n<html>",
+		counted: 200,
+	}, {
+		why:     "compressed bytes are bytes",
+		from:    "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n" + date + "\r\n\x1f\x8b\x00\xff",
+		to:      "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n" + date + "\r\n\x1f\x8b\x00\xff",
+		counted: 200,
+	}, {
+		why:     "chunks, and a trailer",
+		from:    "HTTP/1.1 200 OK\r\n" + date + "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+		counted: 200,
+	}, {
+		why:     "a trailer that was not announced",
+		from:    "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+		counted: 200,
+	}, {
+		why:     "a body that the connection's end ends",
+		from:    "HTTP/1.0 200 OK\r\n" + date + "\r\nhello",
+		ends:    true,
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+		counted: 200,
+	}, {
+		why:     "HEAD",
+		method:  "HEAD",
+		from:    "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "HEAD of what has no length yet",
+		method:  "HEAD",
+		from:    "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "204",
+		from:    "HTTP/1.1 204 No Content\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 204 No Content\r\n" + date + "\r\n",
+		counted: 204,
+	}, {
+		why:     "304",
+		from:    "HTTP/1.1 304 Not Modified\r\n" + date + "Etag: \"x\"\r\n\r\n",
+		to:      "HTTP/1.1 304 Not Modified\r\n" + date + "Etag: \"x\"\r\n\r\n",
+		counted: 304,
+	}, {
+		why: "interim answers",
+		from: "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to: "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why: "hop by hop",
+		from: "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n" +
+			"Upgrade: h2c\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "the upstream's close is not the client's",
+		from:    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "426 says to what (RFC 9110 15.5.22)",
+		from:    "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nContent-Length: 0\r\n" + date + "Upgrade: websocket\r\n\r\n",
+		counted: 426,
+	}, {
+		why:     "the upstream's failures are its own to tell",
+		from:    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n" + date + "Retry-After: 7\r\n\r\nsoon",
+		to:      "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n" + date + "Retry-After: 7\r\n\r\nsoon",
+		counted: 503,
+	}}
+	for _, test := range tests {
+		t.Run(test.why, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			method := test.method
+			if method == "" {
+				method = "GET"
+			}
+			client := r.opens(strings.Replace(get, "GET", method, 1))
+			upstream := r.accepts()
+			upstream.wantsHead()
+			upstream.sends(test.from)
+			if test.ends {
+				upstream.hangsUp()
+			}
+			client.wants(test.why, test.to)
+			r.shutdown(patience) // which ends the connection: nothing may come behind the answer
+			client.wantsEnd(test.why)
+			r.wantsCounted(test.counted)
+		})
+	}
+}
+
+// TestAnswerToHTTP10: no chunks, no interim answers, and the connection ends.
+func TestAnswerToHTTP10(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens("GET /a HTTP/1.0\r\n" + host + "Connection: keep-alive\r\n\r\n" + get)
+	upstream := r.accepts()
+	upstream.wantsHead()
+	upstream.sends("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+	answer, body := client.wantsAnswer("RFC 9110 15.2", 200)
+	if body != "hello" || !answer.Close || len(answer.TransferEncoding) > 0 {
+		t.Errorf("HTTP/1.0 knows an end of the connection only, got %+v", answer)
+	}
+	client.wantsEnd("HTTP/1.0 is not trusted to have told where its request ends")
+}
+
+func TestEventsAreNotHeldBack(t *testing.T) {
+	t.Parallel()
+	for _, framing := range []string{"Content-Type: text/event-stream", "Transfer-Encoding: chunked", "Content-Length: 1000"} {
+		t.Run(framing, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			client := r.opens(get)
+			upstream := r.accepts()
+			upstream.wantsHead()
+			upstream.sends("HTTP/1.1 200 OK\r\n" + framing + "\r\n\r\n")
+			answer := client.begins("GET") // before there is a body
+			for _, event := range []string{"data: 1\n\n", "data: 2\n\n"} {
+				if strings.HasSuffix(framing, "chunked") {
+					upstream.sends("9\r\n" + event + "\r\n")
+				} else {
+					upstream.sends(event)
+				}
+				got := make([]byte, len(event))
+				if _, err := io.ReadFull(answer.Body, got); err != nil || string(got) != event {
+					t.Fatalf("the client wants %q before the upstream sends more, got %q, %v", event, got, err)
+				}
+			}
+			client.hangsUp()
+			upstream.wantsEnd("the client is gone")
+			r.wantsCounted(200)
+			if lines := r.warnings(); len(lines) > 0 {
+				t.Errorf("a client that goes away is nobody's fault, but there is logged: %s", lines)
+			}
+		})
+	}
+}
+
+// TestUpstreamFails: what the client is told instead of an answer.
+func TestUpstreamFails(t *testing.T) {
+	t.Parallel()
+	says := func(answer string) func(*testing.T, *web.Config) {
+		return func(t *testing.T, cfg *web.Config) {
+			cfg.Dial = func(context.Context) (net.Conn, error) {
+				near, far := net.Pipe()
+				t.Cleanup(func() { far.Close() })
+				go speak(far, answer)
+				return near, nil
+			}
+		}
+	}
+	tests := []struct {
+		why    string
+		change func(*testing.T, *web.Config)
+		status int
+		body   string
+		logged string // beside the status
+	}{{
+		why: "nobody listens",
+		change: func(t *testing.T, cfg *web.Config) {
+			l := listen(t)
+			l.Close()
+			cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "tcp", l.Addr().String())
+			}
+		},
+		status: 502, body: "The upstream cannot be reached.\n",
+	}, {
+		why: "no connection comes about",
+		change: func(_ *testing.T, cfg *web.Config) {
+			cfg.DialTimeout = time.Nanosecond
+			cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+		},
+		status: 504, body: "The upstream did not answer in time.\n",
+	}, {
+		why: "no answer comes",
+		change: func(_ *testing.T, cfg *web.Config) {
+			cfg.Dial = func(context.Context) (net.Conn, error) { return silent{}, nil }
+		},
+		status: 504, body: "The upstream did not answer in time.\n",
+	}, {
+		why: "garbage", change: says("SSH-2.0-x\r\n\r\n"),
+		status: 502, body: "The upstream gave no valid answer.\n",
+	}, {
+		why: "an end instead of an answer", change: says(""),
+		status: 502, body: "The upstream gave no valid answer.\n",
+	}, {
+		why: "a head that is too large", change: says("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("b", 64<<10) + "\r\n\r\n"),
+		status: 502, body: "The upstream gave no valid answer.\n",
+	}, {
+		why: "a tunnel that nobody asked for", change: says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
+		status: 502, body: "The upstream gave no valid answer.\n", logged: "101 to a request that asks for no upgrade",
+	}, {
+		why: "a tunnel to nowhere", change: says("HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+		status: 502, body: "The upstream gave no valid answer.\n", logged: "101 to a request that asks for no upgrade",
+	}}
+	for _, test := range tests {
+		t.Run(test.why, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, func(cfg *web.Config) { test.change(t, cfg) })
+			client := r.opens("GET /a?secret HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+			answer, body := client.wantsAnswer(test.why, test.status)
+			if body != test.body || answer.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+				t.Errorf("the client wants %q, got %q of type %q", test.body, body, answer.Header.Get("Content-Type"))
+			}
+			client.hangsUp()
+			r.wantsCounted(test.status)
+			lines := r.warnings()
+			if len(lines) != 1 || !strings.Contains(lines[0], `"path":"/a"`) || !strings.Contains(lines[0], test.logged) {
+				t.Errorf("one warning tells of it: %q; got %s", test.logged, lines)
+			}
+			if strings.Contains(r.log.String(), "secret") {
+				t.Error("a query was logged")
+			}
+		})
+	}
+}
+
+// speak reads a request and answers it with these bytes.
+func speak(conn net.Conn, answer string) {
+	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 4<<10)); err == nil {
+		_, _ = io.WriteString(conn, answer) // who is not listening shows in the test
+	}
+}
+
+// silent is a connection on which time is up.
+type silent struct{ net.Conn }
+
+func (silent) Write(b []byte) (int, error) { return len(b), nil }
+func (silent) Read([]byte) (int, error)    { return 0, os.ErrDeadlineExceeded }
+func (silent) Close() error                { return nil }
+
+func TestUpstreamDiesInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for _, framing := range []string{"Content-Length: 100\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"} {
+		r := newRig(t, nil)
+		client := r.opens(get)
+		upstream := r.accepts()
+		upstream.wantsHead()
+		upstream.sends("HTTP/1.1 200 OK\r\n" + framing)
+		answer := client.begins("GET")
+		upstream.hangsUp()
+		client.wantsCut("the client must not take half an answer for a whole one", answer)
+		r.wantsCounted(200)
+		if lines := r.warnings(); len(lines) != 1 || !strings.Contains(lines[0], "answer cut short") {
+			t.Errorf("one warning tells of it, got %s", lines)
+		}
+	}
+}
+
+func TestClientGoesBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens(get)
+	upstream := r.accepts()
+	upstream.wantsHead()
+	if err := client.conn.(*net.TCPConn).CloseWrite(); err != nil { // which net/http takes for all
+		t.Fatal(err)
+	}
+	upstream.wantsEnd("nobody waits for its answer any more")
+	client.wantsEnd("no answer was made up")
+	r.wantsCounted()
+	if lines := r.warnings(); len(lines) > 0 {
+		t.Errorf("a client that goes away is nobody's fault, but there is logged: %s", lines)
+	}
+}
+
+func TestUpstreamConnectionIsReused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens(get)
+	upstream := r.accepts()
+	for range 3 {
+		upstream.wantsHead()
+		upstream.sends("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		client.wantsAnswer("the connections go on", http.StatusOK)
+		client.sends(get)
+	}
+	upstream.wantsHead()
+	client.hangsUp()
+	if n := r.dials.Load(); n != 1 {
+		t.Errorf("the upstream was dialed %d times, want once", n)
+	}
+}

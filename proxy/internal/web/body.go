@@ -1,0 +1,38 @@
+package web
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+)
+
+// body is a request's body on its way to the upstream. It tells how it ended and
+// brings the trailer fields along, which are known then. It is read by one
+// goroutine at a time.
+type body struct {
+	io.ReadCloser               // the client's
+	from          *http.Request // whose Trailer net/http fills at the end
+	trailer       http.Header   // of the request to the upstream: the names are there, the values to come
+	goAhead       func()        // asks the client for it; nil if it comes unasked, or is asked for already
+
+	ended  atomic.Bool // it came whole
+	broken atomic.Bool // it is malformed, or the client went away in its middle
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.goAhead != nil {
+		b.goAhead()
+		b.goAhead = nil
+	}
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == io.EOF:
+		for name := range b.trailer {
+			b.trailer[name] = b.from.Trailer[name]
+		}
+		b.ended.Store(true)
+	case err != nil:
+		b.broken.Store(true)
+	}
+	return n, err
+}

@@ -1,0 +1,31 @@
+// Package web passes on requests that are no WebSocket upgrade. It stands on
+// net/http's server and transport and on httputil.ReverseProxy, and makes of
+// them a proxy that changes as little as it can: any method, bodies and trailers
+// in both directions as they come, interim responses, event streams, long polls.
+//
+// The path of a request, in call order:
+//
+//	Serve      a connection, with what was read of it   (server.go, guest.go)
+//	handle     a request, read again strictly           (request.go, head.go)
+//	handOver   an upgrade: the connection goes back     (upgrade.go)
+//	pass       anything else goes to the upstream       (passage.go)
+//	rewrite    what the upstream is asked               (passage.go, fields.go, body.go)
+//	dial       on a connection that is new or idle      (transport.go)
+//	reply      what the client is answered              (reply.go)
+//
+// net/http reads heads more leniently than package upgrade, which has read the
+// first one of each connection. So the head of every request is written anew from
+// what net/http understood and must pass upgrade.ParseRequest, too; what goes
+// upstream is made from that. In passing, net/http repairs some framing that
+// the first request of a connection would be refused for: it unfolds fields,
+// takes a bare LF for a line's end, and prefers Transfer-Encoding to a
+// Content-Length beside it. The upstream sees the repaired request.
+//
+// A client that ends its direction is taken to be gone, as net/http does: its
+// request is given up.
+//
+// TRACE is refused: its answer would show the client the fields that were added
+// for the upstream alone. So is CONNECT: this is no forward proxy.
+//
+// Sessions, and whether a client may have one, are not its concern.
+package web

@@ -1,0 +1,76 @@
+package web
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// Guest is a client's connection on which a request has come that is no upgrade.
+// The embedded connection must have deadlines that work.
+type Guest struct {
+	net.Conn
+	// Early is what has been read of it already: the request's head and whatever
+	// came behind it.
+	Early []byte
+	// From is who sends, for logs and for the upstream; the zero AddrPort is the
+	// peer of a unix socket.
+	From netip.AddrPort
+	// TLS says that the client speaks TLS, which has been taken off here.
+	TLS bool
+
+	answering bool      // owned by the connection's goroutine; see Server.changed
+	leaving   sync.Once // guards against a second farewell
+}
+
+// Read gives Early first. Like the connection's own, it is for one goroutine at
+// a time.
+func (g *Guest) Read(b []byte) (int, error) {
+	if len(g.Early) == 0 {
+		return g.Conn.Read(b)
+	}
+	n := copy(b, g.Early)
+	g.Early = g.Early[n:]
+	return n, nil
+}
+
+// CloseWrite ends our direction, so that a client that still sends can read
+// its answer.
+func (g *Guest) CloseWrite() error {
+	half, ok := g.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return nil // Close will have to do
+	}
+	return half.CloseWrite()
+}
+
+// name is how the client is called in logs.
+func (g *Guest) name() string {
+	switch {
+	case !g.From.IsValid():
+		return "unix"
+	case g.From.Port() == 0:
+		return g.From.Addr().String()
+	default:
+		return g.From.String()
+	}
+}
+
+// A door lets one guest in and is shut behind it. http.Server.Serve, called
+// with it, starts the connection's goroutine and returns.
+type door struct {
+	guest *Guest
+	shut  bool
+}
+
+func (d *door) Accept() (net.Conn, error) {
+	if d.shut {
+		return nil, io.EOF
+	}
+	d.shut = true
+	return d.guest, nil
+}
+
+func (d *door) Close() error   { return nil }
+func (d *door) Addr() net.Addr { return d.guest.LocalAddr() }

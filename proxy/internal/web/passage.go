@@ -1,0 +1,203 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/upgrade"
+)
+
+// flushInterval bounds how long the bytes of an answer of known length wait for
+// more of them. Event streams and all else of unknown length never wait.
+const flushInterval = 10 * time.Millisecond
+
+// A passage is one request on its way to the upstream, and its answer's way back.
+type passage struct {
+	server  *Server
+	guest   *Guest
+	request *upgrade.Request
+	reply   *reply
+}
+
+// pass has the upstream answer a request.
+func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Request) {
+	p := &passage{server: s, guest: g, request: request, reply: out}
+	proxy := httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      s.transport,
+		FlushInterval:  flushInterval,
+		ErrorLog:       s.errorLog,
+		ModifyResponse: checkAnswer,
+		ErrorHandler:   p.fail,
+	}
+	// Any protocol but WebSocket, h2c for one, stays on this side (RFC 9110 7.8).
+	r.Header.Del("Upgrade")
+	whole := false
+	defer func() {
+		if !whole && r.Context().Err() == nil {
+			p.log(slog.LevelWarn, "answer cut short: the upstream ended it early", slog.Int("status", out.status))
+		}
+	}()
+	proxy.ServeHTTP(out, r)
+	whole = true
+}
+
+// rewrite makes the request for the upstream. What is for this hop only, by its
+// name or because Connection says so, has been dropped already: so Connection
+// cannot take away what is added here.
+func (p *passage) rewrite(pr *httputil.ProxyRequest) {
+	s, out := p.server, pr.Out
+	host := p.request.Fields.Get("Host")
+	out.URL = s.target(p.request.Target)
+	out.Host = cmp.Or(s.cfg.Host, host)
+	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host}
+	story := s.cfg.Trust.Resolve(hop, p.request.Fields.Values)
+	for name := range out.Header {
+		if s.drops(name, story.Believed) {
+			delete(out.Header, name)
+		}
+	}
+	for _, f := range story.Fields {
+		out.Header.Set(f.Name, f.Value)
+	}
+	for _, f := range s.cfg.Fields {
+		out.Header.Set(f.Name, f.Value)
+	}
+	p.rewriteBody(pr, story.Believed)
+}
+
+// rewriteBody has the body bring its trailer fields along, under the rules for
+// fields, which some upstreams make of them.
+func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
+	if pr.Out.Body == nil {
+		return
+	}
+	for name := range pr.Out.Trailer {
+		if p.server.drops(name, believed) {
+			delete(pr.Out.Trailer, name)
+		}
+	}
+	if len(pr.Out.Trailer) == 0 {
+		pr.Out.Trailer = nil
+	}
+	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer}
+	if pr.Out.Header.Get("Expect") != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
+		b.goAhead = p.reply.goAhead
+		// An upstream that answers instead of asking for the body does not get it;
+		// but for this, the transport would send it just to keep the connection.
+		pr.Out.Close = true
+	}
+	p.reply.body, pr.Out.Body = b, b
+}
+
+// target is the URL for a request target, whose bytes are to go upstream as
+// they are. Opaque does that for all but those that begin with two slashes, which
+// it would take for an authority. They go by RawPath, which does it if all
+// bytes of the path may stand in a URI, and percent-encodes those that may not.
+func (s *Server) target(requested string) *url.URL {
+	u := &url.URL{Scheme: s.cfg.Scheme, Host: s.cfg.Authority}
+	if requested == "*" { // it means the server as a whole (RFC 9112 3.2.4)
+		u.Opaque = requested
+		return u
+	}
+	target := s.cfg.Prefix + requested
+	if !strings.HasPrefix(target, "//") {
+		u.Opaque = target
+		return u
+	}
+	path, query, _ := strings.Cut(target, "?")
+	u.RawPath, u.RawQuery = path, query
+	u.ForceQuery = len(path) < len(target)
+	u.Path, _ = url.PathUnescape(path) // ParseRequest has let it pass
+	return u
+}
+
+var errSwitched = errors.New("101 to a request that asks for no upgrade")
+
+// checkAnswer has a last look at the upstream's answer.
+func checkAnswer(answer *http.Response) error {
+	switch answer.StatusCode {
+	case http.StatusSwitchingProtocols:
+		return errSwitched // or ReverseProxy would make a tunnel
+	case http.StatusUpgradeRequired:
+		// It must say to what (RFC 9110 15.5.22), but Upgrade is a matter of one hop.
+		answer.Header.Set("Connection", "Upgrade")
+		answer.Header.Set("Upgrade", "websocket")
+	}
+	return nil
+}
+
+var (
+	refuseBody = &upgrade.Refusal{
+		Status: http.StatusBadRequest,
+		Reason: "The request's body is malformed.",
+	}
+	refuseTimeout = &upgrade.Refusal{
+		Status: http.StatusGatewayTimeout,
+		Reason: "The upstream did not answer in time.",
+	}
+	refuseUnreachable = &upgrade.Refusal{
+		Status: http.StatusBadGateway,
+		Reason: "The upstream cannot be reached.",
+	}
+	refuseInvalid = &upgrade.Refusal{
+		Status: http.StatusBadGateway,
+		Reason: "The upstream gave no valid answer.",
+	}
+)
+
+// fail answers instead of the upstream.
+func (p *passage) fail(_ http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		p.log(slog.LevelDebug, "client went away before the answer")
+		panic(http.ErrAbortHandler) // returning would be an empty 200
+	}
+	refusal, level := p.refusalFor(err)
+	p.log(level, "request failed", slog.Int("status", refusal.Status), slog.String("error", err.Error()))
+	p.reply.refuse(refusal)
+}
+
+// refusalFor tells whose fault it is. What an operator has to look after is a
+// warning.
+func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
+	if p.reply.body != nil && p.reply.body.broken.Load() {
+		return refuseBody, slog.LevelDebug
+	}
+	timeout, isNet := errors.AsType[net.Error](err)
+	_, isDial := errors.AsType[unreachable](err)
+	switch {
+	case isNet && timeout.Timeout():
+		return refuseTimeout, slog.LevelWarn
+	case isDial:
+		return refuseUnreachable, slog.LevelWarn
+	default:
+		return refuseInvalid, slog.LevelWarn
+	}
+}
+
+// loggedPath bounds how much of a path is logged, in bytes.
+const loggedPath = 256
+
+// log tells of a request, without its query, which may hold secrets.
+func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
+	path := p.request.Path()
+	if len(path) > loggedPath {
+		path = path[:loggedPath] + "…"
+	}
+	attrs := []slog.Attr{
+		slog.String("client", p.guest.name()),
+		slog.String("method", p.request.Method),
+		slog.String("path", path),
+		slog.String("upstream", p.server.cfg.Authority),
+	}
+	p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)
+}

@@ -1,0 +1,116 @@
+package web
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"holdfast/proxy/internal/upgrade"
+)
+
+// reply is the answer to a client. It keeps net/http from adding to it, and
+// interim answers from getting into each other's way: the transport sends
+// them by goroutines of its own, while the handler's waits for the final one.
+type reply struct {
+	http10  bool  // the client speaks HTTP/1.0
+	body    *body // of the request that goes upstream; nil if none does, or it has none
+	closing bool  // the connection ends with it
+
+	mu     sync.Mutex // guards what follows, and the use of to before the final answer
+	to     http.ResponseWriter
+	header http.Header // of the next answer; that of to, once the final one has begun
+	status int         // of the final answer; 0 before it
+}
+
+func newReply(to http.ResponseWriter, r *http.Request) *reply {
+	return &reply{http10: r.ProtoMinor == 0, to: to, header: make(http.Header)}
+}
+
+// Header is an http.ResponseWriter's: of the next answer, and of its trailer
+// once it has begun.
+func (r *reply) Header() http.Header { return r.header }
+
+// Write goes on with the final answer.
+func (r *reply) Write(b []byte) (int, error) { return r.to.Write(b) }
+
+// Unwrap is for http.ResponseController.
+func (r *reply) Unwrap() http.ResponseWriter { return r.to }
+
+// WriteHeader begins the final answer, or sends an interim one.
+func (r *reply) WriteHeader(status int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if status/100 == 1 {
+		r.interim(status)
+		return
+	}
+	r.closing = r.closing || r.mustClose()
+	if r.closing { // net/http looks for it in the first place
+		r.header["Connection"] = append([]string{"close"}, r.header["Connection"]...)
+	}
+	if _, there := r.header["Content-Type"]; !there {
+		r.header["Content-Type"] = nil // or net/http would guess one
+	}
+	r.status = status
+	r.begin(status)
+	r.header = r.to.Header()
+}
+
+// begin sends the head that has been gathered.
+func (r *reply) begin(status int) {
+	maps.Copy(r.to.Header(), r.header)
+	r.to.WriteHeader(status)
+}
+
+// interim passes an interim answer on, unless the client knows none (RFC 9110
+// 15.2). For 100 see goAhead.
+func (r *reply) interim(status int) {
+	if r.http10 || status == http.StatusContinue {
+		return
+	}
+	r.begin(status)
+	clear(r.to.Header())
+}
+
+// goAhead asks a client that said Expect for the request's body. It is called
+// when the upstream has done so, or has let the time for it pass, and by then
+// it may have answered instead.
+func (r *reply) goAhead() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.status == 0 {
+		r.to.WriteHeader(http.StatusContinue)
+	}
+}
+
+// mustClose: before an answer that overtakes the request's body, net/http would
+// read the rest of that to find the next request, and the answer would have to
+// wait, unless the connection ends with it. Nor can the end of an HTTP/1.0 body
+// be relied upon: net/http passes over a Transfer-Encoding there, which it should
+// not forgive (RFC 9112 6.1).
+func (r *reply) mustClose() bool {
+	return r.http10 || r.body != nil && !r.body.ended.Load()
+}
+
+// refuse answers in the proxy's own name.
+func (r *reply) refuse(refusal *upgrade.Refusal) {
+	for _, f := range refusal.Header {
+		r.header.Add(f.Name, f.Value)
+	}
+	r.header.Set("Content-Type", "text/plain; charset=utf-8")
+	r.header.Set("Content-Length", strconv.Itoa(len(refusal.Reason)+len("\n")))
+	r.WriteHeader(refusal.Status)
+	_, _ = io.WriteString(r, refusal.Reason+"\n") // a client that is gone need not be told
+}
+
+// hurry bounds the time in which net/http reads what the client still sends,
+// before a connection is closed.
+func (r *reply) hurry(patience time.Duration) {
+	if r.closing {
+		deadline := time.Now().Add(patience)
+		_ = http.NewResponseController(r).SetReadDeadline(deadline) // it fails only if the connection is gone
+	}
+}

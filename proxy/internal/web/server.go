@@ -1,0 +1,180 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdfast/proxy/internal/forwarded"
+)
+
+// idleTimeout is how long a client's connection may wait for its next request.
+// It is nginx's default, and longer than the 60 s after which AWS's balancer
+// gives up a connection: who gives up second races with a request.
+const idleTimeout = 75 * time.Second
+
+// Config is everything a Server is told. What is not said to be optional must
+// be there.
+type Config struct {
+	// Scheme is the upstream's: http or https.
+	Scheme string
+	// Authority is the upstream's name, host:port. It is the Host of a client
+	// that sent none, as HTTP/1.0 allows.
+	Authority string
+	// Prefix is put before every path, byte for byte; no slash at its end.
+	Prefix string
+	// Host is sent instead of the client's; empty means the client's.
+	Host string
+	// Fields are the operator's, added to every request. A client cannot send
+	// fields of these names, nor of names that CGI would take for them.
+	Fields []forwarded.Field
+	// Trust says whose word on the client is believed.
+	Trust *forwarded.Trust
+
+	// Dial connects to the upstream.
+	Dial func(context.Context) (net.Conn, error)
+	// TLS gives the configuration for the next connection to an upstream of
+	// scheme https, ServerName included.
+	TLS func() *tls.Config
+	// DialTimeout bounds Dial and the TLS handshake together.
+	DialTimeout time.Duration
+	// HandshakeTimeout bounds the head of each request, from its first byte on.
+	HandshakeTimeout time.Duration
+	// MaxHeaderSize is the largest request or response head, in bytes; net/http
+	// allows some 4 KiB more.
+	MaxHeaderSize int
+
+	Log *slog.Logger
+	// Count is told the status that a request was answered with. One whose
+	// client went away before is not counted.
+	Count func(status int)
+	// Upgrade is given a connection on which a request for a WebSocket followed
+	// others: the request's head, in canonical form, and in Early what came behind
+	// it. The connection is the receiver's from then on.
+	Upgrade func(g *Guest, head []byte)
+	// Gone is told that a connection given to Serve is closed, once for each that
+	// was not handed to Upgrade.
+	Gone func()
+}
+
+// A Server answers requests with what the upstream says to them.
+type Server struct {
+	// Static after New.
+	cfg       Config
+	stated    map[string]bool // aliases of the fields that a client cannot send; see drops
+	http      http.Server
+	transport *http.Transport
+	errorLog  *log.Logger // of the standard library
+
+	answering atomic.Int64 // connections with a request that is not answered wholly
+
+	mu     sync.Mutex
+	closed bool
+	guests sync.WaitGroup // Add only under mu, and not when closed
+}
+
+// New makes a Server. There is nothing to be undone if it is never used.
+func New(cfg Config) *Server {
+	s := &Server{
+		cfg:      cfg,
+		stated:   statedBy(cfg.Fields),
+		errorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	s.transport = s.newTransport()
+	s.http = http.Server{
+		Handler:                      http.HandlerFunc(s.handle),
+		DisableGeneralOptionsHandler: true, // OPTIONS * is the upstream's to answer
+		ReadHeaderTimeout:            cfg.HandshakeTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               cfg.MaxHeaderSize,
+		ConnState:                    s.changed,
+		ConnContext:                  withGuest,
+		ErrorLog:                     s.errorLog,
+		Protocols:                    onlyHTTP1(),
+	}
+	return s
+}
+
+func onlyHTTP1() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
+}
+
+// Serve takes a connection over. It does not block.
+func (s *Server) Serve(g *Guest) {
+	if !s.admit(g) {
+		g.Close()
+		s.cfg.Gone()
+	}
+}
+
+// admit starts a guest's goroutine, unless the Server is shut down.
+func (s *Server) admit(g *Guest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.guests.Add(1)
+	_ = s.http.Serve(&door{guest: g}) // it ends with the door's io.EOF
+	return true
+}
+
+// changed follows a connection from request to request.
+func (s *Server) changed(c net.Conn, state http.ConnState) {
+	g := c.(*Guest)
+	s.setAnswering(g, state == http.StateActive)
+	if state == http.StateClosed {
+		s.gone(g)
+	}
+}
+
+func (s *Server) setAnswering(g *Guest, answering bool) {
+	switch {
+	case answering && !g.answering:
+		s.answering.Add(1)
+	case !answering && g.answering:
+		s.answering.Add(-1)
+	}
+	g.answering = answering
+}
+
+// gone says farewell to a connection that is closed.
+func (s *Server) gone(g *Guest) {
+	g.leaving.Do(func() {
+		s.cfg.Gone()
+		s.guests.Done()
+	})
+}
+
+// Shutdown answers no more requests, waits for the answers under way until ctx
+// is done, and cuts what is left; cut says how many answers that were. When it
+// returns, every connection is closed or handed to Upgrade.
+func (s *Server) Shutdown(ctx context.Context) (cut int) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	if err := s.http.Shutdown(ctx); err != nil { // ctx is done
+		cut = int(s.answering.Load())
+		s.http.Close()
+	}
+	s.guests.Wait()
+	s.transport.CloseIdleConnections() // and dials that nobody waits for
+	return cut
+}
+
+type guestKey struct{}
+
+func withGuest(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, guestKey{}, c)
+}
+
+// guestOf is whose request it is.
+func guestOf(r *http.Request) *Guest { return r.Context().Value(guestKey{}).(*Guest) }

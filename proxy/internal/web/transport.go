@@ -1,0 +1,75 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// idleUpstream is how long a connection to the upstream is kept for the next
+	// request. Node.js, Apache and uvicorn close theirs after 5 s; who sends a
+	// request at that moment loses it, so ours are closed before.
+	idleUpstream = 4 * time.Second
+	// idleUpstreams is how many are kept.
+	idleUpstreams = 64
+	// answerTimeout is how long the upstream may take to begin its answer when it
+	// has the whole request. A long poll is held for a minute or two, seldom
+	// longer, since the balancers around give up after 60 to 100 s by default; the
+	// longest known default is Consul's, five minutes and up to a sixteenth more.
+	// Bodies have no such limit.
+	answerTimeout = 5*time.Minute + 30*time.Second
+	// continueTimeout is how long a body waits for the upstream's 100 (RFC 9110
+	// 10.1.1). Many upstreams know no Expect and never send one.
+	continueTimeout = time.Second
+)
+
+// newTransport speaks to the upstream.
+func (s *Server) newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  nil, // the environment's proxy is for others
+		DialContext:            s.dial,
+		DialTLSContext:         s.dialTLS,
+		DisableCompression:     true, // bodies pass as they are
+		MaxIdleConnsPerHost:    idleUpstreams,
+		IdleConnTimeout:        idleUpstream,
+		ResponseHeaderTimeout:  answerTimeout,
+		ExpectContinueTimeout:  continueTimeout,
+		MaxResponseHeaderBytes: int64(s.cfg.MaxHeaderSize),
+		Protocols:              onlyHTTP1(),
+	}
+}
+
+// unreachable is a dial that failed.
+type unreachable struct{ error }
+
+func (u unreachable) Unwrap() error { return u.error }
+
+// dial may outlive its request, since the transport hopes for the next; it ends
+// with Shutdown at the latest.
+func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
+	defer cancel()
+	conn, err := s.cfg.Dial(ctx)
+	if err != nil {
+		return nil, unreachable{err}
+	}
+	return conn, nil
+}
+
+func (s *Server) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
+	defer cancel()
+	plain, err := s.cfg.Dial(ctx)
+	if err != nil {
+		return nil, unreachable{err}
+	}
+	conn := tls.Client(plain, s.cfg.TLS())
+	if err := conn.HandshakeContext(ctx); err != nil {
+		plain.Close()
+		return nil, unreachable{err}
+	}
+	return conn, nil
+}

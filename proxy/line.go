@@ -1,0 +1,74 @@
+package proxy
+
+import "errors"
+
+// A line bounds how many of a loop's handshakes are at a costly step at one
+// time. The others wait their turn: a storm of clients, as after a restart, takes
+// longer, and overruns neither the upstream's queue nor this process's memory.
+type line struct {
+	places  int // not taken
+	waiting []turn
+}
+
+// A turn is a handshake that waits in a line, and how it goes on.
+type turn struct {
+	s    *session
+	next func(*loop, *session)
+}
+
+const (
+	// handshakesAtOnce bounds the handshakes with the upstream that are under way,
+	// from the dial to the answer, in all loops together. The listen queues of
+	// common servers have room for 100 to 4,096.
+	handshakesAtOnce = 512
+	// securedAtOnce bounds the clients' TLS handshakes, in all loops together. Each
+	// has a goroutine and some 30 KiB.
+	securedAtOnce = 1024
+)
+
+var errNoTurn = errors.New("too many handshakes were under way")
+
+// claim takes a place and goes on with next, or waits in the given state until
+// there is one, no longer than the present step may take.
+func (l *loop) claim(s *session, at *line, waiting openingState, next func(*loop, *session)) {
+	if at.places == 0 {
+		s.opening.state = waiting
+		at.waiting = append(at.waiting, turn{s, next})
+		return
+	}
+	at.places--
+	s.opening.place = at
+	next(l, s)
+}
+
+// vacate gives a handshake's place back, if it has one.
+func (l *loop) vacate(s *session) {
+	if o := s.opening; o != nil && o.place != nil {
+		o.place.places++
+		o.place = nil
+	}
+}
+
+// admit lets those that wait take the places that have become free.
+func (l *loop) admit() {
+	for _, at := range []*line{&l.tlsLine, &l.dialLine} {
+		for at.places > 0 && len(at.waiting) > 0 {
+			next := at.waiting[0]
+			at.waiting[0] = turn{}
+			at.waiting = at.waiting[1:]
+			l.takeTurn(at, next)
+		}
+	}
+}
+
+// takeTurn lets a handshake go on, if it has not ended while it waited.
+func (l *loop) takeTurn(at *line, next turn) {
+	s := next.s
+	if !l.table.holds(s) || s.opening == nil || s.opening.state != greeting && s.opening.state != queued {
+		return
+	}
+	at.places--
+	s.opening.place = at
+	next.next(l, s)
+	l.update(s)
+}

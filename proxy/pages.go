@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"net"
+	"net/netip"
+
+	"holdfast/metrics"
+	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/secure"
+	"holdfast/proxy/internal/web"
+)
+
+// passRequest gives a client whose request is no upgrade to net/http's server,
+// with all that it has sent. If it asks for an upgrade later, on the same
+// connection, it comes back by rejoin.
+func (l *loop) passRequest(s *session) {
+	o := s.opening
+	conn := s.legs[client].io
+	l.want(s, client, 0)
+	s.legs[client].io = nil
+	l.forget(s)
+	ashore, err := conn.Ashore()
+	if err != nil {
+		l.metrics.Handshake(metrics.ResultInternal)
+		l.log.Error("pass request on", "error", err)
+		l.server.left()
+		return
+	}
+	l.server.pages.Serve(&web.Guest{Conn: ashore, Early: o.head, From: s.remote, TLS: l.cfg.TLS != nil})
+}
+
+// rejoin takes back a connection on which a request for an upgrade has come.
+func (s *Server) rejoin(g *web.Guest, head []byte) {
+	conn, err := embark(g.Conn)
+	if err != nil {
+		s.cfg.Log.Error("take connection back for an upgrade", "error", err)
+		s.left()
+		return
+	}
+	to := s.place()
+	to.sessions.Add(1)
+	if !to.post(func() { to.rejoined(conn, g.From, append(head, g.Early...)) }) {
+		_ = conn.Close() // the loop has ended, and nobody is left to be told
+		s.left()
+	}
+}
+
+// embark is the way back from Ashore.
+func embark(c net.Conn) (transport, error) {
+	if conn, ours, err := secure.Aboard(c); ours {
+		return conn, err
+	}
+	return aboard(c)
+}
+
+// rejoined is accepted for a client that the loop has met before.
+func (l *loop) rejoined(conn transport, from netip.AddrPort, head []byte) {
+	s := l.meet(conn, from)
+	o := s.opening
+	o.state = awaitRequest
+	o.head = head
+	if conn, ok := conn.(*secure.Conn); ok {
+		l.board(conn)
+		l.readHead(s) // what was decrypted too early is in user space
+	}
+	switch {
+	case !l.table.holds(s): // it has gone meanwhile
+	case l.draining:
+		l.refuse(s, metrics.ResultDraining, refuseDraining)
+	default:
+		l.scanRequest(s)
+	}
+	l.update(s)
+}
+
+// webConfig is what the server of pages is told.
+func (s *Server) webConfig() web.Config {
+	c := web.Config{
+		Scheme:           "http",
+		Authority:        s.origin.authority(),
+		Prefix:           s.origin.prefix,
+		Host:             s.cfg.UpstreamHost,
+		Trust:            &s.trust,
+		Dial:             s.origin.connect,
+		HandshakeTimeout: s.cfg.HandshakeTimeout,
+		DialTimeout:      s.cfg.DialTimeout,
+		MaxHeaderSize:    s.cfg.MaxHeaderSize,
+		Log:              s.cfg.Log,
+		Count:            s.cfg.Metrics.HTTPRequest,
+		Upgrade:          s.rejoin,
+		Gone:             s.left,
+	}
+	if s.origin.tls != nil {
+		c.Scheme = "https"
+		c.TLS = s.origin.tls
+	}
+	for _, f := range s.cfg.UpstreamHeader {
+		c.Fields = append(c.Fields, forwarded.Field(f))
+	}
+	return c
+}
