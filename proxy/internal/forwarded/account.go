@@ -17,8 +17,8 @@ type account struct {
 	forwarded string // Forwarded; "" if it is to be made of the others
 }
 
-// hear reads all four fields. What the X- fields do not say, Forwarded may,
-// unless it says other things that they do.
+// hear reads all four fields. What the X- fields leave open is taken from
+// Forwarded, unless the two disagree.
 func hear(lookup Lookup) account {
 	a := account{
 		chain: lastNodes(lookup),
@@ -26,13 +26,13 @@ func hear(lookup Lookup) account {
 		host:  listOf(lookup, "X-Forwarded-Host", isHost),
 	}
 	if elements := parseForwarded(lookup); len(elements) > 0 {
-		a.compare(elements)
+		a.consult(elements)
 	}
 	return a
 }
 
-// lastNodes reads X-Forwarded-For from its end, where the nearest node is. Of a list that
-// is too long the oldest entries are forgotten. What is no node is unknown.
+// lastNodes reads X-Forwarded-For from its end, where the nearest node is. Of a
+// list that is too long the oldest entries are forgotten; what is no node is unknown.
 func lastNodes(lookup Lookup) []node {
 	var chain []node
 	for _, line := range slices.Backward(slices.Collect(lookup("X-Forwarded-For"))) {
@@ -74,8 +74,8 @@ func listOf(lookup Lookup, name string, isEntry func(string) bool) string {
 	return strings.Join(entries, ", ")
 }
 
-// compare takes Forwarded over if it says nothing else than the X- fields do.
-func (a *account) compare(elements []element) {
+// consult takes Forwarded over if it contradicts the X- fields in nothing.
+func (a *account) consult(elements []element) {
 	chain, text := read(elements)
 	if len(a.chain) == 0 {
 		a.chain = chain

@@ -1,9 +1,8 @@
 // Package forwarded decides who a request came from, and how the upstream is
 // told. It does no I/O.
 //
-// What a peer says about who is behind it is believed if that peer is trusted,
-// and only of what it says; anybody else's X-Forwarded-For, X-Forwarded-Proto,
-// X-Forwarded-Host and Forwarded (RFC 7239) are replaced.
+// A trusted peer's X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and
+// Forwarded (RFC 7239) are believed and extended; anybody else's are replaced.
 //
 // The path through it, in call order:
 //
@@ -21,5 +20,6 @@
 // it. So X-Forwarded-For decides who the client is, and a trusted peer's
 // Forwarded counts only if it names the same addresses, or if there is no
 // X-Forwarded-For. Otherwise, and if it is missing or malformed, it is made
-// of the X- fields: an upstream is told the same whichever it reads.
+// of the X- fields: an upstream is told the same whichever it reads. Its grammar
+// is held to: addresses with a colon stand in quotes.
 package forwarded

@@ -32,18 +32,18 @@ func parseForwarded(lookup Lookup) []element {
 // cutElement cuts `[ pair ] *( ";" [ pair ] )` off the start of a list. White
 // space around a semicolon is no grammar, but widespread. Its caller skips the comma.
 func cutElement(list string) (e element, rest string, ok bool) {
-	for rest, ok = list, true; ok; {
-		if rest = trimLeftOWS(rest); rest != "" && rest[0] != ';' && rest[0] != ',' {
-			rest, ok = e.cutPair(rest)
-			rest = trimLeftOWS(rest)
+	rest = list
+	for more := true; more; rest, more = strings.CutPrefix(rest, ";") {
+		if rest = trimLeftOWS(rest); rest == "" || rest[0] == ';' || rest[0] == ',' {
+			continue
 		}
-		if !strings.HasPrefix(rest, ";") {
-			break
+		if rest, ok = e.cutPair(rest); !ok {
+			return element{}, "", false
 		}
-		rest = rest[len(";"):]
+		rest = trimLeftOWS(rest)
 	}
 	e.text = trimOWS(list[:len(list)-len(rest)])
-	return e, rest, ok && (rest == "" || rest[0] == ',')
+	return e, rest, rest == "" || rest[0] == ','
 }
 
 // cutPair cuts `token "=" ( token / quoted-string )` off the start of s.
