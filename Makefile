@@ -12,8 +12,9 @@ build: ## the binary, ./holdfast
 test: ## all tests that need nothing but Go
 	go test ./...
 
-race: ## the same with the race detector, in random order
+race: ## the same with the race detector, in random order; every session over TLS, too
 	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -short ./proxy -tls
 
 vet: ## go vet, the end-to-end tests included
 	go vet ./...

@@ -130,7 +130,9 @@ func TestTLSHandshakesThatFail(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) {
 				secureClient(cfg)
-				cfg.HandshakeTimeout = moment
+				if c.result == "timeout" {
+					cfg.HandshakeTimeout = moment
+				}
 			})
 			r.tls.client = false // the test does it by hand
 			client := r.dials()
@@ -236,6 +238,7 @@ func TestUpgradeAfterPlainRequests(t *testing.T) {
 	upstream.sends(text("and back"))
 	client.wants("after pages", text("and back"))
 	client.hangsUp()
+	upstream.wantsClose("the client is gone", 1001)
 	upstream.hangsUp()
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client eof": 1})
 	if n := r.metric("http_requests_total{2xx}"); n != 2 {

@@ -16,8 +16,7 @@ import (
 // crypto/tls wants it in one go. So it has a goroutine, and the descriptor is
 // away from the loop until it has ended.
 
-// greet begins a client's TLS handshake, or has it wait for a place. early is
-// what has been read of it.
+// greet begins a client's TLS handshake, or has it wait for a place.
 func (l *loop) greet(s *session) {
 	l.claim(s, &l.tlsLine, greeting, (*loop).secureClient)
 }
@@ -36,8 +35,7 @@ func (l *loop) secureClient(s *session) {
 func (l *loop) secureUpstream(s *session, plain socket) {
 	o := s.opening
 	o.state = securingUpstream
-	config := s.origin.tls()
-	conn := secure.Client(int(plain), config)
+	conn := secure.Client(int(plain), s.origin.tls())
 	l.sendAway(s, upstream, conn, (*loop).upstreamSecured)
 }
 

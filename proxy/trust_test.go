@@ -226,6 +226,7 @@ func TestSessionsPerAddress(t *testing.T) {
 	r.opensWith(r.dialsFrom("127.0.0.2"), nil, nil) // who has another address is not meant
 
 	first.hangsUp()
+	its.wantsClose("the client is gone", 1001)
 	its.hangsUp()
 	r.eventually("the first session ends", func() bool { return r.counts()["dropped client eof"] == 1 })
 	r.opens()

@@ -2,15 +2,16 @@ package web
 
 import (
 	"net/http"
+	"strings"
 
 	"holdfast/proxy/internal/upgrade"
 )
 
-// refuseMethod names in Allow what most clients would want to know; other
-// methods are passed on likewise.
-var refuseMethod = &upgrade.Refusal{
+// refuseTrace names in Allow what most clients would want to know; any other
+// method but CONNECT is passed on likewise.
+var refuseTrace = &upgrade.Refusal{
 	Status: http.StatusMethodNotAllowed,
-	Reason: "The proxy passes on any method but CONNECT and TRACE.",
+	Reason: "The proxy passes no TRACE on.",
 	Header: upgrade.Fields{{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}},
 }
 
@@ -25,20 +26,16 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newReply(w, r)
 	defer s.answered(out)
-	request, refusal := parse(r.Method, head)
+	request, refusal := upgrade.ParseRequest(head) // which refuses CONNECT
+	if refusal == nil && strings.EqualFold(request.Method, http.MethodTrace) {
+		refusal = refuseTrace // methods have a case, but the upstream may think otherwise
+	}
 	if refusal != nil {
 		out.closing = true // where its body ends may be in doubt
 		out.refuse(refusal)
 		return
 	}
 	s.pass(out, r, g, request)
-}
-
-func parse(method string, head []byte) (*upgrade.Request, *upgrade.Refusal) {
-	if method == http.MethodConnect || method == http.MethodTrace {
-		return nil, refuseMethod
-	}
-	return upgrade.ParseRequest(head)
 }
 
 // answered ends a request, whether or not its answer was cut short.

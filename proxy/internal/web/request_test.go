@@ -230,6 +230,7 @@ func TestRequestIsRefused(t *testing.T) {
 		status  int
 	}{
 		{"TRACE would show the client what was added", "TRACE /a HTTP/1.1\r\n" + host + "\r\n", 405},
+		{"trace, if the upstream knows no case", "trace /a HTTP/1.1\r\n" + host + "\r\n", 405},
 		{"CONNECT is for forward proxies", "CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\n\r\n", 405},
 		{"two lengths", get("Content-Length: 5\r\nContent-Length: 6\r\n") + "hello", 400},
 		{"a list of lengths", get("Content-Length: 5, 6\r\n") + "hello", 400},
