@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,15 +29,18 @@ func check(p process, args []string) int {
 	if code, ok := p.parse(flags, args); !ok {
 		return code
 	}
-	c, ok := p.configuration()
+	c, loaded, ok := p.configuration()
 	if !ok {
 		return exitConfig
+	}
+	for _, warning := range loaded.warnings() {
+		fmt.Fprintln(p.stderr, "warning:", warning)
 	}
 	fmt.Fprintln(p.stdout, "configuration ok")
 	if !*tryUpstream {
 		return exitOK
 	}
-	verdict, err := c.tryUpstream()
+	verdict, err := c.tryUpstream(&loaded)
 	if err != nil {
 		fmt.Fprintf(p.stderr, "%s: %v\n", c.Upstream, err)
 		return exitFailed
@@ -46,9 +51,9 @@ func check(p process, args []string) int {
 
 // tryUpstream upgrades to the upstream as a client that asks for / would be, and
 // pings it. That it never answers is an error only if it would be dropped for it.
-func (c config) tryUpstream() (verdict string, err error) {
+func (c config) tryUpstream(loaded *certificates) (verdict string, err error) {
 	began := time.Now()
-	conn, early, err := c.dialUpstream()
+	conn, early, err := c.upgradeToUpstream(loaded)
 	if err != nil {
 		return "", err
 	}
@@ -79,14 +84,17 @@ func (c config) tryUpstream() (verdict string, err error) {
 	return verdict + ", and will not be held to it", nil
 }
 
-// dialUpstream returns an upgraded connection, and a reader of what it has sent
-// and will send.
-func (c config) dialUpstream() (net.Conn, io.Reader, error) {
-	connect := net.Dialer{Timeout: time.Duration(c.DialTimeout)}
+// upgradeToUpstream returns an upgraded connection, and a reader of what it has
+// sent and will send.
+func (c config) upgradeToUpstream(loaded *certificates) (net.Conn, io.Reader, error) {
 	dialer := ws.Dialer{
-		NetDial:        connect.DialContext,
+		NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return c.dialUpstream(ctx, loaded)
+		},
 		Timeout:        time.Duration(c.DialTimeout + c.HandshakeTimeout),
 		ReadBufferSize: int(c.MaxHeaderSize),
+		Host:           cmp.Or(c.upstreamHost(), hostOf(c.Upstream)),
+		Header:         c.UpstreamHeaders,
 	}
 	conn, early, _, err := dialer.Dial(context.Background(), probeURL(c.Upstream))
 	var status ws.StatusError
@@ -101,9 +109,45 @@ func (c config) dialUpstream() (net.Conn, io.Reader, error) {
 	return conn, conn, nil
 }
 
-// probeURL is what a client's request for / becomes, in the one scheme the dialer knows.
+// dialUpstream connects to the upstream, and has TLS with it if it is to.
+func (c config) dialUpstream(ctx context.Context, loaded *certificates) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.DialTimeout))
+	defer cancel()
+	network, address := dialAddress(c.Upstream)
+	var dialer net.Dialer
+	plain, err := dialer.DialContext(ctx, network, address)
+	if err != nil || !c.hasUpstreamTLS() {
+		return plain, err
+	}
+	conn := tls.Client(plain, loaded.upstreamConfig(c.Upstream))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		plain.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// dialAddress is where an upstream is, as package net takes it.
+func dialAddress(upstream *url.URL) (network, address string) {
+	switch {
+	case upstream.Scheme == "unix":
+		return "unix", upstream.Path
+	case upstream.Port() != "":
+		return "tcp", upstream.Host
+	case upstream.Scheme == "wss", upstream.Scheme == "https":
+		return "tcp", net.JoinHostPort(upstream.Hostname(), "443")
+	}
+	return "tcp", net.JoinHostPort(upstream.Hostname(), "80")
+}
+
+// probeURL is what a client's request for / becomes. Its scheme is the one in which
+// the dialer leaves everything to us, its host is not looked at.
 func probeURL(upstream *url.URL) string {
-	return "ws://" + upstream.Host + strings.TrimRight(upstream.EscapedPath(), "/") + "/"
+	prefix := strings.TrimRight(upstream.EscapedPath(), "/")
+	if upstream.Scheme == "unix" {
+		prefix = ""
+	}
+	return "ws://" + hostOf(upstream) + prefix + "/"
 }
 
 // ping sends a ping and, once its answer is there, a Close, so that the service

@@ -2,10 +2,11 @@ package main
 
 import (
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
+	"path/filepath"
 	"regexp"
 	"testing"
 
@@ -15,7 +16,13 @@ import (
 // service is an upstream that upgrades every request and then behaves as told.
 func service(t *testing.T, behave func(conn net.Conn)) (address string) {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(upgrades(t, behave))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func upgrades(t *testing.T, behave func(conn net.Conn)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, _, err := ws.UpgradeHTTP(r, w)
 		if err != nil {
 			t.Errorf("the upgrade was refused: %v", err)
@@ -23,9 +30,21 @@ func service(t *testing.T, behave func(conn net.Conn)) (address string) {
 		}
 		defer conn.Close()
 		behave(conn)
-	}))
-	t.Cleanup(server.Close)
-	return server.Listener.Addr().String()
+	})
+}
+
+// answers is a service that answers a ping, among other things.
+func answers(t *testing.T) func(conn net.Conn) {
+	return func(conn net.Conn) {
+		ws.WriteFrame(conn, ws.NewTextFrame([]byte("welcome"))) // perhaps in one packet with the 101
+		p := read(t, conn)
+		ws.WriteFrame(conn, ws.NewPongFrame([]byte("else")))
+		ws.WriteFrame(conn, ws.NewPongFrame([]byte("unasked")))
+		ws.WriteFrame(conn, ws.NewPongFrame(p.Payload))
+		if farewell := read(t, conn); farewell.Header.OpCode != ws.OpClose {
+			t.Errorf("after the pong came opcode %v, want a Close", farewell.Header.OpCode)
+		}
+	}
 }
 
 // read returns the next frame that the client sends, unmasked.
@@ -43,16 +62,6 @@ func read(t *testing.T, conn net.Conn) ws.Frame {
 }
 
 func TestCheckConnect(t *testing.T) {
-	answers := func(conn net.Conn) {
-		ws.WriteFrame(conn, ws.NewTextFrame([]byte("welcome"))) // perhaps in one packet with the 101
-		p := read(t, conn)
-		ws.WriteFrame(conn, ws.NewPongFrame([]byte("else")))
-		ws.WriteFrame(conn, ws.NewPongFrame([]byte("unasked")))
-		ws.WriteFrame(conn, ws.NewPongFrame(p.Payload))
-		if farewell := read(t, conn); farewell.Header.OpCode != ws.OpClose {
-			t.Errorf("after the pong came opcode %v, want a Close", farewell.Header.OpCode)
-		}
-	}
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
 	closes := func(conn net.Conn) {
 		read(t, conn)
@@ -68,7 +77,7 @@ func TestCheckConnect(t *testing.T) {
 		code           int
 		stdout, stderr string // patterns
 	}{
-		{"answers", answers, nil, 0, `^configuration ok\nws://\S+: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`},
+		{"answers", answers(t), nil, 0, `^configuration ok\nws://\S+: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`},
 		{"silent", silent, []string{soon}, 0,
 			`: upgraded in \S+s, did not answer a ping within 1ms, and will not be held to it\n$`, `^$`},
 		{"silent, though it must answer", silent, []string{soon, "HOLDFAST_UPSTREAM_PONG=require"}, 1,
@@ -106,6 +115,92 @@ func TestCheckConnectRefused(t *testing.T) {
 	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `cannot upgrade: dial tcp .* connection refused\n$`)
 }
 
+// The upstream is reached however it is to be reached, and asked for what sessions
+// will ask it for.
+func TestCheckConnectWays(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "service.sock")
+	overUnix := httptest.NewUnstartedServer(nil)
+	overUnix.Listener.Close()
+	overUnix.Listener = listen(t, "unix", socket)
+	overTCP, overTLS := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
+	asked := make(chan *http.Request, 1)
+	for _, server := range []*httptest.Server{overTCP, overTLS, overUnix} {
+		server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked <- r.Clone(r.Context())
+			upgrades(t, answers(t)).ServeHTTP(w, r)
+		})
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are to fail
+		t.Cleanup(server.Close)
+	}
+	overTCP.Start()
+	overUnix.Start()
+	overTLS.StartTLS()
+	tcp, secure := overTCP.Listener.Addr().String(), overTLS.Listener.Addr().String()
+	ca := write(t, "ca.pem", pemOf("CERTIFICATE", overTLS.Certificate().Raw))
+	const answered = `^configuration ok\n.*: upgraded in \S+s, answered a ping in \S+s\n$`
+
+	for _, tc := range []struct {
+		name    string
+		environ []string
+		host    string // what the service is asked for; "" if it is not reached
+		stderr  string
+	}{
+		{"TCP", []string{"HOLDFAST_UPSTREAM=ws://" + tcp}, tcp, `^$`},
+		{"TLS", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca}, secure, `^$`},
+		{"TLS, unchecked", []string{"HOLDFAST_UPSTREAM=https://" + secure, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"}, secure, `^$`},
+		{"TLS of an unknown CA", []string{"HOLDFAST_UPSTREAM=wss://" + secure}, "", `cannot upgrade: .*certificate signed by unknown authority\n$`},
+		{"TLS of another name", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca,
+			"HOLDFAST_UPSTREAM_TLS_SERVER_NAME=elsewhere.example.net"}, "", `cannot upgrade: .*not elsewhere.example.net\n$`},
+		{"TLS that is none", []string{"HOLDFAST_UPSTREAM=wss://" + tcp}, "", `cannot upgrade: .*does not look like a TLS handshake\n$`},
+		{"unix", []string{"HOLDFAST_UPSTREAM=unix:" + socket}, "localhost", `^$`},
+		{"unix, nobody there", []string{"HOLDFAST_UPSTREAM=unix:" + socket + "x"}, "", `cannot upgrade: dial unix .*no such file or directory\n$`},
+		{"another host", []string{"HOLDFAST_UPSTREAM=unix:" + socket, "HOLDFAST_UPSTREAM_HOST=service.example:80"}, "service.example:80", `^$`},
+		{"its own host", []string{"HOLDFAST_UPSTREAM=ws://" + tcp, "HOLDFAST_UPSTREAM_HOST=upstream"}, tcp, `^$`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := holdfast(append(tc.environ, "HOLDFAST_UPSTREAM_HEADERS=X-One=1;X-Two=2"), "check", "-connect")
+			if tc.host == "" {
+				got.matches(t, exitFailed, `^configuration ok\n$`, tc.stderr)
+				return
+			}
+			if got.matches(t, exitOK, answered, tc.stderr); t.Failed() {
+				return // it may not have been asked at all
+			}
+			if r := <-asked; r.Host != tc.host || r.Header.Get("X-One") != "1" || r.Header.Get("X-Two") != "2" {
+				t.Errorf("the service at %s was asked with %v", r.Host, r.Header)
+			}
+		})
+	}
+}
+
+func listen(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	listener, err := plain.Listen(t.Context(), network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+func TestDialAddress(t *testing.T) {
+	for upstream, want := range map[string]string{
+		"ws://h":                  "tcp h:80",
+		"http://h:9000/a":         "tcp h:9000",
+		"wss://h/a":               "tcp h:443",
+		"https://[::1]":           "tcp [::1]:443",
+		"ws://[fe80::1%25eth0]:9": "tcp [fe80::1%eth0]:9",
+		"unix:/run/a.sock":        "unix /run/a.sock",
+	} {
+		network, address := dialAddress(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream)
+		if got := network + " " + address; got != want {
+			t.Errorf("%s is at %s, want %s", upstream, got, want)
+		}
+	}
+}
+
 func TestProbeURL(t *testing.T) {
 	for upstream, want := range map[string]string{
 		"ws://h":            "ws://h/",
@@ -113,12 +208,10 @@ func TestProbeURL(t *testing.T) {
 		"http://h/app/":     "ws://h/app/",
 		"ws://h/a%2Fb":      "ws://h/a%2Fb/",
 		"ws://[::1]:9000/a": "ws://[::1]:9000/a/",
+		"wss://h/a":         "ws://h/a/",
+		"unix:/run/a.sock":  "ws://localhost/",
 	} {
-		u, err := url.Parse(upstream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := probeURL(u); got != want {
+		if got := probeURL(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream); got != want {
 			t.Errorf("probeURL(%s) = %s, want %s", upstream, got, want)
 		}
 	}

@@ -105,21 +105,23 @@ func (p process) misused(complaint string) int {
 	return exitUsage
 }
 
-// configuration is the checked configuration; if there is none, the reasons have
-// been told and ok is false.
-func (p process) configuration() (c config, ok bool) {
-	c, err := readSettings(p.environ).config()
-	if err != nil {
-		p.refuse(err)
-		return config{}, false
+// configuration is the checked configuration with its TLS files; if there is
+// none, the reasons have been told and ok is false.
+func (p process) configuration() (c config, loaded certificates, ok bool) {
+	c, found := readSettings(p.environ).config()
+	loaded, bad := c.certificates()
+	found = append(found, bad...)
+	if len(found) > 0 {
+		found.sort()
+		p.refuse(found)
+		return config{}, certificates{}, false
 	}
-	return c, true
+	return c, loaded, true
 }
 
-func (p process) refuse(err error) {
-	fmt.Fprintln(p.stderr, err)
-	var found problems
-	if errors.As(err, &found) && found.onlyUpstreamMissing() {
+func (p process) refuse(found problems) {
+	fmt.Fprintln(p.stderr, found)
+	if found.onlyUpstreamMissing() {
 		fmt.Fprintln(p.stderr, "\nTo see Holdfast at work without configuring anything, run: holdfast demo")
 	}
 }

@@ -99,6 +99,7 @@ func TestGoldenOutputs(t *testing.T) {
 		"HOLDFAST_PING_INTERVAL=5s",
 		"HOLDFAST_CLIENT_PING_INTERVAL=7s",
 		"HOLDFAST_PING_TIMEOUT=", // empty: the default
+		"HOLDFAST_UPSTREAM_HEADERS=Authorization=s3cret",
 	}
 	for file, run := range map[string]struct {
 		environ []string
@@ -117,6 +118,9 @@ func TestGoldenOutputs(t *testing.T) {
 			o := holdfast(run.environ, strings.Fields(run.args)...)
 			if o.code != exitOK || o.stderr != "" {
 				t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+			}
+			if strings.Contains(o.stdout, "s3cret") {
+				t.Error("a secret is shown")
 			}
 			golden(t, file, o.stdout)
 		})

@@ -45,9 +45,27 @@ type config struct {
 	DialTimeout        positive      `env:"HOLDFAST_DIAL_TIMEOUT"`
 	TCPUserTimeout     time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT"`
 
-	MaxSessions   int        `env:"HOLDFAST_MAX_SESSIONS"`
-	MaxFrameSize  frameSize  `env:"HOLDFAST_MAX_FRAME_SIZE"`
-	MaxHeaderSize headerSize `env:"HOLDFAST_MAX_HEADER_SIZE"`
+	MaxSessions      int        `env:"HOLDFAST_MAX_SESSIONS"`
+	MaxSessionsPerIP int        `env:"HOLDFAST_MAX_SESSIONS_PER_IP"`
+	MaxFrameSize     frameSize  `env:"HOLDFAST_MAX_FRAME_SIZE"`
+	MaxHeaderSize    headerSize `env:"HOLDFAST_MAX_HEADER_SIZE"`
+
+	AllowedOrigins originList    `env:"HOLDFAST_ALLOWED_ORIGINS"`
+	TrustedProxies trusted       `env:"HOLDFAST_TRUSTED_PROXIES"`
+	ProxyProtocol  proxyProtocol `env:"HOLDFAST_PROXY_PROTOCOL"`
+
+	TLSCertFile           string     `env:"HOLDFAST_TLS_CERT_FILE"`
+	TLSKeyFile            string     `env:"HOLDFAST_TLS_KEY_FILE"`
+	TLSClientCAFile       string     `env:"HOLDFAST_TLS_CLIENT_CA_FILE"`
+	UpstreamTLSCAFile     string     `env:"HOLDFAST_UPSTREAM_TLS_CA_FILE"`
+	UpstreamTLSCertFile   string     `env:"HOLDFAST_UPSTREAM_TLS_CERT_FILE"`
+	UpstreamTLSKeyFile    string     `env:"HOLDFAST_UPSTREAM_TLS_KEY_FILE"`
+	UpstreamTLSServerName serverName `env:"HOLDFAST_UPSTREAM_TLS_SERVER_NAME"`
+	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE"`
+
+	UpstreamHost    upstreamHost `env:"HOLDFAST_UPSTREAM_HOST"`
+	UpstreamHeaders headerFields `env:"HOLDFAST_UPSTREAM_HEADERS"`
+	HTTP            httpRefusal  `env:"HOLDFAST_HTTP"`
 
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST"`
@@ -86,48 +104,48 @@ func (s settings) effective(v variable) (value, from string) {
 	if !ok {
 		return v.def, ""
 	}
-	i := slices.IndexFunc(variables, func(w variable) bool { return w.name == parent })
-	value, _ = s.effective(variables[i])
+	value, _ = s.effective(variableNamed(parent))
 	return value, parent
 }
 
-// config checks everything that is set and reports all that is wrong with it, in
-// the order of the table, what does not belong there last.
-func (s settings) config() (config, error) {
-	var c config
-	found := s.parse(&c)
+// config checks everything that is set and reports all that is wrong with it. Of
+// what is wrong c has nothing.
+func (s settings) config() (c config, found problems) {
+	found = s.parse(&c)
 	found = append(found, c.contradictions(s)...)
 	if s[upstreamName] == "" {
 		found = append(found, problem{variable: upstreamName, reason: noUpstream})
 	}
-	found.sort()
 	found = append(found, s.strangers()...)
-	if len(found) > 0 {
-		return config{}, found
-	}
-	return c, nil
+	found.sort()
+	return c, found
 }
 
 // parse fills c and says which values broke the rule of their type. A value
 // taken from another variable is that one's fault.
-func (s settings) parse(c *config) problems {
+func (s settings) parse(c *config) (found problems) {
 	given, from := map[string]string{}, map[string]string{}
 	for _, v := range variables {
 		given[v.name], from[v.name] = s.effective(v)
 	}
+	for _, name := range secrets {
+		var bad problems
+		given[name], from[name], bad = s.reveal(name)
+		found = append(found, bad...)
+	}
 	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})
 	var all env.AggregateError
 	if !errors.As(err, &all) {
-		return nil
+		return found
 	}
-	var found problems
 	for _, err := range all.Errors {
 		var bad env.ParseError
 		if !errors.As(err, &bad) {
 			panic(err) // the struct is at fault, not what the user wrote
 		}
-		if name := variableOf(bad.Name); from[name] == name {
-			found = append(found, problem{name, given[name], bad.Err.Error()})
+		name := variableOf(bad.Name)
+		if giver := from[name]; giver == name || giver == name+fileSuffix {
+			found = append(found, problem{giver, s.shown(giver), bad.Err.Error()})
 		}
 	}
 	return found
@@ -137,21 +155,6 @@ func (s settings) parse(c *config) problems {
 func variableOf(field string) string {
 	f, _ := reflect.TypeFor[config]().FieldByName(field)
 	return f.Tag.Get("env")
-}
-
-// maxTCPUserTimeout is what fits the kernel's option: milliseconds in an int.
-const maxTCPUserTimeout = (1<<31 - 1) * time.Millisecond
-
-// contradictions are values that are well formed and still cannot hold.
-func (c config) contradictions(s settings) (found problems) {
-	if c.TCPUserTimeout > maxTCPUserTimeout {
-		const name = "HOLDFAST_TCP_USER_TIMEOUT"
-		found = append(found, problem{name, s[name], `is too long for the kernel; the longest is "596h"`})
-	}
-	if c.AdminListen != "" && string(c.AdminListen) == string(c.Listen) && !strings.HasSuffix(string(c.Listen), ":0") {
-		found = append(found, problem{"HOLDFAST_ADMIN_LISTEN", string(c.AdminListen), "is HOLDFAST_LISTEN too; they need an address each"})
-	}
-	return found
 }
 
 // strangers are variables with our prefix that this version does not know or
@@ -185,6 +188,13 @@ func (c config) proxy(log *slog.Logger, m *metrics.Metrics) proxy.Config {
 	return proxy.Config{
 		Listen:             string(c.Listen),
 		Upstream:           c.Upstream,
+		UpstreamHost:       c.upstreamHost(),
+		UpstreamHeader:     c.UpstreamHeaders,
+		RefuseHTTP:         bool(c.HTTP),
+		TrustedProxies:     c.TrustedProxies.prefixes,
+		TrustUnix:          c.TrustedProxies.unix,
+		ProxyProtocol:      bool(c.ProxyProtocol),
+		AllowedOrigins:     c.AllowedOrigins,
 		Client:             c.rules(c.ClientPingInterval, c.ClientPingTimeout, c.ClientPong),
 		UpstreamSide:       c.rules(c.UpstreamPingInterval, c.UpstreamPingTimeout, c.UpstreamPong),
 		PeerPings:          c.PeerPings,
@@ -196,6 +206,7 @@ func (c config) proxy(log *slog.Logger, m *metrics.Metrics) proxy.Config {
 		MaxSessionDuration: c.MaxSessionDuration,
 		TCPUserTimeout:     c.TCPUserTimeout,
 		MaxSessions:        c.MaxSessions,
+		MaxSessionsPerIP:   c.MaxSessionsPerIP,
 		MaxFrameSize:       int64(c.MaxFrameSize),
 		MaxHeaderSize:      int(c.MaxHeaderSize),
 		CloseCodes: proxy.CloseCodes{
@@ -206,6 +217,17 @@ func (c config) proxy(log *slog.Logger, m *metrics.Metrics) proxy.Config {
 		Log:     log,
 		Metrics: m,
 	}
+}
+
+// upstreamHost is the Host that requests are sent on with; empty means the client's.
+func (c config) upstreamHost() string {
+	switch c.UpstreamHost {
+	case hostPreserve:
+		return ""
+	case hostUpstream:
+		return hostOf(c.Upstream)
+	}
+	return string(c.UpstreamHost)
 }
 
 // rules are the keepalive rules of a leg.

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +17,13 @@ import (
 
 const someUpstream = "HOLDFAST_UPSTREAM=ws://localhost:9000"
 
-func load(environ ...string) (config, error) { return readSettings(environ).config() }
+func load(environ ...string) (config, error) {
+	c, found := readSettings(environ).config()
+	if len(found) > 0 {
+		return c, found
+	}
+	return c, nil
+}
 
 func mustLoad(t *testing.T, environ ...string) config {
 	t.Helper()
@@ -52,6 +60,7 @@ func TestDefaults(t *testing.T) {
 		DialTimeout:           positive(5 * time.Second),
 		TCPUserTimeout:        time.Minute,
 		MaxHeaderSize:         32 << 10,
+		UpstreamHost:          hostPreserve,
 		CloseCodeTimeout:      1011,
 		CloseCodeUpstreamLost: 1012,
 		CloseCodeDrain:        1012,
@@ -75,33 +84,70 @@ var accepted = map[string][]struct {
 		{"ws://[::1]:9000", "ws://[::1]:9000"},
 		{"ws://[fe80::1%25eth0]:9000", "ws://[fe80::1%25eth0]:9000"},
 		{"ws://10.0.0.1/a%2Cb/@me", "ws://10.0.0.1/a%2Cb/@me"},
+		{"wss://legacy", "wss://legacy"},
+		{"https://legacy:8443/app", "https://legacy:8443/app"},
+		{"unix:/run/app.sock", "unix:/run/app.sock"},
+		{"unix:///run/app.sock", "unix:/run/app.sock"},
 	},
 	"HOLDFAST_LISTEN": {
 		{":80", listenAddress(":80")}, {"127.0.0.1:0", listenAddress("127.0.0.1:0")},
 		{"[::1]:65535", listenAddress("[::1]:65535")}, {"edge-1.example:8080", listenAddress("edge-1.example:8080")},
+		{"unix:/run/holdfast.sock", listenAddress("unix:/run/holdfast.sock")},
+		{"unix:///run/holdfast.sock", listenAddress("unix:/run/holdfast.sock")},
+		{"systemd:holdfast web", listenAddress("systemd:holdfast web")},
 	},
-	"HOLDFAST_ADMIN_LISTEN":             {{"off", adminAddress("")}, {":9100", adminAddress(":9100")}},
-	"HOLDFAST_PING_INTERVAL":            {{"0", time.Duration(0)}, {"0s", time.Duration(0)}, {"1m30s", 90 * time.Second}, {"1ms", time.Millisecond}, {"8760h", 8760 * time.Hour}},
-	"HOLDFAST_PING_TIMEOUT":             {{"0", time.Duration(0)}, {"2.5s", 2500 * time.Millisecond}},
-	"HOLDFAST_CLIENT_PING_INTERVAL":     {{"5s", 5 * time.Second}},
-	"HOLDFAST_CLIENT_PING_TIMEOUT":      {{"5s", 5 * time.Second}},
-	"HOLDFAST_UPSTREAM_PING_INTERVAL":   {{"0", time.Duration(0)}},
-	"HOLDFAST_UPSTREAM_PING_TIMEOUT":    {{"5s", 5 * time.Second}},
-	"HOLDFAST_PING_JITTER":              {{"0", fraction(0)}, {"1", fraction(1)}, {".25", fraction(.25)}},
-	"HOLDFAST_LIVENESS":                 {{"any", heartbeat.AnyByte}, {"pong", heartbeat.OnlyPong}},
-	"HOLDFAST_CLIENT_PONG":              {{"require", heartbeat.RequirePong}, {"auto", heartbeat.LearnPong}, {"ignore", heartbeat.IgnorePong}},
-	"HOLDFAST_UPSTREAM_PONG":            {{"require", heartbeat.RequirePong}, {"auto", heartbeat.LearnPong}, {"ignore", heartbeat.IgnorePong}},
-	"HOLDFAST_PEER_PINGS":               {{"answer", proxy.AnswerPings}, {"forward", proxy.ForwardPings}},
-	"HOLDFAST_WRITE_TIMEOUT":            {{"1s", positive(time.Second)}},
-	"HOLDFAST_CLOSE_TIMEOUT":            {{"1s", positive(time.Second)}},
-	"HOLDFAST_IDLE_TIMEOUT":             {{"0", time.Duration(0)}, {"1h", time.Hour}},
-	"HOLDFAST_MAX_SESSION_DURATION":     {{"0", time.Duration(0)}, {"24h", 24 * time.Hour}},
-	"HOLDFAST_HANDSHAKE_TIMEOUT":        {{"500ms", positive(500 * time.Millisecond)}},
-	"HOLDFAST_DIAL_TIMEOUT":             {{"1s", positive(time.Second)}},
-	"HOLDFAST_TCP_USER_TIMEOUT":         {{"0", time.Duration(0)}, {"596h", 596 * time.Hour}},
-	"HOLDFAST_MAX_SESSIONS":             {{"0", 0}, {"2147483647", 1<<31 - 1}},
-	"HOLDFAST_MAX_FRAME_SIZE":           {{"0", frameSize(0)}, {"1", frameSize(1)}, {"16MiB", frameSize(16 << 20)}, {"9223372036854775807", frameSize(1<<63 - 1)}},
-	"HOLDFAST_MAX_HEADER_SIZE":          {{"1KiB", headerSize(1 << 10)}, {"1MiB", headerSize(1 << 20)}, {"5000", headerSize(5000)}},
+	"HOLDFAST_ADMIN_LISTEN":           {{"off", adminAddress("")}, {":9100", adminAddress(":9100")}},
+	"HOLDFAST_PING_INTERVAL":          {{"0", time.Duration(0)}, {"0s", time.Duration(0)}, {"1m30s", 90 * time.Second}, {"1ms", time.Millisecond}, {"8760h", 8760 * time.Hour}},
+	"HOLDFAST_PING_TIMEOUT":           {{"0", time.Duration(0)}, {"2.5s", 2500 * time.Millisecond}},
+	"HOLDFAST_CLIENT_PING_INTERVAL":   {{"5s", 5 * time.Second}},
+	"HOLDFAST_CLIENT_PING_TIMEOUT":    {{"5s", 5 * time.Second}},
+	"HOLDFAST_UPSTREAM_PING_INTERVAL": {{"0", time.Duration(0)}},
+	"HOLDFAST_UPSTREAM_PING_TIMEOUT":  {{"5s", 5 * time.Second}},
+	"HOLDFAST_PING_JITTER":            {{"0", fraction(0)}, {"1", fraction(1)}, {".25", fraction(.25)}},
+	"HOLDFAST_LIVENESS":               {{"any", heartbeat.AnyByte}, {"pong", heartbeat.OnlyPong}},
+	"HOLDFAST_CLIENT_PONG":            {{"require", heartbeat.RequirePong}, {"auto", heartbeat.LearnPong}, {"ignore", heartbeat.IgnorePong}},
+	"HOLDFAST_UPSTREAM_PONG":          {{"require", heartbeat.RequirePong}, {"auto", heartbeat.LearnPong}, {"ignore", heartbeat.IgnorePong}},
+	"HOLDFAST_PEER_PINGS":             {{"answer", proxy.AnswerPings}, {"forward", proxy.ForwardPings}},
+	"HOLDFAST_WRITE_TIMEOUT":          {{"1s", positive(time.Second)}},
+	"HOLDFAST_CLOSE_TIMEOUT":          {{"1s", positive(time.Second)}},
+	"HOLDFAST_IDLE_TIMEOUT":           {{"0", time.Duration(0)}, {"1h", time.Hour}},
+	"HOLDFAST_MAX_SESSION_DURATION":   {{"0", time.Duration(0)}, {"24h", 24 * time.Hour}},
+	"HOLDFAST_HANDSHAKE_TIMEOUT":      {{"500ms", positive(500 * time.Millisecond)}},
+	"HOLDFAST_DIAL_TIMEOUT":           {{"1s", positive(time.Second)}},
+	"HOLDFAST_TCP_USER_TIMEOUT":       {{"0", time.Duration(0)}, {"596h", 596 * time.Hour}},
+	"HOLDFAST_MAX_SESSIONS":           {{"0", 0}, {"2147483647", 1<<31 - 1}},
+	"HOLDFAST_MAX_SESSIONS_PER_IP":    {{"0", 0}, {"20", 20}},
+	"HOLDFAST_MAX_FRAME_SIZE":         {{"0", frameSize(0)}, {"1", frameSize(1)}, {"16MiB", frameSize(16 << 20)}, {"9223372036854775807", frameSize(1<<63 - 1)}},
+	"HOLDFAST_MAX_HEADER_SIZE":        {{"1KiB", headerSize(1 << 10)}, {"1MiB", headerSize(1 << 20)}, {"5000", headerSize(5000)}},
+	"HOLDFAST_ALLOWED_ORIGINS": {
+		{"https://app.example.com", origins("https://app.example.com")},
+		{" *.example.com , http://localhost:3000 ", origins("*.example.com", "http://localhost:3000")},
+	},
+	"HOLDFAST_TRUSTED_PROXIES": {
+		{"unix:", trusted{unix: true}},
+		{"192.0.2.1", trusted{prefixes: prefixes("192.0.2.1/32")}},
+		{"10.0.0.0/8, ::1 ,unix:,2001:db8::/32", trusted{prefixes: prefixes("10.0.0.0/8", "::1/128", "2001:db8::/32"), unix: true}},
+		{"0.0.0.0/0,::/0", trusted{prefixes: prefixes("0.0.0.0/0", "::/0")}},
+		{"::ffff:10.0.0.0/104,::ffff:192.0.2.1", trusted{prefixes: prefixes("10.0.0.0/8", "192.0.2.1/32")}},
+	},
+	"HOLDFAST_PROXY_PROTOCOL":           {{"off", proxyProtocol(false)}, {"accept", proxyProtocol(true)}},
+	"HOLDFAST_TLS_CERT_FILE":            {{"/run/tls.crt", "/run/tls.crt"}},
+	"HOLDFAST_TLS_KEY_FILE":             {{"tls/tls key", "tls/tls key"}},
+	"HOLDFAST_TLS_CLIENT_CA_FILE":       {{"/run/ca.crt", "/run/ca.crt"}},
+	"HOLDFAST_UPSTREAM_TLS_CA_FILE":     {{"/run/ca.crt", "/run/ca.crt"}},
+	"HOLDFAST_UPSTREAM_TLS_CERT_FILE":   {{"/run/tls.crt", "/run/tls.crt"}},
+	"HOLDFAST_UPSTREAM_TLS_KEY_FILE":    {{"/run/tls.key", "/run/tls.key"}},
+	"HOLDFAST_UPSTREAM_TLS_SERVER_NAME": {{"legacy_app.internal", serverName("legacy_app.internal")}, {"192.0.2.1", serverName("192.0.2.1")}, {"::1", serverName("::1")}},
+	"HOLDFAST_UPSTREAM_TLS_INSECURE":    {{"true", true}, {"false", false}},
+	"HOLDFAST_UPSTREAM_HOST": {
+		{"preserve", hostPreserve}, {"upstream", hostUpstream}, {"service.example", upstreamHost("service.example")},
+		{"legacy_app:8080", upstreamHost("legacy_app:8080")}, {"[::1]", upstreamHost("[::1]")}, {"[2001:db8::1]:80", upstreamHost("[2001:db8::1]:80")},
+	},
+	"HOLDFAST_UPSTREAM_HEADERS": {
+		{"Authorization=Basic dTpw==", headerFields{{Name: "Authorization", Value: "Basic dTpw=="}}},
+		{" X-One = 1, 2 ; X_Two=\tü; Origin=", headerFields{{Name: "X-One", Value: "1, 2"}, {Name: "X_Two", Value: "ü"}, {Name: "Origin"}}},
+	},
+	"HOLDFAST_HTTP":                     {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
 	"HOLDFAST_CLOSE_CODE_TIMEOUT":       {{"1000", closeCode(1000)}, {"1003", closeCode(1003)}, {"1007", closeCode(1007)}, {"1014", closeCode(1014)}},
 	"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST": {{"3000", closeCode(3000)}, {"4999", closeCode(4999)}},
 	"HOLDFAST_CLOSE_CODE_DRAIN":         {{"1001", closeCode(1001)}},
@@ -110,21 +156,59 @@ var accepted = map[string][]struct {
 	"HOLDFAST_PPROF":                    {{"true", true}, {"false", false}},
 }
 
+// companions are what some variables make sense with alone.
+var companions = map[string][]string{
+	"HOLDFAST_PROXY_PROTOCOL":           {"HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8"},
+	"HOLDFAST_TLS_CLIENT_CA_FILE":       {"HOLDFAST_TLS_CERT_FILE=tls.crt"},
+	"HOLDFAST_UPSTREAM_TLS_CA_FILE":     {"HOLDFAST_UPSTREAM=wss://localhost"},
+	"HOLDFAST_UPSTREAM_TLS_CERT_FILE":   {"HOLDFAST_UPSTREAM=wss://localhost"},
+	"HOLDFAST_UPSTREAM_TLS_KEY_FILE":    {"HOLDFAST_UPSTREAM=https://localhost"},
+	"HOLDFAST_UPSTREAM_TLS_SERVER_NAME": {"HOLDFAST_UPSTREAM=https://localhost"},
+	"HOLDFAST_UPSTREAM_TLS_INSECURE":    {"HOLDFAST_UPSTREAM=https://localhost"},
+}
+
+func origins(patterns ...string) (all originList) {
+	for _, pattern := range patterns {
+		p, err := proxy.ParseOrigin(pattern)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func prefixes(cidrs ...string) (all []netip.Prefix) {
+	for _, cidr := range cidrs {
+		all = append(all, netip.MustParsePrefix(cidr))
+	}
+	return all
+}
+
 func TestAccepted(t *testing.T) {
 	for _, v := range variables {
+		if isFileOfSecret(v.name) {
+			continue // see TestSecretFiles
+		}
 		if len(accepted[v.name]) == 0 {
 			t.Errorf("%s has no accepted value here", v.name)
 		}
 		for _, tc := range accepted[v.name] {
-			got := field(mustLoad(t, someUpstream, v.name+"="+tc.value), v.name)
+			environ := append([]string{someUpstream}, companions[v.name]...)
+			got := field(mustLoad(t, append(environ, v.name+"="+tc.value)...), v.name)
 			if u, ok := got.(interface{ String() string }); ok && v.name == upstreamName {
 				got = u.String()
 			}
-			if got != tc.want {
+			if !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("%s=%q: got %v, want %v", v.name, tc.value, got, tc.want)
 			}
 		}
 	}
+}
+
+func isFileOfSecret(name string) bool {
+	secret, isFile := strings.CutSuffix(name, fileSuffix)
+	return isFile && slices.Contains(secrets, secret)
 }
 
 // field is the value of a variable's field in c.
@@ -144,6 +228,12 @@ const (
 	notPositive = "must be more than zero"
 	noSize      = `is not a size; write a whole number of bytes, or one with KiB or MiB, like "64KiB"`
 	noCloseCode = "is not a close code that may be sent; use one of 1000-1003, 1007-1014, 3000-4999"
+	noScheme    = "has an unknown scheme; use ws://, wss://, http://, https:// or unix:/path"
+	noPath      = `has no absolute path; write for example "unix:/run/app.sock"`
+	noTLS       = "is of no use to an upstream without TLS; unset it, or make that wss:// or https://"
+	noPrefix    = `is neither an address nor a CIDR nor unix:; write for example "192.0.2.1" or "10.0.0.0/8"`
+	noUpHost    = `must be preserve, upstream, or a host like "service.example" or "service.example:8080"`
+	noName      = "must be a host name or an IP address, without scheme, brackets and port"
 	noAddress   = `is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`
 )
 
@@ -154,11 +244,12 @@ var refused = map[string][]struct{ value, reason string }{
 		{"localhost", `has no scheme; write "ws://localhost"`},
 		{"10.0.0.1:9000/chat", `has no scheme; write "ws://10.0.0.1:9000/chat"`},
 		{"//localhost", `has no scheme; write "ws://localhost"`},
-		{"wss://localhost", "wss:// is not supported by this version; use ws:// or http://"},
-		{"https://localhost", "https:// is not supported by this version; use ws:// or http://"},
-		{"unix:/run/app.sock", "unix: is not supported by this version; use ws:// or http://"},
+		{"unix:run/app.sock", noPath},
+		{"unix:", noPath},
+		{"unix:/run/", "is a directory; name a socket in it"},
+		{"unix:/a.sock,unix:/b.sock", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
 		{"ws://a,ws://b", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
-		{"tcp://localhost:9000", "has an unknown scheme; use ws:// or http://"},
+		{"tcp://localhost:9000", noScheme},
 		{"ws://", `has no host; write for example "ws://localhost:9000"`},
 		{"ws://:9000", `has no host; write for example "ws://localhost:9000"`},
 		{"ws://localhost:", "has no valid port; it must be a number from 1 to 65535"},
@@ -171,8 +262,11 @@ var refused = map[string][]struct{ value, reason string }{
 		{"ws://a%22b", noURL},
 	},
 	"HOLDFAST_LISTEN": {
-		{"unix:/run/holdfast.sock", "unix: is not supported by this version; write host:port"},
-		{"systemd:holdfast", "systemd: is not supported by this version; write host:port"},
+		{"unix:holdfast.sock", noPath},
+		{"unix:///", "is a directory; name a socket in it"},
+		{"systemd:", `has no name; write the FileDescriptorName of the socket unit, like "systemd:web"`},
+		{"systemd:a:b", "has no valid name; systemd's are of up to 255 printable ASCII characters, none of them a colon"},
+		{"systemd:bücher", "has no valid name; systemd's are of up to 255 printable ASCII characters, none of them a colon"},
 		{"8080", `has no colon; write ":8080"`},
 		{"localhost", `has no port; write "localhost:PORT"`},
 		{"::1", `has no port; write "[::1]:PORT"`},
@@ -186,6 +280,8 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_ADMIN_LISTEN": {
 		{"Off", `has no port; write "Off:PORT"`},
 		{":8080", "is HOLDFAST_LISTEN too; they need an address each"},
+		{"unix:/run/admin.sock", "must be host:port or off; other sockets are for HOLDFAST_LISTEN alone"},
+		{"systemd:admin", "must be host:port or off; other sockets are for HOLDFAST_LISTEN alone"},
 	},
 	"HOLDFAST_PING_INTERVAL": {
 		{"20", `has no unit; write "20s"`},
@@ -222,6 +318,50 @@ var refused = map[string][]struct{ value, reason string }{
 		{"-1", "must be a whole number from 0 to 2147483647"}, {"1e3", "must be a whole number from 0 to 2147483647"},
 		{"2147483648", "must be a whole number from 0 to 2147483647"},
 	},
+	"HOLDFAST_MAX_SESSIONS_PER_IP": {{"some", "must be a whole number from 0 to 2147483647"}},
+	"HOLDFAST_ALLOWED_ORIGINS": {
+		{"https://", `has no host; write for example "https://app.example.com"`},
+		{"*.example.com,https://a b", `has an element "https://a b" that has no valid host; a name is made of letters, digits, hyphens, underscores and dots`},
+		{"*.example.com,", `has an element "" that is empty; write an origin, like "https://app.example.com"`},
+	},
+	"HOLDFAST_TRUSTED_PROXIES": {
+		{"localhost", noPrefix},
+		{"10.0.0.0/33", noPrefix},
+		{"fe80::1%eth0", noPrefix},
+		{"unix:/run/front.sock", noPrefix},
+		{"10.0.0.1/8", `has bits set behind its prefix length; write "10.0.0.0/8", or "10.0.0.1" for one host`},
+		{"unix:,2001:db8::1/32", `has an element "2001:db8::1/32" that has bits set behind its prefix length; write "2001:db8::/32", or "2001:db8::1" for one host`},
+	},
+	"HOLDFAST_PROXY_PROTOCOL": {
+		{"on", "must be one of off, accept"},
+		{"accept", "needs HOLDFAST_TRUSTED_PROXIES, since such a header is taken from those alone; set it"},
+	},
+	"HOLDFAST_TLS_CLIENT_CA_FILE":     {{"ca.crt", "needs HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE; set them, or unset it"}},
+	"HOLDFAST_UPSTREAM_TLS_CA_FILE":   {{"ca.crt", noTLS}},
+	"HOLDFAST_UPSTREAM_TLS_CERT_FILE": {{"tls.crt", noTLS}},
+	"HOLDFAST_UPSTREAM_TLS_KEY_FILE":  {{"tls.key", noTLS}},
+	"HOLDFAST_UPSTREAM_TLS_SERVER_NAME": {
+		{"localhost", noTLS}, {"https://localhost", noName}, {"localhost:443", noName}, {"[::1]", noName}, {"fe80::1%eth0", noName},
+	},
+	"HOLDFAST_UPSTREAM_TLS_INSECURE": {{"yes", "must be one of true, false"}, {"true", noTLS}},
+	"HOLDFAST_UPSTREAM_HOST": {
+		{"http://a", noUpHost}, {"a/b", noUpHost}, {"a:", noUpHost}, {"a:0", noUpHost}, {":80", noUpHost},
+		{"::1", noUpHost}, {"[fe80::1%25eth0]", noUpHost}, {"a b", noUpHost}, {"bücher.example", noUpHost},
+	},
+	"HOLDFAST_UPSTREAM_HEADERS": {
+		{"s3cret", "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
+		{"A=s3cret;", "has a field, number 2, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
+		{"A=1;s3 cret=2", "has a field, number 2, that has no valid name; use letters, digits and hyphens"},
+		{"=s3cret", "has a field, number 1, that has no valid name; use letters, digits and hyphens"},
+		{"A=s3\ncret", "has a field, number 1, that has a control character in its value; write one line of text"},
+		{"A=1;B=2;a=s3cret", "has fields of the same name, numbers 1 and 3; leave one out"},
+		{"X-A=1;x_a=s3cret", "has fields of the same name, numbers 1 and 2; leave one out"},
+		{"host=s3cret", "has a field, number 1, that is Host; set HOLDFAST_UPSTREAM_HOST instead"},
+		{"te=s3cret", "has a field, number 1, that is TE, which the proxy states itself; leave it out"},
+		{"X_Forwarded_For=s3cret", "has a field, number 1, that is X-Forwarded-For, which the proxy states itself; leave it out"},
+		{"Sec-WebSocket-Key=s3cret", "has a field, number 1, that is one of Sec-WebSocket-*, which belong to the handshake; leave it out"},
+	},
+	"HOLDFAST_HTTP": {{"deny", "must be one of proxy, refuse"}},
 	"HOLDFAST_MAX_FRAME_SIZE": {
 		{"1MB", noSize}, {"1.5MiB", noSize}, {"-1", noSize}, {"MiB", noSize}, {"1 KiB", noSize},
 		{"9223372036854775808", "is too large"}, {"8796093022208MiB", "is too large"},
@@ -237,7 +377,7 @@ var refused = map[string][]struct{ value, reason string }{
 
 func TestRefused(t *testing.T) {
 	for _, v := range variables {
-		if len(refused[v.name]) == 0 {
+		if len(refused[v.name]) == 0 && !strings.HasSuffix(v.name, "_FILE") { // any path may be one
 			t.Errorf("%s has no refused value here", v.name)
 		}
 		for _, tc := range refused[v.name] {
@@ -245,8 +385,11 @@ func TestRefused(t *testing.T) {
 			if v.name != upstreamName {
 				environ = append(environ, someUpstream)
 			}
-			_, err := load(environ...)
-			if want := v.name + `="` + tc.value + `" ` + tc.reason; err == nil || err.Error() != want {
+			want := v.name + `="` + tc.value + `" ` + tc.reason
+			if v.isSecret() {
+				want = v.name + " " + tc.reason
+			}
+			if _, err := load(environ...); err == nil || err.Error() != want {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
 		}
@@ -266,11 +409,12 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_LIVENESS=" + strings.Repeat("x", 10000), `HOLDFAST_LIVENESS="` + strings.Repeat("x", maxShown) + `…" must be one of any, pong`},
 		{"HOLDFAST_LIVENESS=x" + strings.Repeat("ü", 10000), `HOLDFAST_LIVENESS="x` + strings.Repeat("ü", maxShown/2-1) + `…" must be one of any, pong`},
 		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
+		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
 		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version"},
 		{"HOLDFAST_\x1b[2J=1", `HOLDFAST_\x1b[2J is not a variable of Holdfast; ` + "`holdfast env` lists all"},
 	} {
 		environ := []string{tc.environ}
-		if !strings.HasPrefix(tc.environ, upstreamName) {
+		if !strings.HasPrefix(tc.environ, upstreamName+"=") {
 			environ = append(environ, someUpstream)
 		}
 		if _, err := load(environ...); err == nil || err.Error() != tc.want {
@@ -335,6 +479,7 @@ func TestUnknown(t *testing.T) {
 		"HOLDFAST_PING_INTERVALL": "HOLDFAST_PING_INTERVAL",
 		"HOLDFAST_PINGINTERVAL":   "HOLDFAST_PING_INTERVAL",
 		"HOLDFAST_ORIGINS":        "",
+		"HOLDFAST_TLS_CRT_FILE":   "HOLDFAST_TLS_CERT_FILE",
 		"HOLDFAST_BALANCER":       "HOLDFAST_BALANCE",
 		"HOLDFAST_":               "",
 		"HOLDFAST_listen":         "",
@@ -395,12 +540,21 @@ func TestProxyConfig(t *testing.T) {
 	c := mustLoad(t, someUpstream, "HOLDFAST_LISTEN=:1", "HOLDFAST_PEER_PINGS=forward", "HOLDFAST_WRITE_TIMEOUT=1s",
 		"HOLDFAST_CLOSE_TIMEOUT=2s", "HOLDFAST_IDLE_TIMEOUT=3s", "HOLDFAST_MAX_SESSION_DURATION=4s", "HOLDFAST_HANDSHAKE_TIMEOUT=5s",
 		"HOLDFAST_DIAL_TIMEOUT=6s", "HOLDFAST_TCP_USER_TIMEOUT=7s", "HOLDFAST_MAX_SESSIONS=8", "HOLDFAST_MAX_FRAME_SIZE=9",
+		"HOLDFAST_MAX_SESSIONS_PER_IP=10", "HOLDFAST_ALLOWED_ORIGINS=*.example.com", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8,unix:",
+		"HOLDFAST_PROXY_PROTOCOL=accept", "HOLDFAST_UPSTREAM_HOST=upstream", "HOLDFAST_UPSTREAM_HEADERS=A=1;B=2", "HOLDFAST_HTTP=refuse",
 		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
 	got := c.proxy(log, m)
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
 		Listen:             ":1",
 		Upstream:           c.Upstream,
+		UpstreamHost:       "localhost:9000",
+		UpstreamHeader:     []proxy.HeaderField{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}},
+		RefuseHTTP:         true,
+		TrustedProxies:     prefixes("10.0.0.0/8"),
+		TrustUnix:          true,
+		ProxyProtocol:      true,
+		AllowedOrigins:     origins("*.example.com"),
 		PeerPings:          proxy.ForwardPings,
 		WriteTimeout:       1 * time.Second,
 		CloseTimeout:       2 * time.Second,
@@ -410,6 +564,7 @@ func TestProxyConfig(t *testing.T) {
 		DialTimeout:        6 * time.Second,
 		TCPUserTimeout:     7 * time.Second,
 		MaxSessions:        8,
+		MaxSessionsPerIP:   10,
 		MaxFrameSize:       9,
 		MaxHeaderSize:      2 << 10,
 		CloseCodes:         proxy.CloseCodes{Timeout: 4001, UpstreamLost: 4002, Drain: 4003},
@@ -423,17 +578,22 @@ func TestProxyConfig(t *testing.T) {
 
 // The table and the struct are two halves of one thing.
 func TestTableMatchesStruct(t *testing.T) {
-	fields := reflect.VisibleFields(reflect.TypeFor[config]())
-	if len(fields) != len(variables) {
-		t.Fatalf("%d fields, %d variables", len(fields), len(variables))
+	var read, listed []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[config]()) {
+		name := f.Tag.Get("env")
+		read = append(read, name)
+		if slices.Contains(secrets, name) {
+			read = append(read, name+fileSuffix)
+		}
 	}
-	for i, f := range fields {
-		if got := f.Tag.Get("env"); got != variables[i].name {
-			t.Errorf("field %s reads %s, the table has %s in its place", f.Name, got, variables[i].name)
+	for _, v := range variables {
+		listed = append(listed, v.name)
+		if v.meaning == "" {
+			t.Errorf("%s has no meaning", v.name)
 		}
-		if variables[i].meaning == "" {
-			t.Errorf("%s has no meaning", variables[i].name)
-		}
+	}
+	if !slices.Equal(read, listed) {
+		t.Errorf("the struct reads  %v\nthe table lists    %v", read, listed)
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -50,9 +49,7 @@ func showEnvironment(p process, args []string) int {
 		return p.misused("unknown format " + quoted(*format))
 	}
 	s := readSettings(p.environ)
-	_, err := s.config()
-	var found problems
-	errors.As(err, &found)
+	_, found := s.config()
 	if err := write(p.stdout, s.list(found)); err != nil {
 		fmt.Fprintln(p.stderr, "holdfast: write settings:", err)
 		return exitFailed
@@ -65,7 +62,7 @@ func showEnvironment(p process, args []string) int {
 }
 
 // list describes all variables. Only a value that was not refused is known to
-// hold no password.
+// hold no password; that of a secret is one.
 func (s settings) list(refused problems) []setting {
 	bad := map[string]bool{}
 	for _, p := range refused {
@@ -74,7 +71,10 @@ func (s settings) list(refused problems) []setting {
 	var all []setting
 	for _, v := range variables {
 		value, from := s.effective(v)
-		if bad[v.name] || bad[from] {
+		switch {
+		case v.isSecret():
+			value, from = s.conceal(v.name)
+		case bad[v.name] || bad[from]:
 			value = printable(hidden(value))
 		}
 		switch from {
@@ -136,7 +136,7 @@ func code(text string) string {
 }
 
 // writeDotenv leaves what is not set commented out: a copied default would
-// outlive the version whose default it is.
+// outlive the version whose default it is. So it does with secrets.
 func writeDotenv(w io.Writer, all []setting) error {
 	var b strings.Builder
 	for i, s := range all {
@@ -144,7 +144,7 @@ func writeDotenv(w io.Writer, all []setting) error {
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(&b, "# %s\n", plain(s.Meaning))
-		if s.From != fromEnvironment {
+		if s.From != fromEnvironment || s.Value == redacted {
 			b.WriteByte('#')
 		}
 		fmt.Fprintf(&b, "%s=%s\n", s.Name, dotenvQuoted(s.Value))

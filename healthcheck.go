@@ -49,17 +49,16 @@ func askReadiness(s settings) error {
 
 // adminAddress is where the admin listener can be reached from here.
 func (s settings) adminAddress() (string, error) {
-	name := "HOLDFAST_ADMIN_LISTEN"
-	var c config
-	for _, p := range s.parse(&c) {
-		if p.variable == name {
-			return "", problems{p}
-		}
-	}
-	if c.AdminListen == "" {
+	const name = "HOLDFAST_ADMIN_LISTEN"
+	value, _ := s.effective(variableNamed(name))
+	listen, err := parseAdminListen(value)
+	switch {
+	case err != nil:
+		return "", problems{{name, value, err.Error()}}
+	case listen == "":
 		return "", errors.New(name + " is off: there is nobody to ask")
 	}
-	host, port, err := net.SplitHostPort(string(c.AdminListen))
+	host, port, err := net.SplitHostPort(string(listen))
 	if err != nil {
 		return "", err
 	}

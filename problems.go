@@ -44,10 +44,14 @@ func (ps problems) onlyUpstreamMissing() bool {
 	return len(ps) == 1 && ps[0].reason == noUpstream
 }
 
-// sort puts ps in the order of the table of variables.
+// sort puts ps in the order of the table of variables, what is not there last.
 func (ps problems) sort() {
 	place := func(p problem) int {
-		return slices.IndexFunc(variables, func(v variable) bool { return v.name == p.variable })
+		i := slices.IndexFunc(variables, func(v variable) bool { return v.name == p.variable })
+		if i < 0 {
+			return len(variables)
+		}
+		return i
 	}
 	slices.SortStableFunc(ps, func(a, b problem) int { return place(a) - place(b) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,8 +26,13 @@ func serve(p process, args []string) int {
 	if code, ok := p.parseNone("serve", args); !ok {
 		return code
 	}
-	c, ok := p.configuration()
+	c, loaded, ok := p.configuration()
 	if !ok {
+		return exitConfig
+	}
+	listen, err := p.listenFile(c.Listen)
+	if err != nil {
+		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
 	log, lines := newLogger(p.stderr, c.LogFormat, slog.Level(c.LogLevel))
@@ -37,13 +43,16 @@ func serve(p process, args []string) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 
-	d, err := newDaemon(c, log)
+	d, err := newDaemon(c, loaded, listen, log)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed
 	}
-	return d.run(signals)
+	return d.run(signals, hangups)
 }
 
 // flush gives the log's last lines their chance. There is nowhere to say that
@@ -66,28 +75,31 @@ type daemon struct {
 	proxy         proxyServer
 	admin         *http.Server
 	adminListener net.Listener // nil if there is to be none
+	certificates  certificates
+	metrics       *metrics.Metrics
 	log           *slog.Logger
 }
 
-func newDaemon(c config, log *slog.Logger) (*daemon, error) {
+// newDaemon makes a daemon whose proxy accepts on listen, or if that is nil
+// makes its listener itself.
+func newDaemon(c config, loaded certificates, listen *os.File, log *slog.Logger) (*daemon, error) {
+	defer listen.Close() // the proxy has a duplicate then; nil does no harm
 	adminListener, err := listenAdmin(c.AdminListen)
 	if err != nil {
 		return nil, err
 	}
 	m := metrics.New(ownVersion())
-	server, err := proxy.New(c.proxy(log, m))
+	cfg := c.proxy(log, m)
+	cfg.ListenFile = listen
+	loaded.tell(&cfg)
+	server, err := proxy.New(cfg)
 	if err != nil {
 		if adminListener != nil {
 			adminListener.Close()
 		}
 		return nil, named("HOLDFAST_LISTEN", err)
 	}
-	log.Info("holdfast starts",
-		"version", ownVersion(),
-		"listen", server.Addr().String(),
-		"upstream", c.Upstream.String(),
-		"admin", addressOf(adminListener))
-	return &daemon{
+	d := &daemon{
 		proxy: server,
 		admin: admin.NewServer(admin.Config{
 			Proxy:     server,
@@ -96,8 +108,28 @@ func newDaemon(c config, log *slog.Logger) (*daemon, error) {
 			Log:       log,
 		}),
 		adminListener: adminListener,
+		certificates:  loaded,
+		metrics:       m,
 		log:           log,
-	}, nil
+	}
+	d.announce(c, server.Addr())
+	return d, nil
+}
+
+// announce says what is about to run, and what of it should not stay so.
+func (d *daemon) announce(c config, listen net.Addr) {
+	d.log.Info("holdfast starts",
+		"version", ownVersion(),
+		"listen", listen.String(),
+		"tls", d.certificates.server != nil,
+		"upstream", c.Upstream.String(),
+		"admin", addressOf(d.adminListener))
+	if c.UpstreamTLSInsecure {
+		d.log.Warn("HOLDFAST_UPSTREAM_TLS_INSECURE is set: whoever stands between here and the upstream can read and change everything")
+	}
+	for _, w := range d.certificates.watched {
+		d.noteCertificates(w)
+	}
 }
 
 // listenAdmin returns nil for an admin listener that is off.
@@ -112,10 +144,12 @@ func listenAdmin(address adminAddress) (net.Listener, error) {
 	return listener, nil
 }
 
-// named says which variable holds the address that cannot be listened on.
+// named says which variable holds the address that cannot be listened on, be it
+// that of a socket whose file is in the way.
 func named(variable string, err error) error {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "listen" {
+	var file *fs.PathError
+	if errors.As(err, &op) && op.Op == "listen" || errors.As(err, &file) {
 		return fmt.Errorf("%s: %w", variable, err)
 	}
 	return err
@@ -128,8 +162,12 @@ func addressOf(listener net.Listener) string {
 	return listener.Addr().String()
 }
 
-// run serves until the first of signals, drains, and returns the exit code.
-func (d *daemon) run(signals <-chan os.Signal) int {
+// run serves until the first of signals, drains, and returns the exit code. At
+// each of hangups the TLS files are read again.
+func (d *daemon) run(signals, hangups <-chan os.Signal) int {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go d.keepCertificates(ctx, hangups)
 	ended := make(chan error, 1)
 	go d.runProxy(ended)
 	if d.adminListener != nil {

@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
-	"net/netip"
 	"net/url"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,8 +19,12 @@ import (
 
 // Types of configuration values whose rules differ from those of their kind.
 type (
-	listenAddress string        // host:port
+	listenAddress string        // host:port, unix:/path or systemd:NAME
 	adminAddress  string        // host:port, or "" for none
+	serverName    string        // a host name or an IP address
+	upstreamHost  string        // a Host, or one of two words
+	proxyProtocol bool          // whether there is to be a header
+	httpRefusal   bool          // whether requests that are no upgrade are refused
 	positive      time.Duration // a duration of which zero has no meaning
 	fraction      float64       // 0 to 1
 	frameSize     int64         // bytes; 0 means no limit
@@ -31,6 +32,8 @@ type (
 	closeCode     uint16        // a status code that may be sent (RFC 6455, section 7.4)
 	logLevel      slog.Level
 	logFormat     string
+	originList    []proxy.OriginPattern
+	headerFields  []proxy.HeaderField
 )
 
 const (
@@ -51,6 +54,11 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[url.URL]():       rule(parseUpstream),
 	reflect.TypeFor[listenAddress](): rule(parseListen),
 	reflect.TypeFor[adminAddress]():  rule(parseAdminListen),
+	reflect.TypeFor[serverName]():    rule(parseServerName),
+	reflect.TypeFor[upstreamHost]():  rule(parseUpstreamHost),
+	reflect.TypeFor[headerFields]():  rule(parseHeaderFields),
+	reflect.TypeFor[originList]():    rule(parseOrigins),
+	reflect.TypeFor[trusted]():       rule(parseTrusted),
 	reflect.TypeFor[time.Duration](): rule(parseDuration),
 	reflect.TypeFor[positive]():      rule(parsePositive),
 	reflect.TypeFor[fraction]():      rule(parseFraction),
@@ -74,6 +82,14 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[proxy.PeerPings](): oneOf([]word[proxy.PeerPings]{
 		{"answer", proxy.AnswerPings},
 		{"forward", proxy.ForwardPings},
+	}),
+	reflect.TypeFor[proxyProtocol](): oneOf([]word[proxyProtocol]{
+		{"off", false},
+		{"accept", true},
+	}),
+	reflect.TypeFor[httpRefusal](): oneOf([]word[httpRefusal]{
+		{"proxy", false},
+		{"refuse", true},
 	}),
 	reflect.TypeFor[logLevel](): oneOf([]word[logLevel]{
 		{"debug", logLevel(slog.LevelDebug)},
@@ -199,97 +215,4 @@ func parseCloseCode(value string) (closeCode, error) {
 		return 0, errors.New("is not a close code that may be sent; use one of 1000-1003, 1007-1014, 3000-4999")
 	}
 	return closeCode(n), nil
-}
-
-func parseListen(value string) (listenAddress, error) {
-	for _, later := range []string{"unix:", "systemd:"} {
-		if strings.HasPrefix(value, later) {
-			return "", fmt.Errorf("%s is not supported by this version; write host:port", later)
-		}
-	}
-	host, port, err := net.SplitHostPort(value)
-	switch {
-	case strings.Contains(value, "//"):
-		return "", errors.New(`is not host:port; leave out scheme and path, like ":8080" or "127.0.0.1:8080"`)
-	case err != nil && strings.Trim(value, "0123456789") == "":
-		return "", fmt.Errorf("has no colon; write %q", ":"+value)
-	case err != nil && validHost(value):
-		return "", fmt.Errorf("has no port; write %q", net.JoinHostPort(value, "PORT"))
-	case err != nil || host != "" && !validHost(host):
-		return "", errors.New(`is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", errors.New("has no valid port; it must be a number from 0 to 65535")
-	}
-	return listenAddress(value), nil
-}
-
-func parseAdminListen(value string) (adminAddress, error) {
-	if value == "off" {
-		return "", nil
-	}
-	address, err := parseListen(value)
-	return adminAddress(address), err
-}
-
-// parseUpstream never repeats what net/url found wrong: its messages quote parts
-// of the value, and those may be a password.
-func parseUpstream(value string) (url.URL, error) {
-	none := url.URL{}
-	if err := unsupportedUpstream(value); err != nil {
-		return none, err
-	}
-	if !strings.Contains(value, "://") {
-		return none, fmt.Errorf("has no scheme; write %q", bounded(hidden("ws://"+strings.TrimLeft(value, "/"))))
-	}
-	u, err := url.Parse(value)
-	switch {
-	case err != nil:
-		return none, errors.New(`is not a URL; write for example "ws://localhost:9000"`)
-	case u.Scheme == "wss", u.Scheme == "https":
-		return none, fmt.Errorf("%s:// is not supported by this version; use ws:// or http://", u.Scheme)
-	case u.Scheme != "ws" && u.Scheme != "http":
-		return none, errors.New("has an unknown scheme; use ws:// or http://")
-	case u.User != nil:
-		return none, errors.New("must not contain a user name or password")
-	case strings.ContainsAny(value, "?#"):
-		return none, errors.New("must not contain a query or fragment; both come from the client")
-	case u.Hostname() == "":
-		return none, errors.New(`has no host; write for example "ws://localhost:9000"`)
-	case !validHost(u.Hostname()):
-		return none, errors.New("has no valid host; use an ASCII host name or an IP address")
-	case !validUpstreamPort(u):
-		return none, errors.New("has no valid port; it must be a number from 1 to 65535")
-	}
-	return *u, nil
-}
-
-// unsupportedUpstream refuses the documented forms that this version does not build.
-func unsupportedUpstream(value string) error {
-	switch {
-	case strings.Contains(value, ","):
-		return errors.New("a list is not supported by this version; name one upstream (a comma in its path is written %2C)")
-	case strings.HasPrefix(value, "unix:"):
-		return errors.New("unix: is not supported by this version; use ws:// or http://")
-	}
-	return nil
-}
-
-func validUpstreamPort(u *url.URL) bool {
-	if u.Port() == "" {
-		return !strings.HasSuffix(u.Host, ":")
-	}
-	n, err := strconv.ParseUint(u.Port(), 10, 16)
-	return err == nil && n > 0
-}
-
-// validHost accepts an IP address, or a name of the letters that host names and
-// the service names of container networks are made of.
-func validHost(host string) bool {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
-	}
-	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || slices.Contains([]rune("-._"), r))
-	})
 }

@@ -76,12 +76,18 @@ func TestBusyExposition(t *testing.T) {
 	two.SessionDuration(40 * time.Second)
 	up.Sessions(-1)
 
+	// Beside WebSocket, and over TLS.
+	m.HTTPRequest(http.StatusOK)
+	m.HTTPRequest(http.StatusNotFound)
+	m.SetTLSCertificateExpiry(time.Unix(1_900_000_000, 0))
+
 	golden(t, "busy.prom", exposition(t, m))
 }
 
 func TestLint(t *testing.T) {
 	m := New("1.2.3")
 	m.Upstream("ws://one.example:9000").SetUp(true)
+	m.SetTLSCertificateExpiry(time.Now())
 	problems, err := testutil.GatherAndLint(m.Registry())
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/url"
+	"os"
+	"time"
+
+	"holdfast/internal/certs"
+	"holdfast/proxy"
+)
+
+// certificates are the TLS files of a configuration, loaded.
+type certificates struct {
+	server  *certs.Server // nil if clients are met without TLS
+	client  *certs.Client // nil if the upstream is connected to without
+	watched []watched
+}
+
+// watched are files that are read again when they change.
+type watched struct {
+	side string // whom the TLS is with
+	files
+}
+
+type files interface {
+	Warnings() []string
+	Kick()
+	Watch(ctx context.Context, every time.Duration, report func(changed bool, err error))
+}
+
+// hasServerTLS says that clients are to be met with TLS, be it half set up.
+func (c config) hasServerTLS() bool { return c.TLSCertFile != "" || c.TLSKeyFile != "" }
+
+// hasUpstreamTLS says that the upstream is connected to with TLS.
+func (c config) hasUpstreamTLS() bool {
+	return c.Upstream != nil && (c.Upstream.Scheme == "wss" || c.Upstream.Scheme == "https")
+}
+
+// certificates loads the files, and says what is wrong with them.
+func (c config) certificates() (loaded certificates, found problems) {
+	if c.hasServerTLS() {
+		found = append(found, loaded.loadServer(c)...)
+	}
+	if c.hasUpstreamTLS() {
+		found = append(found, loaded.loadClient(c)...)
+	}
+	return loaded, found
+}
+
+func (l *certificates) loadServer(c config) problems {
+	server, err := certs.NewServer(certs.Files{
+		Cert: certs.File{Variable: "HOLDFAST_TLS_CERT_FILE", Path: c.TLSCertFile},
+		Key:  certs.File{Variable: "HOLDFAST_TLS_KEY_FILE", Path: c.TLSKeyFile},
+		CA:   certs.File{Variable: "HOLDFAST_TLS_CLIENT_CA_FILE", Path: c.TLSClientCAFile},
+	})
+	if err != nil {
+		return problemsOf(err)
+	}
+	l.server = server
+	l.watched = append(l.watched, watched{"client", server})
+	return nil
+}
+
+func (l *certificates) loadClient(c config) problems {
+	client, err := certs.NewClient(certs.Files{
+		Cert: certs.File{Variable: "HOLDFAST_UPSTREAM_TLS_CERT_FILE", Path: c.UpstreamTLSCertFile},
+		Key:  certs.File{Variable: "HOLDFAST_UPSTREAM_TLS_KEY_FILE", Path: c.UpstreamTLSKeyFile},
+		CA:   certs.File{Variable: "HOLDFAST_UPSTREAM_TLS_CA_FILE", Path: c.UpstreamTLSCAFile},
+	}, string(c.UpstreamTLSServerName), c.UpstreamTLSInsecure)
+	if err != nil {
+		return problemsOf(err)
+	}
+	l.client = client
+	if c.UpstreamTLSCertFile != "" || c.UpstreamTLSCAFile != "" {
+		l.watched = append(l.watched, watched{"upstream", client})
+	}
+	return nil
+}
+
+// problemsOf are those of an error about TLS files.
+func problemsOf(err error) (found problems) {
+	var bad certs.Problems
+	if !errors.As(err, &bad) {
+		panic(err) // there is no other kind
+	}
+	for _, p := range bad {
+		found = append(found, problem{p.File.Variable, p.File.Path, p.Reason})
+	}
+	return found
+}
+
+// warnings are about files that have been loaded and need attention all the same.
+func (l *certificates) warnings() (all []string) {
+	for _, w := range l.watched {
+		all = append(all, w.Warnings()...)
+	}
+	return all
+}
+
+// tell has the proxy use what was loaded.
+func (l *certificates) tell(cfg *proxy.Config) {
+	if l.server != nil {
+		cfg.TLS = l.server.Config()
+	}
+	if l.client != nil {
+		upstream := cfg.Upstream
+		cfg.UpstreamTLS = func() *tls.Config { return l.upstreamConfig(upstream) }
+	}
+}
+
+// upstreamConfig is what to connect to the upstream with.
+func (l *certificates) upstreamConfig(upstream *url.URL) *tls.Config {
+	return l.client.Config(withoutZone(upstream.Hostname()))
+}
+
+// certificatesEvery is how often TLS files are looked at. Tools that renew them
+// do so days before it matters.
+const certificatesEvery = 5 * time.Second
+
+// keepCertificates reads the TLS files again when they change, and at each of
+// hangups, until ctx ends.
+func (d *daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal) {
+	for _, w := range d.certificates.watched {
+		go w.Watch(ctx, certificatesEvery, func(changed bool, err error) { d.certificatesRead(w, changed, err) })
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			d.rereadCertificates()
+		}
+	}
+}
+
+func (d *daemon) rereadCertificates() {
+	if len(d.certificates.watched) == 0 {
+		d.log.Info("SIGHUP is for TLS files, and there are none to read again")
+	}
+	for _, w := range d.certificates.watched {
+		w.Kick()
+	}
+}
+
+func (d *daemon) certificatesRead(w watched, changed bool, err error) {
+	switch {
+	case err != nil:
+		d.log.Error("TLS files cannot be used; those loaded before stay in use", "side", w.side, "error", err)
+	case changed:
+		d.noteCertificates(w)
+		d.log.Info("TLS files loaded", "side", w.side)
+	default:
+		d.log.Info("TLS files are in order, and the same as before", "side", w.side)
+	}
+}
+
+// noteCertificates tells what operators should know of files that have been loaded.
+func (d *daemon) noteCertificates(w watched) {
+	for _, warning := range w.Warnings() {
+		d.log.Warn("TLS files need attention", "side", w.side, "why", warning)
+	}
+	if server := d.certificates.server; server != nil {
+		d.metrics.SetTLSCertificateExpiry(server.Expiry())
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// fileSuffix makes of a secret's name that of the variable with the file that holds it.
+const fileSuffix = "_FILE"
+
+// redacted stands for a secret in whatever is shown.
+const redacted = "(redacted)"
+
+// maxSecret bounds what is read of a file: a device has no end.
+const maxSecret = 64 << 10
+
+// reveal is the secret that holds for name, and the variable that gave it.
+func (s settings) reveal(name string) (value, from string, found problems) {
+	file := name + fileSuffix
+	path := s[file]
+	switch {
+	case path == "":
+		return s[name], name, nil
+	case s[name] != "":
+		return "", file, problems{{file, path, "is set, and " + name + " too; unset one of them"}}
+	}
+	value, err := readSecret(path)
+	if err != nil {
+		return "", file, problems{{file, path, err.Error()}}
+	}
+	return value, file, nil
+}
+
+// conceal is what is shown of a secret: whether there is one, and the variable
+// that gave it.
+func (s settings) conceal(name string) (value, from string) {
+	for _, from := range []string{name, name + fileSuffix} {
+		if s[from] != "" {
+			return redacted, from
+		}
+	}
+	return "", ""
+}
+
+// shown is the value of a variable for a message: nothing of a secret.
+func (s settings) shown(name string) string {
+	if slices.Contains(secrets, name) {
+		return ""
+	}
+	return s[name]
+}
+
+// readSecret returns what a file holds, but for the newline that editors and echo
+// put at its end. An error is the end of a sentence that begins with the file's
+// variable, and tells nothing of what is in it.
+func readSecret(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", unreadable(err)
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	secret := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	switch {
+	case err != nil:
+		return "", unreadable(err)
+	case len(content) > maxSecret:
+		return "", fmt.Errorf("holds more than %d KiB; name the right file", maxSecret>>10)
+	case secret == "":
+		return "", errors.New("is empty; write the value to it")
+	}
+	return secret, nil
+}
+
+// unreadable says what the system had against a file, and what to do about it.
+func unreadable(err error) error {
+	var op *fs.PathError
+	if errors.As(err, &op) {
+		err = op.Err // the path is said already
+	}
+	return fmt.Errorf("cannot be read by user %d, whom this process runs as: %w; correct the path or the permissions", os.Geteuid(), err)
+}
