@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,6 +67,7 @@ type instance struct {
 	proxy          *process // nil if there is none
 	backendAddress netip.AddrPort
 	listen         netip.AddrPort
+	certificate    *certificate // that the proxy shows; nil if clients come without TLS
 	metrics        string
 }
 
@@ -84,13 +86,14 @@ func (in *instance) root() int {
 	return in.proxy.command.Process.Pid
 }
 
-// start brings a target up to where it serves sessions.
-func (b *bench) start(ctx context.Context, t candidate) (*instance, error) {
+// start brings a target up to where it serves sessions, over TLS if there is a
+// certificate.
+func (b *bench) start(ctx context.Context, t candidate, certificate *certificate) (*instance, error) {
 	backend, address, err := startBackend(b.programs.self)
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
-	in := &instance{backend: backend, backendAddress: address, listen: address}
+	in := &instance{backend: backend, backendAddress: address, listen: address, certificate: certificate}
 	if t.command == nil {
 		return in, nil
 	}
@@ -141,6 +144,7 @@ func (b *bench) startProxy(ctx context.Context, t candidate, in *instance) error
 		Listen:      ports[0].String(),
 		Admin:       ports[1].String(),
 		Upstream:    in.backendAddress.String(),
+		TLS:         in.certificate,
 		Sessions:    b.params.Sessions + spareSessions/2,
 		Connections: 2*b.params.Sessions + spareSessions,
 		OpenFiles:   b.openFiles,
@@ -162,23 +166,27 @@ func (b *bench) startProxy(ctx context.Context, t candidate, in *instance) error
 	if t.role == own {
 		in.metrics = "http://" + s.Admin + "/metrics"
 	}
-	if err := awaitUpgrade(ctx, in.proxy, in.listen); err != nil {
+	if err := awaitUpgrade(ctx, in); err != nil {
 		return fmt.Errorf("%w; its log ends: %s", err, tail(log.Name()))
 	}
 	return nil
 }
 
 // awaitUpgrade tries until a session opens.
-func awaitUpgrade(ctx context.Context, p *process, to netip.AddrPort) error {
+func awaitUpgrade(ctx context.Context, in *instance) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
+	dial, err := in.dialer()
+	if err != nil {
+		return err
+	}
 	for {
-		err := tryUpgrade(ctx, to)
+		err := tryUpgrade(ctx, in.listen, dial)
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-p.exited:
+		case <-in.proxy.exited:
 			return errors.New("it ended instead of serving")
 		case <-ctx.Done():
 			return fmt.Errorf("it did not serve in time: %w", err)
@@ -187,8 +195,20 @@ func awaitUpgrade(ctx context.Context, p *process, to netip.AddrPort) error {
 	}
 }
 
-func tryUpgrade(ctx context.Context, to netip.AddrPort) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
+// A dialContext connects to an address of a network, as net.Dialer does.
+type dialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+// dialer connects as the instance's clients do.
+func (in *instance) dialer() (dialContext, error) {
+	if in.certificate == nil {
+		return new(net.Dialer).DialContext, nil
+	}
+	config, err := loadTLS(in.certificate.pem)
+	return (&tls.Dialer{Config: config}).DialContext, err
+}
+
+func tryUpgrade(ctx context.Context, to netip.AddrPort, dial dialContext) error {
+	conn, err := dial(ctx, "tcp", to.String())
 	if err != nil {
 		return err
 	}
@@ -248,14 +268,18 @@ func freePorts(n int) ([]netip.AddrPort, error) {
 func (b *bench) load(ctx context.Context, s scenario, in *instance) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, taskLimit)
 	defer cancel()
-	input, err := json.Marshal(task{
+	t := task{
 		Scenario: s.name,
 		Proxy:    in.listen,
 		Backend:  in.backendAddress,
 		Metrics:  in.metrics,
 		Root:     in.root(),
 		Params:   b.params,
-	})
+	}
+	if in.certificate != nil {
+		t.Certificate = in.certificate.pem
+	}
+	input, err := json.Marshal(t)
 	if err != nil {
 		return nil, err
 	}

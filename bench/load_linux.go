@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,9 @@ type task struct {
 	Backend  netip.AddrPort
 	Metrics  string // URL of the proxy's Prometheus metrics, if it has any
 	Root     int    // the proxy's main process, 0 if there is none
-	Params   params
+	// Certificate is what the proxy shows, in PEM; empty if it does not speak TLS.
+	Certificate []byte
+	Params      params
 }
 
 // An outcome is what the load process answers on its standard output.
@@ -56,6 +59,11 @@ func (t task) run() (map[string]float64, error) {
 		return nil, err
 	}
 	c := &client{loop: l, meter: m, proxy: t.Proxy, backend: t.Backend, metrics: t.Metrics}
+	if len(t.Certificate) > 0 {
+		if c.tls, err = loadTLS(t.Certificate); err != nil {
+			return nil, err
+		}
+	}
 	values, err := s.run(c, t.Params)
 	return values, errors.Join(err, c.failure())
 }
@@ -71,6 +79,7 @@ type client struct {
 	loop           *loop
 	meter          meter
 	proxy, backend netip.AddrPort
+	tls            *tls.Config // towards the proxy; nil if it does not speak TLS
 	metrics        string
 	dialing        int // sessions whose upgrade is under way
 	closing        int // sessions whose close handshake is under way
@@ -110,11 +119,16 @@ type session struct {
 // dial begins a session; role.opened follows.
 func (c *client) dial(to netip.AddrPort, path string, r role) error {
 	s := &session{client: c, role: r}
-	conn, err := c.loop.dial(to, upgradeRequest(to.String(), path), s)
+	request := upgradeRequest(to.String(), path)
+	var err error
+	if to == c.proxy && c.tls != nil {
+		s.conn, err = c.loop.dialTLS(to, c.tls, request, s)
+	} else {
+		s.conn, err = c.loop.dial(to, request, s)
+	}
 	if err != nil {
 		return err
 	}
-	s.conn = conn
 	c.dialing++
 	return nil
 }

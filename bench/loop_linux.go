@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/netip"
@@ -21,12 +22,13 @@ const (
 // and load both run on it, so that on a small machine they take as little as
 // possible of what the proxy under test needs.
 type loop struct {
-	epoll    int
-	conns    []*conn // by descriptor
-	buffer   []byte
-	events   [512]unix.EpollEvent
-	listener int
-	accepted func() endpoint
+	epoll      int
+	conns      []*conn // by descriptor
+	buffer     []byte
+	events     [512]unix.EpollEvent
+	listener   int
+	accepted   func() endpoint
+	handshakes handshakes // of TLS, under way on other goroutines
 }
 
 // An endpoint is what a conn tells of its events. An error returned ends the conn.
@@ -44,7 +46,8 @@ type conn struct {
 	loop *loop
 	fd   int // -1 once ended
 	to   endpoint
-	out  []byte // bytes the kernel has not taken yet
+	tls  *tls.Conn // nil if the connection is plain
+	out  []byte    // bytes the kernel has not taken yet
 }
 
 func newLoop() (*loop, error) {
@@ -52,7 +55,11 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	return &loop{epoll: epoll, buffer: make([]byte, readBufferSize), listener: -1}, nil
+	l := &loop{epoll: epoll, buffer: make([]byte, readBufferSize), listener: -1}
+	if l.handshakes, err = newHandshakes(); err != nil {
+		return nil, err
+	}
+	return l, l.control(unix.EPOLL_CTL_ADD, l.handshakes.bell, unix.EPOLLIN)
 }
 
 // listen accepts on a free loopback port and gives each socket a new endpoint.
@@ -94,20 +101,29 @@ func (l *loop) dial(to netip.AddrPort, request []byte, ep endpoint) (*conn, erro
 
 // add makes a socket the loop's own, with bytes that wait for it to take them.
 func (l *loop) add(fd int, ep endpoint, out []byte) (*conn, error) {
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		unix.Close(fd)
-		return nil, os.NewSyscallError("setsockopt", err)
-	}
 	c := &conn{loop: l, fd: fd, to: ep, out: slices.Clip(out)}
-	if err := l.control(unix.EPOLL_CTL_ADD, fd, c.interest()); err != nil {
-		unix.Close(fd)
+	l.place(c)
+	if err := l.watch(c); err != nil {
+		c.close()
 		return nil, err
 	}
-	for len(l.conns) <= fd {
+	return c, nil
+}
+
+// place gives a socket its place in the table.
+func (l *loop) place(c *conn) {
+	for len(l.conns) <= c.fd {
 		l.conns = append(l.conns, nil)
 	}
-	l.conns[fd] = c
-	return c, nil
+	l.conns[c.fd] = c
+}
+
+// watch begins to serve a socket's events.
+func (l *loop) watch(c *conn) error {
+	if err := unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	return l.control(unix.EPOLL_CTL_ADD, c.fd, c.interest())
 }
 
 func (l *loop) control(op, fd int, events uint32) error {
@@ -123,13 +139,16 @@ func (l *loop) turn(wait time.Duration) error {
 	}
 	for i := range max(n, 0) {
 		event := &l.events[i]
-		if int(event.Fd) == l.listener {
+		switch int(event.Fd) {
+		case l.listener:
 			if err := l.accept(); err != nil {
 				return err
 			}
-			continue
+		case l.handshakes.bell:
+			l.adopt()
+		default:
+			l.serve(l.conns[event.Fd], event.Events)
 		}
-		l.serve(l.conns[event.Fd], event.Events)
 	}
 	return nil
 }
@@ -167,27 +186,42 @@ func (l *loop) accept() error {
 
 // receive passes on what one read yields.
 func (c *conn) receive() {
-	n, err := unix.Read(c.fd, c.loop.buffer)
-	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
-		return
-	case err != nil:
-		c.end(os.NewSyscallError("read", err))
-		return
-	case n == 0:
-		c.end(io.EOF)
+	if c.tls != nil {
+		c.receiveTLS()
 		return
 	}
-	if err := c.to.received(c, c.loop.buffer[:n]); err != nil {
+	n, err := readSome(c.fd, c.loop.buffer)
+	if err == unix.EAGAIN {
+		return
+	}
+	c.pass(n, err)
+}
+
+// pass gives the endpoint what a read into the loop's buffer has yielded.
+func (c *conn) pass(n int, err error) {
+	if err == nil {
+		err = c.to.received(c, c.loop.buffer[:n])
+	}
+	if err != nil {
 		c.end(err)
 	}
 }
 
-// write sends p, or keeps what the kernel does not take.
+// write sends p, encrypted if the connection is, or keeps what the kernel does not
+// take.
 func (c *conn) write(p []byte) error {
 	if c.fd < 0 {
 		return fmt.Errorf("write: %w", io.ErrClosedPipe)
 	}
+	if c.tls != nil {
+		_, err := c.tls.Write(p)
+		return err
+	}
+	return c.send(p)
+}
+
+// send is write for bytes as they go over the wire.
+func (c *conn) send(p []byte) error {
 	if len(c.out) > 0 {
 		c.out = append(c.out, p...)
 		return nil
@@ -221,6 +255,24 @@ func (c *conn) flush() {
 	}
 }
 
+// readSome reads once. An empty socket is EAGAIN, the peer's FIN is io.EOF.
+func readSome(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, p)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return 0, err
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
 // writeSome writes once; a full socket takes 0 bytes and is no error.
 func writeSome(fd int, p []byte) (int, error) {
 	n, err := unix.Write(fd, p)
@@ -243,8 +295,14 @@ func (c *conn) end(err error) {
 	if c.fd < 0 {
 		return
 	}
+	c.close()
+	c.to.ended(c, err)
+}
+
+// close gives the descriptor back and tells nobody. It sends no close_notify, which is
+// there to show that nothing was cut off (RFC 8446 section 6.1): WebSocket's Close is.
+func (c *conn) close() {
 	unix.Close(c.fd)
 	c.loop.conns[c.fd] = nil
 	c.fd = -1
-	c.to.ended(c, err)
 }

@@ -1,8 +1,8 @@
 // Command bench measures Holdfast beside nginx, HAProxy, Caddy, a plain
 // httputil.ReverseProxy and no proxy at all, on one Linux machine.
 //
-//	go run ./bench           # everything, about a quarter of an hour
-//	go run ./bench -quick    # a smoke run of less than a minute
+//	go run ./bench           # everything, about twenty minutes
+//	go run ./bench -quick    # a smoke run of about a minute
 //
 // It prints a Markdown table and writes it, all samples as JSON and some plots to
 // the directory of -out. README.md in this directory says what is measured and how.

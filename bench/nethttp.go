@@ -10,8 +10,8 @@ import (
 // runNetHTTP is the least that proxies WebSocket in Go: the standard library's
 // reverse proxy with its defaults.
 func runNetHTTP(arguments []string) error {
-	if len(arguments) != 2 {
-		return errors.New("nethttp needs the addresses to listen on and to proxy to")
+	if len(arguments) != 2 && len(arguments) != 4 {
+		return errors.New("nethttp needs the addresses to listen on and to proxy to, and for TLS the files of certificate and key")
 	}
 	upstream := &url.URL{Scheme: "http", Host: arguments[1]}
 	proxy := &httputil.ReverseProxy{
@@ -19,6 +19,9 @@ func runNetHTTP(arguments []string) error {
 			r.SetURL(upstream)
 			r.SetXForwarded()
 		},
+	}
+	if len(arguments) == 4 {
+		return http.ListenAndServeTLS(arguments[0], arguments[2], arguments[3], proxy)
 	}
 	return http.ListenAndServe(arguments[0], proxy)
 }

@@ -28,6 +28,10 @@ func headline(f figure, p params) (file string, ok bool) {
 	switch f.Scenario + "/" + f.Key {
 	case idleScenario.name + "/memory":
 		return "memory-per-session.svg", true
+	case tlsIdleScenario.name + "/memory":
+		return "memory-per-tls-session.svg", true
+	case tlsSetupScenario.name + "/cpu":
+		return "cpu-per-tls-session.svg", true
 	case echoScenario.name + "/" + echoKey("cpu", p.EchoSizes[0], middle):
 		return "cpu-per-echo.svg", true
 	case bulkScenario.name + "/" + bulkKey("down", p.BulkSizes[0]):

@@ -16,8 +16,8 @@ func TestPlots(t *testing.T) {
 			r.Figures[i].Medians["holdfast"] = 12
 		}
 		files := r.plots()
-		if len(files) != 3 {
-			t.Errorf("%d plots, want 3", len(files))
+		if len(files) != 5 {
+			t.Errorf("%d plots, want 5", len(files))
 		}
 		for name, svg := range files {
 			if err := wellFormed(svg); err != nil {

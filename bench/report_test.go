@@ -10,7 +10,7 @@ func TestFormatNumber(t *testing.T) {
 	for _, tt := range []struct {
 		v    float64
 		want string
-	}{{0, "0"}, {0.12345, "0.123"}, {1.234, "1.23"}, {12.34, "12.3"}, {1234567.8, "1,234,568"}, {-1.5, "-1.50"}} {
+	}{{0, "0"}, {0.12345, "0.123"}, {1.234, "1.23"}, {12.34, "12.3"}, {1234567.8, "1,234,568"}, {-1.5, "-1.50"}, {-983, "-983"}} {
 		if got := formatNumber(tt.v); got != tt.want {
 			t.Errorf("formatNumber(%v) = %s, want %s", tt.v, got, tt.want)
 		}

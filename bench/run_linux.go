@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -24,10 +23,11 @@ type candidate struct {
 // A bench is one run.
 type bench struct {
 	options
-	programs  programs
-	dir       string // temporary, for the proxies' files
-	openFiles int
-	results   *results
+	programs    programs
+	dir         string // temporary, for the proxies' files
+	certificate *certificate
+	openFiles   int
+	results     *results
 }
 
 // run measures everything that was asked for and writes the report.
@@ -65,7 +65,8 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// prepare raises the limit on open files, installs what is missing and builds Holdfast.
+// prepare raises the limit on open files, installs what is missing, makes the
+// certificate and builds Holdfast.
 func (b *bench) prepare(ctx context.Context) error {
 	limit, err := raiseOpenFiles(2*b.params.Sessions + 2*spareSessions)
 	if err != nil {
@@ -79,6 +80,9 @@ func (b *bench) prepare(ctx context.Context) error {
 		if err := installMissing(ctx, b.targets); err != nil {
 			return err
 		}
+	}
+	if b.certificate, err = makeCertificate(b.dir); err != nil {
+		return fmt.Errorf("certificate: %w", err)
 	}
 	if b.programs.self, err = os.Executable(); err != nil {
 		return err
@@ -103,8 +107,7 @@ func raiseOpenFiles(want int) (int, error) {
 func buildHoldfast(ctx context.Context, to string) error {
 	output, err := exec.CommandContext(ctx, "go", "build", "-o", to, "holdfast").CombinedOutput()
 	if err != nil {
-		reason, _, _ := strings.Cut(strings.TrimSpace(string(output)), "\n")
-		return fmt.Errorf("it does not build: %w: %s", err, reason)
+		return fmt.Errorf("it does not build: %w: %s", err, oneLine(string(output)))
 	}
 	return nil
 }
@@ -136,7 +139,7 @@ func (b *bench) find(ctx context.Context, t target) (candidate, string, error) {
 			return candidate{}, "", err
 		}
 	}
-	in, err := b.start(ctx, c)
+	in, err := b.start(ctx, c, nil)
 	if err != nil {
 		return candidate{}, "", err
 	}
@@ -184,7 +187,11 @@ func (b *bench) round(ctx context.Context, s scenario, round int, candidates []c
 // measure starts a target and loads it. The instance is returned running if it has
 // yet to rest, and is nil otherwise.
 func (b *bench) measure(ctx context.Context, s scenario, t candidate) (*instance, map[string]float64, error) {
-	in, err := b.start(ctx, t)
+	var certificate *certificate
+	if s.tls {
+		certificate = b.certificate
+	}
+	in, err := b.start(ctx, t, certificate)
 	if err != nil {
 		return nil, nil, err
 	}

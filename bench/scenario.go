@@ -19,7 +19,7 @@ type params struct {
 	TracedTrips int           `json:"traced_round_trips"` // under the system call tracer
 }
 
-// defaultParams make a run of about a quarter of an hour.
+// defaultParams make a run of about twenty minutes.
 func defaultParams() params {
 	return params{
 		Sessions:    9000,
@@ -34,7 +34,7 @@ func defaultParams() params {
 	}
 }
 
-// quickParams make a smoke run of less than a minute: enough to see everything
+// quickParams make a smoke run of about a minute: enough to see everything
 // work, too short to believe the figures.
 func quickParams() params {
 	return params{
@@ -59,7 +59,8 @@ type figure struct {
 	// WallClock figures suffer from whatever else the machine does; the others count
 	// what the proxy itself used.
 	WallClock bool `json:"wall_clock"`
-	// NoRatio figures are shown but not compared, as the proxies do not do the same.
+	// NoRatio figures are shown but not compared, as the proxies do not do the same or
+	// have no part in them.
 	NoRatio bool `json:"no_ratio,omitempty"`
 }
 
@@ -68,6 +69,7 @@ type scenario struct {
 	name    string
 	about   string
 	once    bool // one round tells as much as many
+	tls     bool // between the clients and the proxy
 	figures func(p params) []figure
 	// run happens in the load process, against a proxy that was started for it.
 	run func(c *client, p params) (map[string]float64, error)
@@ -81,6 +83,7 @@ func scenarios() []scenario {
 	return []scenario{
 		idleScenario, setupScenario, echoScenario, syscallScenario, bulkScenario,
 		fanOutScenario, churnScenario, mixedScenario, stormScenario,
+		tlsIdleScenario, tlsSetupScenario, tlsEchoScenario, scaleScenario,
 	}
 }
 
@@ -131,6 +134,9 @@ func sizeName(bytes int) string {
 
 // grouped writes an integer with commas between thousands.
 func grouped(n int) string {
+	if n < 0 {
+		return "-" + grouped(-n)
+	}
 	digits := fmt.Sprint(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 var echoScenario = scenario{
 	name:    "echo",
@@ -74,6 +77,9 @@ func (all *echoes) measure(c *client, p params) (echoResult, error) {
 	}
 	trips := all.latencies
 	all.latencies = nil
+	if len(trips) == 0 {
+		return echoResult{}, errors.Join(errors.New("nothing came back while it was measured"), c.failure())
+	}
 	return echoResult{
 		cpu: float64(cpu) / microsecond / float64(len(trips)),
 		p50: float64(percentile(trips, 0.50)) / microsecond,

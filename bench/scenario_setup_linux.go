@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 const setupConns = 32
 
@@ -54,6 +57,9 @@ func runSetup(c *client, p params) (map[string]float64, error) {
 		return nil, err
 	}
 	measured := all.durations
+	if len(measured) == 0 {
+		return nil, errors.Join(errors.New("no session was opened and closed while it was measured"), c.failure())
+	}
 	all.again, all.durations = false, nil
 	err = c.runUntil(answerLimit, func() bool { return c.dialing+c.closing == 0 })
 	values := map[string]float64{

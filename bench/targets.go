@@ -48,13 +48,14 @@ type programs struct {
 
 // A setting is what a proxy is started with, and what the templates are filled from.
 type setting struct {
-	Dir         string // for its files
-	Listen      string // host:port for clients
-	Upstream    string // host:port of the backend
-	Admin       string // host:port for an admin listener, where there is one
-	Sessions    int    // that must fit, with room to spare
-	Connections int    // that must fit: two for each session
-	OpenFiles   int    // the limit on descriptors
+	Dir         string       // for its files
+	Listen      string       // host:port for clients
+	Upstream    string       // host:port of the backend
+	Admin       string       // host:port for an admin listener, where there is one
+	TLS         *certificate // for clients; nil if they come without TLS
+	Sessions    int          // that must fit, with room to spare
+	Connections int          // that must fit: two for each session
+	OpenFiles   int          // the limit on descriptors
 }
 
 const holdfastName = "holdfast"
@@ -63,7 +64,7 @@ const holdfastName = "holdfast"
 func targets() []target {
 	return []target{
 		{name: holdfastName, title: "Holdfast", role: own, find: findHoldfast, command: startHoldfast("20s")},
-		{name: "holdfast-noping", title: "Holdfast, no heartbeats", only: []string{idleScenario.name},
+		{name: "holdfast-noping", title: "Holdfast, no heartbeats", only: []string{idleScenario.name, tlsIdleScenario.name},
 			find: findHoldfast, command: startHoldfast("0")},
 		{name: "nginx", title: "nginx", role: peer, find: findPackaged("nginx", "-v"), command: startNginx},
 		{name: "haproxy", title: "HAProxy", role: peer, find: findPackaged("haproxy", "-v"), command: startHAProxy},
@@ -81,8 +82,12 @@ func targetNames() []string {
 	return names
 }
 
-// takesPart says whether a target is measured in a scenario.
+// takesPart says whether a target is measured in a scenario. Without a proxy there is
+// nobody to speak TLS.
 func (t target) takesPart(s scenario) bool {
+	if s.tls && t.command == nil {
+		return false
+	}
 	return len(t.only) == 0 || slices.Contains(t.only, s.name)
 }
 
@@ -147,6 +152,9 @@ func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
 			"HOLDFAST_PING_INTERVAL="+interval,
 			"HOLDFAST_PING_JITTER=1",
 		)
+		if s.TLS != nil {
+			command.Env = append(command.Env, "HOLDFAST_TLS_CERT_FILE="+s.TLS.CertFile, "HOLDFAST_TLS_KEY_FILE="+s.TLS.KeyFile)
+		}
 		return command, nil
 	}
 }
@@ -174,7 +182,11 @@ func startCaddy(path string, s setting) (*exec.Cmd, error) {
 }
 
 func startNetHTTP(path string, s setting) (*exec.Cmd, error) {
-	return exec.Command(path, commandNetHTTP, s.Listen, s.Upstream), nil
+	command := exec.Command(path, commandNetHTTP, s.Listen, s.Upstream)
+	if s.TLS != nil {
+		command.Args = append(command.Args, s.TLS.CertFile, s.TLS.KeyFile)
+	}
+	return command, nil
 }
 
 // writeConfig fills the template of a configuration file.

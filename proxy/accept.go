@@ -41,24 +41,30 @@ func listen(cfg *Config, opts socketOptions) (*listener, error) {
 		return nil, err
 	}
 	defer std.Close()
-	ln := &listener{addr: std.Addr(), path: path}
-	raw, err := std.(syscall.Conn).SyscallConn()
-	if err != nil {
+	ln := &listener{fd: -1, addr: std.Addr(), path: path}
+	if err := ln.take(std, opts); err != nil {
+		ln.close()
 		return nil, fmt.Errorf("listen: %w", err)
-	}
-	fd, err := duplicate(raw)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	ln.fd = int(fd)
-	if _, tcp := ln.addr.(*net.TCPAddr); tcp {
-		if err := opts.apply(ln.fd); err != nil {
-			ln.close()
-			return nil, err
-		}
 	}
 	ln.open = true
 	return ln, nil
+}
+
+// take takes the descriptor.
+func (ln *listener) take(std net.Listener, opts socketOptions) error {
+	raw, err := std.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	fd, err := duplicate(raw)
+	if err != nil {
+		return err
+	}
+	ln.fd = int(fd)
+	if _, tcp := ln.addr.(*net.TCPAddr); tcp {
+		return opts.apply(ln.fd)
+	}
+	return nil
 }
 
 // unixScheme is what the path of a unix socket is marked with.
@@ -108,9 +114,11 @@ func removeStale(path string) error {
 
 func (ln *listener) close() {
 	ln.open = false
-	unix.Close(ln.fd)
-	if ln.path != "" {
+	if ln.path != "" { // first: closed, it would be taken for stale, and another's put in its place
 		_ = os.Remove(ln.path) // somebody may have done so before
+	}
+	if ln.fd >= 0 {
+		unix.Close(ln.fd)
 	}
 }
 
@@ -124,7 +132,7 @@ func (l *loop) startAccept() {
 }
 
 // stopAccept takes those that have already connected, so that each gets its
-// answer, and closes the listener.
+// answer (or, before TLS, its end), and closes the listener.
 func (l *loop) stopAccept() {
 	if l.listener == nil || !l.listener.open {
 		return

@@ -118,6 +118,7 @@ func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", err)
 		return
 	}
+	l.vacate(s)
 	l.metrics.HandshakeDuration(metrics.Upgrade, l.now.Sub(o.upgraded))
 	o.answer = answer
 	o.out = answer.AppendResponse(nil)
@@ -147,7 +148,6 @@ func (l *loop) writeAnswer(s *session) {
 // What either peer sent too early is scanned like all that follows.
 func (l *loop) open(s *session) {
 	o := s.opening
-	l.vacate(s)
 	s.opening = nil
 	s.opened, s.lastData = l.now, l.now
 	s.oldAt = l.oldAt()

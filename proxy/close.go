@@ -228,7 +228,7 @@ func (l *loop) cut(s *session, side Side) {
 	g.in, g.out = inEnded, outBroken
 	g.held, g.pending = nil, nil
 	g.by = heartbeat.Never
-	g.interest = 0 // closing the descriptor has removed it from the poller
+	g.interest = 0 // closing the descriptor removes it from the poller: there is no duplicate
 	if err := g.io.Close(); err != nil {
 		l.log.Error("close", idAttr(s), "side", side, "error", err)
 	}

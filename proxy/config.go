@@ -78,7 +78,7 @@ type Config struct {
 	// HandshakeTimeout bounds the client's request head and, again, the
 	// upstream's answer: each in total, however the bytes dribble in.
 	HandshakeTimeout time.Duration
-	// DialTimeout bounds name resolution and TCP connect to the upstream.
+	// DialTimeout bounds name resolution, TCP connect and TLS handshake to the upstream.
 	DialTimeout time.Duration
 	// WriteTimeout is how long a leg may take no byte while bytes wait for it.
 	WriteTimeout time.Duration
@@ -91,8 +91,9 @@ type Config struct {
 	// TCPUserTimeout is the kernel's own limit on unacknowledged data; 0 leaves its default.
 	TCPUserTimeout time.Duration
 
-	// MaxSessions bounds the sessions, handshakes under way included; 0 means
-	// as many as the file-descriptor limit allows.
+	// MaxSessions bounds the sessions, handshakes under way and connections with
+	// requests that are no upgrade included; 0 means as many as the
+	// file-descriptor limit allows.
 	MaxSessions int
 	// MaxSessionsPerIP bounds the sessions of one client address, an IPv6 /64
 	// being one; 0 means no limit.
@@ -110,4 +111,8 @@ type Config struct {
 
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
+}
+
+func (c *Config) socketOptions() socketOptions {
+	return socketOptions{userTimeout: int32(c.TCPUserTimeout / time.Millisecond)}
 }

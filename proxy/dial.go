@@ -115,8 +115,10 @@ func (l *loop) dialed(s *session) {
 	switch {
 	case err == errAgain:
 		l.want(s, upstream, epoll.Out)
-	case err != nil:
+	case err != nil && s.origin.tls == nil: // with TLS the connection was there
 		l.undialed(s, os.NewSyscallError("connect", err))
+	case err != nil:
+		l.undialed(s, err)
 	default:
 		l.connected(s, n)
 	}

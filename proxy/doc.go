@@ -2,10 +2,10 @@
 // both connections of each session alive, and tears both down together.
 //
 // A session has two legs, client and upstream; who sits at a leg's far end is
-// its peer. A session is owned by one loop, from accept to end, and only that
-// loop's goroutine touches it: there are no locks on the path of a frame, and
-// an idle session costs no goroutine, no timer object and no buffer. Time is
-// what the loop says it is; nothing below it looks at a clock.
+// its peer. A session is owned by one loop, and only that loop's goroutine touches
+// it, from accept to end: there are no locks on the path of a frame, and an idle
+// session costs no goroutine, no timer object and no buffer. Time is what the
+// loop says it is; nothing below it looks at a clock.
 //
 // # The map
 //
@@ -43,21 +43,23 @@
 //
 // A stop: server.go. Shutdown drains every loop, waits, and cuts what is left.
 //
-// Beside the loops: health.go probes an upstream that is down, trim.go gives back
+// Beside the loops: TLS handshakes, refusals passed on and requests that are no
+// upgrade, as said; health.go probes an upstream that is down, trim.go gives back
 // the memory that a storm of handshakes left behind.
 //
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table.
 // Other goroutines give it jobs by post. The listener is the first loop's. An
-// origin is shared, by atomics and a mutex that only handshakes take. Metrics
-// counters are written by their loop, and at the end of a passed-on refusal by
-// its goroutine; scrapes read them.
+// origin is shared, by atomics and a mutex that only handshakes and requests for
+// pages take. Metrics counters are written by their loop, and at the end of a
+// passed-on refusal by its goroutine; scrapes read them.
 //
 // # What is bounded by what
 //
 // A leg's tail holds at most one read and the control frames that fell due
 // inside it; what is held back of an incomplete header or control frame is under
 // 140 bytes; one pong at the most waits for a frame boundary. A frame's length is a
-// counter and never the size of an allocation.
+// counter and never the size of an allocation. In a line (line.go) there are at
+// most twice as many as wait there.
 package proxy

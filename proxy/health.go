@@ -26,7 +26,9 @@ func (o *origin) fails(log *slog.Logger, timeout time.Duration) {
 	}
 	o.gauges.SetUp(false)
 	log.Warn("upstream is down: it is probed until it accepts a connection", "upstream", o.name)
-	go o.probe(log, timeout)
+	if !o.probing.Swap(true) {
+		go o.probe(log, timeout)
+	}
 }
 
 // probe ends when the upstream is up, or the server shuts down.
@@ -44,6 +46,10 @@ func (o *origin) probe(log *slog.Logger, timeout time.Duration) {
 		}
 	}
 	log.Info("upstream is up again", "upstream", o.name)
+	o.probing.Store(false)
+	if o.down.Load() && !o.probing.Swap(true) { // it went down in between, and fails left it to us
+		go o.probe(log, timeout)
+	}
 }
 
 func (o *origin) reachable(timeout time.Duration) bool {

@@ -1,14 +1,21 @@
 package proxy
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // A line bounds how many of a loop's handshakes are at a costly step at one
 // time. The others wait their turn: a storm of clients, as after a restart, takes
 // longer, and overruns neither the upstream's queue nor this process's memory.
 type line struct {
+	size    int // places in all; static
 	places  int // not taken
 	waiting []turn
+	sweepAt int // how long waiting may grow before those who have left are swept out
 }
+
+func newLine(size int) line { return line{size: size, places: size, sweepAt: sweepFrom} }
 
 // A turn is a handshake that waits in a line, and how it goes on.
 type turn struct {
@@ -31,14 +38,31 @@ var errNoTurn = errors.New("too many handshakes were under way")
 // claim takes a place and goes on with next, or waits in the given state until
 // there is one, no longer than the present step may take.
 func (l *loop) claim(s *session, at *line, waiting openingState, next func(*loop, *session)) {
-	if at.places == 0 {
+	if at.places == 0 || len(at.waiting) > 0 {
 		s.opening.state = waiting
-		at.waiting = append(at.waiting, turn{s, next})
+		l.queue(at, turn{s, next})
 		return
 	}
 	at.places--
 	s.opening.place = at
 	next(l, s)
+}
+
+// sweepFrom is how many may wait before those who have left are looked for.
+const sweepFrom = 64
+
+// queue adds to the line. Clients may come and leave faster than the line moves.
+func (l *loop) queue(at *line, next turn) {
+	if len(at.waiting) >= at.sweepAt {
+		at.waiting = slices.DeleteFunc(at.waiting, func(t turn) bool { return !l.waits(t.s) })
+		at.sweepAt = max(sweepFrom, 2*len(at.waiting))
+	}
+	at.waiting = append(at.waiting, next)
+}
+
+// waits reports whether a handshake in a line still waits for its turn.
+func (l *loop) waits(s *session) bool {
+	return l.table.holds(s) && s.opening != nil && (s.opening.state == greeting || s.opening.state == queued)
 }
 
 // vacate gives a handshake's place back, if it has one.
@@ -61,14 +85,16 @@ func (l *loop) admit() {
 	}
 }
 
-// takeTurn lets a handshake go on, if it has not ended while it waited.
+// takeTurn lets a handshake go on, if it has not ended while it waited. Its time
+// begins anew: it is not to fail at once for having had patience.
 func (l *loop) takeTurn(at *line, next turn) {
 	s := next.s
-	if !l.table.holds(s) || s.opening == nil || s.opening.state != greeting && s.opening.state != queued {
+	if !l.waits(s) {
 		return
 	}
 	at.places--
 	s.opening.place = at
+	s.opening.by = l.now.Add(l.cfg.HandshakeTimeout)
 	next.next(l, s)
 	l.update(s)
 }

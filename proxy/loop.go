@@ -76,8 +76,8 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		table:   newTable(),
 		wheel:   heartbeat.NewWheel(clock()),
 
-		tlsLine:  line{places: max(1, securedAtOnce/cfg.Loops)},
-		dialLine: line{places: max(1, handshakesAtOnce/cfg.Loops)},
+		tlsLine:  newLine(max(1, securedAtOnce/cfg.Loops)),
+		dialLine: newLine(max(1, handshakesAtOnce/cfg.Loops)),
 	}
 	p.Try = l.poll
 	return l, nil

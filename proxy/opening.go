@@ -16,8 +16,9 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// opening is the state of an opening handshake. It exists from accept until
-// the client's 101 is wholly written, or the client's refusal is.
+// opening is the state of an opening handshake. It exists from accept, or from
+// a connection's return from net/http, until the client's 101 is wholly written,
+// the client's refusal is, or the client's socket leaves the loop.
 type opening struct {
 	state openingState
 	by    heartbeat.Time // when the present step must be done
@@ -47,8 +48,8 @@ type opening struct {
 type openingState uint8
 
 const (
-	awaitPreface     openingState = iota // the PROXY protocol header; → awaitHello, awaitRequest, refusing
-	awaitHello                           // the first byte of TLS; → greeting
+	awaitPreface     openingState = iota // the PROXY protocol header; → awaitHello, awaitRequest, or what follows those, refusing
+	awaitHello                           // the first record of TLS; → greeting, securing
 	greeting                             // waits for a place in tlsLine; → securing
 	securing                             // the TLS handshake is under way beside the loop; → awaitRequest
 	awaitRequest                         // → queued, refusing, or the socket leaves the loop (pages.go)
@@ -70,22 +71,21 @@ func (o *opening) clientWaits() bool {
 
 // accepted takes over a client's connection.
 func (l *loop) accepted(conn transport, from netip.AddrPort, refusal *upgrade.Refusal) {
-	s := l.meet(conn, from)
+	s := l.newHandshake(conn, from)
 	s.opening.refusal = refusal
-	switch {
-	case l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()):
+	s.opening.state = l.firstWord()
+	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
 		s.opening.state = awaitPreface
-	default:
-		s.opening.state = l.firstWord()
 	}
-	if l.draining {
+	if l.meets(s) && l.draining {
 		l.refuse(s, metrics.ResultDraining, refuseDraining)
 	}
 	l.update(s)
 }
 
-// meet begins a handshake.
-func (l *loop) meet(conn transport, from netip.AddrPort) *session {
+// newHandshake makes a session of a client's connection, of which nothing is
+// awaited yet.
+func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	s := &session{
 		id:     l.server.nextID(),
 		remote: from,
@@ -102,8 +102,14 @@ func (l *loop) meet(conn transport, from netip.AddrPort) *session {
 	}
 	s.legs[client].io = conn
 	l.table.add(s)
-	l.want(s, client, readInterest)
 	return s
+}
+
+// meets has the client listened to, and reports whether that can be: the kernel
+// may have no room for one more registration, and then the client is gone.
+func (l *loop) meets(s *session) bool {
+	l.want(s, client, readInterest)
+	return l.table.holds(s)
 }
 
 // firstWord is what a client is expected to begin with.
@@ -125,7 +131,7 @@ func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
 	case awaitPreface:
 		l.readPreface(s)
 	case awaitHello:
-		l.greet(s)
+		l.readHello(s)
 	case awaitRequest:
 		l.readRequest(s)
 	case dialing:
@@ -146,8 +152,8 @@ func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
 	}
 }
 
-// clientStirs handles a client that does something while the upstream's answer
-// is awaited. What it sends stays in the kernel; if it goes away, so do we.
+// clientStirs handles a client that does something while it has to wait: for
+// its turn, or for the upstream's answer. What it sends stays in the kernel; if it goes away, so do we.
 func (l *loop) clientStirs(s *session, ready epoll.Ready) {
 	if ready&(epoll.Ended|epoll.Broken) != 0 {
 		l.abandon(s, metrics.ResultClientGone, "handshake", io.ErrUnexpectedEOF)
@@ -196,7 +202,7 @@ func (l *loop) readPreface(s *session) {
 	switch {
 	case len(o.head) == 0:
 	case o.state == awaitHello:
-		l.greet(s)
+		l.scanHello(s)
 	default:
 		l.scanRequest(s)
 	}

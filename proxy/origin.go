@@ -14,12 +14,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 )
 
 // An origin is the service behind the proxy: where it is, and what has been
-// learnt about it. It is shared by all loops.
+// learnt about it. It is shared by all loops and those beside them.
 type origin struct {
 	// Static.
 	name   string // for logs and metrics: scheme and authority
@@ -28,11 +30,14 @@ type origin struct {
 	prefix string             // put before every request's path; no slash at its end
 	tls    func() *tls.Config // for the next connection; nil for plain ones
 
+	options socketOptions
+
 	ended      context.Context // done when the server shuts down
 	probeEvery time.Duration
 
 	answersPings atomic.Bool // a matching pong was seen once
 	down         atomic.Bool // the last dial failed, and no probe has worked since
+	probing      atomic.Bool // probe is under way
 	gauges       *metrics.UpstreamGauges
 
 	// The addresses of host, guarded by mu.
@@ -54,12 +59,14 @@ type endpoint struct {
 const addressesFresh = 5 * time.Second
 
 func newOrigin(ended context.Context, cfg *Config) (*origin, error) {
-	o := &origin{ended: ended, probeEvery: probeInterval}
+	o := &origin{ended: ended, probeEvery: probeInterval, options: cfg.socketOptions()}
 	if err := o.locate(cfg.Upstream); err != nil {
 		return nil, err
 	}
 	if cfg.Upstream.Scheme == "wss" || cfg.Upstream.Scheme == "https" {
-		o.tls = cfg.UpstreamTLS
+		if o.tls = cfg.UpstreamTLS; o.tls == nil {
+			return nil, fmt.Errorf("upstream %q: it is to have TLS, but UpstreamTLS is not set", cfg.Upstream.Redacted())
+		}
 	}
 	o.gauges = cfg.Metrics.Upstream(o.name)
 	o.gauges.SetUp(true) // until a dial fails
@@ -69,6 +76,9 @@ func newOrigin(ended context.Context, cfg *Config) (*origin, error) {
 // locate reads where the service is.
 func (o *origin) locate(u *url.URL) error {
 	if u.Scheme == "unix" {
+		if room := len(unix.RawSockaddrUnix{}.Path) - 1; len(u.Path) > room {
+			return fmt.Errorf("upstream unix:%s: the path of a socket may have %d bytes", u.Path, room)
+		}
 		o.name = unixScheme + u.Path
 		o.addrs = []endpoint{{path: u.Path}}
 		o.freshTo = heartbeat.Never
@@ -140,7 +150,7 @@ func (o *origin) authority() string {
 
 // connect is for those beside the loops, who may block.
 func (o *origin) connect(ctx context.Context) (net.Conn, error) {
-	var d net.Dialer
+	d := net.Dialer{Control: o.options.control}
 	d.SetMultipathTCP(false) // as for sessions
 	if o.host == "" {
 		return d.DialContext(ctx, "unix", o.addrs[0].path)

@@ -1,6 +1,9 @@
 package proxy
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 
@@ -21,8 +24,7 @@ func (l *loop) passRequest(s *session) {
 	l.forget(s)
 	ashore, err := conn.Ashore()
 	if err != nil {
-		l.metrics.Handshake(metrics.ResultInternal)
-		l.log.Error("pass request on", "error", err)
+		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
 		l.server.left()
 		return
 	}
@@ -33,7 +35,7 @@ func (l *loop) passRequest(s *session) {
 func (s *Server) rejoin(g *web.Guest, head []byte) {
 	conn, err := embark(g.Conn)
 	if err != nil {
-		s.cfg.Log.Error("take connection back for an upgrade", "error", err)
+		s.cfg.Log.Error("take connection back for an upgrade", "client", clientName(g.From), "error", err)
 		s.left()
 		return
 	}
@@ -41,6 +43,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 	to.sessions.Add(1)
 	if !to.post(func() { to.rejoined(conn, g.From, append(head, g.Early...)) }) {
 		_ = conn.Close() // the loop has ended, and nobody is left to be told
+		to.sessions.Add(-1)
 		s.left()
 	}
 }
@@ -55,22 +58,44 @@ func embark(c net.Conn) (transport, error) {
 
 // rejoined is accepted for a client that the loop has met before.
 func (l *loop) rejoined(conn transport, from netip.AddrPort, head []byte) {
-	s := l.meet(conn, from)
-	o := s.opening
-	o.state = awaitRequest
-	o.head = head
-	if conn, ok := conn.(*secure.Conn); ok {
-		l.board(conn)
-		l.readHead(s) // what was decrypted too early is in user space
+	s := l.newHandshake(conn, from)
+	s.opening.state = awaitRequest
+	s.opening.head = head
+	secured, hasTLS := conn.(*secure.Conn)
+	if hasTLS {
+		l.board(secured)
 	}
 	switch {
-	case !l.table.holds(s): // it has gone meanwhile
+	case !l.meets(s):
 	case l.draining:
 		l.refuse(s, metrics.ResultDraining, refuseDraining)
 	default:
-		l.scanRequest(s)
+		l.rereadRequest(s, hasTLS)
 	}
 	l.update(s)
+}
+
+// rereadRequest goes on with a head that is whole. What was decrypted too early
+// is in user space, where the kernel does not announce it.
+func (l *loop) rereadRequest(s *session, hasTLS bool) {
+	if hasTLS {
+		l.readHead(s)
+	}
+	if l.table.holds(s) {
+		l.scanRequest(s)
+	}
+}
+
+// dialForPage connects to the upstream, and takes note of how that went.
+func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
+	conn, err := s.origin.connect(ctx)
+	switch {
+	case err == nil:
+		s.origin.works()
+	case !errors.Is(err, context.Canceled):
+		s.origin.fails(s.cfg.Log, s.cfg.DialTimeout)
+	}
+	return conn, err
 }
 
 // webConfig is what the server of pages is told.
@@ -81,9 +106,10 @@ func (s *Server) webConfig() web.Config {
 		Prefix:           s.origin.prefix,
 		Host:             s.cfg.UpstreamHost,
 		Trust:            &s.trust,
-		Dial:             s.origin.connect,
+		Dial:             s.dialForPage,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
 		DialTimeout:      s.cfg.DialTimeout,
+		WriteTimeout:     s.cfg.WriteTimeout,
 		MaxHeaderSize:    s.cfg.MaxHeaderSize,
 		Log:              s.cfg.Log,
 		Count:            s.cfg.Metrics.HTTPRequest,

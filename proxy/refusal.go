@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -25,6 +26,7 @@ func (l *loop) passRefusal(s *session) {
 		client:   s.legs[client].io,
 		upstream: s.legs[upstream].io,
 		early:    o.reply,
+		log:      l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.origin.name),
 	}
 	for _, side := range sides {
 		l.want(s, side, 0)
@@ -41,6 +43,7 @@ type refusal struct {
 	metrics          *metrics.Loop
 	client, upstream transport
 	early            []byte // what was read from the upstream already
+	log              *slog.Logger
 }
 
 func (r *refusal) pass() {
@@ -48,7 +51,7 @@ func (r *refusal) pass() {
 	c, u, err := r.conns()
 	if err != nil {
 		r.metrics.Handshake(metrics.ResultInternal)
-		r.server.cfg.Log.Error("pass refusal on", "error", err)
+		r.log.Error("pass refusal on", "error", err)
 		return
 	}
 	defer c.Close()
@@ -97,13 +100,13 @@ func (r *refusal) copy(c, u net.Conn) metrics.Result {
 	}
 	resp.Close = true
 	if err := resp.Write(c); err != nil {
-		r.server.cfg.Log.Debug("upstream's refusal was not passed on whole", "error", err)
+		r.log.Debug("upstream's refusal was not passed on whole", "error", err)
 	}
 	return metrics.ResultUpstreamRefused
 }
 
 func (r *refusal) badGateway(c net.Conn, err error) {
-	r.server.cfg.Log.Warn("handshake failed", "step", "upstream's answer", "error", err)
+	r.log.Warn("handshake failed", "step", "upstream's answer", "error", err)
 	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid, err)
 	_, _ = c.Write(refusal.Append(nil)) // a client that is gone need not be told
 }

@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -22,18 +24,18 @@ func (l *loop) refuse(s *session, result metrics.Result, r *upgrade.Refusal) {
 	if o.state >= refusing {
 		return
 	}
-	l.metrics.Handshake(result)
-	l.logRefusal(s, result, r)
 	if l.cfg.TLS != nil && o.state < awaitRequest { // it cannot be told
-		l.cutOpening(s)
+		l.abandon(s, result, "TLS handshake with client", errors.New(r.Reason))
 		return
 	}
+	l.metrics.Handshake(result)
+	l.logRefusal(s, result, r)
 	l.hangUp(s)
 	l.vacate(s)
 	o.state = refusing
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 	o.out = r.Append(nil)
-	o.head, o.reply = nil, nil
+	o.forget()
 	l.writeRefusal(s)
 }
 
@@ -78,7 +80,14 @@ func (l *loop) abandon(s *session, result metrics.Result, step string, err error
 	l.cutOpening(s)
 }
 
-// cutOpening is the one exit of a handshake that opened no session.
+// forget lets go of all that only a handshake that goes on needs.
+func (o *opening) forget() {
+	o.head, o.reply = nil, nil
+	o.request, o.offer, o.answer, o.story = nil, nil, nil, forwarded.Story{}
+}
+
+// cutOpening is the one exit of a handshake that opened no session, and whose
+// sockets are with the loop to the end.
 func (l *loop) cutOpening(s *session) {
 	if !l.table.holds(s) {
 		return
@@ -88,6 +97,7 @@ func (l *loop) cutOpening(s *session) {
 		l.cut(s, side)
 	}
 	l.vacate(s)
+	s.opening.forget() // a line may hold the session for some time
 	l.release(s)
 }
 

@@ -32,7 +32,7 @@ type Server struct {
 	trust    forwarded.Trust
 	base     time.Time // when the loops' clock stood at 0
 
-	live     atomic.Int64  // sessions and handshakes, those that left their loop for a refusal included
+	live     atomic.Int64  // clients: sessions, handshakes, and those who left their loop for a refusal or a page
 	ids      atomic.Uint64 // of the session opened last
 	leaves   atomic.Uint64 // sessions and handshakes that have ended
 	draining atomic.Bool
@@ -59,7 +59,7 @@ func New(cfg Config) (*Server, error) {
 		origin:     o,
 		end:        end,
 		emptied:    make(chan struct{}, 1),
-		options:    socketOptions{userTimeout: int32(cfg.TCPUserTimeout / time.Millisecond)},
+		options:    cfg.socketOptions(),
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
@@ -94,8 +94,9 @@ func (s *Server) build() (err error) {
 }
 
 // reservedFiles are descriptors kept for everything but sessions: the
-// listeners, the admin side, the runtime, and clients that are refused.
-const reservedFiles = 128
+// listeners, the admin side, the runtime, clients that are refused, and
+// connections to the upstream that wait for a request for a page.
+const reservedFiles = 256
 
 // sessionLimit is how many sessions there may be: what is configured, and no
 // more than the descriptors allow, two to a session.
@@ -125,7 +126,8 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // was tried yet.
 func (s *Server) UpstreamUp() bool { return !s.origin.down.Load() }
 
-// Sessions is the number of sessions, handshakes under way included.
+// Sessions is the number of clients: with a session, a handshake under way, or
+// requests that are no upgrade.
 func (s *Server) Sessions() int { return int(s.live.Load()) }
 
 // Run drives the loops until Shutdown has emptied them. An error is fatal: a
@@ -161,7 +163,7 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	patience, cancel := context.WithTimeout(ctx, s.cfg.CloseTimeout)
 	defer cancel()
 	var pages sync.WaitGroup
-	pages.Go(func() { s.pages.Shutdown(patience) })
+	pages.Go(func() { s.endPages(patience) })
 	s.awaitEmpty(patience)
 
 	pages.Wait()
@@ -174,6 +176,13 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 		l.stop()
 	})
 	return int(short.Load()), nil
+}
+
+// endPages waits for the requests under way that are no upgrade.
+func (s *Server) endPages(ctx context.Context) {
+	if cut := s.pages.Shutdown(ctx); cut > 0 {
+		s.cfg.Log.Warn("requests were cut that did not end in time", "requests", cut)
+	}
 }
 
 // onEveryLoop runs a job on each loop and waits until all have done it.
@@ -254,11 +263,13 @@ func (l *loop) drain() {
 	})
 }
 
+var errShutdown = errors.New("the proxy is shutting down")
+
 // cutAll closes everything.
 func (l *loop) cutAll() {
 	l.table.all(func(s *session) {
 		if s.opening != nil {
-			l.cutOpening(s)
+			l.abandon(s, metrics.ResultDraining, "shutdown", errShutdown)
 			return
 		}
 		l.end(s, proxy, metrics.Drain)

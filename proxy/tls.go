@@ -1,13 +1,16 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/secure"
 )
@@ -16,18 +19,57 @@ import (
 // crypto/tls wants it in one go. So it has a goroutine, and the descriptor is
 // away from the loop until it has ended.
 
-// greet begins a client's TLS handshake, or has it wait for a place.
-func (l *loop) greet(s *session) {
-	l.claim(s, &l.tlsLine, greeting, (*loop).secureClient)
+// TLS records, as far as their first tells a handshake from anything else
+// (RFC 8446 5.1).
+const (
+	recordHeader    = 5
+	handshakeRecord = 22
+	maxRecord       = 16 << 10
+)
+
+var errNoTLS = errors.New("what the client began with is no TLS handshake")
+
+// readHello collects the first record of a client's TLS handshake, so that a
+// client has no place in line, and no goroutine, before it has said that much.
+func (l *loop) readHello(s *session) {
+	if l.readHead(s) {
+		l.scanHello(s)
+	}
 }
+
+func (l *loop) scanHello(s *session) {
+	b := s.opening.head
+	if len(b) > 0 && b[0] != handshakeRecord {
+		l.abandon(s, metrics.ResultBadRequest, "TLS handshake with client", errNoTLS)
+		return
+	}
+	if len(b) < recordHeader {
+		return
+	}
+	size := int(binary.BigEndian.Uint16(b[3:]))
+	switch {
+	case size > maxRecord:
+		l.abandon(s, metrics.ResultBadRequest, "TLS handshake with client", errNoTLS)
+	case len(b) >= recordHeader+size:
+		l.claim(s, &l.tlsLine, greeting, (*loop).secureClient)
+	}
+}
+
+// hurried is how long a TLS handshake may take while every second place is
+// taken: who connects only to stand in line does not hold the others up for long.
+const hurried = 2 * time.Second
 
 func (l *loop) secureClient(s *session) {
 	o := s.opening
 	o.state = securing
+	by := o.by
+	if l.tlsLine.places < l.tlsLine.size/2 {
+		by = min(by, l.now.Add(hurried))
+	}
 	plain := s.legs[client].io.(socket)
 	conn := secure.Server(int(plain), o.head, l.cfg.TLS)
 	o.head = nil
-	l.sendAway(s, client, conn, (*loop).clientSecured)
+	l.sendAway(s, client, conn, by, (*loop).clientSecured)
 }
 
 // secureUpstream begins the handshake with the upstream, in what is left of
@@ -36,23 +78,24 @@ func (l *loop) secureUpstream(s *session, plain socket) {
 	o := s.opening
 	o.state = securingUpstream
 	conn := secure.Client(int(plain), s.origin.tls())
-	l.sendAway(s, upstream, conn, (*loop).upstreamSecured)
+	l.sendAway(s, upstream, conn, s.opening.by, (*loop).upstreamSecured)
 }
 
-// sendAway has a leg's handshake done beside the loop, until the present step's
-// deadline, and calls then when it is back.
-func (l *loop) sendAway(s *session, side Side, conn *secure.Conn, then func(*loop, *session, error)) {
+// sendAway has a leg's handshake done beside the loop, and calls then when it is back.
+func (l *loop) sendAway(s *session, side Side, conn *secure.Conn, by heartbeat.Time, then func(*loop, *session, error)) {
 	l.want(s, side, 0)
 	s.legs[side].io = nil
 	s.opening.away = conn
-	deadline := l.server.base.Add(time.Duration(s.opening.by))
-	go func() {
-		err := conn.Handshake(deadline)
-		back := l.post(func() { l.welcomeBack(s, side, conn, err, then) })
-		if !back && err == nil {
-			_ = conn.Close() // the loop has ended, and nobody is left to be told
-		}
-	}()
+	back := func(err error) { l.welcomeBack(s, side, conn, err, then) }
+	go l.shakeHands(conn, l.server.base.Add(time.Duration(by)), back)
+}
+
+// shakeHands is the goroutine of one handshake.
+func (l *loop) shakeHands(conn *secure.Conn, deadline time.Time, back func(error)) {
+	err := conn.Handshake(deadline)
+	if !l.post(func() { back(err) }) && err == nil {
+		_ = conn.Close() // the loop has ended, and nobody is left to be told
+	}
 }
 
 // welcomeBack takes a leg over again, if the session still waits for it.
@@ -93,12 +136,17 @@ func (l *loop) clientSecured(s *session, err error) {
 	switch {
 	case err == nil:
 		s.opening.state = awaitRequest
-		l.want(s, client, readInterest)
+		if !l.meets(s) {
+			return
+		}
 		if l.draining {
 			l.refuse(s, metrics.ResultDraining, refuseDraining)
 			return
 		}
 		l.readRequest(s) // what came with the end of the handshake is in user space
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "TLS handshake with client", err)
+		l.abandon(s, metrics.ResultLimit, "TLS handshake with client", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		l.abandon(s, metrics.ResultTimeout, "TLS handshake with client", err)
 	case isGone(err):
@@ -109,11 +157,11 @@ func (l *loop) clientSecured(s *session, err error) {
 }
 
 func (l *loop) upstreamSecured(s *session, err error) {
+	s.opening.state = dialing
 	if err != nil {
 		l.undialed(s, err)
 		return
 	}
-	s.opening.state = dialing
 	s.legs[upstream].in, s.legs[upstream].out = inOpen, outOpen
 	l.dialed(s)
 }

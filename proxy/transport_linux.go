@@ -185,6 +185,15 @@ type socketOptions struct {
 	userTimeout int32 // milliseconds; 0 leaves the kernel's default
 }
 
+// control is for connections that the standard library makes.
+func (o socketOptions) control(network, _ string, c syscall.RawConn) (err error) {
+	if network == "unix" {
+		return nil
+	}
+	fault := c.Control(func(fd uintptr) { err = o.apply(int(fd)) })
+	return errors.Join(fault, err)
+}
+
 func (o socketOptions) apply(fd int) error {
 	if err := setTCPOption(fd, unix.TCP_NODELAY, 1); err != nil {
 		return os.NewSyscallError("setsockopt TCP_NODELAY", err)

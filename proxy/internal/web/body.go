@@ -1,8 +1,10 @@
 package web
 
 import (
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"sync/atomic"
 )
 
@@ -14,9 +16,11 @@ type body struct {
 	from          *http.Request // whose Trailer net/http fills at the end
 	trailer       http.Header   // of the request to the upstream: the names are there, the values to come
 	goAhead       func()        // asks the client for it; nil if it comes unasked, or is asked for already
+	wait          func(forever bool)
 
 	ended  atomic.Bool // it came whole
 	broken atomic.Bool // it is malformed, or the client went away in its middle
+	late   atomic.Bool // it stopped coming
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -24,9 +28,13 @@ func (b *body) Read(p []byte) (int, error) {
 		b.goAhead()
 		b.goAhead = nil
 	}
+	b.wait(false)
 	n, err := b.ReadCloser.Read(p)
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.late.Store(true)
 	case err == io.EOF:
+		b.wait(true)
 		for name := range b.trailer {
 			b.trailer[name] = b.from.Trailer[name]
 		}

@@ -89,7 +89,7 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	if len(pr.Out.Trailer) == 0 {
 		pr.Out.Trailer = nil
 	}
-	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer}
+	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer, wait: p.reply.wait}
 	if pr.Out.Header.Get("Expect") != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
 		b.goAhead = p.reply.goAhead
 		// An upstream that answers instead of asking for the body does not get it;
@@ -141,6 +141,10 @@ var (
 		Status: http.StatusBadRequest,
 		Reason: "The request's body is malformed.",
 	}
+	refuseSlowBody = &upgrade.Refusal{
+		Status: http.StatusRequestTimeout,
+		Reason: "The request's body stopped coming.",
+	}
 	refuseTimeout = &upgrade.Refusal{
 		Status: http.StatusGatewayTimeout,
 		Reason: "The upstream did not answer in time.",
@@ -157,7 +161,8 @@ var (
 
 // fail answers instead of the upstream.
 func (p *passage) fail(_ http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
+	// net/http takes it for the client's going away that its body stops coming.
+	if r.Context().Err() != nil && !p.reply.late() {
 		p.log(slog.LevelDebug, "client went away before the answer")
 		panic(http.ErrAbortHandler) // returning would be an empty 200
 	}
@@ -169,12 +174,13 @@ func (p *passage) fail(_ http.ResponseWriter, r *http.Request, err error) {
 // refusalFor tells whose fault it is. What an operator has to look after is a
 // warning.
 func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
-	if p.reply.body != nil && p.reply.body.broken.Load() {
-		return refuseBody, slog.LevelDebug
-	}
 	timeout, isNet := errors.AsType[net.Error](err)
 	_, isDial := errors.AsType[unreachable](err)
 	switch {
+	case p.reply.late():
+		return refuseSlowBody, slog.LevelDebug
+	case p.reply.body != nil && p.reply.body.broken.Load():
+		return refuseBody, slog.LevelDebug
 	case isNet && timeout.Timeout():
 		return refuseTimeout, slog.LevelWarn
 	case isDial:

@@ -15,9 +15,10 @@ import (
 // interim answers from getting into each other's way: the transport sends
 // them by goroutines of its own, while the handler's waits for the final one.
 type reply struct {
-	http10  bool  // the client speaks HTTP/1.0
-	body    *body // of the request that goes upstream; nil if none does, or it has none
-	closing bool  // the connection ends with it
+	http10   bool  // the client speaks HTTP/1.0
+	body     *body // of the request that goes upstream; nil if none does, or it has none
+	closing  bool  // the connection ends with it
+	patience time.Duration
 
 	mu     sync.Mutex // guards what follows, and the use of to before the final answer
 	to     http.ResponseWriter
@@ -25,8 +26,8 @@ type reply struct {
 	status int         // of the final answer; 0 before it
 }
 
-func newReply(to http.ResponseWriter, r *http.Request) *reply {
-	return &reply{http10: r.ProtoMinor == 0, to: to, header: make(http.Header)}
+func newReply(to http.ResponseWriter, r *http.Request, patience time.Duration) *reply {
+	return &reply{http10: r.ProtoMinor == 0, patience: patience, to: to, header: make(http.Header)}
 }
 
 // Header is an http.ResponseWriter's: of the next answer, and of its trailer
@@ -34,7 +35,26 @@ func newReply(to http.ResponseWriter, r *http.Request) *reply {
 func (r *reply) Header() http.Header { return r.header }
 
 // Write goes on with the final answer.
-func (r *reply) Write(b []byte) (int, error) { return r.to.Write(b) }
+func (r *reply) Write(b []byte) (int, error) {
+	r.allow()
+	return r.to.Write(b)
+}
+
+// allow gives the client its time to take what is written next.
+func (r *reply) allow() {
+	deadline := time.Now().Add(r.patience)
+	_ = http.NewResponseController(r.to).SetWriteDeadline(deadline) // it fails only if the connection is gone
+}
+
+// wait bounds the next read of the request's body, or takes the bound away: when
+// nothing is to come any more, net/http reads to learn whether the client goes.
+func (r *reply) wait(forever bool) {
+	var deadline time.Time
+	if !forever {
+		deadline = time.Now().Add(r.patience)
+	}
+	_ = http.NewResponseController(r.to).SetReadDeadline(deadline) // it fails only if the connection is gone
+}
 
 // Unwrap is for http.ResponseController.
 func (r *reply) Unwrap() http.ResponseWriter { return r.to }
@@ -61,6 +81,7 @@ func (r *reply) WriteHeader(status int) {
 
 // begin sends the head that has been gathered.
 func (r *reply) begin(status int) {
+	r.allow()
 	maps.Copy(r.to.Header(), r.header)
 	r.to.WriteHeader(status)
 }
@@ -82,6 +103,7 @@ func (r *reply) goAhead() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.status == 0 {
+		r.allow()
 		r.to.WriteHeader(http.StatusContinue)
 	}
 }
@@ -105,6 +127,9 @@ func (r *reply) refuse(refusal *upgrade.Refusal) {
 	r.WriteHeader(refusal.Status)
 	_, _ = io.WriteString(r, refusal.Reason+"\n") // a client that is gone need not be told
 }
+
+// late reports whether the request's body stopped coming.
+func (r *reply) late() bool { return r.body != nil && r.body.late.Load() }
 
 // hurry bounds the time in which net/http reads what the client still sends,
 // before a connection is closed.

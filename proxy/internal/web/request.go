@@ -24,7 +24,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		s.handOver(w, g, head)
 		return
 	}
-	out := newReply(w, r)
+	out := newReply(w, r, s.cfg.WriteTimeout)
 	defer s.answered(out)
 	request, refusal := upgrade.ParseRequest(head) // which refuses CONNECT
 	if refusal == nil && strings.EqualFold(request.Method, http.MethodTrace) {
@@ -44,5 +44,10 @@ func (s *Server) answered(out *reply) {
 		return // the client was gone
 	}
 	s.cfg.Count(out.status)
-	out.hurry(s.cfg.HandshakeTimeout)
+	out.allow() // net/http has the end of the answer still to write
+	patience := s.cfg.HandshakeTimeout
+	if out.late() {
+		patience = 0 // it was used up
+	}
+	out.hurry(patience)
 }

@@ -75,6 +75,7 @@ func newRig(t *testing.T, change func(*web.Config)) *rig {
 		Dial:             r.dial,
 		DialTimeout:      patience,
 		HandshakeTimeout: patience,
+		WriteTimeout:     patience,
 		MaxHeaderSize:    32 << 10,
 		Log:              slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Count:            r.counted.add,

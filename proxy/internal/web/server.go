@@ -46,6 +46,9 @@ type Config struct {
 	DialTimeout time.Duration
 	// HandshakeTimeout bounds the head of each request, from its first byte on.
 	HandshakeTimeout time.Duration
+	// WriteTimeout is how long either peer may take no byte, or give none of a
+	// request's body, while the other waits for that.
+	WriteTimeout time.Duration
 	// MaxHeaderSize is the largest request or response head, in bytes; net/http
 	// allows some 4 KiB more.
 	MaxHeaderSize int
@@ -71,6 +74,8 @@ type Server struct {
 	http      http.Server
 	transport *http.Transport
 	errorLog  *log.Logger // of the standard library
+	ended     context.Context
+	end       context.CancelFunc // of all requests
 
 	answering atomic.Int64 // connections with a request that is not answered wholly
 
@@ -86,6 +91,7 @@ func New(cfg Config) *Server {
 		stated:   statedBy(cfg.Fields),
 		errorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
+	s.ended, s.end = context.WithCancel(context.Background())
 	s.transport = s.newTransport()
 	s.http = http.Server{
 		Handler:                      http.HandlerFunc(s.handle),
@@ -94,6 +100,7 @@ func New(cfg Config) *Server {
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               cfg.MaxHeaderSize,
 		ConnState:                    s.changed,
+		BaseContext:                  func(net.Listener) context.Context { return s.ended },
 		ConnContext:                  withGuest,
 		ErrorLog:                     s.errorLog,
 		Protocols:                    onlyHTTP1(),
@@ -164,8 +171,10 @@ func (s *Server) Shutdown(ctx context.Context) (cut int) {
 	if err := s.http.Shutdown(ctx); err != nil { // ctx is done
 		cut = int(s.answering.Load())
 		s.http.Close()
+		s.end() // for a request whose body the upstream does not take, its client's end is none
 	}
 	s.guests.Wait()
+	s.end()
 	s.transport.CloseIdleConnections() // and dials that nobody waits for
 	return cut
 }

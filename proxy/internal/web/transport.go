@@ -56,7 +56,7 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, unreachable{err}
 	}
-	return conn, nil
+	return steady{conn, s.cfg.WriteTimeout}, nil
 }
 
 func (s *Server) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -71,5 +71,18 @@ func (s *Server) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
 		plain.Close()
 		return nil, unreachable{err}
 	}
-	return conn, nil
+	return steady{conn, s.cfg.WriteTimeout}, nil
+}
+
+// steady is a connection to an upstream that has to take what is written to it.
+type steady struct {
+	net.Conn
+	patience time.Duration
+}
+
+func (c steady) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
 }
