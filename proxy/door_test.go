@@ -186,6 +186,28 @@ func shakesHands(_ *testing.T, conn net.Conn) {
 	_ = tls.Server(conn, serverTLS()).Handshake() // it is the other side that objects
 }
 
+// An address whose TLS fails is one that failed: the next is tried.
+func TestNextAddressAfterTLSFailed(t *testing.T) {
+	t.Parallel()
+	broken, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	r := newRig(t, secureUpstream)
+	r.server.ResolveTo(broken.Addr().(*net.TCPAddr).AddrPort(), r.origin.Addr().(*net.TCPAddr).AddrPort())
+	client := r.dials()
+	client.sendsString(request())
+	conn, err := broken.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	upstream := r.accepts()
+	upstream.sendsString(answer(upstream.wantsRequest()))
+	client.wantsSwitch()
+}
+
 // TLS with one leg only, in either combination.
 func TestTLSOnOneLeg(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/epoll"
 )
 
 const anUpgrade = "GET /chat HTTP/1.1\r\nHost: service.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -66,5 +70,74 @@ func TestLineHasAnEnd(t *testing.T) {
 	st.run()
 	if st.l.dialLine.places != 1 {
 		t.Error("a place was given to somebody who has left")
+	}
+}
+
+// Who comes while others wait does not pass them, even if a place is free for a moment.
+func TestLineIsNotJumped(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.dialLine.places = 0
+	waits := st.knocks()
+	st.l.dialLine.places = 1
+	comes := st.peer(client)
+	st.server.live.Add(1)
+	st.l.sessions.Add(1)
+	st.l.now = st.now
+	st.l.accepted(socket(comes.far), netip.MustParseAddrPort("192.0.2.2:1234"), nil)
+	comes.sendsBytes([]byte(anUpgrade))
+	if got := len(st.l.dialLine.waiting); got != 0 {
+		t.Errorf("%d wait though there is a place", got)
+	}
+	for _, p := range []*peer{waits, comes} {
+		if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+			t.Errorf("a client whose turn has come is told %.40q", got)
+		}
+	}
+	first, second := strings.Index(st.log.String(), "session=1 "), strings.Index(st.log.String(), "session=2 ")
+	if first < 0 || second < first {
+		t.Errorf("the turns were taken in another order:\n%s", st.log.String())
+	}
+}
+
+// Clients that come and leave while nothing moves do not fill the memory.
+func TestLineForgetsWhoLeft(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.dialLine.places = 0
+	stays := st.knocks()
+	for range 10 * sweepFrom {
+		st.knocks().hangsUp()
+	}
+	if got := len(st.l.dialLine.waiting); got > sweepFrom+1 {
+		t.Errorf("%d are remembered, though one waits", got)
+	}
+	st.l.dialLine.places = 1
+	st.run()
+	if got := stays.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+		t.Errorf("the one who stayed is told %.40q", got)
+	}
+}
+
+// crampedPoller is a kernel that has no room for another registration.
+type crampedPoller struct{ poller }
+
+func (crampedPoller) Add(int, epoll.Token, epoll.Ready) error { return unix.ENOSPC }
+
+// A client that cannot be listened to is gone at once, whatever else is going on.
+func TestNoRoomInThePoller(t *testing.T) {
+	for _, draining := range []bool{false, true} {
+		st := newStage(t, nil)
+		st.l.poller = crampedPoller{st.l.poller}
+		st.l.draining = draining
+		p := st.peer(client)
+		st.server.live.Add(1)
+		st.l.sessions.Add(1)
+		st.l.accepted(socket(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), nil)
+		if got := p.told(); got != "" || !p.ended {
+			t.Errorf("draining %v: the client is told %q, and its connection has ended: %v", draining, got, p.ended)
+		}
+		st.counts(map[string]float64{`holdfast_handshakes_total{result="internal"}`: 1, `holdfast_handshakes_total{result="draining"}`: 0})
+		if st.l.table.live != 0 || st.server.live.Load() != 0 {
+			t.Error("the session is left behind")
+		}
 	}
 }
