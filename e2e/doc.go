@@ -1,5 +1,6 @@
 // Package e2e runs the holdfast binary between peers that know nothing of it:
-// Python's websockets, ws on Node, a browser, plain HTTP clients and servers.
+// Python's websockets, ws and socket.io on Node, a browser, curl, openssl, nginx
+// and HAProxy in front of it, systemd before it, plain HTTP clients and servers.
 //
 // `make e2e` installs the peers and runs the tests; they are behind the build
 // tag e2e, since `go test ./...` must need nothing but Go.
@@ -9,7 +10,9 @@
 // before it, startClient (peer_test.go) who connects. Servers and clients are
 // scripts in python and node that speak the same words: they are told what to do,
 // and tell what happened, one JSON object a line. A test waits for what is told,
-// never for time to pass.
+// never for time to pass. Where TLS is spoken, newAuthority (authority_test.go)
+// makes the certificates; where a proxy stands in front, startNginx and startHAProxy
+// (front_test.go) start it.
 //
 // With E2E_DIRECT=1 there is no proxy: the clients connect to the service itself.
 // Tests that are not about the proxy must pass then too, which shows that the

@@ -18,7 +18,7 @@ import (
 // client's to choose.
 func upgradeRequest(t *testing.T, proxy *holdfast) *http.Request {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http"+strings.TrimPrefix(proxy.url, "ws")+"/chat", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, proxy.web()+"/chat", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestClientLibrariesSeeTheRefusal(t *testing.T) {
 // The upstream is absent: what got as far as dialling it would be a 502.
 func TestRequestsThatAreNoHandshake(t *testing.T) {
 	needsProxy(t)
-	proxy := startHoldfast(t, upstreamAbsent(t))
+	proxy := startHoldfast(t, upstreamAbsent(t), "HOLDFAST_HTTP=refuse")
 	cases := []struct {
 		name   string
 		change func(*http.Request)
@@ -259,7 +259,7 @@ func TestSlowHead(t *testing.T) {
 	needsProxy(t)
 	t.Parallel()
 	proxy := startHoldfast(t, upstreamAbsent(t), "HOLDFAST_HANDSHAKE_TIMEOUT=1s")
-	conn, err := net.Dial("tcp", strings.TrimPrefix(proxy.url, "ws://"))
+	conn, err := net.Dial("tcp", proxy.address())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,4 +296,31 @@ func TestTooManySessions(t *testing.T) {
 	proxy.wantsMetric("holdfast_sessions_active", 0)
 	client.connects(proxy.url, command{ID: "b"})
 	client.echoes("b", hello)
+}
+
+// A client's address, not a connection's end, is what counts: no other's
+// sessions are in its way, and its own make room when they end.
+func TestTooManySessionsOfAnAddress(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	server := startServer(t, python, serverOptions{})
+	proxy := startHoldfast(t, server.url, "HOLDFAST_MAX_SESSIONS_PER_IP=1")
+	client := startClient(t, python)
+	client.connects(proxy.url, command{ID: "a", From: "127.0.0.2"})
+
+	client.asks(proxy.url, command{ID: "b", From: "127.0.0.2"})
+	if e := client.wants("refused", "b"); e.Status != 429 {
+		t.Errorf("the second session from an address is refused with %d, want 429", e.Status)
+	}
+	proxy.wantsMetric(handshakes("limit"), 1)
+	client.connects(proxy.url, command{ID: "c", From: "127.0.0.3"})
+	client.echoes("c", hello)
+	client.echoes("a", hello)
+
+	client.closes("a", 1000, "")
+	client.wantsClosed("a", 1000, "")
+	proxy.wantsMetric(closed("client"), 1)
+	client.connects(proxy.url, command{ID: "d", From: "127.0.0.2"})
+	client.echoes("d", hello)
+	proxy.wantsMetric(handshakes("limit"), 1)
 }

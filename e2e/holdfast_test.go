@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,12 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
-
-// pollInterval is the pause between two looks at /metrics, which can be asked
-// but does not tell.
-const pollInterval = 20 * time.Millisecond
 
 // holdfast is the proxy under test. Direct, it is nothing but the service's address.
 type holdfast struct {
@@ -37,30 +33,99 @@ func startHoldfast(t *testing.T, upstream string, settings ...string) *holdfast 
 		return &holdfast{url: upstream}
 	}
 	cmd := exec.Command(binary)
-	cmd.Env = append([]string{
+	cmd.Env = environment(upstream, settings...)
+	h := launch(t, cmd)
+	h.hasStarted()
+	return h
+}
+
+// environment is that of a proxy before upstream. Of two settings of the same
+// name the last one holds.
+func environment(upstream string, settings ...string) []string {
+	return append([]string{
 		"HOLDFAST_UPSTREAM=" + upstream,
 		"HOLDFAST_LISTEN=127.0.0.1:0",
 		"HOLDFAST_ADMIN_LISTEN=127.0.0.1:0",
 		"HOLDFAST_LOG_FORMAT=json",
 		"HOLDFAST_LOG_LEVEL=debug",
 	}, settings...)
+}
+
+// launch runs cmd, which is a proxy or becomes one.
+func launch(t *testing.T, cmd *exec.Cmd) *holdfast {
+	t.Helper()
 	h := &holdfast{process: start(t, "holdfast", cmd)}
 	t.Cleanup(h.ends)
-	t.Cleanup(h.accountsForAll)
+	return h
+}
 
-	var started struct{ Msg, Listen, Admin string }
-	h.until("the line that says where it listens", func() bool {
+// hasStarted waits for the line that says where the proxy listens.
+func (h *holdfast) hasStarted() {
+	h.t.Helper()
+	started := h.logs("where it listens", func(l logLine) bool { return l.Listen != "" })
+	h.url = "ws://" + started.Listen
+	if started.TLS {
+		h.url = "wss://" + started.Listen
+	}
+	h.metrics = "http://" + started.Admin + "/metrics"
+	h.t.Cleanup(h.accountsForAll)
+}
+
+// address is where the proxy listens, host:port.
+func (h *holdfast) address() string {
+	_, address, _ := strings.Cut(h.url, "://")
+	return address
+}
+
+// web is the proxy's URL for requests that are no handshake.
+func (h *holdfast) web() string { return "http" + strings.TrimPrefix(h.url, "ws") }
+
+// logLine is a line of the proxy's log, as far as tests ask for it.
+type logLine struct {
+	Level  string
+	Msg    string
+	Error  string
+	Listen string // these three of the first line
+	Admin  string
+	TLS    bool
+	Client string // of a session's lines
+	Path   string
+}
+
+// logs waits for a line and returns it.
+func (h *holdfast) logs(what string, isIt func(logLine) bool) (line logLine) {
+	h.t.Helper()
+	h.until("a line that says "+what, func() bool {
 		lines := bufio.NewScanner(strings.NewReader(h.stderr.String()))
 		for lines.Scan() {
-			if json.Unmarshal(lines.Bytes(), &started) == nil && started.Listen != "" {
+			line = logLine{}
+			if json.Unmarshal(lines.Bytes(), &line) == nil && isIt(line) {
 				return true
 			}
 		}
 		return false
 	})
-	h.url = "ws://" + started.Listen
-	h.metrics = "http://" + started.Admin + "/metrics"
-	return h
+	return line
+}
+
+// wantsLoggedClient waits for the end of the session with that path, and wants
+// its client to have been at the address.
+func (h *holdfast) wantsLoggedClient(path, address string) {
+	h.t.Helper()
+	ended := h.logs("that the session of "+path+" ended", func(l logLine) bool {
+		return l.Path == path && (l.Msg == "session closed" || l.Msg == "session dropped")
+	})
+	if got := hostOf(ended.Client); got != address {
+		h.t.Errorf("the log calls the client of %s %q, want %s", path, ended.Client, address)
+	}
+}
+
+// hostOf is an address without its port, if it has one.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 // ends asks the proxy to end and wants it to, whatever its sessions' peers do.
@@ -74,35 +139,6 @@ func (h *holdfast) ends() {
 	_ = h.cmd.Process.Signal(syscall.SIGTERM)
 	_ = h.cmd.Process.Signal(syscall.SIGTERM)
 	h.hasEnded()
-}
-
-// hasEnded waits for the process's end and returns its exit code.
-func (h *holdfast) hasEnded() int {
-	h.t.Helper()
-	select {
-	case <-h.ended:
-	case <-time.After(patience):
-		h.t.Fatal("holdfast does not end")
-	}
-	return h.cmd.ProcessState.ExitCode()
-}
-
-// until waits for something that can only be asked for.
-func (h *holdfast) until(what string, isSo func() bool) {
-	h.t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	again := time.NewTicker(pollInterval)
-	defer again.Stop()
-	for !isSo() {
-		select {
-		case <-again.C:
-		case <-h.ended:
-			h.t.Fatalf("holdfast ended (%v) before %s", h.err, what)
-		case <-deadline.C:
-			h.t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // scraper leaves no connection behind that would be counted among the proxy's descriptors.

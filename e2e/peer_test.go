@@ -39,32 +39,58 @@ func (r runtime) command(t *testing.T, script string, args ...string) *exec.Cmd 
 // event is what a peer tells. Whose session it is about, ID says: a client
 // connects to the path of its name, so that both peers use the same.
 type event struct {
-	Event      string `json:"event"`
-	ID         string `json:"id"`
-	Code       int    `json:"code"` // closed: of the Close that came; 1005 for an empty one, 1006 for none
-	Reason     string `json:"reason"`
-	Protocol   string `json:"protocol"`
-	Extensions string `json:"extensions"`
-	Payload    string `json:"payload"`
-	Same       bool   `json:"same"` // echoed: what came back is what was sent
-	Status     int    `json:"status"`
-	Port       int    `json:"port"`
+	Event      string            `json:"event"`
+	ID         string            `json:"id"`
+	Code       int               `json:"code"` // closed: of the Close that came; 1005 for an empty one, 1006 for none
+	Reason     string            `json:"reason"`
+	Protocol   string            `json:"protocol"`
+	Extensions string            `json:"extensions"`
+	Payload    string            `json:"payload"`
+	Same       bool              `json:"same"` // echoed, talked: what came back is what was sent
+	Status     int               `json:"status"`
+	Port       int               `json:"port"`
+	Headers    map[string]string `json:"headers"`   // of the request, names in lower case
+	TLS        string            `json:"tls"`       // version; "" for none
+	ALPN       string            `json:"alpn"`      // agreed
+	Serial     string            `json:"serial"`    // of the other end's certificate, in hex
+	Reused     bool              `json:"reused"`    // the connection had carried a request before
+	Transport  string            `json:"transport"` // of socket.io
 }
 
 // command is what a peer is told to do.
 type command struct {
-	Do        string   `json:"do"`
-	ID        string   `json:"id"`
-	URL       string   `json:"url,omitempty"`
-	Protocols []string `json:"protocols,omitempty"`
-	Deflate   bool     `json:"deflate,omitempty"`
-	Keepalive int      `json:"keepalive,omitempty"` // milliseconds between the client's own pings
-	Type      string   `json:"type,omitempty"`
-	Size      int      `json:"size,omitempty"`
-	Fragments int      `json:"fragments,omitempty"`
-	Payload   string   `json:"payload,omitempty"`
-	Code      int      `json:"code,omitempty"`
-	Reason    string   `json:"reason,omitempty"`
+	Do         string   `json:"do"`
+	ID         string   `json:"id"`
+	URL        string   `json:"url,omitempty"`
+	Protocols  []string `json:"protocols,omitempty"`
+	Deflate    bool     `json:"deflate,omitempty"`
+	Keepalive  int      `json:"keepalive,omitempty"` // milliseconds between the client's own pings
+	TLS        *peerTLS `json:"tls,omitempty"`
+	From       string   `json:"from,omitempty"`       // the client's own address; python only
+	Claims     string   `json:"claims,omitempty"`     // X-Forwarded-For to send; python only
+	Socket     string   `json:"socket,omitempty"`     // path of the socket to connect to; python only
+	After      string   `json:"after,omitempty"`      // path of a request before, on the same connection; node only
+	Transports []string `json:"transports,omitempty"` // socket.io only
+	Type       string   `json:"type,omitempty"`
+	Size       int      `json:"size,omitempty"`
+	Fragments  int      `json:"fragments,omitempty"`
+	Payload    string   `json:"payload,omitempty"`
+	Code       int      `json:"code,omitempty"`
+	Reason     string   `json:"reason,omitempty"`
+}
+
+// peerTLS is the TLS of a peer: PEM files, and the one version it speaks.
+type peerTLS struct {
+	CA      string `json:"ca,omitempty"` // whom to believe; a server with one demands certificates
+	Cert    string `json:"cert,omitempty"`
+	Key     string `json:"key,omitempty"`
+	Version string `json:"version,omitempty"` // "TLSv1.2" or "TLSv1.3"; "" for either
+}
+
+// as is the TLS of a peer that has a certificate.
+func (p peerTLS) as(i identity) *peerTLS {
+	p.Cert, p.Key = i.certFile, i.keyFile
+	return &p
 }
 
 // peer is a script at one end of sessions.
@@ -169,6 +195,8 @@ type serverOptions struct {
 	Protocols []string `json:"protocols,omitempty"`
 	Fragments int      `json:"fragments,omitempty"` // of each echo; node only
 	Mute      bool     `json:"mute,omitempty"`      // answers no ping; node only
+	TLS       *peerTLS `json:"tls,omitempty"`
+	Socket    string   `json:"socket,omitempty"` // path of the socket to listen on
 }
 
 // server is a service that never pings.
@@ -184,7 +212,15 @@ func startServer(t *testing.T, r runtime, o serverOptions) *server {
 		t.Fatal(err)
 	}
 	p := startPeer(t, r.name+" server", r.command(t, "server", string(options)))
-	return &server{peer: p, url: fmt.Sprintf("ws://127.0.0.1:%d", p.wants("listening", "").Port)}
+	port := p.wants("listening", "").Port
+	switch {
+	case o.Socket != "":
+		return &server{peer: p, url: "unix:" + o.Socket}
+	case o.TLS != nil:
+		return &server{peer: p, url: fmt.Sprintf("wss://127.0.0.1:%d", port)}
+	default:
+		return &server{peer: p, url: fmt.Sprintf("ws://127.0.0.1:%d", port)}
+	}
 }
 
 func (s *server) closes(id string, code int, reason string) {
@@ -234,6 +270,21 @@ func (c *client) wantsEcho(id string, m message) {
 func (c *client) closes(id string, code int, reason string) {
 	c.t.Helper()
 	c.does(command{Do: "close", ID: id, Code: code, Reason: reason})
+}
+
+// talks has the session echo until it is told to hush.
+func (c *client) talks(id string) {
+	c.t.Helper()
+	c.does(command{Do: "talk", ID: id, Type: hello.kind, Size: hello.size})
+}
+
+// hushes wants all to have come back as it was.
+func (c *client) hushes(id string) {
+	c.t.Helper()
+	c.does(command{Do: "hush", ID: id})
+	if e := c.wants("talked", id); !e.Same {
+		c.t.Errorf("%s %q: what came back is not what was sent", c.name, id)
+	}
 }
 
 // message is one that clients send: random, of size bytes.

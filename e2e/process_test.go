@@ -8,7 +8,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
+
+// pollInterval is the pause between two looks at what can be asked but does not tell.
+const pollInterval = 20 * time.Millisecond
 
 // process is a child that ends with its test, at the latest.
 type process struct {
@@ -51,6 +55,35 @@ func (p *process) stop() {
 	}
 	if p.t.Failed() {
 		p.t.Logf("%s said:\n%s", p.name, p.stderr.String())
+	}
+}
+
+// hasEnded waits for the process's end and returns its exit code.
+func (p *process) hasEnded() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.t.Fatalf("%s does not end", p.name)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// until waits for something that can only be asked for.
+func (p *process) until(what string, isSo func() bool) {
+	p.t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	again := time.NewTicker(pollInterval)
+	defer again.Stop()
+	for !isSo() {
+		select {
+		case <-again.C:
+		case <-p.ended:
+			p.t.Fatalf("%s ended (%v) before %s", p.name, p.err, what)
+		case <-deadline.C:
+			p.t.Fatalf("waited in vain for %s", what)
+		}
 	}
 }
 

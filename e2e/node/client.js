@@ -3,22 +3,50 @@
 // A client on the ws library, driven by commands.
 
 const { randomBytes } = require('node:crypto');
+const http = require('node:http');
+const https = require('node:https');
 const WebSocket = require('ws');
-const { emit, emitClosed, onCommand, sendInFragments } = require('./peer');
+const { emit, emitClosed, onCommand, sendInFragments, tlsOptions, tlsState } = require('./peer');
 
 const clients = new Map();
 
-const run = {
-  connect({ id, url, protocols, deflate }) {
-    const ws = new WebSocket(url, protocols || [], { perMessageDeflate: Boolean(deflate) });
-    clients.set(id, ws);
-    ws.on('open', () => emit('open', { id, protocol: ws.protocol, extensions: ws.extensions }));
-    ws.on('pong', (payload) => emit('pong', { id, payload: payload.toString() }));
-    ws.on('unexpected-response', (request, response) => {
-      request.destroy();
-      emit('refused', { id, status: response.statusCode });
+function connect({ id, url, protocols, deflate, tls }, kept = {}) {
+  const { agent } = kept;
+  const ws = new WebSocket(url, protocols || [], { perMessageDeflate: Boolean(deflate), agent, ...tlsOptions(tls) });
+  clients.set(id, ws);
+  ws.on('upgrade', ({ socket }) => {
+    const reused = socket === kept.socket;
+    const state = tlsState(socket);
+    ws.on('open', () => {
+      const { protocol, extensions } = ws;
+      emit('open', { id, protocol, extensions, reused, ...state });
     });
-    emitClosed(ws, id);
+  });
+  ws.on('pong', (payload) => emit('pong', { id, payload: payload.toString() }));
+  ws.on('unexpected-response', (request, response) => {
+    request.destroy();
+    emit('refused', { id, status: response.statusCode });
+  });
+  emitClosed(ws, id);
+}
+
+const run = {
+  // One connection carries the plain request for a page and then the session.
+  connect(command) {
+    if (!command.after) {
+      connect(command);
+      return;
+    }
+    const secure = command.url.startsWith('wss:');
+    const { Agent, get } = secure ? https : http;
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const page = new URL(command.after, command.url.replace(/^ws/, 'http'));
+    get(page, { agent, ...tlsOptions(command.tls) }, (response) => {
+      emit('page', { id: command.id, status: response.statusCode });
+      const { socket } = response;
+      // The connection is free for the next in the turn after the answer's end.
+      response.resume().on('close', () => setImmediate(connect, command, { agent, socket }));
+    });
   },
 
   echo({ id, type, size, fragments }) {

@@ -2,10 +2,14 @@
 
 import asyncio
 import random
+import ssl
 
 import websockets
 
-from peer import commands, compression, emit, emit_closed, extensions
+from peer import commands, compression, context, emit, emit_closed, emit_open
+
+# Between the messages of a client that talks: a load, not a flood.
+BREATH = 0.01
 
 
 class Client:
@@ -13,6 +17,7 @@ class Client:
         self.name = name
         self.ws = None
         self.incoming = asyncio.Queue()
+        self.talks = False
 
     async def connect(self, command):
         keepalive = command.get("keepalive")
@@ -23,16 +28,17 @@ class Client:
                 compression=compression(command),
                 ping_interval=keepalive / 1000 if keepalive else None,
                 max_size=None,
+                ssl=context(ssl.Purpose.SERVER_AUTH, command.get("tls")),
+                extra_headers=claims(command),
+                **way(command),
             )
         except websockets.InvalidStatusCode as refused:
             emit("refused", id=self.name, status=refused.status_code)
             return
-        emit(
-            "open",
-            id=self.name,
-            protocol=self.ws.subprotocol or "",
-            extensions=extensions(self.ws),
-        )
+        except (OSError, websockets.InvalidHandshake) as failed:
+            emit("failed", id=self.name, reason=causes(failed))
+            return
+        emit_open(self.name, self.ws)
         await self.read()
 
     async def read(self):
@@ -43,10 +49,23 @@ class Client:
             emit_closed(self.name, closed)
 
     async def echo(self, command):
+        emit("echoed", id=self.name, same=await self.comes_back(command))
+
+    async def comes_back(self, command):
         message = payload(command["type"], command["size"])
         await self.ws.send(fragments(message, command.get("fragments", 1)))
-        same = await self.incoming.get() == message
-        emit("echoed", id=self.name, same=same)
+        return await self.incoming.get() == message
+
+    async def talk(self, command):
+        """Echoes one message after the other, until it is told to hush."""
+        self.talks, same = True, True
+        while self.talks and same:
+            same = await self.comes_back(command)
+            await asyncio.sleep(BREATH)
+        emit("talked", id=self.name, same=same)
+
+    async def hush(self, command):
+        self.talks = False
 
     async def ping(self, command):
         await (await self.ws.ping(command["payload"]))
@@ -54,6 +73,28 @@ class Client:
 
     async def close(self, command):
         await self.ws.close(command["code"], command.get("reason", ""))
+
+
+def way(command):
+    """How a connection goes: to a socket's path, or from an address of our choice."""
+    if socket := command.get("socket"):
+        return {"unix": True, "path": socket}
+    if address := command.get("from"):
+        return {"local_addr": (address, 0)}
+    return {}
+
+
+def claims(command):
+    claimed = command.get("claims")
+    return {"X-Forwarded-For": claimed} if claimed else None
+
+
+def causes(error):
+    told = []
+    while error:
+        told.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__
+    return ", since ".join(told)
 
 
 def payload(kind, size):

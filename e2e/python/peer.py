@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import ssl
 import sys
 
 
@@ -26,8 +27,35 @@ def compression(options):
     return "deflate" if options.get("deflate") else None
 
 
-def extensions(ws):
-    return ", ".join(extension.name for extension in ws.extensions)
+def context(purpose, options):
+    """The TLS that options name: files, and a version if there is to be only one."""
+    if not options:
+        return None
+    tls = ssl.create_default_context(purpose, cafile=options.get("ca"))
+    if purpose == ssl.Purpose.CLIENT_AUTH and options.get("ca"):
+        tls.verify_mode = ssl.CERT_REQUIRED
+    if options.get("cert"):
+        tls.load_cert_chain(options["cert"], options["key"])
+    if version := options.get("version"):
+        only = ssl.TLSVersion[version.replace(".", "_")]
+        tls.minimum_version = tls.maximum_version = only
+    tls.set_alpn_protocols(["http/1.1"])
+    return tls
+
+
+def emit_open(name, ws):
+    tls = ws.transport.get_extra_info("ssl_object")
+    peer = (tls and tls.getpeercert()) or {}
+    emit(
+        "open",
+        id=name,
+        protocol=ws.subprotocol or "",
+        extensions=", ".join(extension.name for extension in ws.extensions),
+        headers={key.lower(): value for key, value in ws.request_headers.raw_items()},
+        tls=tls.version() if tls else "",
+        alpn=(tls and tls.selected_alpn_protocol()) or "",
+        serial=peer.get("serialNumber", "").lower(),
+    )
 
 
 def emit_closed(name, closed):
