@@ -54,7 +54,7 @@ func runBackend() error {
 		return err
 	}
 	b := &backend{idle: make(map[*service]struct{})}
-	address, err := l.listen(func() endpoint { return &service{backend: b} })
+	address, err := l.listen(anyPort, func() endpoint { return &service{backend: b} })
 	if err != nil {
 		return err
 	}

@@ -62,13 +62,16 @@ func newLoop() (*loop, error) {
 	return l, l.control(unix.EPOLL_CTL_ADD, l.handshakes.bell, unix.EPOLLIN)
 }
 
-// listen accepts on a free loopback port and gives each socket a new endpoint.
-func (l *loop) listen(accepted func() endpoint) (netip.AddrPort, error) {
+// anyPort is a free port on loopback.
+var anyPort = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
+
+// listen accepts at an IPv4 address and gives each socket a new endpoint.
+func (l *loop) listen(at netip.AddrPort, accepted func() endpoint) (netip.AddrPort, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return netip.AddrPort{}, os.NewSyscallError("socket", err)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}); err != nil {
 		return netip.AddrPort{}, os.NewSyscallError("bind", err)
 	}
 	if err := unix.Listen(fd, listenBacklog); err != nil {

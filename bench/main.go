@@ -34,6 +34,7 @@ const (
 	commandBackend = "backend"
 	commandLoad    = "load"
 	commandNetHTTP = "nethttp"
+	commandBare    = "bare"
 )
 
 func dispatch() error {
@@ -47,6 +48,8 @@ func dispatch() error {
 			return runLoad()
 		case commandNetHTTP:
 			return runNetHTTP(os.Args[2:])
+		case commandBare:
+			return runBare(os.Args[2:])
 		}
 	}
 	o, err := parseFlags(os.Args[1:])

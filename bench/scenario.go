@@ -11,6 +11,7 @@ type params struct {
 	Sessions    int           `json:"sessions"`   // of the scenarios with many
 	Warmup      time.Duration `json:"warmup_ns"`  // load before a measurement
 	Measure     time.Duration `json:"measure_ns"` // of one measurement
+	Idle        time.Duration `json:"idle_ns"`    // of a measurement of sessions that say nothing
 	Settle      time.Duration `json:"settle_ns"`  // rest between opening sessions and reading their memory
 	Rest        time.Duration `json:"rest_ns"`    // from the end of a storm to reading what memory is left
 	EchoSizes   []int         `json:"echo_bytes"`
@@ -25,6 +26,7 @@ func defaultParams() params {
 		Sessions:    9000,
 		Warmup:      200 * time.Millisecond,
 		Measure:     time.Second,
+		Idle:        10 * time.Second,
 		Settle:      2 * time.Second,
 		Rest:        30 * time.Second,
 		EchoSizes:   []int{64, 1 << 10, 16 << 10},
@@ -41,6 +43,7 @@ func quickParams() params {
 		Sessions:    500,
 		Warmup:      20 * time.Millisecond,
 		Measure:     120 * time.Millisecond,
+		Idle:        time.Second,
 		Settle:      200 * time.Millisecond,
 		Rest:        2 * time.Second,
 		EchoSizes:   []int{64, 16 << 10},

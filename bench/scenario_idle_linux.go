@@ -8,7 +8,7 @@ var idleScenario = scenario{
 	figures: func(p params) []figure {
 		return []figure{
 			{Key: "memory", Title: fmt.Sprintf("memory per idle session, from %s to %s", grouped(firstSessions(p)), grouped(p.Sessions)), Unit: "B"},
-			// Only Holdfast sends heartbeats; without them, a proxy at rest uses next to nothing.
+			// Of the proxies only Holdfast sends heartbeats; without them, one at rest uses next to nothing.
 			{Key: "cpu", Title: fmt.Sprintf("CPU of %s idle sessions, heartbeats included", grouped(p.Sessions)), Unit: "ms/s", NoRatio: true},
 		}
 	},
@@ -32,14 +32,13 @@ func runIdle(c *client, p params) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	window := 2 * p.Measure
-	cpu, err := c.cpuDuring(func() error { return c.runFor(window) })
+	cpu, err := c.cpuDuring(func() error { return c.runFor(p.Idle) })
 	if err != nil {
 		return nil, err
 	}
 	return map[string]float64{
 		"memory": (float64(after) - float64(before)) / float64(more),
-		"cpu":    float64(cpu) / millisecond / window.Seconds(),
+		"cpu":    float64(cpu) / millisecond / p.Idle.Seconds(),
 	}, nil
 }
 

@@ -70,6 +70,7 @@ func targets() []target {
 		{name: "haproxy", title: "HAProxy", role: peer, find: findPackaged("haproxy", "-v"), command: startHAProxy},
 		{name: "caddy", title: "Caddy", role: peer, find: findPackaged("caddy", "version"), command: startCaddy},
 		{name: "nethttp", title: "net/http", role: peer, find: findSelf, command: startNetHTTP},
+		{name: "bare", title: "bare pings", only: []string{idleScenario.name}, find: findBare, command: startBare("20s")},
 		{name: "direct", title: "no proxy"},
 	}
 }
@@ -101,6 +102,11 @@ func findHoldfast(ctx context.Context, p programs) (string, string, error) {
 // findSelf is for the proxy that is part of this program.
 func findSelf(_ context.Context, p programs) (string, string, error) {
 	return p.self, "httputil.ReverseProxy of " + goVersion(), nil
+}
+
+// findBare is for the program that does nothing but ping.
+func findBare(_ context.Context, p programs) (string, string, error) {
+	return p.self, "an epoll loop of " + goVersion(), nil
 }
 
 // findPackaged looks for a program of a Debian package of the same name.
@@ -179,6 +185,12 @@ func startCaddy(path string, s setting) (*exec.Cmd, error) {
 	command := exec.Command(path, "run", "--adapter", "caddyfile", "--config", config)
 	command.Env = append(os.Environ(), "XDG_DATA_HOME="+s.Dir, "XDG_CONFIG_HOME="+s.Dir)
 	return command, err
+}
+
+func startBare(interval string) func(string, setting) (*exec.Cmd, error) {
+	return func(path string, s setting) (*exec.Cmd, error) {
+		return exec.Command(path, commandBare, s.Listen, s.Upstream, interval), nil
+	}
 }
 
 func startNetHTTP(path string, s setting) (*exec.Cmd, error) {

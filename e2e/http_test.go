@@ -190,7 +190,7 @@ func TestUpgradeOnAConnectionThatWasKept(t *testing.T) {
 		t.Run(over, func(t *testing.T) {
 			t.Parallel()
 			ca := newAuthority(t)
-			settings, tls := quickClientPings, (*peerTLS)(nil)
+			settings, tls := frequentPings, (*peerTLS)(nil)
 			if over == "TLS" {
 				settings, tls = append(ca.issues("127.0.0.1").served(), settings...), &peerTLS{CA: ca.file}
 			}

@@ -21,6 +21,13 @@ var quickUpstreamPings = []string{
 	"HOLDFAST_UPSTREAM_PING_TIMEOUT=2s",
 }
 
+// frequentPings are for peers that only have to be alive, however long a large
+// message keeps them from answering.
+var frequentPings = []string{
+	"HOLDFAST_PING_INTERVAL=300ms",
+	"HOLDFAST_PING_TIMEOUT=" + patience.String(),
+}
+
 func TestFrozenClientIsDropped(t *testing.T) {
 	needsProxy(t)
 	for _, clients := range []runtime{python, node} {

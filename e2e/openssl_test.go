@@ -136,7 +136,7 @@ func TestKeyUpdate(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	server := startServer(t, python, serverOptions{})
-	proxy := startHoldfast(t, server.url, append(ca.issues("127.0.0.1").served(), quickClientPings...)...)
+	proxy := startHoldfast(t, server.url, append(ca.issues("127.0.0.1").served(), frequentPings...)...)
 	client := startTLSSession(t, proxy, "-tls1_3")
 	client.upgrades("/a")
 	client.echoes("before")

@@ -71,7 +71,7 @@ func TestCertificateRotation(t *testing.T) {
 	first, second, third := until(time.Hour), until(2*time.Hour), until(3*time.Hour)
 	secret, mounted := newSecret(t, first)
 	server := startServer(t, python, serverOptions{})
-	proxy := startHoldfast(t, server.url, append(mounted.served(), quickClientPings...)...)
+	proxy := startHoldfast(t, server.url, append(mounted.served(), frequentPings...)...)
 	client := startClient(t, python)
 	newcomer := startClient(t, node)
 	trust := &peerTLS{CA: ca.file}

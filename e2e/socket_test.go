@@ -45,7 +45,7 @@ func TestUnixSockets(t *testing.T) {
 				dir := shortDir(t)
 				path := filepath.Join(dir, "holdfast.sock")
 				server := startServer(t, servers, serverOptions{Socket: filepath.Join(dir, "service.sock")})
-				settings := slices.Concat(quickClientPings, c.settings, []string{"HOLDFAST_LISTEN=unix:" + path})
+				settings := slices.Concat(frequentPings, c.settings, []string{"HOLDFAST_LISTEN=unix:" + path})
 				checks(t, server.url, settings, true)
 				proxy := startHoldfast(t, server.url, settings...)
 				client := startClient(t, python)

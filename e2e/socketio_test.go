@@ -23,7 +23,7 @@ func TestSocketIO(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			settings, tls := quickClientPings, (*peerTLS)(nil)
+			settings, tls := frequentPings, (*peerTLS)(nil)
 			if c.tls {
 				needsProxy(t)
 				ca := newAuthority(t)

@@ -25,7 +25,7 @@ func testTLS(t *testing.T, clients runtime, version string) {
 	ca := newAuthority(t)
 	own := ca.issues("127.0.0.1")
 	server := startServer(t, python, serverOptions{})
-	proxy := startHoldfast(t, server.url, slices.Concat(own.served(), quickClientPings)...)
+	proxy := startHoldfast(t, server.url, slices.Concat(own.served(), frequentPings)...)
 	client := startClient(t, clients)
 
 	opened := client.connects(proxy.url, command{ID: "a", TLS: &peerTLS{CA: ca.file, Version: version}})
@@ -186,7 +186,7 @@ func TestUpstreamTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			server := startServer(t, python, serverOptions{TLS: c.service})
-			settings := slices.Concat(quickUpstreamPings, c.settings)
+			settings := slices.Concat(frequentPings, c.settings)
 			proxy := startHoldfast(t, server.url, settings...)
 			client := startClient(t, node)
 			checks(t, server.url, settings, c.opens)

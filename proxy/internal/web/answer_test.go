@@ -270,9 +270,10 @@ func speak(conn net.Conn, answer string) {
 // silent is a connection on which time is up.
 type silent struct{ net.Conn }
 
-func (silent) Write(b []byte) (int, error) { return len(b), nil }
-func (silent) Read([]byte) (int, error)    { return 0, os.ErrDeadlineExceeded }
-func (silent) Close() error                { return nil }
+func (silent) Write(b []byte) (int, error)      { return len(b), nil }
+func (silent) Read([]byte) (int, error)         { return 0, os.ErrDeadlineExceeded }
+func (silent) SetWriteDeadline(time.Time) error { return nil }
+func (silent) Close() error                     { return nil }
 
 func TestUpstreamDiesInTheMiddle(t *testing.T) {
 	t.Parallel()
