@@ -26,7 +26,7 @@ lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
 fuzz: ## every fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)
 
-e2e: ## the binary between Python, Node and a browser; installs them
+e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProxy and a browser; installs them
 	e2e/install
 	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
 

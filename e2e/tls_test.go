@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"net/http"
 	"os/exec"
 	"slices"
 	"strings"
@@ -101,7 +102,7 @@ func TestTLSRefused(t *testing.T) {
 	}
 	wantsAlert(t, proxy, "alert protocol version", "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
 	wantsAlert(t, proxy, "alert no application protocol", "-alpn", "h2")
-	curl(t, "http://"+proxy.address()).wantsFailure("Empty reply from server")
+	curl(t, "http://"+proxy.address()).wants(http.StatusBadRequest)
 
 	client.connects(proxy.url, command{ID: "good", TLS: &peerTLS{CA: ca.file}})
 	client.echoes("good", hello)

@@ -120,7 +120,9 @@ func TestTLSHandshakesThatFail(t *testing.T) {
 		then   func(*peer)
 		result string
 	}{
-		{"plain HTTP", request(), nil, "bad_request"},
+		{"plain HTTP", request(), func(p *peer) { p.wantsRefusal("it speaks no TLS", http.StatusBadRequest) }, "bad_request"},
+		{"another record", "\x17\x03\x03\x00\x01\x00", nil, "bad_request"},
+		{"a record that is too long", "\x16\x03\x01\xff\xff", nil, "bad_request"},
 		{"half a record", "\x16\x03\x01\x02\x00\x01", nil, "timeout"},
 		{"silence", "", nil, "timeout"},
 		{"gone at once", "", (*peer).hangsUp, "client_gone"},

@@ -133,6 +133,10 @@ var (
 		Status: http.StatusBadRequest,
 		Reason: "A trusted proxy must begin its connections with a PROXY protocol header.",
 	}
+	refusePlain = &upgrade.Refusal{
+		Status: http.StatusBadRequest,
+		Reason: "This port speaks TLS; use wss:// or https://.",
+	}
 	refuseHead = &upgrade.Refusal{
 		Status: http.StatusRequestHeaderFieldsTooLarge,
 		Reason: "The request head is larger than the proxy accepts.",

@@ -39,20 +39,24 @@ func (l *loop) readHello(s *session) {
 
 func (l *loop) scanHello(s *session) {
 	b := s.opening.head
-	if len(b) > 0 && b[0] != handshakeRecord {
+	switch size := recordSize(b); {
+	case b[0] >= 'A' && b[0] <= 'Z': // a request, which can be told that it is wrong here
+		s.opening.state = awaitRequest
+		l.refuse(s, metrics.ResultBadRequest, refusePlain)
+	case b[0] != handshakeRecord, size > recordHeader+maxRecord:
 		l.abandon(s, metrics.ResultBadRequest, "TLS handshake with client", errNoTLS)
-		return
-	}
-	if len(b) < recordHeader {
-		return
-	}
-	size := int(binary.BigEndian.Uint16(b[3:]))
-	switch {
-	case size > maxRecord:
-		l.abandon(s, metrics.ResultBadRequest, "TLS handshake with client", errNoTLS)
-	case len(b) >= recordHeader+size:
+	case len(b) >= size:
 		l.claim(s, &l.tlsLine, greeting, (*loop).secureClient)
 	}
+}
+
+// recordSize is that of the TLS record at the start of b, or of its header while
+// that is incomplete.
+func recordSize(b []byte) int {
+	if len(b) < recordHeader {
+		return recordHeader
+	}
+	return recordHeader + int(binary.BigEndian.Uint16(b[3:]))
 }
 
 // hurried is how long a TLS handshake may take while every second place is
