@@ -107,7 +107,7 @@ func FuzzUnmarshal(f *testing.F) {
 		now := max(s.at, 0)
 		s.Pong(&anyByte, now, AppendPayload(nil, s.payload))
 		s.Resume(&anyByte, now)
-		s.Advance(&anyByte, now)
+		s.Advance(now, now)
 		s.Sent(&anyByte, now, 1, true)
 		s.Heard(&anyByte, now, true)
 	})

@@ -49,7 +49,7 @@ func (c *conversation) wants(want Action, why string) *conversation {
 	if got := c.state.Overdue(c.now); got != (want == Expired) {
 		c.t.Errorf("at %v: overdue %v before %v: %s", time.Duration(c.now), got, name(want), why)
 	}
-	if got := c.state.Advance(&c.rules, c.now); got != want {
+	if got := c.state.Advance(c.now, c.now); got != want {
 		c.t.Errorf("at %v: %v, want %v: %s", time.Duration(c.now), name(got), name(want), why)
 	}
 	return c
@@ -58,7 +58,7 @@ func (c *conversation) wants(want Action, why string) *conversation {
 // wantsPing expects Ping now and nothing a nanosecond earlier.
 func (c *conversation) wantsPing(why string) *conversation {
 	c.t.Helper()
-	if got := c.state.Advance(&c.rules, c.now-1); got != None {
+	if got := c.state.Advance(c.now-1, c.now-1); got != None {
 		c.t.Errorf("just before %v: %v: %s", time.Duration(c.now), name(got), why)
 	}
 	return c.wants(Ping, why)
@@ -67,7 +67,7 @@ func (c *conversation) wantsPing(why string) *conversation {
 // expires expects Expired now and nothing a nanosecond earlier.
 func (c *conversation) expires(why string) {
 	c.t.Helper()
-	if got := c.state.Advance(&c.rules, c.now-1); got != None {
+	if got := c.state.Advance(c.now-1, c.now-1); got != None {
 		c.t.Errorf("just before %v: %v: %s", time.Duration(c.now), name(got), why)
 	}
 	c.wants(Expired, why)

@@ -26,9 +26,8 @@
 // ping and pong frames of RFC 6455, sections 5.5.2 and 5.5.3:
 //
 //   - The first ping is due one interval after opening, the next one interval
-//     after the last one left. Beyond the library, a ping is drawn to a grid
-//     that the pings of many sessions share, so that one wake-up serves them
-//     all: it comes earlier by less than a hundredth of the interval, never later.
+//     after the last one left. Beyond the library, a caller may have a ping leave
+//     somewhat early, together with others.
 //   - A ping is answered only by the echo of its payload, which answers all
 //     pings before it as well: a peer may answer only the latest of several.
 //   - The deadline runs from the moment the ping left. While it runs there is

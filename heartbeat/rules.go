@@ -41,25 +41,6 @@ func (r *Rules) first(phase float64) time.Duration {
 	return r.Interval - min(max(early, 0), r.Interval)
 }
 
-// grids are the instants that pings are drawn to, so that one wake-up serves
-// many sessions: multiples of the coarsest of these that is at most a hundredth
-// of the interval. A wake-up costs more than ten pings do.
-var grids = [...]time.Duration{
-	200 * time.Millisecond, 100 * time.Millisecond, 50 * time.Millisecond, 20 * time.Millisecond, 10 * time.Millisecond,
-	5 * time.Millisecond, 2 * time.Millisecond, time.Millisecond,
-}
-
-// draw moves a ping that is due at t to the grid: earlier by less than a
-// hundredth of the interval, and never later.
-func (r *Rules) draw(t Time) Time {
-	for _, grid := range grids {
-		if grid <= r.Interval/100 && t != Never {
-			return t - t%Time(grid)
-		}
-	}
-	return t
-}
-
 // hasDeadline reports whether a ping that leaves now must be answered in time.
 func (r *Rules) hasDeadline(armed bool) bool {
 	return r.Timeout > 0 && (r.Pong == RequirePong || r.Pong == LearnPong && armed)

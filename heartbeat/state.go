@@ -50,7 +50,7 @@ type State struct {
 func (s *State) Open(r *Rules, now Time, phase float64) {
 	*s = State{}
 	if r.Interval > 0 {
-		s.status, s.at = waiting, max(r.draw(now.Add(r.first(phase))), now)
+		s.status, s.at = waiting, now.Add(r.first(phase))
 	}
 }
 
@@ -72,18 +72,25 @@ func (s *State) Overdue(now Time) bool {
 }
 
 // Advance says what is due at now: one Ping, however much time was slept
-// through; Expired, after which nothing follows; or None before Next. Like all
-// that moves a State through time it takes the Rules, though it needs none yet.
-func (s *State) Advance(_ *Rules, now Time) Action {
-	if !s.reached(now) {
-		return None
-	}
-	if s.status == waiting {
+// through; Expired, after which nothing follows; or None before Next. A caller
+// that would rather send a ping early than wake up for it alone says by horizon,
+// not before now, which pings may leave: those that are due by then.
+func (s *State) Advance(now, horizon Time) Action {
+	switch {
+	case s.status == waiting && s.reached(horizon):
 		s.status = wanted
 		return Ping
+	case s.status == owed && s.reached(now):
+		s.Stop()
+		return Expired
+	default:
+		return None
 	}
-	s.Stop()
-	return Expired
+}
+
+// Waiting reports whether what Next tells is when a ping is due.
+func (s *State) Waiting() bool {
+	return s.status == waiting
 }
 
 // reached reports whether what is scheduled is due. Never is not reached, even at
@@ -112,7 +119,7 @@ func (s *State) Sent(r *Rules, now Time, payload uint64, armed bool) {
 	}
 	s.remember(payload, now)
 	if !r.hasDeadline(armed) {
-		s.status, s.at = waiting, r.draw(now.Add(r.Interval))
+		s.status, s.at = waiting, now.Add(r.Interval)
 		return
 	}
 	s.status, s.at = owed, Never
@@ -154,7 +161,7 @@ func (s *State) Pong(r *Rules, now Time, payload []byte) (rtt time.Duration, ok 
 // settle is called when the peer has given what it owed: the deadline is gone
 // and the next ping is scheduled.
 func (s *State) settle(r *Rules, now Time) {
-	s.status, s.at = waiting, max(r.draw(s.sentAt.Add(r.Interval)), now)
+	s.status, s.at = waiting, max(s.sentAt.Add(r.Interval), now)
 }
 
 // Pause says that we stopped reading from the peer. An answer may lie unread, so

@@ -106,11 +106,10 @@ func playState(t *testing.T, script []byte) {
 	}
 }
 
-// firstPing returns when the first ping is due, which may be early by jitter and
-// the grid only.
+// firstPing returns when the first ping is due, which may be early by jitter only.
 func (p *stateScript) firstPing() Time {
 	first, interval := p.state.Next(), p.rules.Interval
-	earliest := Time(float64(interval) * (1 - p.rules.Jitter - 1./100))
+	earliest := Time(float64(interval) * (1 - p.rules.Jitter))
 	if first > Time(interval) || first < earliest-1 {
 		p.t.Fatalf("first ping at %v, want within %v before %v", first, p.rules.Jitter, interval)
 	}
@@ -180,13 +179,13 @@ func (p *stateScript) advance() {
 	if got := p.state.Overdue(p.now); got != (want == Expired) {
 		p.t.Fatalf("at %v: overdue %v before %v", time.Duration(p.now), got, name(want))
 	}
-	if got := p.state.Advance(&p.rules, p.now); got != want {
+	if got := p.state.Advance(p.now, p.now); got != want {
 		p.t.Fatalf("at %v: %v, want %v", time.Duration(p.now), name(got), name(want))
 	}
 	if next := p.state.Next(); next <= p.now {
 		p.t.Fatalf("advanced to %v, but next is %v", time.Duration(p.now), time.Duration(next))
 	}
-	if got := p.state.Advance(&p.rules, p.now); got != None {
+	if got := p.state.Advance(p.now, p.now); got != None {
 		p.t.Fatalf("at %v: %v twice, or more than one thing at once", time.Duration(p.now), name(got))
 	}
 }

@@ -260,7 +260,7 @@ func TestWhilePausedTheDeadlineStandsStill(t *testing.T) {
 		c := opened(t, anyByte)
 		c.at("20s").wantsPing("the first").sends(1)
 		c.at("39s").pauses().next("never", "the answer may lie unread")
-		if c.state.Overdue(Never) || c.state.Advance(&c.rules, Never) != None {
+		if c.state.Overdue(Never) || c.state.Advance(Never, Never) != None {
 			t.Error("expired at the end of time")
 		}
 		c.at("1h").wants(None, "however long").resumes()
@@ -408,7 +408,7 @@ func TestARoundAllocatesNothing(t *testing.T) {
 	s.Open(&anyByte, now, 0)
 	allocs := testing.AllocsPerRun(100, func() {
 		now = s.Next()
-		if s.Advance(&anyByte, now) != Ping {
+		if s.Advance(now, now) != Ping {
 			t.Fatal("no ping")
 		}
 		s.Sent(&anyByte, now, uint64(now), true)

@@ -83,7 +83,7 @@ func (l *loop) pinged(s *session, side Side, payload uint64) {
 		return
 	}
 	l.metrics.PingSent(side)
-	l.metrics.PingLag(l.now.Sub(g.beat.Due()))
+	l.metrics.PingLag(max(0, l.now.Sub(g.beat.Due()))) // early is not late
 	g.beat.Sent(&l.rules[side], l.now, payload, l.answersPings(s, side))
 	l.logPing(s, side)
 }

@@ -22,6 +22,7 @@ type loop struct {
 	server  *Server
 	cfg     *Config
 	rules   [2]heartbeat.Rules // by side
+	grids   [2]grid            // of the pings of each side
 	metrics *metrics.Loop
 	log     *slog.Logger
 	clock   func() heartbeat.Time
@@ -67,6 +68,7 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		server:  server,
 		cfg:     cfg,
 		rules:   [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
+		grids:   [2]grid{client: gridFor(cfg.Client.Interval), upstream: gridFor(cfg.UpstreamSide.Interval)},
 		metrics: cfg.Metrics.NewLoop(),
 		log:     cfg.Log,
 		clock:   clock,
@@ -221,7 +223,7 @@ func (l *loop) update(s *session) {
 	if s.opening == nil {
 		l.watch(s)
 	}
-	if due := s.due(l.idleAt(s)); due < s.timer {
+	if due := l.due(s); due < s.timer {
 		s.timer = due
 		l.wheel.Set(s.slot(), due)
 	}
@@ -239,7 +241,7 @@ func (l *loop) alarm(slot uint32) {
 		return
 	}
 	s.timer = heartbeat.Never
-	if l.now >= s.due(l.idleAt(s)) {
+	if l.now >= l.due(s) {
 		l.expire(s)
 	}
 	l.update(s)
@@ -308,13 +310,45 @@ func (l *loop) alive(s *session, side Side) bool {
 
 // beat lets a leg's heartbeat act.
 func (l *loop) beat(s *session, side Side) {
-	switch s.legs[side].beat.Advance(&l.rules[side], l.now) {
+	switch s.legs[side].beat.Advance(l.now, l.grids[side].horizon(l.now)) {
 	case heartbeat.None:
 	case heartbeat.Ping:
 		l.flush(s, side)
 	case heartbeat.Expired:
 		l.end(s, side, metrics.PingTimeout)
 	}
+}
+
+// due is when the session's next deadline is.
+func (l *loop) due(s *session) heartbeat.Time {
+	if s.opening != nil {
+		return s.opening.by
+	}
+	at := heartbeat.Never
+	if s.cause.kind == live {
+		at = min(l.idleAt(s), s.oldAt)
+	}
+	for _, side := range sides {
+		g := &s.legs[side]
+		at = min(at, g.by)
+		if s.cause.kind != live {
+			continue
+		}
+		at = min(at, l.nextBeat(g, side))
+		if g.tail != nil {
+			at = min(at, g.tail.moveBy)
+		}
+	}
+	return at
+}
+
+// nextBeat is when a leg's heartbeat has something to do.
+func (l *loop) nextBeat(g *leg, side Side) heartbeat.Time {
+	next := g.beat.Next()
+	if g.beat.Waiting() {
+		next = l.grids[side].alarm(next)
+	}
+	return next
 }
 
 // idleAt is when a session will have carried no data for too long.

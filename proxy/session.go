@@ -140,29 +140,6 @@ func (g *leg) pend() *pending {
 	return g.pending
 }
 
-// due is when the session's next deadline is.
-func (s *session) due(idle heartbeat.Time) heartbeat.Time {
-	if s.opening != nil {
-		return s.opening.by
-	}
-	at := heartbeat.Never
-	if s.cause.kind == live {
-		at = min(idle, s.oldAt)
-	}
-	for i := range s.legs {
-		g := &s.legs[i]
-		at = min(at, g.by)
-		if s.cause.kind != live {
-			continue
-		}
-		at = min(at, g.beat.Next())
-		if g.tail != nil {
-			at = min(at, g.tail.moveBy)
-		}
-	}
-	return at
-}
-
 // table finds a session by its slot. A slot's generation changes with every
 // session in it, so that an event for an earlier one is recognised and dropped.
 type table struct {
