@@ -42,7 +42,7 @@ var imports = map[string][]string{
 	"proxy/internal/preface":    {"github.com/pires/go-proxyproto"},
 	"proxy/internal/secure":     {"golang.org/x/sys/unix"},
 	"proxy/internal/upgrade":    {},
-	"proxy/internal/web":        {"holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/upgrade"},
+	"proxy/internal/web":        {"holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/upgrade", "golang.org/x/sys/unix"},
 	"heartbeat":                 {},
 	"metrics": {
 		"github.com/prometheus/client_golang/prometheus",

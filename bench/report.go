@@ -21,6 +21,7 @@ func (r *results) markdown() []byte {
 	r.writeRows(&b, columns, false)
 	r.writeRows(&b, columns, true)
 	b.WriteString("\n")
+	r.writeSizing(&b)
 	r.writeNotes(&b)
 	return b.Bytes()
 }

@@ -2,6 +2,8 @@ package main
 
 import "fmt"
 
+const idleCPU = "cpu" // key of a figure
+
 var idleScenario = scenario{
 	name:  "idle",
 	about: "many sessions that say nothing",
@@ -9,7 +11,7 @@ var idleScenario = scenario{
 		return []figure{
 			{Key: "memory", Title: fmt.Sprintf("memory per idle session, from %s to %s", grouped(firstSessions(p)), grouped(p.Sessions)), Unit: "B"},
 			// Of the proxies only Holdfast sends heartbeats; without them, one at rest uses next to nothing.
-			{Key: "cpu", Title: fmt.Sprintf("CPU of %s idle sessions, heartbeats included", grouped(p.Sessions)), Unit: "ms/s", NoRatio: true},
+			{Key: idleCPU, Title: fmt.Sprintf("CPU of %s idle sessions, heartbeats included", grouped(p.Sessions)), Unit: "ms/s", NoRatio: true},
 		}
 	},
 	run: runIdle,
@@ -38,7 +40,7 @@ func runIdle(c *client, p params) (map[string]float64, error) {
 	}
 	return map[string]float64{
 		"memory": (float64(after) - float64(before)) / float64(more),
-		"cpu":    float64(cpu) / millisecond / p.Idle.Seconds(),
+		idleCPU:  float64(cpu) / millisecond / p.Idle.Seconds(),
 	}, nil
 }
 

@@ -16,6 +16,7 @@ func (l *loop) connected(s *session, written int) {
 	o := s.opening
 	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
 	s.origin.works()
+	l.vacate(s)
 	o.state = sendRequest
 	o.upgraded = l.now
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
@@ -101,7 +102,7 @@ func (l *loop) scanAnswer(s *session) {
 			o.reply, o.scanned = o.reply[end:], 0
 			continue
 		case r.Status != http.StatusSwitchingProtocols:
-			l.passRefusal(s)
+			l.passRefusal(s, r)
 			return
 		}
 		o.reply = o.reply[end:]
@@ -118,7 +119,6 @@ func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", err)
 		return
 	}
-	l.vacate(s)
 	l.metrics.HandshakeDuration(metrics.Upgrade, l.now.Sub(o.upgraded))
 	o.answer = answer
 	o.out = answer.AppendResponse(nil)

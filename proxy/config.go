@@ -91,9 +91,9 @@ type Config struct {
 	// TCPUserTimeout is the kernel's own limit on unacknowledged data; 0 leaves its default.
 	TCPUserTimeout time.Duration
 
-	// MaxSessions bounds the sessions, handshakes under way and connections with
-	// requests that are no upgrade included; 0 means as many as the
-	// file-descriptor limit allows.
+	// MaxSessions bounds the sessions, handshakes under way included; 0 means as
+	// many as the file-descriptor limit allows. Connections with requests that are
+	// no upgrade are bounded by that limit alone.
 	MaxSessions int
 	// MaxSessionsPerIP bounds the sessions of one client address, an IPv6 /64
 	// being one; 0 means no limit.

@@ -318,3 +318,29 @@ func TestStopWithPageUnderWay(t *testing.T) {
 	_ = client.conn.SetReadDeadline(time.Now().Add(patience))
 	_, _ = io.Copy(io.Discard, client.in)
 }
+
+// Who asks for pages takes no session from others, and gets none beyond the limit.
+func TestPagesTakeNoSession(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessions = 1 })
+	var readers []*peer
+	for range 3 {
+		reader := r.dials()
+		reader.sendsString(head("GET /page HTTP/1.1", "Host: service.example"))
+		r.servesPages(1)
+		page, err := http.ReadResponse(reader.in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, page.Body); err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, reader)
+	}
+	r.opens()
+	readers[0].sendsString(request())
+	refused, err := http.ReadResponse(readers[0].in, nil)
+	if err != nil || refused.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("one session too many: %v, %v, want a 503", refused, err)
+	}
+}

@@ -4,7 +4,7 @@ import "net/netip"
 
 // What the tests of the proxy from outside need of its inside.
 
-const HandshakesAtOnce = handshakesAtOnce
+const DialsAtOnce = dialsAtOnce
 
 // ResolveTo has the upstream's name stand for these addresses.
 func (s *Server) ResolveTo(addrs ...netip.AddrPort) {

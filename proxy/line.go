@@ -24,10 +24,11 @@ type turn struct {
 }
 
 const (
-	// handshakesAtOnce bounds the handshakes with the upstream that are under way,
-	// from the dial to the answer, in all loops together. The listen queues of
-	// common servers have room for 100 to 4,096.
-	handshakesAtOnce = 512
+	// dialsAtOnce bounds the connections to the upstream that are being made, in
+	// all loops together. The listen queues of common servers have room for 100 to
+	// 4,096. How long the upstream then takes to answer is no matter of the line: a
+	// path that answers late would hold up all others.
+	dialsAtOnce = 512
 	// securedAtOnce bounds the clients' TLS handshakes, in all loops together. Each
 	// has a goroutine and some 30 KiB.
 	securedAtOnce = 1024

@@ -79,7 +79,7 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		wheel:   heartbeat.NewWheel(clock()),
 
 		tlsLine:  newLine(max(1, securedAtOnce/cfg.Loops)),
-		dialLine: newLine(max(1, handshakesAtOnce/cfg.Loops)),
+		dialLine: newLine(max(1, dialsAtOnce/cfg.Loops)),
 	}
 	p.Try = l.poll
 	return l, nil

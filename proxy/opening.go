@@ -32,6 +32,7 @@ type opening struct {
 	head    []byte // from the client: its request head, then what came behind it
 	looked  int    // how much of head has been searched for the head's end
 	request *upgrade.Request
+	nobody  bool            // a PROXY protocol header named no client
 	story   forwarded.Story // who sent the request, and how the upstream is told
 	offer   *upgrade.Offer
 	place   *line // where the handshake has a place; nil if nowhere
@@ -213,6 +214,7 @@ func (l *loop) learnSource(s *session, header []byte) error {
 	if known {
 		s.remote = source
 	}
+	s.opening.nobody = !known
 	return err
 }
 
@@ -280,6 +282,8 @@ func (l *loop) learnClient(s *session) {
 		Peer: s.remote.Addr(),
 		TLS:  l.cfg.TLS != nil,
 		Host: o.request.Fields.Get("Host"),
+
+		Anonymous: o.nobody,
 	}, o.request.Fields.Values)
 	if o.story.Client != s.remote.Addr() {
 		s.remote = netip.AddrPortFrom(o.story.Client, 0)

@@ -1,15 +1,16 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/secure"
+	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
 )
 
@@ -28,11 +29,16 @@ func (l *loop) passRequest(s *session) {
 		l.server.left()
 		return
 	}
-	l.server.pages.Serve(&web.Guest{Conn: ashore, Early: o.head, From: s.remote, TLS: l.cfg.TLS != nil})
+	l.server.guestLeaves()
+	l.server.pages.Serve(&web.Guest{Conn: ashore, Early: bytes.TrimPrefix(o.head, []byte("\r\n")), From: s.remote, Anonymous: o.nobody, TLS: l.cfg.TLS != nil})
 }
 
 // rejoin takes back a connection on which a request for an upgrade has come.
 func (s *Server) rejoin(g *web.Guest, head []byte) {
+	var refusal *upgrade.Refusal
+	if s.guestReturns() {
+		refusal = refuseFull
+	}
 	conn, err := embark(g.Conn)
 	if err != nil {
 		s.cfg.Log.Error("take connection back for an upgrade", "client", clientName(g.From), "error", err)
@@ -41,7 +47,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 	}
 	to := s.place()
 	to.sessions.Add(1)
-	if !to.post(func() { to.rejoined(conn, g.From, append(head, g.Early...)) }) {
+	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), refusal) }) {
 		_ = conn.Close() // the loop has ended, and nobody is left to be told
 		to.sessions.Add(-1)
 		s.left()
@@ -57,8 +63,10 @@ func embark(c net.Conn) (transport, error) {
 }
 
 // rejoined is accepted for a client that the loop has met before.
-func (l *loop) rejoined(conn transport, from netip.AddrPort, head []byte) {
-	s := l.newHandshake(conn, from)
+func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgrade.Refusal) {
+	s := l.newHandshake(conn, g.From)
+	s.opening.refusal = refusal
+	s.opening.nobody = g.Anonymous
 	s.opening.state = awaitRequest
 	s.opening.head = head
 	secured, hasTLS := conn.(*secure.Conn)
@@ -114,7 +122,7 @@ func (s *Server) webConfig() web.Config {
 		Log:              s.cfg.Log,
 		Count:            s.cfg.Metrics.HTTPRequest,
 		Upgrade:          s.rejoin,
-		Gone:             s.left,
+		Gone:             s.guestGone,
 	}
 	if s.origin.tls != nil {
 		c.Scheme = "https"

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/upgrade"
 )
 
 // passRefusal passes an upstream's final answer that is no 101 on to the
 // client, whole. Bodies come in three framings and are rare here, so both
 // sockets leave the loop for a goroutine with the standard library's parser;
 // they never come back, and are closed after that one response.
-func (l *loop) passRefusal(s *session) {
+func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 	o := s.opening
 	r := &refusal{
 		server:   l.server,
@@ -26,6 +27,7 @@ func (l *loop) passRefusal(s *session) {
 		client:   s.legs[client].io,
 		upstream: s.legs[upstream].io,
 		early:    o.reply,
+		named:    head.Named(),
 		log:      l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.origin.name),
 	}
 	for _, side := range sides {
@@ -42,7 +44,8 @@ type refusal struct {
 	server           *Server
 	metrics          *metrics.Loop
 	client, upstream transport
-	early            []byte // what was read from the upstream already
+	early            []byte   // what was read from the upstream already
+	named            []string // fields that Connection gives to the upstream's hop: net/http forgets them
 	log              *slog.Logger
 }
 
@@ -95,8 +98,11 @@ func (r *refusal) copy(c, u net.Conn) metrics.Result {
 		return metrics.ResultUpstreamInvalid
 	}
 	defer resp.Body.Close()
-	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Upgrade"} {
+	for _, name := range append(r.named, "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Upgrade") {
 		resp.Header.Del(name)
+	}
+	if resp.StatusCode == http.StatusUpgradeRequired {
+		resp.Header.Set("Upgrade", "websocket") // it must say to what (RFC 9110 15.5.22)
 	}
 	resp.Close = true
 	if err := resp.Write(c); err != nil {

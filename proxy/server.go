@@ -28,11 +28,13 @@ type Server struct {
 	listener *listener
 	loops    []*loop
 	limit    int64 // sessions at once, handshakes included
+	room     int64 // clients at once, whatever they want: what the descriptors allow
 	options  socketOptions
 	trust    forwarded.Trust
 	base     time.Time // when the loops' clock stood at 0
 
 	live     atomic.Int64  // clients: sessions, handshakes, and those who left their loop for a refusal or a page
+	guests   atomic.Int64  // of them those who are with the server of pages
 	ids      atomic.Uint64 // of the session opened last
 	leaves   atomic.Uint64 // sessions and handshakes that have ended
 	draining atomic.Bool
@@ -73,8 +75,12 @@ func New(cfg Config) (*Server, error) {
 
 // build binds the listener and makes the loops.
 func (s *Server) build() (err error) {
-	if s.limit, err = sessionLimit(s.cfg.MaxSessions, s.cfg.Loops); err != nil {
+	if s.room, err = roomFor(s.cfg.Loops); err != nil {
 		return err
+	}
+	s.limit = s.room
+	if s.cfg.MaxSessions > 0 {
+		s.limit = min(s.limit, int64(s.cfg.MaxSessions))
 	}
 	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
 	if s.listener, err = listen(&s.cfg, s.options); err != nil {
@@ -98,19 +104,14 @@ func (s *Server) build() (err error) {
 // connections to the upstream that wait for a request for a page.
 const reservedFiles = 256
 
-// sessionLimit is how many sessions there may be: what is configured, and no
-// more than the descriptors allow, two to a session.
-func sessionLimit(configured, loops int) (int64, error) {
+// roomFor is how many clients the descriptors allow, two to each.
+func roomFor(loops int) (int64, error) {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return 0, fmt.Errorf("file-descriptor limit: %w", err)
 	}
 	room := int64(min(files.Cur, 1<<40)) - reservedFiles - 2*int64(loops)
-	limit := max(1, room/2)
-	if configured > 0 {
-		limit = min(limit, int64(configured))
-	}
-	return limit, nil
+	return max(1, room/2), nil
 }
 
 // clock is the time that all loops go by: since the server was made.
@@ -211,14 +212,43 @@ func (s *Server) awaitEmpty(ctx context.Context) {
 func (s *Server) nextID() uint64 { return s.ids.Add(1) }
 
 // entered counts a client that was accepted, and reports whether it is one too many.
-func (s *Server) entered() (full bool) { return s.live.Add(1) > s.limit }
+func (s *Server) entered() (full bool) {
+	s.live.Add(1)
+	return s.exceeds(0)
+}
+
+// exceeds reports whether there are more clients than may be, and some. Those who
+// ask for pages take descriptors, but no session.
+func (s *Server) exceeds(some int64) bool {
+	live := s.live.Load()
+	return live > s.room+some || live-s.guests.Load() > s.limit+some
+}
+
+// guestLeaves counts a client that goes to the server of pages.
+func (s *Server) guestLeaves() {
+	s.guests.Add(1)
+	s.roomMade()
+}
+
+// guestReturns counts a client that comes back for a session, and reports
+// whether it is one too many.
+func (s *Server) guestReturns() (full bool) {
+	s.guests.Add(-1)
+	return s.exceeds(0)
+}
+
+// guestGone counts a client that does not come back.
+func (s *Server) guestGone() {
+	s.guests.Add(-1)
+	s.left()
+}
 
 // refusedAtOnce is how many clients beyond the limit may be on their way to
 // being refused at one time.
 const refusedAtOnce = 64
 
 // crowded reports whether one more client would use descriptors that others need.
-func (s *Server) crowded() bool { return s.live.Load() >= s.limit+refusedAtOnce }
+func (s *Server) crowded() bool { return s.exceeds(refusedAtOnce - 1) }
 
 // left counts a client that is gone, with all its descriptors.
 func (s *Server) left() {
@@ -229,6 +259,11 @@ func (s *Server) left() {
 		default:
 		}
 	}
+	s.roomMade()
+}
+
+// roomMade has accepting go on if it has paused.
+func (s *Server) roomMade() {
 	if s.listener.paused.Load() {
 		accepting := s.loops[0]
 		accepting.post(accepting.resumeAccept)

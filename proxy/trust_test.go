@@ -138,6 +138,27 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
+// A header that names nobody does not make the client's own words the balancer's.
+func TestProxyProtocolOfNobodyVouchesForNothing(t *testing.T) {
+	t.Parallel()
+	if *overTLS {
+		t.Skip("what follows the header is not the test's to write")
+	}
+	r := newRig(t, func(cfg *proxy.Config) {
+		trustLoopback(cfg)
+		cfg.ProxyProtocol = true
+	})
+	client := r.dials()
+	client.sendsString("PROXY UNKNOWN\r\n" + request("X-Forwarded-For: 203.0.113.9"))
+	upstream := r.accepts()
+	asked := upstream.wantsRequest()
+	if got := asked.Header.Get("X-Forwarded-For"); got != "127.0.0.1" {
+		t.Errorf("X-Forwarded-For: %q, want the balancer's address alone", got)
+	}
+	upstream.sendsString(answer(asked))
+	client.wantsSwitch()
+}
+
 // What comes in one segment with the header, or in a segment for each byte, is the same.
 func TestProxyProtocolAtAnyChunking(t *testing.T) {
 	t.Parallel()

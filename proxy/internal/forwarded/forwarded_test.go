@@ -91,14 +91,14 @@ func TestStranger(t *testing.T) {
 	}{
 		{"IPv4", hop("192.0.2.1"), "192.0.2.1",
 			"X-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: h.example\nForwarded: for=192.0.2.1;host=h.example;proto=http\n"},
-		{"IPv6, TLS, a port", Hop{netip.MustParseAddr("2001:DB8::1"), true, "h.example:8443"}, "2001:db8::1",
+		{"IPv6, TLS, a port", Hop{Peer: netip.MustParseAddr("2001:DB8::1"), TLS: true, Host: "h.example:8443"}, "2001:db8::1",
 			"X-Forwarded-For: 2001:db8::1\nX-Forwarded-Proto: https\nX-Forwarded-Host: h.example:8443\n" +
 				"Forwarded: for=\"[2001:db8::1]\";host=\"h.example:8443\";proto=https\n"},
 		{"IPv4 in IPv6", hop("::ffff:192.0.2.1"), "192.0.2.1",
 			"X-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: h.example\nForwarded: for=192.0.2.1;host=h.example;proto=http\n"},
 		{"a zone stays here", hop("fe80::1%eth0"), "fe80::1%eth0",
 			"X-Forwarded-For: fe80::1\nX-Forwarded-Proto: http\nX-Forwarded-Host: h.example\nForwarded: for=\"[fe80::1]\";host=h.example;proto=http\n"},
-		{"an IPv6 host", Hop{netip.MustParseAddr("192.0.2.1"), false, "[::1]"}, "192.0.2.1",
+		{"an IPv6 host", Hop{Peer: netip.MustParseAddr("192.0.2.1"), Host: "[::1]"}, "192.0.2.1",
 			"X-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: [::1]\nForwarded: for=192.0.2.1;host=\"[::1]\";proto=http\n"},
 		{"no host", Hop{Peer: netip.MustParseAddr("192.0.2.1")}, "192.0.2.1",
 			"X-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: http\nForwarded: for=192.0.2.1;proto=http\n"},
@@ -334,4 +334,15 @@ func value(s Story, name string) string {
 		return ""
 	}
 	return s.Fields[i].Value
+}
+
+// A trusted peer that passes on what somebody sends whom it does not name says
+// nothing itself.
+func TestAnonymous(t *testing.T) {
+	trust := Trust{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	hop := Hop{Peer: netip.MustParseAddr("10.0.0.1"), Host: "h.example", Anonymous: true}
+	s := trust.Resolve(hop, fields{"X-Forwarded-For: 6.6.6.6", "Forwarded: for=6.6.6.6"}.values)
+	if s.Believed || s.Client.String() != "10.0.0.1" || s.Fields[0].Value != "10.0.0.1" {
+		t.Errorf("the client's own words are believed: %+v", s)
+	}
 }

@@ -35,6 +35,9 @@ type Hop struct {
 	Peer netip.Addr // the zero Addr for a unix socket
 	TLS  bool
 	Host string // "" if the request has none
+	// Anonymous says that the peer passes on what somebody sends whom it does not
+	// name. So nothing that is said here is its own word.
+	Anonymous bool
 }
 
 // Lookup walks the values of a header field in their order. It is given names in
@@ -59,7 +62,7 @@ type Story struct {
 // sends makes a difference.
 func (t *Trust) Resolve(hop Hop, lookup Lookup) Story {
 	var said account
-	believed := t.Peer(hop.Peer)
+	believed := t.Peer(hop.Peer) && !hop.Anonymous
 	if believed {
 		said = hear(lookup)
 	}

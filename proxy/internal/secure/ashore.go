@@ -3,6 +3,7 @@ package secure
 import (
 	"net"
 	"os"
+	"syscall"
 )
 
 // ashore is a Conn that the standard library has: it blocks, has addresses and
@@ -76,6 +77,9 @@ func (c *Conn) repay(n int) (done int, err error) {
 	c.owed -= done
 	return done, nil
 }
+
+// SyscallConn is for those who want to know more of the descriptor.
+func (a *ashore) SyscallConn() (syscall.RawConn, error) { return a.Conn.(syscall.Conn).SyscallConn() }
 
 // CloseWrite sends close_notify and ends our direction of the TCP connection.
 func (a *ashore) CloseWrite() error {

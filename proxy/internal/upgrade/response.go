@@ -22,6 +22,13 @@ func (r *Response) Interim() bool {
 	return r.Status/100 == 1 && r.Status != http.StatusSwitchingProtocols
 }
 
+// Named returns the fields that Connection gives to this hop, beyond those that
+// never go further.
+func (r *Response) Named() []string {
+	names, _ := fromUpstream.named(r.Fields) // of a list that is none, what it begins with
+	return names
+}
+
 // ParseResponse reads a whole response head, as HeadEnd found it.
 func ParseResponse(head []byte) (*Response, error) {
 	l := lines{rest: string(head), lenient: true}

@@ -310,20 +310,84 @@ func TestClientGoesBeforeTheAnswer(t *testing.T) {
 	}
 }
 
-func TestUpstreamConnectionIsReused(t *testing.T) {
+// What an upstream sends behind the end of its answer reaches nobody, least of
+// all the next client.
+func TestNothingFollowsAnAnswer(t *testing.T) {
+	t.Parallel()
+	const more = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
+	for _, answer := range []string{
+		"HTTP/1.1 204 No Content\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	} {
+		r := newRig(t, nil)
+		first, second := r.opens(get), (*peer)(nil)
+		upstream := r.accepts()
+		upstream.wantsHead()
+		upstream.sends(answer + more)
+		first.begins(http.MethodGet)
+		second = r.opens(get)
+		upstream = r.accepts() // a connection of its own
+		upstream.wantsHead()
+		upstream.sends("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright")
+		if _, body := second.wantsAnswer("its own answer", http.StatusOK); body != "right" {
+			t.Errorf("%q: the next client got %q", answer, body)
+		}
+		first.hangsUp()
+		second.hangsUp()
+	}
+}
+
+// A client is noticed to go even if it has sent something behind its request,
+// which net/http does not look past.
+func TestClientGoesWithBytesUnread(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client := r.opens(get)
 	upstream := r.accepts()
-	for range 3 {
-		upstream.wantsHead()
-		upstream.sends("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-		client.wantsAnswer("the connections go on", http.StatusOK)
-		client.sends(get)
-	}
 	upstream.wantsHead()
+	client.sends("GET /next HTTP/1.1\r\n")
 	client.hangsUp()
-	if n := r.dials.Load(); n != 1 {
-		t.Errorf("the upstream was dialed %d times, want once", n)
+	upstream.wantsEnd("nobody waits for its answer any more")
+}
+
+// net/http goes by Transfer-Encoding where there is a Content-Length, too. After
+// such a request nothing else is taken from the connection.
+func TestNothingFollowsARequestWithTwoFramings(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens(get + "POST /a HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n" + host + "\r\n")
+	for range 2 {
+		upstream := r.accepts()
+		upstream.wantsHead()
+		upstream.sends(ok)
+		client.wantsAnswer("one of two", http.StatusOK)
 	}
+	client.wantsEnd("what follows may be no request")
+	if n := r.dials.Load(); n != 2 {
+		t.Errorf("the upstream was dialed %d times, want twice", n)
+	}
+}
+
+func TestStatusThatIsNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens(get)
+	upstream := r.accepts()
+	upstream.wantsHead()
+	upstream.sends("HTTP/1.1 099 Nothing\r\nContent-Length: 0\r\n\r\n")
+	client.wantsAnswer("it is no status", http.StatusBadGateway)
+	client.hangsUp()
+}
+
+func TestHeadThatIsTooLong(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens(get + "GET /a HTTP/1.1\r\n" + host + "X-A: " + strings.Repeat("a", 34<<10) + "\r\n\r\n")
+	upstream := r.accepts()
+	upstream.wantsHead()
+	upstream.sends(ok)
+	client.wantsAnswer("the first", http.StatusOK)
+	client.wantsAnswer("the second", http.StatusRequestHeaderFieldsTooLarge)
+	client.wantsEnd("nothing follows it")
 }

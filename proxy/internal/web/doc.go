@@ -10,7 +10,7 @@
 //	handOver   an upgrade: the connection goes back     (upgrade.go)
 //	pass       anything else goes to the upstream       (passage.go)
 //	rewrite    what the upstream is asked               (passage.go, fields.go, body.go)
-//	dial       on a connection that is new or idle      (transport.go)
+//	dial       on a connection of its own               (transport.go)
 //	reply      what the client is answered              (reply.go)
 //
 // net/http reads heads more leniently than package upgrade, which has read the
@@ -19,10 +19,15 @@
 // upstream is made from that. In passing, net/http repairs some framing that
 // the first request of a connection would be refused for: it unfolds fields,
 // takes a bare LF for a line's end, and prefers Transfer-Encoding to a
-// Content-Length beside it. The upstream sees the repaired request.
+// Content-Length beside it. The upstream sees the repaired request, and after one
+// with Transfer-Encoding nothing else is taken from the connection (RFC 9112 6.1).
+//
+// A connection to the upstream is for one request. net/http would give it to the
+// next before it looks at what the upstream has sent behind its answer, and a
+// client would be shown what was meant for another, or by another.
 //
 // A client that ends its direction is taken to be gone, as net/http does: its
-// request is given up.
+// request is given up (watch_linux.go).
 //
 // TRACE is refused: its answer would show the client the fields that were added
 // for the upstream alone. So is CONNECT: this is no forward proxy.

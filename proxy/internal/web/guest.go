@@ -17,11 +17,16 @@ type Guest struct {
 	// From is who sends, for logs and for the upstream; the zero AddrPort is the
 	// peer of a unix socket.
 	From netip.AddrPort
+	// Anonymous: see forwarded.Hop.
+	Anonymous bool
 	// TLS says that the client speaks TLS, which has been taken off here.
 	TLS bool
 
-	answering bool      // owned by the connection's goroutine; see Server.changed
-	leaving   sync.Once // guards against a second farewell
+	// Owned by the connection's goroutine.
+	answering bool // see Server.changed
+	requests  int  // so far
+
+	leaving sync.Once // guards against a second farewell
 }
 
 // Read gives Early first. Like the connection's own, it is for one goroutine at

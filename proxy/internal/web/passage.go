@@ -30,6 +30,10 @@ type passage struct {
 
 // pass has the upstream answer a request.
 func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer g.watch(cancel)()
+	r = r.WithContext(ctx)
 	p := &passage{server: s, guest: g, request: request, reply: out}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
@@ -59,7 +63,7 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	host := p.request.Fields.Get("Host")
 	out.URL = s.target(p.request.Target)
 	out.Host = cmp.Or(s.cfg.Host, host)
-	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host}
+	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host, Anonymous: p.guest.Anonymous}
 	story := s.cfg.Trust.Resolve(hop, p.request.Fields.Values)
 	for name := range out.Header {
 		if s.drops(name, story.Believed) {
@@ -121,14 +125,19 @@ func (s *Server) target(requested string) *url.URL {
 	return u
 }
 
-var errSwitched = errors.New("101 to a request that asks for no upgrade")
+var (
+	errSwitched = errors.New("101 to a request that asks for no upgrade")
+	errNoStatus = errors.New("the answer's status is none of a final answer")
+)
 
 // checkAnswer has a last look at the upstream's answer.
 func checkAnswer(answer *http.Response) error {
-	switch answer.StatusCode {
-	case http.StatusSwitchingProtocols:
+	switch status := answer.StatusCode; {
+	case status == http.StatusSwitchingProtocols:
 		return errSwitched // or ReverseProxy would make a tunnel
-	case http.StatusUpgradeRequired:
+	case status < http.StatusOK:
+		return errNoStatus // interim ones do not come here
+	case status == http.StatusUpgradeRequired:
 		// It must say to what (RFC 9110 15.5.22), but Upgrade is a matter of one hop.
 		answer.Header.Set("Connection", "Upgrade")
 		answer.Header.Set("Upgrade", "websocket")

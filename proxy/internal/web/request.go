@@ -15,6 +15,11 @@ var refuseTrace = &upgrade.Refusal{
 	Header: upgrade.Fields{{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}},
 }
 
+var refuseHead = &upgrade.Refusal{
+	Status: http.StatusRequestHeaderFieldsTooLarge,
+	Reason: "The request head is larger than the proxy accepts.",
+}
+
 // handle answers a request, or gives its connection away.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	g := guestOf(r)
@@ -26,6 +31,15 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newReply(w, r, s.cfg.WriteTimeout)
 	defer s.answered(out)
+	// net/http passes over a Content-Length beside Transfer-Encoding, and who is in
+	// front may have gone by it (RFC 9112 6.1). The first head has been read strictly.
+	out.closing = g.requests > 0 && r.TransferEncoding != nil
+	g.requests++
+	if len(head) > s.cfg.MaxHeaderSize {
+		out.closing = true
+		out.refuse(refuseHead)
+		return
+	}
 	request, refusal := upgrade.ParseRequest(head) // which refuses CONNECT
 	if refusal == nil && strings.EqualFold(request.Method, http.MethodTrace) {
 		refusal = refuseTrace // methods have a case, but the upstream may think otherwise

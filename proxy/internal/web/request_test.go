@@ -13,6 +13,9 @@ import (
 // X-Forwarded-Proto, which stands between other fields.
 const told = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: service.example\r\nX-Forwarded-Proto: http\r\n"
 
+// last says that a connection to the upstream is for one request.
+const last = "Connection: close\r\n"
+
 const (
 	host    = "Host: service.example\r\n"
 	forward = "Forwarded: for=192.0.2.1;host=service.example;proto=http\r\n"
@@ -24,118 +27,118 @@ func TestRequestGoesUpstream(t *testing.T) {
 	tests := []struct{ why, in, out string }{{
 		"nothing is added but where it came from",
 		"GET /a HTTP/1.1\r\n" + host + "\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"the target passes byte for byte",
 		"GET /a%2Fb//c;x=1/../d|{e}?q=%zz;b&&c=^d HTTP/1.1\r\n" + host + "\r\n",
-		"GET /a%2Fb//c;x=1/../d|{e}?q=%zz;b&&c=^d HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a%2Fb//c;x=1/../d|{e}?q=%zz;b&&c=^d HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"a question mark without a query",
 		"GET /? HTTP/1.1\r\n" + host + "\r\n",
-		"GET /? HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /? HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"two slashes begin a path and no authority",
 		"GET //evil.example/a%2Fb?c=//d HTTP/1.1\r\n" + host + "\r\n",
-		"GET //evil.example/a%2Fb?c=//d HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET //evil.example/a%2Fb?c=//d HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"two slashes, and a question mark without a query",
 		"GET //a? HTTP/1.1\r\n" + host + "\r\n",
-		"GET //a? HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET //a? HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"two slashes: only there what no URI has is percent-encoded",
 		"GET //a|b?c|d HTTP/1.1\r\n" + host + "\r\n",
-		"GET //a%7Cb?c|d HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET //a%7Cb?c|d HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"absolute-form becomes origin-form, and its authority stands above Host (RFC 9112 3.2.2)",
 		"GET http://service.example/a?b HTTP/1.1\r\nHost: other.example\r\n\r\n",
-		"GET /a?b HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a?b HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"absolute-form without a path",
 		"GET http://service.example?b HTTP/1.1\r\n" + host + "\r\n",
-		"GET /?b HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /?b HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"OPTIONS of the server as a whole",
 		"OPTIONS * HTTP/1.1\r\n" + host + "\r\n",
-		"OPTIONS * HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"OPTIONS * HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"any method",
 		"BREW /pot HTTP/1.1\r\n" + host + "\r\n",
-		"BREW /pot HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"BREW /pot HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"HTTP/1.0 may have no Host",
 		"GET /a HTTP/1.0\r\n\r\n",
 		"GET /a HTTP/1.1\r\nHost: upstream.example:80\r\nForwarded: for=192.0.2.1;proto=http\r\n" +
-			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\r\n",
+			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n" + last + "\r\n",
 	}, {
 		"fields that are nobody else's business",
 		"GET /a HTTP/1.1\r\n" + host + "User-Agent: test\r\nAccept-Encoding: br\r\nCookie: a=1\r\nX-B: 1\r\nX-B: 2\r\nAuthorization: Bearer x\r\n\r\n",
 		"GET /a HTTP/1.1\r\n" + host + "User-Agent: test\r\nAccept-Encoding: br\r\nAuthorization: Bearer x\r\nCookie: a=1\r\n" +
-			forward + "X-B: 1\r\nX-B: 2\r\n" + told + "\r\n",
+			forward + "X-B: 1\r\nX-B: 2\r\n" + told + last + "\r\n",
 	}, {
 		"a body with a length",
 		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\n\r\nhello",
-		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\n" + forward + told + "\r\nhello",
+		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\n" + forward + told + last + "\r\nhello",
 	}, {
 		"an empty body",
 		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 0\r\n\r\n",
-		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 0\r\n" + forward + told + "\r\n",
+		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 0\r\n" + forward + told + last + "\r\n",
 	}, {
 		"chunks and a trailer; what no field may say, no trailer may",
 		"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTrailer: X-Sum, X-Forwarded-For\r\n\r\n" +
 			"5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-Unannounced: 1\r\n\r\n",
-		"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n" + forward + told + "\r\n" +
+		"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n" + forward + told + last + "\r\n" +
 			"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
 	}, {
 		"a GET may have a body",
 		"GET /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\n\r\nhello",
-		"GET /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\n" + forward + told + "\r\nhello",
+		"GET /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\n" + forward + told + last + "\r\nhello",
 	}, {
 		"hop by hop",
 		"GET /a HTTP/1.1\r\n" + host + "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n" +
 			"Proxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\nTE: gzip\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"Connection cannot take away what is ours to say",
 		"GET /a HTTP/1.1\r\n" + host + "Connection: close, X-Forwarded-For, X-Forwarded-Proto, Forwarded, Host\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"h2c ends here",
 		"GET /a HTTP/1.1\r\n" + host + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"h2c ends here, whatever Connection says",
 		"GET /a HTTP/1.1\r\n" + host + "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"an Upgrade that is no token",
 		"GET /a HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: \xff\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"what a stranger says of others",
 		"GET /a HTTP/1.1\r\n" + host + "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.example\r\n" +
 			"X-Forwarded-Port: 443\r\nX-Forwarded-Prefix: /x\r\nForwarded: for=6.6.6.6\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"names that CGI cannot tell from ours",
 		"GET /a HTTP/1.1\r\n" + host + "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: https\r\nx_forwarded_port: 443\r\n" +
 			"Transfer_Encoding: chunked\r\nContent_Length: 5\r\nHTTP2_Settings: x\r\nKeep_Alive: x\r\nX_Other: 1\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "X_other: 1\r\n\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + "X_other: 1\r\n" + last + "\r\n",
 	}, {
 		"both framings: net/http goes by the chunks, and the upstream is told of nothing else (RFC 9112 6.1)",
 		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-		"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n" + forward + told + "\r\n5\r\nhello\r\n0\r\n\r\n",
+		"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n" + forward + told + last + "\r\n5\r\nhello\r\n0\r\n\r\n",
 	}, {
 		"one length twice is one length (RFC 9112 6.3)",
 		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
-		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\n" + forward + told + "\r\nhello",
+		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 5\r\n" + forward + told + last + "\r\nhello",
 	}, {
 		"a folded field is unfolded (RFC 9112 5.2)",
 		"GET /a HTTP/1.1\r\n" + host + "X-A: b\r\n c\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + "X-A: b c\r\n" + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + "X-A: b c\r\n" + told + last + "\r\n",
 	}, {
 		"a bare LF goes on as CRLF",
 		"GET /a HTTP/1.1\nHost: service.example\nX-A: b\n\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + "X-A: b\r\n" + told + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + "X-A: b\r\n" + told + last + "\r\n",
 	}}
 	for _, test := range tests {
 		t.Run(test.why, func(t *testing.T) {
@@ -162,7 +165,7 @@ func TestRequestIsReadAlikeHoweverItComes(t *testing.T) {
 		r := newRig(t, nil)
 		client := r.opens(in[:split])
 		client.sends(in[split:])
-		r.accepts().wants("the request is the same", "POST /a HTTP/1.1\r\n"+host+"Content-Length: 5\r\n"+forward+told+"\r\nhello")
+		r.accepts().wants("the request is the same", "POST /a HTTP/1.1\r\n"+host+"Content-Length: 5\r\n"+forward+told+last+"\r\nhello")
 		client.hangsUp()
 	}
 }
@@ -180,7 +183,7 @@ func TestUpstreamPrefixHostAndFields(t *testing.T) {
 			cfg.Fields = []forwarded.Field{{Name: "X-Secret", Value: "s3cret"}}
 		})
 		client := r.opens(test.in + " HTTP/1.1\r\n" + host + "Connection: X-Secret\r\nX-Secret: x\r\nx_secret: y\r\nX-SECRET: z\r\n\r\n")
-		r.accepts().wants("the operator's word stands", test.out+" HTTP/1.1\r\nHost: inside.example\r\n"+forward+told+"X-Secret: s3cret\r\n\r\n")
+		r.accepts().wants("the operator's word stands", test.out+" HTTP/1.1\r\nHost: inside.example\r\n"+forward+told+"X-Secret: s3cret\r\n"+last+"\r\n")
 		client.hangsUp()
 	}
 }

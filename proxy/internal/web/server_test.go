@@ -29,11 +29,12 @@ func TestShutdownWaitsForAnswers(t *testing.T) {
 	idle.wantsAnswer("it was answered before", 200)
 
 	busy = r.opens(get + get)
-	first.wantsHead() // on the connection that is idle
+	second := r.accepts()
+	second.wantsHead()
 	stopped := make(chan int)
 	go func() { stopped <- r.shutdown(patience) }()
 	idle.wantsEnd("it waits for nothing")
-	first.sends("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+	second.sends("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 	if answer, body := busy.wantsAnswer("its answer was under way", 200); body != "hello" || !answer.Close {
 		t.Errorf("the last answer says that it is the last, got %+v %q", answer, body)
 	}

@@ -9,12 +9,6 @@ import (
 )
 
 const (
-	// idleUpstream is how long a connection to the upstream is kept for the next
-	// request. Node.js, Apache and uvicorn close theirs after 5 s; who sends a
-	// request at that moment loses it, so ours are closed before.
-	idleUpstream = 4 * time.Second
-	// idleUpstreams is how many are kept.
-	idleUpstreams = 64
 	// answerTimeout is how long the upstream may take to begin its answer when it
 	// has the whole request. A long poll is held for a minute or two, seldom
 	// longer, since the balancers around give up after 60 to 100 s by default; the
@@ -33,8 +27,7 @@ func (s *Server) newTransport() *http.Transport {
 		DialContext:            s.dial,
 		DialTLSContext:         s.dialTLS,
 		DisableCompression:     true, // bodies pass as they are
-		MaxIdleConnsPerHost:    idleUpstreams,
-		IdleConnTimeout:        idleUpstream,
+		DisableKeepAlives:      true, // what an upstream sends behind its answer must reach nobody else
 		ResponseHeaderTimeout:  answerTimeout,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: int64(s.cfg.MaxHeaderSize),
