@@ -30,7 +30,7 @@ e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProx
 	e2e/install
 	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
 
-bench: ## beside other proxies; BENCHFLAGS=-quick for less than a minute
+bench: ## beside other proxies; BENCHFLAGS=-quick for about a minute
 	go run ./bench $(BENCHFLAGS)
 
 ci: ## everything that a change must pass

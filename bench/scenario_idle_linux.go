@@ -34,6 +34,10 @@ func runIdle(c *client, p params) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	// By the end of as long a rest, whatever tidies up after the opening has done so.
+	if err := c.runFor(p.Idle); err != nil {
+		return nil, err
+	}
 	cpu, err := c.cpuDuring(func() error { return c.runFor(p.Idle) })
 	if err != nil {
 		return nil, err
