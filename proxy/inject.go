@@ -76,15 +76,17 @@ func (l *loop) injectPing(s *session, side Side) {
 	}
 }
 
-// pinged notes that a ping has left.
+// pinged notes that a ping has left: now, which is not when the turn began. The
+// process may have been stopped in between, for longer than the answer may take.
 func (l *loop) pinged(s *session, side Side, payload uint64) {
 	g := &s.legs[side]
 	if s.cause.kind != live {
 		return
 	}
 	l.metrics.PingSent(side)
-	l.metrics.PingLag(max(0, l.now.Sub(g.beat.Due()))) // early is not late
-	g.beat.Sent(&l.rules[side], l.now, payload, l.answersPings(s, side))
+	now := l.clock()
+	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // early is not late
+	g.beat.Sent(&l.rules[side], now, payload, l.answersPings(s, side))
 	l.logPing(s, side)
 }
 

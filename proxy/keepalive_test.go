@@ -150,3 +150,23 @@ func TestFloodOfPingsCostsOnePong(t *testing.T) {
 		t.Fatalf("client got %v, want the frame and one pong", got)
 	}
 }
+
+// A process that is stopped within a turn, before it sends a ping, and goes on
+// much later, gives the answer its whole time from then on.
+func TestStopWithinATurn(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	began := st.now.Add(20 * time.Second)
+	st.now = began.Add(time.Hour)
+	st.l.turn(began, nil)
+	st.run()
+	cpong, upong := c.wantsPing("it was due before the stop"), u.wantsPing("likewise")
+	st.pass(19 * time.Second)
+	c.wantsNothing("its time is not over")
+	c.sends(cpong)
+	u.sends(upong)
+	st.counts(map[string]float64{
+		`holdfast_pongs_received_total{side="client"}`: 1,
+		"holdfast_sessions_active":                     1,
+	})
+}
