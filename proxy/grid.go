@@ -23,12 +23,13 @@ func gridFor(interval time.Duration) grid {
 	return 0
 }
 
-// alarm is when to wake up for a ping that is due at t.
+// alarm is when to wake up for a ping that is due at t: no earlier than when the
+// clock began.
 func (g grid) alarm(t heartbeat.Time) heartbeat.Time {
 	if g == 0 || t == heartbeat.Never {
 		return t
 	}
-	return t - t%heartbeat.Time(g) - heartbeat.Time(g)
+	return max(0, t-t%heartbeat.Time(g)-heartbeat.Time(g))
 }
 
 // horizon is up to when pings leave at now: the latest whose alarm has gone off.

@@ -30,7 +30,7 @@ const (
 	// path that answers late would hold up all others.
 	dialsAtOnce = 512
 	// securedAtOnce bounds the clients' TLS handshakes, in all loops together. Each
-	// has a goroutine and some 30 KiB.
+	// has a goroutine.
 	securedAtOnce = 1024
 )
 
