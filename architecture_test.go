@@ -23,6 +23,7 @@ var imports = map[string][]string{
 	},
 	"internal/admin": {"holdfast/proxy"},
 	"internal/certs": {},
+	"internal/leak":  {},
 	"internal/demo": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
