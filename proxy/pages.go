@@ -25,12 +25,19 @@ func (l *loop) passRequest(s *session) {
 	l.forget(s)
 	ashore, err := conn.Ashore()
 	if err != nil {
+		l.metrics.Handshake(metrics.ResultInternal)
 		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
 		l.server.left()
 		return
 	}
 	l.server.guestLeaves()
-	l.server.pages.Serve(&web.Guest{Conn: ashore, Early: bytes.TrimPrefix(o.head, []byte("\r\n")), From: s.remote, Anonymous: o.nobody, TLS: l.cfg.TLS != nil})
+	l.server.pages.Serve(&web.Guest{
+		Conn:      ashore,
+		Early:     bytes.TrimPrefix(o.head, []byte("\r\n")), // which net/http would not forgive
+		From:      s.remote,
+		Anonymous: o.nobody,
+		TLS:       l.cfg.TLS != nil,
+	})
 }
 
 // rejoin takes back a connection on which a request for an upgrade has come.
