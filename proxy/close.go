@@ -54,6 +54,7 @@ func (l *loop) passClose(s *session, to Side, raw []byte, code uint16) {
 	if g.out == outBroken {
 		return
 	}
+	g.parting = g.partsWithClose(to)
 	l.send(s, to, raw)
 	g.closeOut = code
 	l.closeSent(g)
@@ -202,6 +203,10 @@ func (l *loop) settleLeg(s *session, side Side) {
 func (g *leg) finished() bool {
 	return (g.out == outClosed || g.out == outBroken) && g.tail == nil && g.in != inOpen
 }
+
+// partsWithClose reports whether a Close is the last that is written to a leg
+// before awaitEnd ends our direction of it.
+func (g *leg) partsWithClose(side Side) bool { return side == client && g.in != inOpen }
 
 // awaitEnd waits for the end of the peer's TCP. RFC 6455 7.1.1: the server ends
 // it first. To the client we are that server: our direction is ended, and what

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,23 @@ func TestPeersCloseIsPassedOnVerbatim(t *testing.T) {
 		u.wantsNothing("to the upstream we are the client, and wait for its end")
 		u.hangsUp()
 		st.closed(client)
+	}
+}
+
+// A client's Close, answered, leaves in one segment with our end of the stream.
+// Nothing else is held back for that, nor anything on the upstream's leg, where
+// the other end comes first.
+func TestOnlyTheLastCloseLeavesWithTheEnd(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	c.sends(text("a"), bye(1000, ""))
+	u.sends(text("b"), bye(1000, ""))
+	c.wants("all of it", text("b"), bye(1000, ""))
+	if got, want := st.legs[client].last, []byte{0x88, 2, 0x03, 0xe8}; !bytes.Equal(got, want) {
+		t.Errorf("written to the client as the last: %x, want %x", got, want)
+	}
+	if got := st.legs[upstream].last; got != nil {
+		t.Errorf("written to the upstream as the last: %x", got)
 	}
 }
 

@@ -6,22 +6,29 @@ import (
 	"holdfast/heartbeat"
 )
 
-// A grid divides time into steps. Pings that fall due within one step leave
-// together, in one wake-up, which costs more than ten of them do, and in the step
-// before it: so what delays the loop by less than a step delays no ping. A ping is
-// early by one step at least, by less than two, and never late. 0 is no grid.
+// A grid divides time into steps of one length. Pings that fall due within one
+// step leave together, in one wake-up, which costs more than ten of them do, and
+// half a step before it begins: so what delays the loop by less than that delays
+// no ping. A ping is early by half a step at least, by less than one and a half, and
+// never late. 0 is no grid.
 type grid heartbeat.Time
 
-// gridFor returns the coarsest grid whose pings are early by less than a
-// hundredth of the interval.
+// gridFor returns the coarsest grid whose steps are a hundredth of the interval
+// at the most.
 func gridFor(interval time.Duration) grid {
-	for _, step := range []time.Duration{100, 50, 20, 10, 5, 2, 1} {
-		if step *= time.Millisecond; 2*step <= interval/100 {
+	for _, step := range []time.Duration{200, 100, 50, 20, 10, 5, 2, 1} {
+		if step *= time.Millisecond; step <= interval/100 {
 			return grid(step)
 		}
 	}
 	return 0
 }
+
+// lead is how long before its step a ping leaves.
+func (g grid) lead() heartbeat.Time { return heartbeat.Time(g) / 2 }
+
+// begin is when the step began that t is in.
+func (g grid) begin(t heartbeat.Time) heartbeat.Time { return t - t%heartbeat.Time(g) }
 
 // alarm is when to wake up for a ping that is due at t: no earlier than when the
 // clock began.
@@ -29,7 +36,7 @@ func (g grid) alarm(t heartbeat.Time) heartbeat.Time {
 	if g == 0 || t == heartbeat.Never {
 		return t
 	}
-	return max(0, t-t%heartbeat.Time(g)-heartbeat.Time(g))
+	return max(0, g.begin(t-g.lead()))
 }
 
 // horizon is up to when pings leave at now: the latest whose alarm has gone off.
@@ -37,5 +44,5 @@ func (g grid) horizon(now heartbeat.Time) heartbeat.Time {
 	if g == 0 {
 		return now
 	}
-	return now - now%heartbeat.Time(g) + 2*heartbeat.Time(g) - 1
+	return g.begin(now) + heartbeat.Time(g) + g.lead() - 1
 }

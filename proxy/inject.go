@@ -41,6 +41,7 @@ func (l *loop) inject(s *session, side Side) {
 
 func (l *loop) injectClose(s *session, side Side) {
 	g := &s.legs[side]
+	g.parting = g.partsWithClose(side)
 	l.sendControl(s, side, ws.OpClose, g.pending.close)
 	g.pending = nil
 	l.closeSent(g)

@@ -12,10 +12,10 @@ import (
 func TestPingsBothPeers(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	st.pass(20*time.Second - 20*time.Second/100)
-	c.wantsNothing("the first ping comes one interval after opening, and early by a hundredth at most")
+	st.pass(20*time.Second - 20*time.Second/60)
+	c.wantsNothing("the first ping comes one interval after opening, and early by a sixtieth at most")
 	u.wantsNothing("likewise")
-	st.pass(20 * time.Second / 100)
+	st.pass(20 * time.Second / 60)
 	cpong, upong := c.wantsPing("due"), u.wantsPing("due")
 	c.sends(cpong)
 	u.sends(upong)

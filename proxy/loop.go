@@ -42,7 +42,7 @@ type loop struct {
 	draining  bool
 	shortEnds int  // sessions that a drain had to cut
 	alarms    int  // timers that went off
-	hot       bool // the last look found events
+	hot       bool // there were events a moment ago
 	unseen    int  // events since timers last ran, while more were waiting
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
@@ -91,53 +91,59 @@ func (l *loop) run() error {
 	defer l.runJobs() // nobody who posted one may wait for it in vain
 	defer l.stop()
 	for !l.stopped.Load() {
-		if l.loiter() {
-			continue
+		switch {
+		case l.wheel.Next() <= l.now:
+			l.poll() // what has come in is seen before any timer runs
+			l.turn(l.now, l.ready)
+		case l.hot:
+			l.loiter()
+		default:
+			if err := l.park(); err != nil {
+				return err
+			}
 		}
-		ready, err := l.epoll.Park(l.alarmTime())
-		if err != nil {
-			return err
-		}
-		if !ready {
-			l.poll() // the alarm went off: see what has come in before any timer runs
-		}
-		l.turn(l.now, l.ready)
-		l.hot = ready
 	}
+	return nil
+}
+
+// park waits for events or for a timer, however long it takes, and handles them.
+func (l *loop) park() error {
+	ready, err := l.epoll.Park(l.alarmTime())
+	if err != nil {
+		return err
+	}
+	if !ready {
+		l.poll() // the alarm went off: as in run
+	}
+	l.turn(l.now, l.ready)
+	l.hot = true
 	return nil
 }
 
 // loiter waits a moment in the kernel for what may follow on the events just
 // handled, instead of parking at once, and handles it. Timers wait for a turn:
 // they are judged by a time before the poll, and events by one after it.
-func (l *loop) loiter() bool {
-	if !l.hot || l.wheel.Next() <= l.now {
-		return false
-	}
-	l.look(l.epoll.Loiter)
-	l.hot = len(l.ready) > 0
-	if !l.hot {
-		return false
-	}
+func (l *loop) loiter() {
+	ready, more, err := l.epoll.Loiter()
+	l.look(ready, err)
+	l.hot = more
 	l.now = l.clock()
 	for _, ev := range l.ready {
 		l.dispatch(ev)
 	}
 	l.runJobs()
 	l.admit()
-	return true
 }
 
 // poll looks at the clock and then for events, in this order: what arrived
 // before the time that a turn's timers are judged by is in the turn's events.
 func (l *loop) poll() bool {
 	l.now = l.clock()
-	l.look(l.epoll.Poll)
+	l.look(l.epoll.Poll())
 	return len(l.ready) > 0
 }
 
-func (l *loop) look(how func() ([]epoll.Event, error)) {
-	ready, err := how()
+func (l *loop) look(ready []epoll.Event, err error) {
 	if err != nil {
 		panic(err) // the arguments are ours: EBADF, EFAULT and EINVAL are broken invariants
 	}

@@ -167,6 +167,8 @@ func (p *silentPeer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+func (p *silentPeer) WriteLast(b []byte) (int, error) { return p.Write(b) }
+
 func (p *silentPeer) Read(b []byte) (int, error) {
 	if p.token&legBit != 0 {
 		return copy(b, append([]byte{0x8a, 8}, p.ping[:]...)), nil

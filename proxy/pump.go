@@ -150,8 +150,12 @@ func (l *loop) send(s *session, to Side, b []byte) {
 }
 
 // write is one write; a full socket is no error, it takes nothing.
-func (g *leg) write(b []byte) (int, error) {
-	n, err := g.io.Write(b)
+func (g *leg) write(b []byte) (n int, err error) {
+	if g.parting {
+		n, err = g.io.WriteLast(b)
+	} else {
+		n, err = g.io.Write(b)
+	}
 	if err == errAgain {
 		return 0, nil
 	}

@@ -36,6 +36,7 @@ func (l *loop) refuse(s *session, result metrics.Result, r *upgrade.Refusal) {
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 	o.out = r.Append(nil)
 	o.forget()
+	s.legs[client].parting = true
 	l.writeRefusal(s)
 }
 

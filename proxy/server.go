@@ -14,6 +14,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/web"
@@ -45,6 +46,9 @@ type Server struct {
 	pages      *web.Server // requests that are no upgrade
 }
 
+// cores is how many loops can run at once: what the scheduler was given at the start.
+var cores = runtime.GOMAXPROCS(0)
+
 // New binds the listener and makes the loops; Run starts them.
 func New(cfg Config) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
@@ -54,8 +58,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if cfg.Loops == 0 {
-		cfg.Loops = runtime.GOMAXPROCS(0)
+		cfg.Loops = cores
 	}
+	epoll.Processors(cfg.Loops)
 	s := &Server{
 		cfg:        cfg,
 		origin:     o,
@@ -110,7 +115,7 @@ func roomFor(loops int) (int64, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return 0, fmt.Errorf("file-descriptor limit: %w", err)
 	}
-	room := int64(min(files.Cur, 1<<40)) - reservedFiles - 2*int64(loops)
+	room := int64(min(files.Cur, 1<<40)) - reservedFiles - epoll.Files*int64(loops)
 	return max(1, room/2), nil
 }
 

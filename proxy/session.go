@@ -54,6 +54,7 @@ type leg struct {
 	in       inState
 	out      outState
 	paused   bool   // not read because the other leg has a tail
+	parting  bool   // what is written now is the last, and our end of the TCP stream follows
 	shut     bool   // everything is said; only the end of the peer's TCP is awaited
 	learnt   bool   // a matching pong has been seen
 	pingOut  bool   // our ping stands in the tail

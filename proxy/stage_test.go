@@ -30,6 +30,31 @@ type stage struct {
 	metrics *metrics.Metrics
 	log     bytes.Buffer
 	peers   []*peer
+	legs    []*corked
+}
+
+// A corked transport notes whether the kernel may be holding bytes back.
+type corked struct {
+	transport
+	last    []byte // what WriteLast was given
+	holding bool   // WriteLast was called, and neither CloseWrite nor Close
+}
+
+func (c *corked) WriteLast(b []byte) (int, error) {
+	c.last = append(c.last, b...)
+	n, err := c.transport.WriteLast(b)
+	c.holding = n == len(b)
+	return n, err
+}
+
+func (c *corked) CloseWrite() error {
+	c.holding = false
+	return c.transport.CloseWrite()
+}
+
+func (c *corked) Close() error {
+	c.holding = false
+	return c.transport.Close()
 }
 
 // testConfig is a configuration with the defaults that users get.
@@ -95,7 +120,9 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 	for _, p := range []*peer{c, u} {
 		g := &s.legs[p.side]
 		g.by = heartbeat.Never
-		g.io = socket(p.far)
+		leg := &corked{transport: socket(p.far)}
+		st.legs = append(st.legs, leg)
+		g.io = leg
 	}
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
@@ -128,6 +155,11 @@ func (st *stage) run() {
 			st.t.Fatal(err)
 		}
 		st.l.turn(st.now, events)
+		for _, leg := range st.legs {
+			if leg.holding {
+				st.t.Fatal("the kernel was told that the end follows at once, and the turn is over")
+			}
+		}
 		if len(events) == 0 {
 			return
 		}

@@ -31,6 +31,10 @@ type transport interface {
 	Read(b []byte) (int, error)
 	// Write returns what was taken; errAgain if that is nothing at all.
 	Write(b []byte) (int, error)
+	// WriteLast is Write for the last bytes of our direction. The kernel may hold
+	// them back for a moment, so that they leave in one segment with its end:
+	// CloseWrite or Close must follow as soon as they are taken.
+	WriteLast(b []byte) (int, error)
 	// CloseWrite ends our direction and leaves the peer's open.
 	CloseWrite() error
 	Close() error
@@ -61,6 +65,10 @@ func (s socket) Read(b []byte) (int, error) {
 
 func (s socket) Write(b []byte) (int, error) {
 	return s.transfer(unix.SYS_SENDTO, b, unix.MSG_NOSIGNAL)
+}
+
+func (s socket) WriteLast(b []byte) (int, error) {
+	return s.transfer(unix.SYS_SENDTO, b, unix.MSG_NOSIGNAL|unix.MSG_MORE)
 }
 
 // transfer is a recv or a send of at least one byte. For a socket they are a
@@ -154,6 +162,8 @@ func connect(to endpoint, opts socketOptions) (socket, error) {
 			_ = s.Close() // the first error is the one to tell
 			return 0, err
 		}
+		// What we send at once carries the ACK that completes TCP's handshake.
+		_ = setTCPOption(int(fd), unix.TCP_QUICKACK, 0) // without it there is a segment more
 	}
 	switch err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size)); err {
 	case nil, unix.EINPROGRESS, unix.EINTR:

@@ -116,6 +116,87 @@ func TestParkSleepsAfterAnAlarm(t *testing.T) {
 	}
 }
 
+// A Loiter is for what comes soon; each event has it wait for as long again.
+func TestLoiterEndsWhenNothingComes(t *testing.T) {
+	p := newPoller(t)
+	a, b := newPair(t)
+	if err := p.Add(a, 7, In); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the guard can be set again
+		unix.Write(b, []byte("x"))
+		got := loiter(t, p)
+		if len(got) != 1 || got[0].Token != 7 {
+			t.Fatalf("ready = %v, want what was sent", got)
+		}
+		unix.Read(a, make([]byte, 1))
+		if got := loiter(t, p); len(got) != 0 {
+			t.Fatalf("ready = %v, want nothing", got)
+		}
+	}
+}
+
+// loiter calls Loiter until it has something to tell, or nothing more.
+func loiter(t *testing.T, p *Poller) []Event {
+	t.Helper()
+	for {
+		ready, more, err := p.Loiter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more || len(ready) > 0 {
+			return ready
+		}
+	}
+}
+
+func TestLoiterIsWokenByBytesAndByWake(t *testing.T) {
+	Processors(1) // or the goroutines below would have to wait
+	for _, stir := range []func(p *Poller, fd int){
+		func(_ *Poller, fd int) { unix.Write(fd, []byte("x")) },
+		func(p *Poller, _ int) { p.Wake() },
+	} {
+		p := newPoller(t)
+		a, b := newPair(t)
+		if err := p.Add(a, 7, In); err != nil {
+			t.Fatal(err)
+		}
+		go stir(p, b)
+		for len(loiter(t, p)) == 0 { // the goroutine may be slower than Patience
+		}
+	}
+}
+
+// What the guard leaves behind must not end a Park, nor what came in a Loiter.
+func TestParkSleepsAfterALoiter(t *testing.T) {
+	for name, before := range map[string]func(p *Poller){
+		"that ended":        func(p *Poller) { loiter(t, p) },
+		"whose guard rang":  func(p *Poller) { p.setGuard(1); loiterOnce(t, p) },
+		"whose guard is on": func(p *Poller) { p.Wake(); loiterOnce(t, p) },
+	} {
+		p := newPoller(t)
+		before(p)
+		looks := 0
+		p.Try = func() bool {
+			looks++
+			return len(poll(t, p)) > 0
+		}
+		ready, err := p.Park(time.Now().Add(2 * Patience))
+		if err != nil || ready {
+			t.Errorf("after a Loiter %s: Park = %v, %v, want a timeout", name, ready, err)
+		}
+		if looks > 1 {
+			t.Errorf("after a Loiter %s: Park woke up %d times for nothing", name, looks-1)
+		}
+	}
+}
+
+func loiterOnce(t *testing.T, p *Poller) {
+	if _, _, err := p.Loiter(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWakeFromAnotherGoroutine(t *testing.T) {
 	p := newPoller(t)
 	for range 3 { // a wake is cleared by the Poll that saw it

@@ -35,6 +35,7 @@ type Conn struct {
 	ended   error    // how the peer's stream ended; told once all before it is delivered
 	broken  error    // why nothing more can be sent
 	fresh   bool     // no Read since Board
+	parting bool     // what is sent now is the last, and the stream's end follows
 	scratch *Scratch // the loop's; nil without a loop
 
 	sending sync.Mutex // guards kept, owed and broken while the connection is ashore
@@ -173,6 +174,7 @@ func (c *Conn) FD() int { return c.fd }
 // CloseWrite sends close_notify, if the socket takes it, and ends our direction
 // of the TCP connection. What a Write has left over is lost.
 func (c *Conn) CloseWrite() error {
+	c.parting = true
 	c.notify()
 	c.kept = nil
 	c.broken = unix.EPIPE // as a socket has it after its shutdown

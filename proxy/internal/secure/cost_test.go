@@ -58,7 +58,7 @@ func rawOf(f *far) int {
 }
 
 func sendAll(t *testing.T, fd int, b []byte) {
-	if n, err := send(fd, b); n != len(b) || err != nil {
+	if n, err := send(fd, b, false); n != len(b) || err != nil {
 		t.Fatalf("far end sends %d of %d bytes, %v", n, len(b), err)
 	}
 }

@@ -22,9 +22,14 @@ func receive(fd int, b []byte) (int, error) {
 	return n, err
 }
 
-// send writes what the socket takes; errAgain if that is nothing.
-func send(fd int, b []byte) (int, error) {
-	return transfer(unix.SYS_SENDTO, fd, b, unix.MSG_NOSIGNAL)
+// send writes what the socket takes; errAgain if that is nothing. What is sent
+// with more to come, be it the stream's end, may wait for that in the kernel.
+func send(fd int, b []byte, more bool) (int, error) {
+	flags := uintptr(unix.MSG_NOSIGNAL)
+	if more {
+		flags |= unix.MSG_MORE
+	}
+	return transfer(unix.SYS_SENDTO, fd, b, flags)
 }
 
 func transfer(call uintptr, fd int, b []byte, flags uintptr) (int, error) {

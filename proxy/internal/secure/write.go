@@ -32,6 +32,13 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return taken, err
 }
 
+// WriteLast is Write for the last bytes of our direction: see CloseWrite. They may
+// be held back in the kernel until it or Close is called.
+func (c *Conn) WriteLast(b []byte) (int, error) {
+	c.parting = true
+	return c.Write(b)
+}
+
 // encrypt is a Write with nothing kept from before.
 func (c *Conn) encrypt(b []byte) (int, error) {
 	if _, err := c.tls.Write(b); err != nil {
@@ -78,7 +85,7 @@ func (c *Conn) push() error {
 	if len(out) == 0 {
 		return nil
 	}
-	n, err := send(c.fd, out)
+	n, err := send(c.fd, out, c.parting)
 	if err != nil && err != errAgain {
 		c.broken = err
 		c.kept = nil

@@ -172,7 +172,7 @@ func fill(t *testing.T, fd int) (filler int) {
 	t.Helper()
 	for _, size := range []int{64 << 10, 1} { // a large write may not fit where a small one does
 		for {
-			n, err := send(fd, make([]byte, size))
+			n, err := send(fd, make([]byte, size), false)
 			if err == errAgain {
 				break
 			}
