@@ -18,6 +18,8 @@ var mixedScenario = scenario{
 		return []figure{
 			{Key: "cpu", Title: "CPU per round trip, " + what, Unit: "µs"},
 			{Key: "p99", Title: "round trip p99, " + what, Unit: "µs", WallClock: true},
+			// What is left of the noise of the minute: both were measured on one instance.
+			{Key: "slowdown", Title: "the same, divided by that of the 100 alone", Unit: "×", WallClock: true, NoRatio: true},
 			{Key: "lag", Title: "heartbeats sent late by, p99, " + what, Unit: "ms", WallClock: true},
 		}
 	},
@@ -25,19 +27,22 @@ var mixedScenario = scenario{
 }
 
 func runMixed(c *client, p params) (map[string]float64, error) {
-	if err := openIdle(c, p.Sessions-mixedBusy, &fanOut{}); err != nil {
-		return nil, err
-	}
+	p.Measure *= 2 // long enough for some hundreds of heartbeats
 	all, err := openEchoes(c, mixedBusy, mixedSize)
 	if err != nil {
+		return nil, err
+	}
+	alone, err := all.measure(c, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := openIdle(c, p.Sessions-mixedBusy, &fanOut{}); err != nil {
 		return nil, err
 	}
 	before, err := pingLag(c.metrics)
 	if err != nil {
 		return nil, err
 	}
-	// Long enough for some hundreds of heartbeats.
-	p.Measure *= 2
 	result, err := all.measure(c, p)
 	if err != nil {
 		return nil, err
@@ -46,7 +51,7 @@ func runMixed(c *client, p params) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]float64{"p99": result.p99}
+	values := map[string]float64{"p99": result.p99, "slowdown": result.p99 / alone.p99}
 	if c.meter.present() {
 		values["cpu"] = result.cpu
 	}

@@ -9,8 +9,8 @@ import (
 // A grid divides time into steps of one length. Pings that fall due within one
 // step leave together, in one wake-up, which costs more than ten of them do, and
 // half a step before it begins: so what delays the loop by less than that delays
-// no ping. A ping is early by half a step at least, by less than one and a half, and
-// never late. 0 is no grid.
+// no ping. A ping is early by half a step at least and by less than one and a half.
+// 0 is no grid.
 type grid heartbeat.Time
 
 // gridFor returns the coarsest grid whose steps are a hundredth of the interval

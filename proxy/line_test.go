@@ -21,7 +21,7 @@ func (st *stage) knocks() *peer {
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
 	st.l.now = st.now
-	st.l.accepted(socket(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), nil)
+	st.l.accepted(st.corks(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), nil)
 	p.sendsBytes([]byte(anUpgrade))
 	return p
 }
@@ -30,6 +30,15 @@ func (st *stage) knocks() *peer {
 func (p *peer) told() string {
 	p.read()
 	return string(p.got)
+}
+
+// A refusal leaves in one segment with our end of the stream.
+func TestRefusalLeavesWithTheEnd(t *testing.T) {
+	st := newStage(t, nil)
+	p := st.knocks() // nobody listens upstream
+	if got := string(st.legs[0].last); got == "" || got != p.told() {
+		t.Errorf("written as the last: %q, of %q", got, p.told())
+	}
 }
 
 // A place that becomes free goes to the one who has waited longest; who has

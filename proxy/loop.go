@@ -40,10 +40,12 @@ type loop struct {
 	dialLine  line            // of those who are to be connected to the upstream
 	listener  *listener       // of the one loop that accepts
 	draining  bool
-	shortEnds int  // sessions that a drain had to cut
-	alarms    int  // timers that went off
-	hot       bool // there were events a moment ago
-	unseen    int  // events since timers last ran, while more were waiting
+	shortEnds int            // sessions that a drain had to cut
+	alarms    int            // timers that went off
+	hot       bool           // more events are likely to come soon
+	wakes     int            // times that the loop was woken up by events, each soon after the one before
+	woken     heartbeat.Time // the last time
+	unseen    int            // events since timers last ran, while more were waiting
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
 	in        [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it
@@ -116,8 +118,22 @@ func (l *loop) park() error {
 		l.poll() // the alarm went off: as in run
 	}
 	l.turn(l.now, l.ready)
-	l.hot = true
+	l.hot = ready && l.bustles()
 	return nil
+}
+
+// bustle is after how many wake-ups in a row a loop loiters: more than a round
+// trip has, which alone is not worth it.
+const bustle = 4
+
+// bustles reports whether the loop has been woken up again and again of late.
+func (l *loop) bustles() bool {
+	if l.now.Sub(l.woken) > epoll.Patience {
+		l.wakes = 0
+	}
+	l.woken = l.now
+	l.wakes++
+	return l.wakes >= bustle
 }
 
 // loiter waits a moment in the kernel for what may follow on the events just
@@ -385,16 +401,14 @@ func (l *loop) forget(s *session) {
 // goroutine, and reports whether the job will run.
 func (l *loop) post(job func()) bool {
 	l.inbox.mu.Lock()
-	taken := !l.stopped.Load()
-	if taken {
-		l.inbox.jobs = append(l.inbox.jobs, job)
-		l.inbox.waiting.Store(true)
+	defer l.inbox.mu.Unlock()
+	if l.stopped.Load() {
+		return false
 	}
-	l.inbox.mu.Unlock()
-	if taken {
-		l.epoll.Wake()
-	}
-	return taken
+	l.inbox.jobs = append(l.inbox.jobs, job)
+	l.inbox.waiting.Store(true)
+	l.epoll.Wake() // under the lock: a loop that has stopped closes its poller
+	return true
 }
 
 func (l *loop) runJobs() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,9 +45,6 @@ type Server struct {
 	pages      *web.Server // requests that are no upgrade
 }
 
-// cores is how many loops can run at once: what the scheduler was given at the start.
-var cores = runtime.GOMAXPROCS(0)
-
 // New binds the listener and makes the loops; Run starts them.
 func New(cfg Config) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
@@ -58,9 +54,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if cfg.Loops == 0 {
-		cfg.Loops = cores
+		cfg.Loops = epoll.Processors
 	}
-	epoll.Processors(cfg.Loops)
 	s := &Server{
 		cfg:        cfg,
 		origin:     o,
@@ -96,6 +91,9 @@ func (s *Server) build() (err error) {
 		l, err := newLoop(s, s.clock)
 		if err != nil {
 			s.listener.close()
+			for _, l := range s.loops {
+				_ = l.epoll.Close() // the first error is the one to tell
+			}
 			return err
 		}
 		s.loops = append(s.loops, l)
@@ -140,6 +138,8 @@ func (s *Server) Sessions() int { return int(s.live.Load()) }
 // loop could not go on.
 func (s *Server) Run() error {
 	errs := make([]error, len(s.loops))
+	epoll.Employ(len(s.loops))
+	defer epoll.Employ(-len(s.loops))
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
 	running.Go(func() { s.trim(s.origin.ended) })

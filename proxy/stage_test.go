@@ -120,9 +120,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 	for _, p := range []*peer{c, u} {
 		g := &s.legs[p.side]
 		g.by = heartbeat.Never
-		leg := &corked{transport: socket(p.far)}
-		st.legs = append(st.legs, leg)
-		g.io = leg
+		g.io = st.corks(p.far)
 	}
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
@@ -131,6 +129,13 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 	st.l.open(s)
 	st.l.update(s)
 	return c, u
+}
+
+// corks is the transport of a leg.
+func (st *stage) corks(fd int) transport {
+	leg := &corked{transport: socket(fd)}
+	st.legs = append(st.legs, leg)
+	return leg
 }
 
 // peer makes one end of a leg.

@@ -50,13 +50,13 @@ type Poller struct {
 	// Try looks for events on behalf of Park; it is set once, by the owner.
 	Try func() bool
 
-	fd     int
-	wakeFD int
-	woken  atomic.Bool
-	kernel [256]unix.EpollEvent
-	events [256]Event
-	parking
-	guard
+	fd      int
+	wakeFD  int
+	woken   atomic.Bool
+	kernel  [256]unix.EpollEvent
+	events  [256]Event
+	parking parking
+	guard   guard
 }
 
 // New makes a Poller. Close releases its descriptors.
@@ -79,23 +79,23 @@ func (p *Poller) open() (err error) {
 	if p.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	if p.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+	if p.guard.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
 		return os.NewSyscallError("timerfd_create", err)
 	}
-	if err := p.openGate(); err != nil {
+	if err := p.makeGate(); err != nil {
 		return err
 	}
-	return errors.Join(p.Add(p.wakeFD, wakeToken, In), p.Add(p.timer, guardToken, In))
+	return errors.Join(p.Add(p.wakeFD, wakeToken, In), p.Add(p.guard.timer, guardToken, In))
 }
 
 // Close releases the Poller. It must not be waited on, nor woken, any more.
 func (p *Poller) Close() error {
-	for _, fd := range []int{p.fd, p.wakeFD, p.timer} {
+	for _, fd := range []int{p.fd, p.wakeFD, p.guard.timer} {
 		if fd != none {
 			unix.Close(fd)
 		}
 	}
-	return p.closeGate()
+	return p.parking.close()
 }
 
 // Add registers fd.
@@ -150,7 +150,7 @@ func (p *Poller) collect(milliseconds int) ([]Event, error) {
 		t := Token(uint32(ev.Fd)) | Token(uint32(ev.Pad))<<32
 		switch t {
 		case guardToken:
-			p.rang = true
+			p.guard.rang = true
 		case wakeToken:
 			p.clearWake()
 			ready = append(ready, Event{Token: wakeToken})

@@ -151,7 +151,8 @@ func loiter(t *testing.T, p *Poller) []Event {
 }
 
 func TestLoiterIsWokenByBytesAndByWake(t *testing.T) {
-	Processors(1) // or the goroutines below would have to wait
+	Employ(1) // or the goroutines below would have to wait
+	defer Employ(-1)
 	for _, stir := range []func(p *Poller, fd int){
 		func(_ *Poller, fd int) { unix.Write(fd, []byte("x")) },
 		func(p *Poller, _ int) { p.Wake() },
@@ -187,6 +188,49 @@ func TestParkSleepsAfterALoiter(t *testing.T) {
 		}
 		if looks > 1 {
 			t.Errorf("after a Loiter %s: Park woke up %d times for nothing", name, looks-1)
+		}
+	}
+}
+
+// Events that a Loiter handles must not reach the Go runtime's poller.
+func TestGateIsShutOutsidePark(t *testing.T) {
+	p := newPoller(t)
+	a, b := newPair(t)
+	if err := p.Add(a, 7, In); err != nil {
+		t.Fatal(err)
+	}
+	unix.Write(b, []byte("x"))
+	wants := func(when string, ready bool) {
+		t.Helper()
+		gate := []unix.PollFd{{Fd: int32(p.parking.gate), Events: unix.POLLIN}}
+		if n, err := unix.Poll(gate, 0); err != nil || (n == 1) != ready {
+			t.Errorf("%s the gate is ready: %v, %v; want %v", when, n == 1, err, ready)
+		}
+	}
+	wants("before a Park", false)
+	p.Try = func() bool {
+		wants("in a Park", true)
+		return len(poll(t, p)) > 0
+	}
+	if ready, err := p.Park(time.Time{}); err != nil || !ready {
+		t.Fatalf("Park = %v, %v", ready, err)
+	}
+	wants("after a Park", false)
+}
+
+func TestProcessorsForLoiterers(t *testing.T) {
+	defer func(n int) { Processors = n }(Processors)
+	for _, c := range []struct{ start, loiterers, want int }{
+		{1, 1, 2},
+		{2, 2, 3},
+		{8, 8, 12},
+		{8, 2, 8},
+		{2, 6, 9}, // several in one process
+		{2, 0, 2},
+	} {
+		Processors = c.start
+		if got := processorsFor(c.loiterers); got != c.want {
+			t.Errorf("%d processors at the start and %d loiterers: %d, want %d", c.start, c.loiterers, got, c.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -12,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Patience is how long Loiter waits for more: after the last event it gives up
-// no sooner than that, and before twice that.
+// Patience is how long Loiter waits for more: after the last event that it saw it
+// gives up no sooner than that, and before twice that.
 const Patience = 4 * time.Millisecond
 
 // A guard ends a Loiter. It is one timer that is set anew once in a Patience,
@@ -36,15 +37,16 @@ type guard struct {
 // it does not use, and others need one more (see Processors). A garbage collection
 // that wants to stop the world interrupts the wait by a signal.
 func (p *Poller) Loiter() (ready []Event, more bool, err error) {
-	if !p.set {
+	if !p.guard.set {
 		p.setGuard(Patience)
 	}
+	p.hireWatchman()
 	ready, err = p.collect(-1)
-	p.seen = p.seen || len(ready) > 0
-	if !p.rang {
+	p.guard.seen = p.guard.seen || len(ready) > 0
+	if !p.guard.rang {
 		return ready, true, err
 	}
-	if p.seen {
+	if p.guard.seen {
 		p.setGuard(Patience)
 		return ready, true, err
 	}
@@ -52,29 +54,56 @@ func (p *Poller) Loiter() (ready []Event, more bool, err error) {
 	return nil, false, err
 }
 
+// hireWatchman has another thread watch the runtime's poller for all goroutines.
+// The one that did has found us ready, and runs us; while we loiter nobody would see
+// for milliseconds what others wait for. To yield makes the scheduler put another there.
+func (p *Poller) hireWatchman() {
+	if p.parking.slept {
+		p.parking.slept = false
+		runtime.Gosched()
+	}
+}
+
 // unguard takes the guard away. Left there it would end a Park.
 func (p *Poller) unguard() {
-	if p.set {
+	if p.guard.set {
 		p.setGuard(0)
 	}
 }
 
 // setGuard has the guard ring after so long; 0 stops it. Either makes it unreadable.
 func (p *Poller) setGuard(after time.Duration) {
-	p.set, p.rang, p.seen = after > 0, false, false
+	p.guard.set, p.guard.rang, p.guard.seen = after > 0, false, false
 	at := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(after))}
-	_, _, errno := syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(p.timer), 0, uintptr(unsafe.Pointer(&at)), 0, 0, 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(p.guard.timer), 0, uintptr(unsafe.Pointer(&at)), 0, 0, 0)
 	if errno != 0 {
 		panic(os.NewSyscallError("timerfd_settime", errno)) // the arguments are ours
 	}
 }
 
-// Processors has the Go scheduler have more processors than there are
-// goroutines that wait in a Loiter, so that there is one for everything else.
-func Processors(loiterers int) {
-	if runtime.GOMAXPROCS(0) <= loiterers {
-		runtime.GOMAXPROCS(loiterers + 1)
-	}
+// loiterers counts the goroutines that may be in a Loiter, in the whole process.
+var loiterers struct {
+	sync.Mutex
+	n int
+}
+
+// Processors is how many processors the Go scheduler had at the start.
+var Processors = runtime.GOMAXPROCS(0)
+
+// Employ tells that n goroutines more may loiter from now on, or fewer if it is
+// negative, and has the Go scheduler have processors for them and for everything else.
+func Employ(n int) {
+	loiterers.Lock()
+	defer loiterers.Unlock()
+	loiterers.n += n
+	runtime.GOMAXPROCS(processorsFor(loiterers.n))
+}
+
+// processorsFor is half as many again as loiter, since these use theirs for a part of the
+// time only. Many more would let the garbage collector, which takes a quarter of
+// them, get in their way.
+func processorsFor(loiterers int) int {
+	return max(Processors, loiterers+max(1, loiterers/2))
 }
 
 // Parking does not hold a thread: an epoll descriptor is itself pollable, so
@@ -91,38 +120,40 @@ type parking struct {
 	try   func(uintptr) bool // Try, as raw wants it: one closure for all calls
 	alarm time.Time          // the read deadline that file has now; zero if none
 	past  bool               // that deadline has passed
+	slept bool               // and no Loiter since
 }
 
-func (p *Poller) openGate() (err error) {
-	if p.gate, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+func (p *Poller) makeGate() (err error) {
+	k := &p.parking
+	if k.gate, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
 	// os.NewFile adds a descriptor to the runtime's poller only if it is non-blocking.
-	if err := unix.SetNonblock(p.gate, true); err != nil {
+	if err := unix.SetNonblock(k.gate, true); err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	p.file = os.NewFile(uintptr(p.gate), "epoll")
-	p.try = func(uintptr) bool { return p.Try() }
-	if p.raw, err = p.file.SyscallConn(); err != nil {
+	k.file = os.NewFile(uintptr(k.gate), "epoll")
+	k.try = func(uintptr) bool { return p.Try() }
+	if k.raw, err = k.file.SyscallConn(); err != nil {
 		return err
 	}
-	return control(p.gate, unix.EPOLL_CTL_ADD, p.fd, 0, shut)
+	return control(k.gate, unix.EPOLL_CTL_ADD, p.fd, 0, gateShut)
 }
 
-func (p *Poller) closeGate() error {
-	if p.file != nil {
-		return p.file.Close()
+func (k *parking) close() error {
+	if k.file != nil {
+		return k.file.Close()
 	}
-	if p.gate != none {
-		unix.Close(p.gate)
+	if k.gate != none {
+		unix.Close(k.gate)
 	}
 	return nil
 }
 
 // What the gate lets through.
 const (
-	shut Ready = 0
-	open       = In
+	gateShut Ready = 0
+	gateOpen       = In
 )
 
 // Park calls Try, and while it returns false sleeps until something may be
@@ -130,19 +161,16 @@ const (
 // zero, and then returns false.
 func (p *Poller) Park(until time.Time) (ready bool, err error) {
 	p.unguard()
-	if err := errors.Join(p.setAlarm(until), p.turnGate(open)); err != nil {
+	if err := errors.Join(p.parking.setAlarm(until), p.turnGate(gateOpen)); err != nil {
 		return false, err
 	}
-	err = p.raw.Read(p.try)
-	// The thread that has found us ready was the one that watched the runtime's
-	// poller for all. If we loiter now, nobody would see for milliseconds what other
-	// goroutines wait for. To yield makes the scheduler put another there.
-	runtime.Gosched()
-	if err := p.turnGate(shut); err != nil {
+	err = p.parking.raw.Read(p.parking.try)
+	p.parking.slept = true
+	if err := p.turnGate(gateShut); err != nil {
 		return false, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		p.past = true
+		p.parking.past = true
 		return false, nil
 	}
 	if err != nil {
@@ -151,19 +179,21 @@ func (p *Poller) Park(until time.Time) (ready bool, err error) {
 	return true, nil
 }
 
+// turnGate opens or shuts the gate. That it opens tells the runtime's poller of
+// nothing that has been ready before: who opens it must look by himself afterwards.
 func (p *Poller) turnGate(to Ready) error {
-	return control(p.gate, unix.EPOLL_CTL_MOD, p.fd, 0, to)
+	return control(p.parking.gate, unix.EPOLL_CTL_MOD, p.fd, 0, to)
 }
 
 // setAlarm makes Park end at a time at the latest. An alarm that is already
 // set for earlier is left: it costs one wake-up too many, which is less than
 // setting it anew for every event. One that went off must be replaced or taken
 // away: a deadline in the past would let no Park sleep again.
-func (p *Poller) setAlarm(at time.Time) error {
-	early := at.IsZero() || !p.alarm.IsZero() && !at.Before(p.alarm)
-	if early && !p.past {
+func (k *parking) setAlarm(at time.Time) error {
+	early := at.IsZero() || !k.alarm.IsZero() && !at.Before(k.alarm)
+	if early && !k.past {
 		return nil
 	}
-	p.alarm, p.past = at, false
-	return p.file.SetReadDeadline(at)
+	k.alarm, k.past = at, false
+	return k.file.SetReadDeadline(at)
 }

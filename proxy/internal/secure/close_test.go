@@ -38,6 +38,19 @@ func TestCloseWriteLeavesThePeersHalfOpen(t *testing.T) {
 	})
 }
 
+func TestLastBytesArriveWithTheEnd(t *testing.T) {
+	everyWay(t, func(t *testing.T, w way) {
+		n, f := connect(t, w)
+		const words = "goodbye"
+		if size, err := n.WriteLast([]byte(words)); size != len(words) || err != nil {
+			t.Fatalf("WriteLast took %d of %d bytes, %v", size, len(words), err)
+		}
+		must(n.CloseWrite())
+		f.wants("what was written last", []byte(words))
+		f.wantsEnd("close_notify", io.EOF)
+	})
+}
+
 // ends are the two ways to end a stream, and the descriptor with it.
 var ends = map[string]func(n *near){
 	"Close": func(n *near) { must(n.Close()) },
