@@ -1,7 +1,7 @@
 // Command bench measures Holdfast beside nginx, HAProxy, Caddy, a plain
 // httputil.ReverseProxy and no proxy at all, on one Linux machine.
 //
-//	go run ./bench           # everything, about twenty minutes
+//	go run ./bench           # everything, about half an hour
 //	go run ./bench -quick    # a smoke run of about a minute
 //
 // It prints a Markdown table and writes it, all samples as JSON and some plots to

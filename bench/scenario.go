@@ -20,7 +20,7 @@ type params struct {
 	TracedTrips int           `json:"traced_round_trips"` // under the system call tracer
 }
 
-// defaultParams make a run of about twenty minutes.
+// defaultParams make a run of about half an hour.
 func defaultParams() params {
 	return params{
 		Sessions:    9000,

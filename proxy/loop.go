@@ -56,6 +56,7 @@ type loop struct {
 		waiting atomic.Bool // there are jobs: spares every turn the lock
 		mu      sync.Mutex
 		jobs    []func()
+		posters sync.WaitGroup // who have left a job, and are about to wake the loop
 	}
 	stopped atomic.Bool // no more jobs are taken; written under inbox.mu
 }
@@ -90,7 +91,8 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 // run turns the loop until stop is called.
 func (l *loop) run() error {
 	defer l.epoll.Close()
-	defer l.runJobs() // nobody who posted one may wait for it in vain
+	defer l.inbox.posters.Wait() // or they would wake a closed descriptor
+	defer l.runJobs()            // nobody who posted one may wait for it in vain
 	defer l.stop()
 	for !l.stopped.Load() {
 		switch {
@@ -401,14 +403,18 @@ func (l *loop) forget(s *session) {
 // goroutine, and reports whether the job will run.
 func (l *loop) post(job func()) bool {
 	l.inbox.mu.Lock()
-	defer l.inbox.mu.Unlock()
-	if l.stopped.Load() {
-		return false
+	taken := !l.stopped.Load()
+	if taken {
+		l.inbox.jobs = append(l.inbox.jobs, job)
+		l.inbox.waiting.Store(true)
+		l.inbox.posters.Add(1)
 	}
-	l.inbox.jobs = append(l.inbox.jobs, job)
-	l.inbox.waiting.Store(true)
-	l.epoll.Wake() // under the lock: a loop that has stopped closes its poller
-	return true
+	l.inbox.mu.Unlock()
+	if taken { // not under the lock: the loop would wake up to wait for it
+		l.epoll.Wake()
+		l.inbox.posters.Done()
+	}
+	return taken
 }
 
 func (l *loop) runJobs() {
