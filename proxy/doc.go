@@ -23,7 +23,8 @@
 // A request that is no upgrade: pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade follows on it (rejoin).
 //
-// A frame: loop.go waits in run, and turn hands each event to its session.
+// A frame: loop.go waits in run (internal/epoll: it loiters while the loop is busy
+// and is parked while it is not), and dispatch hands each event to its session.
 // pump.go reads once (readable), walks the frames' headers with internal/frame
 // (take), and writes data to the other leg in runs as long as they come (send).
 // What that socket does not take becomes its tail (tail.go), and until the tail
