@@ -17,13 +17,37 @@ const anUpgrade = "GET /chat HTTP/1.1\r\nHost: service.example\r\nUpgrade: webso
 // knocks connects a client that asks for an upgrade.
 func (st *stage) knocks() *peer {
 	st.t.Helper()
+	p := st.connects()
+	p.sendsBytes([]byte(anUpgrade))
+	return p
+}
+
+// connects connects a client that says nothing yet.
+func (st *stage) connects() *peer {
+	st.t.Helper()
 	p := st.peer(client)
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
 	st.l.now = st.now
 	st.l.accepted(st.corks(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), nil)
-	p.sendsBytes([]byte(anUpgrade))
 	return p
+}
+
+// Wherever a read ends within the head, it is the same request.
+func TestHeadByBytes(t *testing.T) {
+	st := newStage(t, nil)
+	p := st.connects()
+	last := len(anUpgrade) - 1
+	for i := range last {
+		p.sendsBytes([]byte(anUpgrade[i : i+1]))
+	}
+	if got := p.told(); got != "" {
+		t.Fatalf("before the end of the head the client is told %q", got)
+	}
+	p.sendsBytes([]byte(anUpgrade[last:]))
+	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") { // nobody listens upstream
+		t.Errorf("the client is told %.40q", got)
+	}
 }
 
 // told is what a client has got so far.
