@@ -11,18 +11,20 @@ import (
 //	byte   0      format, 1
 //	       1      status
 //	       2      open pings, 0 to 4
-//	       3      bit 0 paused, bit 1 measured
-//	       4–35   at, sentAt, payload, rtt: 8 bytes each, big-endian
-//	       36–    payload and sentAt, alike, of each open ping but the latest
+//	       3      bit 0 paused, bit 1 measured, bit 2 delayed
+//	       4      wait
+//	       5–36   at, sentAt, payload, rtt: 8 bytes each, big-endian
+//	       37–    payload and sentAt, alike, of each open ping but the latest
 const (
 	binaryFormat = 1
-	binaryHead   = 36
+	binaryHead   = 37
 	binaryPing   = 16
 )
 
 const (
 	flagPaused = 1 << iota
 	flagMeasured
+	flagDelayed
 )
 
 var errBinary = errors.New("heartbeat: malformed state")
@@ -37,7 +39,10 @@ func (s *State) AppendBinary(dst []byte) ([]byte, error) {
 	if s.measured {
 		flags |= flagMeasured
 	}
-	dst = append(dst, binaryFormat, byte(s.status), s.open, flags)
+	if s.delayed {
+		flags |= flagDelayed
+	}
+	dst = append(dst, binaryFormat, byte(s.status), s.open, flags, byte(s.wait))
 	for _, v := range [...]uint64{uint64(s.at), uint64(s.sentAt), s.payload, uint64(s.rtt)} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
 	}
@@ -51,7 +56,7 @@ func (s *State) AppendBinary(dst []byte) ([]byte, error) {
 // UnmarshalBinary restores what AppendBinary wrote. It refuses what no State can
 // be, and then leaves s alone.
 func (s *State) UnmarshalBinary(b []byte) error {
-	if len(b) < binaryHead || b[0] != binaryFormat || b[3] > flagPaused|flagMeasured {
+	if len(b) < binaryHead || b[0] != binaryFormat || b[3] > flagPaused|flagMeasured|flagDelayed {
 		return errBinary
 	}
 	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
@@ -60,10 +65,12 @@ func (s *State) UnmarshalBinary(b []byte) error {
 		open:     b[2],
 		paused:   b[3]&flagPaused != 0,
 		measured: b[3]&flagMeasured != 0,
-		at:       Time(u64(4)),
-		sentAt:   Time(u64(12)),
-		payload:  u64(20),
-		rtt:      time.Duration(u64(28)),
+		delayed:  b[3]&flagDelayed != 0,
+		wait:     Wait(b[4]),
+		at:       Time(u64(5)),
+		sentAt:   Time(u64(13)),
+		payload:  u64(21),
+		rtt:      time.Duration(u64(29)),
 	}
 	earlier := max(int(restored.open)-1, 0)
 	if !restored.possible() || len(b) != binaryHead+earlier*binaryPing {
@@ -82,6 +89,6 @@ func (s *State) UnmarshalBinary(b []byte) error {
 
 // possible reports whether a State's calls can have led to s.
 func (s *State) possible() bool {
-	return s.status <= owed && s.open <= maxOpen &&
+	return s.status <= owed && s.wait <= Arrived && s.open <= maxOpen &&
 		(s.status != owed || s.open > 0 && (!s.paused || s.at == Never))
 }

@@ -48,10 +48,12 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 	c.next("61s", "its deadline")
 	c.at("42s").pauses().handedOver().next("never", "still paused")
 	c.at("50s").resumes().handedOver().next("70s", "a whole timeout")
-	c.at("51s").pong(1, "30s", "what was remembered")
-	c.at("52s").handedOver().pong(2, "11s", "and the latest")
+	c.at("51s").unmeasuredPong(1, "what was remembered, and that it lay unread")
+	c.at("52s").handedOver().unmeasuredPong(2, "and the latest")
+	c.at("61s").wantsPing("the third").sends(3).handedOver()
+	c.at("62s").pong(3, "1s", "measured")
 	c.handedOver()
-	if rtt, ok := c.state.RTT(); !ok || rtt != duration(t, "11s") {
+	if rtt, ok := c.state.RTT(); !ok || rtt != duration(t, "1s") {
 		t.Errorf("last round trip %v, %v", rtt, ok)
 	}
 }
@@ -81,7 +83,8 @@ func TestUnmarshalRefusesWhatNoStateCanBe(t *testing.T) {
 		{"an earlier ping that is not there", changed(2, 2)},
 		{"too many pings", append(changed(2, maxOpen+1), make([]byte, maxOpen*binaryPing)...)},
 		{"a deadline that runs while paused", changed(3, flagPaused)},
-		{"no such flag", changed(3, 4)},
+		{"no such flag", changed(3, flagDelayed<<1)},
+		{"no such wait", changed(4, byte(Arrived)+1)},
 	} {
 		before := c.state
 		if err := c.state.UnmarshalBinary(tt.bad); err == nil {
@@ -108,7 +111,8 @@ func FuzzUnmarshal(f *testing.F) {
 		s.Pong(&anyByte, now, AppendPayload(nil, s.payload))
 		s.Resume(&anyByte, now)
 		s.Advance(now, now)
-		s.Sent(&anyByte, now, 1, true)
+		s.Looked(&anyByte, now, Delivery{Moved: now})
+		s.Sent(&anyByte, now, 1, true, false)
 		s.Heard(&anyByte, now, true)
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 // A conversation is a script of what one leg's owner and its State say to each
 // other, with invented time. at moves to a moment; each expectation says why.
+// Unless a script looks itself, every ping is found to have arrived at once.
 type conversation struct {
 	t     *testing.T
 	rules Rules
@@ -43,9 +44,29 @@ func (c *conversation) at(moment string) *conversation {
 	return c
 }
 
+// arrives lets the first look at a late pong find that its ping arrived long ago.
+func (c *conversation) arrives(s *State, now Time) {
+	if s.status == owed && s.wait == Unseen && s.reached(now) {
+		s.Looked(&c.rules, s.at, Delivery{Arrived: true, Moved: s.sentAt})
+	}
+}
+
+// looks expects a look to be due now and no earlier, and tells what it finds.
+func (c *conversation) looks(d Delivery, want Action, why string) *conversation {
+	c.t.Helper()
+	if next := c.state.Next(); next != c.now || c.state.Advance(c.now, c.now) != Look {
+		c.t.Errorf("at %v: a look is due at %v, want it now: %s", time.Duration(c.now), time.Duration(next), why)
+	}
+	if got := c.state.Looked(&c.rules, c.now, d); got != want {
+		c.t.Errorf("at %v: %v after a look, want %v: %s", time.Duration(c.now), name(got), name(want), why)
+	}
+	return c
+}
+
 // wants expects what Advance says now, and that Overdue has foretold it.
 func (c *conversation) wants(want Action, why string) *conversation {
 	c.t.Helper()
+	c.arrives(&c.state, c.now)
 	if got := c.state.Overdue(c.now); got != (want == Expired) {
 		c.t.Errorf("at %v: overdue %v before %v: %s", time.Duration(c.now), got, name(want), why)
 	}
@@ -58,6 +79,7 @@ func (c *conversation) wants(want Action, why string) *conversation {
 // wantsPing expects Ping now and nothing a nanosecond earlier.
 func (c *conversation) wantsPing(why string) *conversation {
 	c.t.Helper()
+	c.arrives(&c.state, c.now-1)
 	if got := c.state.Advance(c.now-1, c.now-1); got != None {
 		c.t.Errorf("just before %v: %v: %s", time.Duration(c.now), name(got), why)
 	}
@@ -67,20 +89,24 @@ func (c *conversation) wantsPing(why string) *conversation {
 // expires expects Expired now and nothing a nanosecond earlier.
 func (c *conversation) expires(why string) {
 	c.t.Helper()
+	c.arrives(&c.state, c.now-1)
 	if got := c.state.Advance(c.now-1, c.now-1); got != None {
 		c.t.Errorf("just before %v: %v: %s", time.Duration(c.now), name(got), why)
 	}
 	c.wants(Expired, why)
 }
 
-// next expects that nothing is to be said before a moment, "never" included.
+// next expects that nothing is to be said before a moment, "never" included, but
+// for the first look at a late pong.
 func (c *conversation) next(moment, why string) *conversation {
 	c.t.Helper()
 	want := Never
 	if moment != "never" {
 		want = instant(c.t, moment)
 	}
-	if got := c.state.Next(); got != want {
+	s := c.state
+	c.arrives(&s, Never-1)
+	if got := s.Next(); got != want {
 		c.t.Errorf("at %v: next is %v, want %s: %s", time.Duration(c.now), time.Duration(got), moment, why)
 	}
 	return c
@@ -88,13 +114,13 @@ func (c *conversation) next(moment, why string) *conversation {
 
 // sends lets the wanted ping leave, to a peer that is known to answer pings.
 func (c *conversation) sends(payload uint64) *conversation {
-	c.state.Sent(&c.rules, c.now, payload, true)
+	c.state.Sent(&c.rules, c.now, payload, true, false)
 	return c
 }
 
 // sendsUnarmed lets the wanted ping leave, to a peer that never answered one.
 func (c *conversation) sendsUnarmed(payload uint64) *conversation {
-	c.state.Sent(&c.rules, c.now, payload, false)
+	c.state.Sent(&c.rules, c.now, payload, false, false)
 	return c
 }
 
@@ -114,12 +140,26 @@ func (c *conversation) hearsMidFrame() *conversation {
 func (c *conversation) pong(payload uint64, rtt, why string) *conversation {
 	c.t.Helper()
 	c.hears()
-	got, ok := c.state.Pong(&c.rules, c.now, AppendPayload(nil, payload))
-	if want := duration(c.t, rtt); !ok || got != want {
-		c.t.Errorf("at %v: pong %d: rtt %v, %v, want %v: %s", time.Duration(c.now), payload, got, ok, want, why)
+	got, echo := c.state.Pong(&c.rules, c.now, AppendPayload(nil, payload))
+	if want := duration(c.t, rtt); echo != Measured || got != want {
+		c.t.Errorf("at %v: pong %d: rtt %v, echo %d, want %v: %s", time.Duration(c.now), payload, got, echo, want, why)
 	}
 	if last, ok := c.state.RTT(); !ok || last != got {
 		c.t.Errorf("at %v: RTT is %v, %v after a pong of %v", time.Duration(c.now), last, ok, got)
+	}
+	return c
+}
+
+// unmeasuredPong lets an echo arrive whose round trip must not count.
+func (c *conversation) unmeasuredPong(payload uint64, why string) *conversation {
+	c.t.Helper()
+	before, _ := c.state.RTT()
+	c.hears()
+	if rtt, echo := c.state.Pong(&c.rules, c.now, AppendPayload(nil, payload)); echo != Unmeasured || rtt != 0 {
+		c.t.Errorf("at %v: pong %d: rtt %v, echo %d, want an echo that is not measured: %s", time.Duration(c.now), payload, rtt, echo, why)
+	}
+	if after, _ := c.state.RTT(); after != before {
+		c.t.Errorf("at %v: RTT is %v, want %v as before: %s", time.Duration(c.now), after, before, why)
 	}
 	return c
 }
@@ -128,7 +168,7 @@ func (c *conversation) pong(payload uint64, rtt, why string) *conversation {
 func (c *conversation) foreignPong(payload []byte, why string) *conversation {
 	c.t.Helper()
 	before := c.state
-	if rtt, ok := c.state.Pong(&c.rules, c.now, payload); ok || rtt != 0 {
+	if rtt, echo := c.state.Pong(&c.rules, c.now, payload); echo != Foreign || rtt != 0 {
 		c.t.Errorf("at %v: pong % x is ours: %s", time.Duration(c.now), payload, why)
 	}
 	if c.state != before {
@@ -153,5 +193,5 @@ func (c *conversation) stops() *conversation {
 }
 
 func name(a Action) string {
-	return [...]string{None: "None", Ping: "Ping", Expired: "Expired"}[a]
+	return [...]string{None: "None", Ping: "Ping", Look: "Look", Expired: "Expired"}[a]
 }

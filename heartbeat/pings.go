@@ -12,7 +12,7 @@ const payloadSize = 8
 // ping is what is remembered of a ping that was overtaken by a later one.
 type ping struct {
 	payload uint64
-	sentAt  Time
+	sentAt  Time // Never: its round trip is not measured
 }
 
 // earlierPings are the open pings before the latest, newest first. Most peers
@@ -33,9 +33,23 @@ func (s *State) remember(payload uint64, now Time) {
 		}
 		copy(s.earlier[1:], s.earlier[:])
 		s.earlier[0] = ping{s.payload, s.sentAt}
+		if s.delayed {
+			s.earlier[0].sentAt = Never
+		}
 	}
 	s.payload, s.sentAt = payload, now
 	s.open = min(s.open+1, maxOpen)
+}
+
+// AllAnswered reports whether the peer has answered every ping that has left.
+func (s *State) AllAnswered() bool { return s.open == 0 }
+
+// unmeasure has the round trips of all open pings not measured.
+func (s *State) unmeasure() {
+	s.delayed = true
+	for i := range int(s.open) - 1 {
+		s.earlier[i].sentAt = Never
+	}
 }
 
 // answer finds the open ping that a pong echoes, and closes it and all before

@@ -8,6 +8,7 @@ type Action uint8
 const (
 	None    Action = iota // nothing
 	Ping                  // write a ping at the next frame boundary, then report Sent
+	Look                  // the pong is late: find out whether the ping has arrived, and report Looked
 	Expired               // the peer missed its deadline: end the session
 )
 
@@ -17,8 +18,9 @@ const (
 //	off      nothing, ever                       Open → waiting
 //	waiting  the next ping is due at at          Advance → wanted
 //	wanted   a ping is due since at, not sent    Sent → owed, or waiting if it has no deadline
-//	owed     an answer is due by at;             Pong, Heard → waiting
-//	         at is Never while paused            Advance → off, having said Expired
+//	owed     an answer is awaited; by wait, at   Pong, Heard, Took → waiting
+//	         is when to look, or its deadline;   Advance, Looked → off, having said Expired
+//	         Never while paused
 //
 // Stop leads from each of them to off.
 type status uint8
@@ -40,8 +42,10 @@ type State struct {
 	earlier  *earlierPings // pings before the latest; nil until the first is overtaken
 	open     uint8         // pings that may still be answered: the latest, then those in earlier
 	status   status
+	wait     Wait // owed: how far it has come
 	paused   bool // we do not read from the peer
 	measured bool
+	delayed  bool // the latest ping or its pong was held up on our side, so its round trip says nothing
 }
 
 // Open starts the heartbeat of a peer that we read from. phase, from 0 to 1, says
@@ -65,14 +69,15 @@ func (s *State) Next() Time {
 	}
 }
 
-// Overdue reports whether Advance would say Expired. A caller looks for unread
-// bytes once more before it lets that happen.
+// Overdue reports whether Advance would say Look or Expired. A caller looks for
+// unread bytes once more before it lets that happen.
 func (s *State) Overdue(now Time) bool {
 	return s.status == owed && s.reached(now)
 }
 
 // Advance says what is due at now: one Ping, however much time was slept
-// through; Expired, after which nothing follows; or None before Next. A caller
+// through; Look, which Looked must follow; Expired, after which nothing does; or
+// None before Next. A caller
 // that would rather send a ping early than wake up for it alone says by horizon,
 // not before now, which pings may leave: those that are due by then.
 func (s *State) Advance(now, horizon Time) Action {
@@ -81,11 +86,27 @@ func (s *State) Advance(now, horizon Time) Action {
 		s.status = wanted
 		return Ping
 	case s.status == owed && s.reached(now):
+		if s.wait != Arrived {
+			return Look
+		}
 		s.Stop()
 		return Expired
 	default:
 		return None
 	}
+}
+
+// Looked answers Look: how far the ping has come. It says Expired, or None.
+func (s *State) Looked(r *Rules, now Time, d Delivery) Action {
+	if s.status != owed || !s.reached(now) {
+		return None
+	}
+	var over bool
+	if s.at, over = s.wait.Look(s.at, now, r.Timeout, d); over {
+		s.Stop()
+		return Expired
+	}
+	return None
 }
 
 // Waiting reports whether what Next tells is when a ping is due.
@@ -111,20 +132,28 @@ func (s *State) Due() Time {
 }
 
 // Sent says that the wanted ping has left for the kernel. armed says whether the
-// peer is known to answer pings; only LearnPong asks. Without a wanted ping,
-// as when Stop overtook it, Sent does nothing.
-func (s *State) Sent(r *Rules, now Time, payload uint64, armed bool) {
+// peer is known to answer pings; only LearnPong asks. delayed says that the
+// kernel had other bytes to send first, so that its round trip is not the path's.
+// Without a wanted ping, as when Stop overtook it, Sent does nothing.
+func (s *State) Sent(r *Rules, now Time, payload uint64, armed, delayed bool) {
 	if s.status != wanted {
 		return
 	}
 	s.remember(payload, now)
+	s.delayed = delayed || s.paused
 	if !r.hasDeadline(armed) {
 		s.status, s.at = waiting, now.Add(r.Interval)
 		return
 	}
-	s.status, s.at = owed, Never
-	if !s.paused {
-		s.at = now.Add(r.Timeout)
+	s.status = owed
+	s.ask(r, now)
+}
+
+// ask starts a whole timeout for the answer that is owed.
+func (s *State) ask(r *Rules, now Time) {
+	s.at = s.wait.Ask(now, r.Timeout)
+	if s.paused {
+		s.at = Never
 	}
 }
 
@@ -135,27 +164,47 @@ func (s *State) Heard(r *Rules, now Time, midFrame bool) {
 	case s.status != owed:
 	case r.Liveness == AnyByte:
 		s.settle(r, now)
-	case midFrame && !s.paused:
+	case midFrame:
 		// A pong cannot come inside another frame (RFC 6455, section 5.4, lets
 		// control frames in between fragments only): progress suspends the
 		// deadline, and the frame's last bytes start a whole one.
-		s.at = now.Add(r.Timeout)
+		s.ask(r, now)
 	}
 }
 
-// Pong says that a pong arrived. It is ok only as the echo of a ping of ours
-// that was not answered before, and then rtt is that ping's round trip. It knows
-// our pings after Stop as well, so that their pongs are never taken for others.
-func (s *State) Pong(r *Rules, now Time, payload []byte) (rtt time.Duration, ok bool) {
+// Took says that the peer's socket, which had been full, has taken bytes. Then
+// the peer's program reads, and will come to the ping: that is life, where any
+// byte is.
+func (s *State) Took(r *Rules, now Time) {
+	if s.status == owed && r.Liveness == AnyByte {
+		s.settle(r, now)
+	}
+}
+
+// Echo says what a pong is to us.
+type Echo uint8
+
+const (
+	Foreign    Echo = iota // it echoes no ping of ours that was not answered before
+	Unmeasured             // it answers a ping of ours; its round trip was held up on our side
+	Measured               // it answers a ping of ours
+)
+
+// Pong says that a pong arrived, and returns the round trip if it was measured. It
+// knows our pings after Stop as well, so that their pongs are never taken for others.
+func (s *State) Pong(r *Rules, now Time, payload []byte) (rtt time.Duration, echo Echo) {
 	sentAt, latest, ok := s.answer(payload)
 	if !ok {
-		return 0, false
+		return 0, Foreign
 	}
-	s.rtt, s.measured = now.Sub(sentAt), true
 	if latest && s.status == owed {
 		s.settle(r, now)
 	}
-	return s.rtt, true
+	if sentAt == Never || latest && s.delayed {
+		return 0, Unmeasured
+	}
+	s.rtt, s.measured = now.Sub(sentAt), true
+	return s.rtt, Measured
 }
 
 // settle is called when the peer has given what it owed: the deadline is gone
@@ -165,9 +214,10 @@ func (s *State) settle(r *Rules, now Time) {
 }
 
 // Pause says that we stopped reading from the peer. An answer may lie unread, so
-// a deadline stands still. Pings go on.
+// a deadline stands still, and round trips are not measured. Pings go on.
 func (s *State) Pause() {
 	s.paused = true
+	s.unmeasure()
 	if s.status == owed {
 		s.at = Never
 	}
@@ -176,10 +226,11 @@ func (s *State) Pause() {
 // Resume says that we read again. A deadline that stood still, or of a ping that
 // was sent meanwhile, starts anew and whole.
 func (s *State) Resume(r *Rules, now Time) {
-	if s.paused && s.status == owed {
-		s.at = now.Add(r.Timeout)
-	}
+	resumed := s.paused
 	s.paused = false
+	if resumed && s.status == owed {
+		s.ask(r, now)
+	}
 }
 
 // Stop says that the session is ending: no more pings, no more deadlines.
@@ -187,7 +238,7 @@ func (s *State) Stop() {
 	s.status = off
 }
 
-// RTT returns the last round trip, if there was one.
+// RTT returns the last round trip that was measured, if there was one.
 func (s *State) RTT() (time.Duration, bool) {
 	return s.rtt, s.measured
 }

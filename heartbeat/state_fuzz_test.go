@@ -12,17 +12,25 @@ type stateModel struct {
 	rules    Rules
 	open     []ping // oldest first
 	owes     bool   // the latest ping has a deadline and no answer
-	deadline Time
+	asked    Time   // since when its whole timeout runs
+	looked   bool   // whether it has arrived has been looked at
+	lookAt   Time   // when it will be
+	deadline Time   // when the answer is due to what has arrived
 	nextPing Time
+	lastSent Time
 	wanted   bool
 	paused   bool
 	last     time.Duration
 }
 
 func (m *stateModel) sent(now Time, payload uint64, armed bool) {
-	m.open = append(m.open, ping{payload, now})
+	sent := ping{payload, now}
+	if m.paused {
+		sent.sentAt = Never
+	}
+	m.open = append(m.open, sent)
 	m.open = m.open[max(0, len(m.open)-maxOpen):]
-	m.wanted = false
+	m.wanted, m.lastSent = false, now
 	m.nextPing = now.Add(m.rules.Interval)
 	learnt := m.rules.Pong == RequirePong || m.rules.Pong == LearnPong && armed
 	if m.rules.Timeout > 0 && learnt {
@@ -32,43 +40,73 @@ func (m *stateModel) sent(now Time, payload uint64, armed bool) {
 }
 
 func (m *stateModel) restartDeadline(now Time) {
-	m.deadline = now.Add(m.rules.Timeout)
+	m.asked, m.looked = now, false
+	m.lookAt, m.deadline = now.Add(m.rules.Timeout/2), Never
 	if m.paused || !m.owes {
-		m.deadline = Never
+		m.lookAt = Never
 	}
 }
 
-func (m *stateModel) alive(now, sentAt Time) {
+// look is what a look that finds d does, and reports whether the peer is dead.
+func (m *stateModel) look(now Time, d Delivery) (dead bool) {
+	whole := m.asked.Add(m.rules.Timeout)
+	inTime, first := now < whole, !m.looked
+	m.looked, m.lookAt = true, Never
+	switch {
+	case d.Arrived && first && inTime:
+		m.deadline = whole
+	case d.Arrived:
+		m.deadline = d.Moved.Add(m.rules.Timeout)
+		if first {
+			m.deadline = max(m.deadline, whole)
+		}
+	case first && inTime:
+		m.lookAt = whole
+	case first:
+		m.lookAt = now.Add(m.rules.Timeout / 2)
+	case now.Sub(d.Moved) >= m.rules.Timeout:
+		return true
+	default:
+		m.lookAt = min(now.Add(m.rules.Timeout/2), d.Moved.Add(m.rules.Timeout))
+	}
+	return m.deadline <= now
+}
+
+func (m *stateModel) alive(now Time) {
 	if m.owes {
-		m.owes, m.deadline = false, Never
-		m.nextPing = max(now, sentAt.Add(m.rules.Interval))
+		m.owes, m.lookAt, m.deadline = false, Never, Never
+		m.nextPing = max(now, m.lastSent.Add(m.rules.Interval))
 	}
 }
 
 func (m *stateModel) heard(now Time, midFrame bool) {
 	if m.owes && m.rules.Liveness == AnyByte {
-		m.alive(now, m.open[len(m.open)-1].sentAt)
-	} else if midFrame {
+		m.alive(now)
+	} else if m.owes && midFrame {
 		m.restartDeadline(now)
 	}
 }
 
-func (m *stateModel) pong(now Time, payload uint64) bool {
+func (m *stateModel) pong(now Time, payload uint64) Echo {
 	i := slices.IndexFunc(m.open, func(p ping) bool { return p.payload == payload })
 	if i < 0 {
-		return false
+		return Foreign
 	}
-	m.last = now.Sub(m.open[i].sentAt)
+	sentAt := m.open[i].sentAt
 	if i == len(m.open)-1 {
-		m.alive(now, m.open[i].sentAt)
+		m.alive(now)
 	}
 	m.open = m.open[i+1:]
-	return true
+	if sentAt == Never {
+		return Unmeasured
+	}
+	m.last = now.Sub(sentAt)
+	return Measured
 }
 
 func (m *stateModel) stopped() {
 	m.wanted, m.owes = false, false
-	m.nextPing, m.deadline = Never, Never
+	m.nextPing, m.lookAt, m.deadline = Never, Never, Never
 }
 
 // stateScript plays bytes as a life of one State beside its model: the rules, then
@@ -94,7 +132,7 @@ func playState(t *testing.T, script []byte) {
 		Liveness: Liveness(kind & 1),
 		Pong:     PongMode((kind >> 1 & 7) % 3),
 	}}
-	p.model = stateModel{rules: p.rules, deadline: Never, nextPing: Never}
+	p.model = stateModel{rules: p.rules, lookAt: Never, deadline: Never, nextPing: Never}
 	p.state.Open(&p.rules, 0, 1)
 	if p.rules.Interval > 0 {
 		p.model.nextPing = p.firstPing()
@@ -129,15 +167,22 @@ func (p *stateScript) step(what byte) {
 			p.sent++
 			m.sent(p.now, p.sent, what == 4)
 		}
-		s.Sent(r, p.now, p.sent, what == 4)
+		s.Sent(r, p.now, p.sent, what == 4, false)
 	case 7, 8:
 		s.Heard(r, p.now, what == 7)
 		m.heard(p.now, what == 7)
+		if p.now%3 == 0 {
+			s.Took(r, p.now)
+			m.heard(p.now, false)
+		}
 	case 9, 10, 11, 12:
 		p.pong(p.sent - uint64(what-9))
 	case 13:
 		s.Pause()
-		m.paused, m.deadline = true, Never
+		m.paused, m.lookAt, m.deadline = true, Never, Never
+		for i := range m.open {
+			m.open[i].sentAt = Never
+		}
 	case 14:
 		s.Resume(r, p.now)
 		if m.paused {
@@ -169,6 +214,8 @@ func (p *stateScript) advance() {
 			p.t.Fatal("expired without an unanswered ping")
 		}
 		m.stopped()
+	case m.lookAt != Never && p.now >= m.lookAt:
+		want = Look
 	case m.nextPing != Never && p.now >= m.nextPing:
 		want = Ping
 		if m.owes {
@@ -176,11 +223,14 @@ func (p *stateScript) advance() {
 		}
 		m.wanted, m.nextPing = true, Never
 	}
-	if got := p.state.Overdue(p.now); got != (want == Expired) {
+	if got := p.state.Overdue(p.now); got != (want == Expired || want == Look) {
 		p.t.Fatalf("at %v: overdue %v before %v", time.Duration(p.now), got, name(want))
 	}
 	if got := p.state.Advance(p.now, p.now); got != want {
 		p.t.Fatalf("at %v: %v, want %v", time.Duration(p.now), name(got), name(want))
+	}
+	if want == Look {
+		p.look()
 	}
 	if next := p.state.Next(); next <= p.now {
 		p.t.Fatalf("advanced to %v, but next is %v", time.Duration(p.now), time.Duration(next))
@@ -190,16 +240,35 @@ func (p *stateScript) advance() {
 	}
 }
 
+// look finds what the moment makes of it.
+func (p *stateScript) look() {
+	second := int64(p.now / Time(time.Second))
+	d := Delivery{Arrived: second%3 == 0, Moved: max(0, p.now-Time(second%7)*Time(time.Second))}
+	asked, timeout := p.model.asked, p.rules.Timeout
+	want := None
+	if p.model.look(p.now, d) {
+		want = Expired
+		p.model.stopped()
+	}
+	got := p.state.Looked(&p.rules, p.now, d)
+	if got != want {
+		p.t.Fatalf("at %v: %v after a look, want %v", time.Duration(p.now), name(got), name(want))
+	}
+	if got == Expired && (p.now.Sub(asked) < timeout || p.now.Sub(d.Moved) < timeout) {
+		p.t.Fatalf("at %v: expired, asked at %v, moved at %v", time.Duration(p.now), time.Duration(asked), time.Duration(d.Moved))
+	}
+}
+
 func (p *stateScript) pong(payload uint64) {
 	want := p.model.pong(p.now, payload)
-	rtt, ok := p.state.Pong(&p.rules, p.now, AppendPayload(nil, payload))
-	if ok != want || ok && rtt != p.model.last {
-		p.t.Fatalf("at %v: pong %d: %v, %v, want %v, %v", time.Duration(p.now), payload, rtt, ok, p.model.last, want)
+	rtt, echo := p.state.Pong(&p.rules, p.now, AppendPayload(nil, payload))
+	if echo != want || echo == Measured && rtt != p.model.last {
+		p.t.Fatalf("at %v: pong %d: %v, %v, want %v, %v", time.Duration(p.now), payload, rtt, echo, p.model.last, want)
 	}
 }
 
 func (p *stateScript) check() {
-	if got, want := p.state.Next(), min(p.model.nextPing, p.model.deadline); got != want {
+	if got, want := p.state.Next(), min(p.model.nextPing, p.model.lookAt, p.model.deadline); got != want {
 		p.t.Fatalf("at %v: next is %v, want %v", time.Duration(p.now), time.Duration(got), time.Duration(want))
 	}
 	if got := p.state.Wanted(); got != p.model.wanted {

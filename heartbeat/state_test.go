@@ -275,7 +275,7 @@ func TestWhilePausedTheDeadlineStandsStill(t *testing.T) {
 	t.Run("an answer read before ends it", func(t *testing.T) {
 		c := opened(t, onlyPong)
 		c.at("20s").wantsPing("the first").sends(1).pauses()
-		c.at("21s").pong(1, "1s", "from the last read")
+		c.at("21s").unmeasuredPong(1, "from the last read")
 		c.at("22s").resumes().next("40s", "nothing is owed")
 	})
 	t.Run("pings go on", func(t *testing.T) {
@@ -284,7 +284,7 @@ func TestWhilePausedTheDeadlineStandsStill(t *testing.T) {
 		c.at("20s").wantsPing("due while paused").sends(1)
 		c.next("never", "no deadline yet")
 		c.at("60s").resumes().next("80s", "now it runs")
-		c.at("61s").pong(1, "41s", "measured from Sent all the same")
+		c.at("61s").unmeasuredPong(1, "who knows how long it lay unread")
 		c.next("61s", "the next is overdue")
 	})
 	t.Run("without one nothing starts", func(t *testing.T) {
@@ -299,6 +299,105 @@ func TestWhilePausedTheDeadlineStandsStill(t *testing.T) {
 		c.at("20s").wantsPing("the first").sends(1)
 		c.at("30s").resumes().next("40s", "was not paused")
 	})
+}
+
+// A ping may stand behind megabytes in our kernel when it is sent, and its peer
+// cannot answer what it has not got.
+func TestAnAnswerIsOwedOnceThePingHasArrived(t *testing.T) {
+	arrived := func(moment string) Delivery { return Delivery{Arrived: true, Moved: instant(t, moment)} }
+	moved := func(moment string) Delivery { return Delivery{Moved: instant(t, moment)} }
+	sent := func(t *testing.T) *conversation {
+		return opened(t, onlyPong).at("20s").wantsPing("the first").sends(1)
+	}
+	t.Run("at once", func(t *testing.T) {
+		c := sent(t)
+		c.at("30s").looks(arrived("20.1s"), None, "half of the timeout is over")
+		c.at("40s").expires("the deadline stands")
+	})
+	t.Run("in time, but late", func(t *testing.T) {
+		c := sent(t)
+		c.at("30s").looks(arrived("29.9s"), None, "other bytes may have moved since it arrived")
+		c.at("40s").expires("the deadline stands")
+	})
+	t.Run("after the first look", func(t *testing.T) {
+		c := sent(t)
+		c.at("30s").looks(moved("30s"), None, "the queue before it moves")
+		c.at("40s").looks(arrived("37s"), None, "now it is there")
+		c.at("57s").expires("a whole timeout after it arrived")
+	})
+	t.Run("slowly", func(t *testing.T) {
+		c := sent(t)
+		c.at("30s").looks(moved("30s"), None, "the queue before it moves")
+		c.at("40s").looks(moved("39s"), None, "and moves")
+		c.at("50s").looks(moved("50s"), None, "and moves, far beyond the timeout")
+		c.at("60s").looks(arrived("59s"), None, "it is there")
+		c.at("70s").pong(1, "50s", "an answer at last")
+		c.next("70s", "the next ping is overdue")
+	})
+	t.Run("never, and nothing moves", func(t *testing.T) {
+		c := sent(t)
+		c.at("30s").looks(moved("19s"), None, "not before the whole timeout is over")
+		c.at("40s").looks(moved("19s"), Expired, "nothing has moved since the ping left")
+		c.next("never", "it has been said")
+	})
+	t.Run("never, and what moved stops", func(t *testing.T) {
+		c := sent(t)
+		c.at("30s").looks(moved("25s"), None, "something moved since the ping left")
+		c.at("40s").looks(moved("25s"), None, "15 s ago: less than a timeout")
+		c.at("45s").looks(moved("25s"), Expired, "a whole timeout ago")
+	})
+	t.Run("while we do not read", func(t *testing.T) {
+		c := sent(t)
+		c.at("30s").looks(moved("30s"), None, "under way").pauses().next("never", "the deadline stands still")
+		c.at("1h").resumes().at("1h10s").looks(arrived("50s"), None, "a whole timeout begins")
+		c.at("1h20s").expires("and ends")
+	})
+	t.Run("looked at late", func(t *testing.T) {
+		for _, tt := range []struct {
+			d    Delivery
+			want Action
+			next string
+		}{
+			{arrived("1h"), None, "1h20s"},
+			{arrived("25s"), Expired, "never"},
+			{moved("25s"), None, "1h10s"},
+		} {
+			c := sent(t).at("1h")
+			if got := c.state.Advance(c.now, c.now); got != Look {
+				t.Fatalf("%v, want a look: the process was stopped", name(got))
+			}
+			if got := c.state.Looked(&c.rules, c.now, tt.d); got != tt.want {
+				t.Errorf("%+v: %v, want %v", tt.d, name(got), name(tt.want))
+			}
+			c.next(tt.next, "a whole timeout from when it may have arrived")
+		}
+	})
+}
+
+func TestAFullSocketThatTakesBytesProvesLife(t *testing.T) {
+	for _, rules := range []Rules{anyByte, onlyPong} {
+		c := opened(t, rules)
+		c.at("20s").wantsPing("the first").sends(1)
+		c.state.Took(&c.rules, instant(t, "39s"))
+		c.at("40s")
+		if rules.Liveness == AnyByte {
+			c.wants(Ping, "its program reads: the next ping")
+		} else {
+			c.expires("only the pong counts")
+		}
+	}
+}
+
+func TestARoundTripThatWasHeldUpIsNotMeasured(t *testing.T) {
+	c := opened(t, with(anyByte, func(r *Rules) { r.Timeout = 0 }))
+	c.at("20s").wantsPing("the first")
+	c.state.Sent(&c.rules, c.now, 1, true, true)
+	c.at("40s").wantsPing("the second").sends(2)
+	c.at("41s").unmeasuredPong(1, "it left behind other bytes")
+	c.at("42s").pong(2, "2s", "this one did not")
+	c.at("60s").wantsPing("the third").sends(3)
+	c.at("61s").pauses().resumes()
+	c.at("62s").unmeasuredPong(3, "its pong lay unread")
 }
 
 func TestLearnPongArmsOnlyPingsAfterTheLesson(t *testing.T) {
@@ -411,9 +510,9 @@ func TestARoundAllocatesNothing(t *testing.T) {
 		if s.Advance(now, now) != Ping {
 			t.Fatal("no ping")
 		}
-		s.Sent(&anyByte, now, uint64(now), true)
+		s.Sent(&anyByte, now, uint64(now), true, false)
 		s.Heard(&anyByte, now+1, false)
-		if _, ok := s.Pong(&anyByte, now+1, AppendPayload(payload[:0], uint64(now))); !ok {
+		if _, echo := s.Pong(&anyByte, now+1, AppendPayload(payload[:0], uint64(now))); echo != Measured {
 			t.Fatal("not ours")
 		}
 	})

@@ -13,7 +13,7 @@ type pad [cacheLine]byte
 
 // A Loop is one event loop's set of counts. Its loop is meant to be its only
 // writer, for cheapness alone: every method may be called from any goroutine.
-// No method allocates but PongReceived, whose histogram grows native buckets.
+// No method allocates but RoundTrip, whose histogram grows native buckets.
 //
 // side must be Client or Upstream unless a method says otherwise.
 type Loop struct {
@@ -91,12 +91,12 @@ func (l *Loop) PingSent(side Side) { l.legs[side].pingsSent.Add(1) }
 // PingLag observes how late one of our pings left: from due to sent.
 func (l *Loop) PingLag(d time.Duration) { observe(l.durations.lag, d) }
 
-// PongReceived counts a pong that answered one of our pings, and observes how
-// long it was under way: from the ping's leaving to the pong's arrival.
-func (l *Loop) PongReceived(side Side, rtt time.Duration) {
-	l.legs[side].pongsReceived.Add(1)
-	observe(l.durations.rtt[side], rtt)
-}
+// PongReceived counts a pong that answered one of our pings.
+func (l *Loop) PongReceived(side Side) { l.legs[side].pongsReceived.Add(1) }
+
+// RoundTrip observes how long a ping and its pong were under way together: from
+// the ping's leaving to the pong's arrival.
+func (l *Loop) RoundTrip(side Side, rtt time.Duration) { observe(l.durations.rtt[side], rtt) }
 
 // PingAnswered counts a ping of the peer on that side that we answered ourselves.
 func (l *Loop) PingAnswered(side Side) { l.legs[side].pingsAnswered.Add(1) }

@@ -150,7 +150,7 @@ func (l *loop) open(s *session) {
 	o := s.opening
 	s.opening = nil
 	s.opened, s.lastData = l.now, l.now
-	s.oldAt = l.oldAt()
+	s.until = l.oldAt()
 	phase := l.random.Float64()
 	for _, side := range sides {
 		g := &s.legs[side]

@@ -16,6 +16,7 @@ type cause struct {
 	side   Side   // closing, closed: who began; dropped: who is at fault
 	reason Reason // dropped
 	short  bool   // a leg was cut before all was said on it
+	waste  uint32 // bytes that came for nobody since the session began to end
 	detail string // dropped: for the log, in our own words
 }
 
@@ -145,13 +146,23 @@ func (l *loop) drop(s *session, c cause, broken *frame.Violation) {
 	l.settle(s)
 }
 
-// latch fixes how the session ends, and silences its heartbeats and limits.
+// endsWithin is how long the end of a session may take in all, in WRITE_TIMEOUTs:
+// as long as a peer's TCP acknowledges bytes it is given time, but it may
+// acknowledge one now and then.
+const endsWithin = 10
+
+// latch fixes how the session ends, and silences its heartbeats and limits. From
+// here on until is when what is left of the session is cut: so there is no way to
+// wait without a deadline.
 func (l *loop) latch(s *session, c cause) {
 	s.cause = c
+	s.until = l.now.Add(endsWithin*l.cfg.WriteTimeout + l.cfg.CloseTimeout)
 	for i := range s.legs {
 		g := &s.legs[i]
 		g.beat.Stop()
-		g.by = heartbeat.Never
+		if g.out != outBroken { // a broken leg has a deadline already
+			g.by = heartbeat.Never
+		}
 		if g.pending != nil {
 			g.pending.hasPong = false
 		}
@@ -217,7 +228,11 @@ func (l *loop) awaitEnd(g *leg, side Side) {
 		return
 	}
 	g.shut = true
-	g.by = l.now.Add(l.cfg.CloseTimeout)
+	if g.out == outBroken {
+		l.within(g, l.cfg.CloseTimeout)
+	} else {
+		l.asks(g, l.cfg.CloseTimeout)
+	}
 	if side == client {
 		_ = g.io.CloseWrite() // it fails only if the connection is gone, which reading tells
 	}
@@ -251,12 +266,27 @@ func (l *loop) overdue(s *session) {
 		if !l.table.holds(s) {
 			return
 		}
-		if g.io == nil || l.now < g.by {
-			continue
+		if g.io != nil && l.now >= g.by && !l.behind(g) && l.timeIsUp(g) {
+			l.giveUp(s, side)
 		}
-		l.giveUp(s, side)
+	}
+	if l.now >= s.until {
+		for _, side := range sides {
+			l.giveUp(s, side)
+			l.cutShort(s, side)
+		}
 	}
 	l.settle(s)
+}
+
+// timeIsUp reports whether a leg has let its deadline pass: what is acknowledged
+// may have put it off.
+func (l *loop) timeIsUp(g *leg) (over bool) {
+	if g.tail != nil {
+		return l.tookNothing(g, &g.by)
+	}
+	g.by, over = g.wait.Look(g.by, l.now, l.cfg.CloseTimeout, l.delivery(g))
+	return over
 }
 
 // retry tries a leg's socket once more before the leg is given up.
@@ -294,7 +324,7 @@ func (l *loop) beginnerStuck(s *session, other *leg) {
 	beginner := s.cause.side
 	s.cause = cause{kind: dropped, side: beginner, reason: metrics.WriteTimeout, detail: "took nothing while its Close waited for an answer", short: true}
 	l.cut(s, beginner)
-	other.by = l.now.Add(l.cfg.CloseTimeout)
+	l.within(other, l.cfg.CloseTimeout)
 }
 
 // cutShort closes a leg's descriptor for want of patience or of a way to say
@@ -326,4 +356,33 @@ func (l *loop) finish(s *session) {
 	}
 	l.logEnd(s)
 	l.release(s)
+}
+
+// wasteMax is how much a peer may send that is for nobody: what was on its way when
+// the session ended. More is a flood, and to read it for CLOSE_TIMEOUT would cost a core.
+const wasteMax = 1 << 20
+
+// undeliveredMax is how much that may be while the peer's TCP has not even
+// acknowledged the Close that asks it to stop.
+const undeliveredMax = 64 << 20
+
+// wasted counts bytes that came on a leg of a session that is ending, and that
+// nobody wants. A flood of them has the leg cut, with a reset since input is unread.
+func (l *loop) wasted(s *session, from Side, n int) {
+	g := &s.legs[from]
+	before := s.cause.waste
+	s.cause.waste += uint32(n)
+	if s.cause.waste/wasteMax == before/wasteMax || g.io == nil {
+		return
+	}
+	if s.cause.kind == live { // the other leg is broken, and its end is about to be read
+		l.lost(s, opposite(from), errUnread)
+		return
+	}
+	asked := g.in == inDiscard || s.told // its Close was its last word, or ours has been there for a whole wasteMax
+	s.told = g.out == outClosed && l.delivery(g).Arrived
+	if asked || s.cause.waste >= undeliveredMax {
+		l.cutShort(s, from)
+		l.settle(s)
+	}
 }

@@ -114,5 +114,22 @@ type Config struct {
 }
 
 func (c *Config) socketOptions() socketOptions {
-	return socketOptions{userTimeout: int32(c.TCPUserTimeout / time.Millisecond)}
+	return socketOptions{
+		userTimeout: int32(c.TCPUserTimeout / time.Millisecond),
+		rtoMax:      int32(c.longestBackoff() / time.Millisecond),
+	}
+}
+
+// longestBackoff is how long the kernel may wait before it sends a lost segment
+// again. By itself it doubles the wait up to two minutes: after a network was down
+// for 15 s it may be silent for 10 s more, and a ping or its pong is late through
+// nobody's fault.
+func (c *Config) longestBackoff() time.Duration {
+	longest := 5 * time.Second
+	for _, r := range []heartbeat.Rules{c.Client, c.UpstreamSide} {
+		if r.Interval > 0 && r.Timeout > 0 {
+			longest = min(longest, r.Timeout/4)
+		}
+	}
+	return max(time.Second, longest) // the kernel takes no less
 }

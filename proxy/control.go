@@ -37,39 +37,47 @@ func decideControl(op ws.OpCode, policy PeerPings, ours bool) controlAction {
 	}
 }
 
-// control acts on a control frame that was cut out of a leg's stream.
-func (l *loop) control(s *session, from Side, raw []byte) {
+// control decides on a control frame that was cut out of a leg's stream, and acts
+// on it as far as it concerns that leg alone. What concerns the other leg, to pass
+// it and to begin the close, is the caller's. l.frame is the frame taken apart.
+func (l *loop) control(s *session, from Side, raw []byte) controlAction {
 	g := &s.legs[from]
 	c := &l.frame
 	frame.ParseControl(raw, c)
 	var rtt time.Duration
-	var ours bool
+	var echo heartbeat.Echo
 	if c.Op == ws.OpPong {
-		rtt, ours = g.beat.Pong(&l.rules[from], l.now, c.Payload())
+		rtt, echo = g.beat.Pong(&l.rules[from], l.now, c.Payload())
 	}
-	switch decideControl(c.Op, l.cfg.PeerPings, ours) {
-	case swallow:
-	case answer:
-		if g.out == outOpen {
-			p := g.pend()
-			p.hasPong, p.pong = true, *c
-			l.flush(s, from)
-		}
-	case pass:
-		l.send(s, opposite(from), raw)
-	case beginClose:
-		l.closeReceived(s, from, raw, c)
-	case noteAnswer:
-		l.metrics.PongReceived(from, rtt)
-		l.learn(s, from)
-		l.logPong(s, from, rtt)
+	action := decideControl(c.Op, l.cfg.PeerPings, echo != heartbeat.Foreign)
+	switch {
+	case action == answer && g.out == outOpen:
+		p := g.pend()
+		p.hasPong, p.pong = true, *c // it is sent when all of the read is through: only the latest is answered
+	case action == noteAnswer:
+		l.noteAnswer(s, from, rtt, echo)
 	}
+	return action
+}
+
+// noteAnswer notes that a peer has answered a ping of ours.
+func (l *loop) noteAnswer(s *session, from Side, rtt time.Duration, echo heartbeat.Echo) {
+	g := &s.legs[from]
+	l.metrics.PongReceived(from)
+	if echo == heartbeat.Measured {
+		l.metrics.RoundTrip(from, rtt)
+	}
+	if g.beat.AllAnswered() {
+		g.answered()
+	}
+	l.learn(s, from)
+	l.logPong(s, from, rtt)
 }
 
 // learn notes that a peer answers pings, for the `auto` modes.
 func (l *loop) learn(s *session, side Side) {
 	if side == client {
-		s.legs[client].learnt = true
+		s.learnt = true
 		return
 	}
 	if l.rules[upstream].Pong == heartbeat.LearnPong && !s.origin.answersPings.Load() && s.origin.answersPings.CompareAndSwap(false, true) {

@@ -95,10 +95,11 @@ func (l *loop) say(s *session, side Side, f farewell) {
 
 func (l *loop) startClosing(g *leg) {
 	g.out = outClosing
-	g.by = l.now.Add(l.cfg.CloseTimeout)
 	if g.tail != nil {
-		g.by = l.now.Add(l.cfg.WriteTimeout)
+		l.within(g, l.cfg.WriteTimeout)
+		return
 	}
+	l.within(g, l.cfg.CloseTimeout)
 }
 
 // closePayload is the payload of a Close of ours; an empty Close is echoed empty.

@@ -34,7 +34,7 @@ func (l *loop) inject(s *session, side Side) {
 			g.pending = nil
 		}
 	}
-	if g.out == outOpen && g.beat.Wanted() && !g.pingOut {
+	if g.out == outOpen && g.wantsPing() {
 		l.injectPing(s, side)
 	}
 }
@@ -54,32 +54,34 @@ func (l *loop) closeSent(g *leg) {
 		return
 	}
 	g.out = outClosed
-	g.by = l.now.Add(l.cfg.CloseTimeout)
 	if g.tail != nil {
-		g.by = l.now.Add(l.cfg.WriteTimeout)
+		l.within(g, l.cfg.WriteTimeout)
+		return
 	}
+	l.asks(g, l.cfg.CloseTimeout)
 }
 
 // injectPing writes a ping. It counts as sent when its last byte is in the
 // kernel: at once, or when the tail that it waits in has got so far.
 func (l *loop) injectPing(s *session, side Side) {
 	g := &s.legs[side]
+	queued := g.tail != nil || l.queued(g)
 	payload := l.random.Uint64()
 	var buf [8]byte
 	l.sendControl(s, side, ws.OpPing, heartbeat.AppendPayload(buf[:0], payload))
 	switch {
 	case g.out == outBroken:
 	case g.tail != nil:
-		g.pingOut = true
 		g.tail.pingEnd, g.tail.ping = g.tail.to, payload
 	default:
-		l.pinged(s, side, payload)
+		l.pinged(s, side, payload, queued)
 	}
 }
 
 // pinged notes that a ping has left: now, which is not when the turn began. The
 // process may have been stopped in between, for longer than the answer may take.
-func (l *loop) pinged(s *session, side Side, payload uint64) {
+// queued says that the kernel has other bytes to send before it.
+func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 	g := &s.legs[side]
 	if s.cause.kind != live {
 		return
@@ -87,7 +89,8 @@ func (l *loop) pinged(s *session, side Side, payload uint64) {
 	l.metrics.PingSent(side)
 	now := l.clock()
 	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // early is not late
-	g.beat.Sent(&l.rules[side], now, payload, l.answersPings(s, side))
+	g.beat.Sent(&l.rules[side], now, payload, l.answersPings(s, side), queued)
+	g.mark, g.backlog = g.written(), 0
 	l.logPing(s, side)
 }
 
@@ -97,7 +100,7 @@ func (l *loop) answersPings(s *session, side Side) bool {
 	if side == upstream {
 		return s.origin.answersPings.Load()
 	}
-	return s.legs[side].learnt
+	return s.learnt
 }
 
 // sendControl writes a control frame of ours. RFC 6455 5.1: what goes to the

@@ -247,11 +247,15 @@ func (l *loop) update(s *session) {
 	if s.opening == nil {
 		l.watch(s)
 	}
-	if due := l.due(s); due < s.timer {
+	if due := l.due(s); due < s.timer || due.Sub(s.timer) > earlyEnough {
 		s.timer = due
 		l.wheel.Set(s.slot(), due)
 	}
 }
+
+// earlyEnough is how long before anything is due a timer may go off. To put it off
+// costs less than a wake-up, but more than nothing.
+const earlyEnough = time.Second
 
 // alarm is called by the wheel. A session's timer may go off early, because
 // its deadline has moved on meanwhile: then it is only set anew.
@@ -300,31 +304,33 @@ func (l *loop) expire(s *session) {
 
 func (l *loop) expireLive(s *session) {
 	for _, side := range sides {
-		if !l.alive(s, side) {
+		if !l.checkLeg(s, side) {
 			return
 		}
 	}
 	switch {
 	case l.now >= l.idleAt(s):
 		l.end(s, proxy, metrics.IdleTimeout)
-	case l.now >= s.oldAt:
+	case l.now >= s.until:
 		l.end(s, proxy, metrics.MaxDuration)
 	}
 }
 
-// alive handles the deadlines of one leg of an open session, and reports
+// checkLeg handles the deadlines of one leg of an open session, and reports
 // whether the session is still live. A leg's socket is tried once more before
-// the leg is given up.
-func (l *loop) alive(s *session, side Side) bool {
+// the leg is given up, and all that had arrived is read first.
+func (l *loop) checkLeg(s *session, side Side) bool {
 	g := &s.legs[side]
 	if g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now) {
 		l.retry(s, side)
+		if s.cause.kind != live || l.behind(g) {
+			return s.cause.kind == live
+		}
 	}
 	switch {
-	case s.cause.kind != live:
 	case g.out == outBroken && l.now >= g.by:
 		l.lost(s, side, errUnread)
-	case g.stuck(l.now):
+	case g.stuck(l.now) && l.tookNothing(g, &g.tail.moveBy):
 		l.end(s, side, metrics.WriteTimeout)
 	default:
 		l.beat(s, side)
@@ -334,8 +340,13 @@ func (l *loop) alive(s *session, side Side) bool {
 
 // beat lets a leg's heartbeat act.
 func (l *loop) beat(s *session, side Side) {
-	switch s.legs[side].beat.Advance(l.now, l.grids[side].horizon(l.now)) {
-	case heartbeat.None:
+	g := &s.legs[side]
+	action := g.beat.Advance(l.now, l.grids[side].horizon(l.now))
+	if action == heartbeat.Look {
+		action = g.beat.Looked(&l.rules[side], l.now, l.delivery(g))
+	}
+	switch action {
+	case heartbeat.None, heartbeat.Look:
 	case heartbeat.Ping:
 		l.flush(s, side)
 	case heartbeat.Expired:
@@ -348,9 +359,9 @@ func (l *loop) due(s *session) heartbeat.Time {
 	if s.opening != nil {
 		return s.opening.by
 	}
-	at := heartbeat.Never
+	at := s.until
 	if s.cause.kind == live {
-		at = min(l.idleAt(s), s.oldAt)
+		at = min(at, l.idleAt(s))
 	}
 	for _, side := range sides {
 		g := &s.legs[side]

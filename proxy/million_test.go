@@ -149,6 +149,12 @@ func (p *silentPeer) FD() int           { return 0 }
 func (p *silentPeer) CloseWrite() error { return nil }
 func (p *silentPeer) Close() error      { return nil }
 
+func (p *silentPeer) Position(taken uint64) int64 { return int64(taken) }
+func (p *silentPeer) Unacked() int                { return 0 }
+func (p *silentPeer) Unsent() int                 { return 0 }
+func (p *silentPeer) Unread() int                 { return 0 }
+func (p *silentPeer) SinceACK() time.Duration     { return 0 }
+
 func (p *silentPeer) Ashore() (net.Conn, error) { return nil, errors.ErrUnsupported }
 
 func (p *silentPeer) Write(b []byte) (int, error) {

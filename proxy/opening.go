@@ -92,7 +92,7 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 		remote: from,
 		origin: l.server.origin,
 		timer:  heartbeat.Never,
-		oldAt:  heartbeat.Never,
+		until:  heartbeat.Never,
 		opening: &opening{
 			began: l.now,
 			by:    l.now.Add(l.cfg.HandshakeTimeout),

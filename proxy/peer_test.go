@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -74,6 +75,21 @@ func (p *peer) wants(why string, frames ...frame) {
 		if got != want {
 			p.t.Fatalf("%s: the %s wants %v, got %v", why, p.name, want, got)
 		}
+	}
+}
+
+// wantsLatest reads frames that answer others: the last of those wanted, and before
+// it any of them in their order. How many came by one read of the proxy's, and
+// so are answered once, is the kernel's to say.
+func (p *peer) wantsLatest(why string, frames ...frame) {
+	p.t.Helper()
+	for len(frames) > 0 {
+		got, err := p.reads()
+		at := slices.Index(frames, got)
+		if err != nil || at < 0 {
+			p.t.Fatalf("%s: the %s wants one of %v, got %v, %v", why, p.name, frames, got, err)
+		}
+		frames = frames[at+1:]
 	}
 }
 

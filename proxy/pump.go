@@ -27,7 +27,7 @@ func (l *loop) readable(s *session, from Side) {
 		return
 	}
 	chunk := l.in[:]
-	n, err := g.io.Read(chunk[frame.MaxHeld : frame.MaxHeld+readSize])
+	n, err := g.io.Read(chunk[frame.MaxHeld : frame.MaxHeld+g.share()])
 	if err == errAgain {
 		return
 	}
@@ -41,6 +41,23 @@ func (l *loop) readable(s *session, from Side) {
 	inside := g.insideFrame() || start < frame.MaxHeld
 	l.take(s, from, chunk[start:frame.MaxHeld+n])
 	g.beat.Heard(&l.rules[from], l.now, inside || g.insideFrame())
+}
+
+// A control frame costs as much as kilobytes of data. A read that brought crowd of
+// them or more, one in every crowdSpacing bytes, is a crowded one.
+const (
+	crowd        = 16
+	crowdSpacing = 64
+	crowdedRead  = 1 << 10
+)
+
+// share is how much the leg's next read may take. One read a turn is its share of
+// the loop; one that sends control frames in crowds has a share of the same cost.
+func (g *leg) share() int {
+	if g.crowded {
+		return crowdedRead
+	}
+	return readSize
 }
 
 // unhold puts the bytes that were held back at the end of room, and says how many they are.
@@ -64,38 +81,71 @@ func (g *leg) hold(b []byte) {
 
 func (l *loop) count(s *session, from Side, n int) {
 	s.legs[from].received += uint64(n)
+	s.legs[from].catchUp(n)
 	l.metrics.Received(from, n)
 }
 
-// take scans bytes from a leg: data frames are passed on verbatim in the
-// longest runs there are, control frames are cut out and decided on, and the
-// first byte of a frame that breaks the protocol ends it.
+// take scans bytes from a leg: data frames are passed on verbatim, control frames
+// are cut out and decided on, and the first byte of a frame that breaks the
+// protocol ends it. What is passed on is moved together at the start of b and
+// written at once, however many frames were cut out in between.
 func (l *loop) take(s *session, from Side, b []byte) {
 	g, to := &s.legs[from], opposite(from)
-	other := &s.legs[to]
 	var seen frame.Counts
-	for len(b) > 0 && g.in == inOpen {
-		r := g.scan.Scan(b, other.wants(), &seen)
+	size, controls := len(b), 0
+	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
+	for at < len(b) && g.in == inOpen {
+		r := g.scan.Scan(b[at:], s.legs[to].wants(), &seen)
+		run += copy(b[run:], b[at:at+r.Pass])
+		at += r.Pass
 		if r.Pass > 0 {
-			l.send(s, to, b[:r.Pass])
 			s.lastData = l.now
-			b = b[r.Pass:]
 		}
 		switch r.Stop {
 		case frame.Boundary:
+			l.passOn(s, from, b[:run])
+			b, at, run = b[at:], 0, 0
 			l.inject(s, to)
 		case frame.Control:
-			l.control(s, from, b[:r.Size])
-			b = b[r.Size:]
+			raw := b[at : at+r.Size]
+			at += r.Size
+			controls++
+			switch l.control(s, from, raw) {
+			case pass:
+				run += copy(b[run:], raw)
+			case beginClose:
+				l.passOn(s, from, b[:run])
+				run = 0
+				l.closeReceived(s, from, raw, &l.frame)
+			}
 		case frame.Broken:
+			l.passOn(s, from, b[:run])
+			run = 0
 			l.violated(s, from, r.Violation)
 		case frame.More:
-			g.hold(b)
-			b = nil
+			g.hold(b[at:])
+			at = len(b)
 		}
 	}
+	l.passOn(s, from, b[:run])
+	g.crowded = controls >= crowd && controls*crowdSpacing >= size
 	l.countFrames(g, from, &seen)
-	l.flush(s, to) // what was due to the other leg while this one was inside a frame
+	l.flush(s, from) // the pong to the last of the peer's pings
+	l.flush(s, to)   // what was due to the other leg while this one was inside a frame
+}
+
+// passOn writes a run of frames to the other leg. If that takes nothing any more,
+// they are wasted.
+func (l *loop) passOn(s *session, from Side, run []byte) {
+	if len(run) == 0 {
+		return
+	}
+	to := opposite(from)
+	if out := s.legs[to].out; out == outClosed || out == outBroken {
+		l.wasted(s, from, len(run))
+		return
+	}
+	l.send(s, to, run)
 }
 
 func (l *loop) countFrames(g *leg, from Side, seen *frame.Counts) {
@@ -121,6 +171,7 @@ func (l *loop) discard(s *session, from Side) {
 		l.lost(s, from, err)
 	default:
 		l.count(s, from, n)
+		l.wasted(s, from, n)
 	}
 }
 
@@ -144,6 +195,7 @@ func (l *loop) send(s *session, to Side, b []byte) {
 		b = b[n:]
 		g.tail = l.tails.get()
 		g.tail.moveBy = l.now.Add(l.cfg.WriteTimeout)
+		l.moves(g)
 	}
 	g.tail.append(b)
 	l.metrics.Buffered(to, len(b))
@@ -182,20 +234,22 @@ func (l *loop) writable(s *session, side Side) {
 	if n == 0 {
 		return
 	}
+	pinging := g.pingInTail()
 	t.from += n
 	l.countSent(g, side, n)
 	l.metrics.Buffered(side, -n)
 	t.moveBy = l.now.Add(l.cfg.WriteTimeout)
-	if g.pingOut && t.from >= t.pingEnd {
-		g.pingOut = false
-		l.pinged(s, side, t.ping)
+	l.moves(g)
+	g.beat.Took(&l.rules[side], l.now)
+	if pinging && !g.pingInTail() {
+		l.pinged(s, side, t.ping, true)
 	}
 	if t.from < t.to {
 		return
 	}
 	l.dropTail(g, side)
 	if g.out == outClosed {
-		g.by = l.now.Add(l.cfg.CloseTimeout)
+		l.asks(g, l.cfg.CloseTimeout)
 	}
 	l.flush(s, side)
 }
@@ -208,7 +262,6 @@ func (l *loop) dropTail(g *leg, side Side) {
 	l.metrics.Buffered(side, -len(g.tail.bytes()))
 	l.tails.put(g.tail)
 	g.tail = nil
-	g.pingOut = false
 }
 
 // writeFailed notes that a leg takes nothing more. The leg is not lost yet:
@@ -218,7 +271,7 @@ func (l *loop) writeFailed(s *session, side Side, err error) {
 	g := &s.legs[side]
 	g.out = outBroken
 	g.fault = lostReason(err)
-	g.by = l.now.Add(l.cfg.CloseTimeout)
+	l.within(g, l.cfg.CloseTimeout)
 	l.dropTail(g, side)
 }
 

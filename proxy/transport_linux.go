@@ -8,11 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/queue"
 )
 
 // poller is the loop's seam to the kernel's readiness: *epoll.Poller in
@@ -35,6 +37,14 @@ type transport interface {
 	// them back for a moment, so that they leave in one segment with its end:
 	// CloseWrite or Close must follow as soon as they are taken.
 	WriteLast(b []byte) (int, error)
+	// Position is where in the stream, as the peer's TCP counts its bytes, the next
+	// Write begins when taken bytes of the callers' have been taken so far.
+	Position(taken uint64) int64
+	// Unacked, Unsent, Unread and SinceACK are what package queue says of FD.
+	Unacked() int
+	Unsent() int
+	Unread() int
+	SinceACK() time.Duration
 	// CloseWrite ends our direction and leaves the peer's open.
 	CloseWrite() error
 	Close() error
@@ -87,6 +97,12 @@ func (s socket) transfer(call uintptr, b []byte, flags uintptr) (int, error) {
 		}
 	}
 }
+
+func (s socket) Position(taken uint64) int64 { return int64(taken) }
+func (s socket) Unacked() int                { return queue.Unacked(int(s)) }
+func (s socket) Unsent() int                 { return queue.Unsent(int(s)) }
+func (s socket) Unread() int                 { return queue.Unread(int(s)) }
+func (s socket) SinceACK() time.Duration     { return queue.SinceACK(int(s)) }
 
 func (s socket) CloseWrite() error { return call(unix.SYS_SHUTDOWN, uintptr(s), unix.SHUT_WR, 0) }
 
@@ -193,6 +209,7 @@ func (s socket) connected() error {
 // Linux, and on every connection to an upstream.
 type socketOptions struct {
 	userTimeout int32 // milliseconds; 0 leaves the kernel's default
+	rtoMax      int32 // likewise
 }
 
 // control is for connections that the standard library makes.
@@ -207,6 +224,12 @@ func (o socketOptions) control(network, _ string, c syscall.RawConn) (err error)
 func (o socketOptions) apply(fd int) error {
 	if err := setTCPOption(fd, unix.TCP_NODELAY, 1); err != nil {
 		return os.NewSyscallError("setsockopt TCP_NODELAY", err)
+	}
+	if o.rtoMax != 0 {
+		err := setTCPOption(fd, unix.TCP_RTO_MAX_MS, o.rtoMax)
+		if err != nil && err != unix.ENOPROTOOPT { // kernels before 6.15
+			return os.NewSyscallError("setsockopt TCP_RTO_MAX_MS", err)
+		}
 	}
 	if o.userTimeout == 0 {
 		return nil

@@ -27,7 +27,7 @@ const (
 )
 
 // Ready is a set of conditions, wanted or reported.
-type Ready uint32
+type Ready uint16
 
 const (
 	In     Ready = unix.EPOLLIN    // bytes, or the end of the stream, can be read

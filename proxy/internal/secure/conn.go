@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/queue"
 )
 
 // ErrAborted is the result of a Handshake that Abort has ended.
@@ -32,6 +34,7 @@ type Conn struct {
 	kept    []byte   // produced by crypto/tls and not taken by the socket yet
 	owed    int      // bytes of Write's caller that are in kept and not reported as taken
 	answers int      // bytes in kept that nobody but the peer has asked for
+	sent    int64    // ciphertext that the socket has taken on the loop
 	ended   error    // how the peer's stream ended; told once all before it is delivered
 	broken  error    // why nothing more can be sent
 	fresh   bool     // no Read since Board
@@ -170,6 +173,17 @@ func (c *Conn) Board(s *Scratch) {
 
 // FD is the descriptor to wait for.
 func (c *Conn) FD() int { return c.fd }
+
+// Position is how much ciphertext the socket has taken: it is what the peer's TCP
+// acknowledges. How many bytes of the callers' that is does not matter.
+func (c *Conn) Position(uint64) int64 { return c.sent }
+
+// Unacked, Unsent, Unread and SinceACK are what package queue says of the
+// descriptor. They count ciphertext.
+func (c *Conn) Unacked() int            { return queue.Unacked(c.fd) }
+func (c *Conn) Unsent() int             { return queue.Unsent(c.fd) }
+func (c *Conn) Unread() int             { return queue.Unread(c.fd) }
+func (c *Conn) SinceACK() time.Duration { return queue.SinceACK(c.fd) }
 
 // CloseWrite sends close_notify, if the socket takes it, and ends our direction
 // of the TCP connection. What a Write has left over is lost.

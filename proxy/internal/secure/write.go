@@ -91,6 +91,7 @@ func (c *Conn) push() error {
 		c.kept = nil
 		return err
 	}
+	c.sent += int64(max(n, 0))
 	c.keep(out[n:])
 	return nil
 }

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"time"
+
+	"holdfast/heartbeat"
+)
+
+// A peer owes an answer only once it has got what asks for it. Between our write
+// and its program lie the kernel's queue, which holds up to some megabytes, and a
+// network that may be slow or lose segments. So no deadline is judged before the
+// kernel was asked how far the leg's stream has been acknowledged. That costs a
+// system call, and is done where an answer is late or where a baseline for it is
+// needed, never for an idle session whose peer answers.
+
+// written is where a leg's stream stands, in bytes as the peer's TCP counts them.
+func (g *leg) written() int64 { return g.io.Position(g.sent) }
+
+// sample asks how far the stream has been acknowledged, and reports whether that
+// is further than was known.
+func (g *leg) sample() bool {
+	acked := g.written() - int64(g.io.Unacked())
+	if acked <= g.acked {
+		return false
+	}
+	g.acked = acked
+	return true
+}
+
+// moves takes a sample after the socket has taken bytes, or has become full: a
+// later look is to know what has been acknowledged since.
+func (l *loop) moves(g *leg) {
+	if g.sample() {
+		g.moved = l.now
+	}
+}
+
+// delivery takes a sample because an answer is late, and finds out when the peer's TCP
+// last acknowledged what was new.
+func (l *loop) delivery(g *leg) heartbeat.Delivery {
+	if g.sample() {
+		g.moved = max(g.moved, l.now-heartbeat.Time(g.io.SinceACK()))
+	}
+	return heartbeat.Delivery{Arrived: g.acked >= g.mark, Moved: g.moved}
+}
+
+// queued reports whether the kernel has other bytes to send before what is
+// written next. It asks only if something was written since the peer's TCP is
+// known to have had everything.
+func (l *loop) queued(g *leg) bool {
+	if g.acked >= g.written() {
+		return false
+	}
+	l.moves(g)
+	return g.acked < g.written() && g.io.Unsent() > 0
+}
+
+// answered notes that the peer has got everything up to the last ping.
+func (g *leg) answered() { g.acked = max(g.acked, g.mark) }
+
+// asks starts a whole timeout for the answer to what was written last.
+func (l *loop) asks(g *leg, timeout time.Duration) {
+	g.mark = g.written()
+	g.by = g.wait.Ask(l.now, timeout)
+}
+
+// within sets a deadline that no acknowledgement puts off.
+func (l *loop) within(g *leg, timeout time.Duration) {
+	g.wait, g.by = heartbeat.Arrived, l.now.Add(timeout)
+}
+
+// tookNothing reports whether a leg that has a tail, and has been given until by to
+// take some of it, has acknowledged nothing for so long. If it has, it gets more
+// time, and by says until when. The kernel reports a full socket as writable only
+// when a third of its buffer is free, so writing is no measure.
+func (l *loop) tookNothing(g *leg, by *heartbeat.Time) bool {
+	l.delivery(g)
+	*by = max(*by, g.moved.Add(l.cfg.WriteTimeout))
+	return l.now >= *by
+}
+
+// behind reports whether bytes are still to be read that had arrived when a
+// deadline of the leg came: the answer may be among them. It is asked after a read,
+// and again after each of the next ones until it says no.
+func (l *loop) behind(g *leg) bool {
+	if g.io == nil || g.paused || g.in == inEnded {
+		return false
+	}
+	unread := g.io.Unread()
+	switch {
+	case unread == 0 || g.backlog == backlogRead:
+		g.backlog = 0
+		return false
+	case g.backlog == 0:
+		g.backlog = uint16(min(unread>>10+1+backlogRead, 1<<16-1))
+	}
+	return true
+}
+
+// backlogRead is what a backlog has come down to when all of it has been read.
+const backlogRead = 1
+
+// catchUp notes that a read has brought n bytes.
+func (g *leg) catchUp(n int) {
+	if g.backlog > backlogRead {
+		g.backlog -= min(g.backlog-backlogRead, uint16(max(1, n>>10)))
+	}
+}

@@ -1,0 +1,49 @@
+// Package queue asks the kernel how far the bytes of a connected socket have
+// come. It knows nothing of what the bytes mean.
+package queue
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Unacked is how many of the bytes written to fd its peer's TCP has not
+// acknowledged. Of a unix socket it is what the peer's program has not read, and
+// more, since the kernel counts its own overhead. It is 0 where the kernel does not tell.
+func Unacked(fd int) int {
+	n, _ := ask(fd, unix.SIOCOUTQ)
+	return n
+}
+
+// Unsent is how many of them the kernel has not sent even once. Of a unix socket,
+// which does not tell, it is Unacked.
+func Unsent(fd int) int {
+	if n, ok := ask(fd, unix.SIOCOUTQNSD); ok {
+		return n
+	}
+	return Unacked(fd)
+}
+
+// Unread is how many bytes have arrived on fd and not been read.
+func Unread(fd int) int {
+	n, _ := ask(fd, unix.SIOCINQ)
+	return n
+}
+
+func ask(fd int, question uintptr) (n int, ok bool) {
+	var told int32
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), question, uintptr(unsafe.Pointer(&told)))
+	return int(told), errno == 0
+}
+
+// SinceACK is how long ago the peer's TCP last acknowledged anything, new or not.
+// It is 0 where the kernel does not tell, as for unix sockets.
+func SinceACK(fd int) time.Duration {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(info.Last_ack_recv) * time.Millisecond
+}
