@@ -41,7 +41,8 @@ func (r *Rules) first(phase float64) time.Duration {
 	return r.Interval - min(max(early, 0), r.Interval)
 }
 
-// hasDeadline reports whether a ping that leaves now must be answered in time.
-func (r *Rules) hasDeadline(armed bool) bool {
+// HasDeadline reports whether a ping that leaves now must be answered in time.
+// armed says whether the peer is known to answer pings; only LearnPong asks.
+func (r *Rules) HasDeadline(armed bool) bool {
 	return r.Timeout > 0 && (r.Pong == RequirePong || r.Pong == LearnPong && armed)
 }

@@ -141,7 +141,7 @@ func (s *State) Sent(r *Rules, now Time, payload uint64, armed, delayed bool) {
 	}
 	s.remember(payload, now)
 	s.delayed = delayed || s.paused
-	if !r.hasDeadline(armed) {
+	if !r.HasDeadline(armed) {
 		s.status, s.at = waiting, now.Add(r.Interval)
 		return
 	}

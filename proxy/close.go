@@ -257,26 +257,37 @@ func (l *loop) cut(s *session, side Side) {
 
 // overdue handles the deadlines of a session that is ending.
 func (l *loop) overdue(s *session) {
+	unread := false
 	for _, side := range sides {
 		g := &s.legs[side]
-		if g.io == nil || l.now < g.by {
+		if g.io == nil || l.now < min(g.by, s.until) {
 			continue
 		}
 		l.retry(s, side)
 		if !l.table.holds(s) {
 			return
 		}
-		if g.io != nil && l.now >= g.by && !l.behind(g) && l.timeIsUp(g) {
+		switch {
+		case l.behind(g):
+			unread = true
+		case g.io != nil && l.now >= g.by && l.timeIsUp(g):
 			l.giveUp(s, side)
 		}
 	}
-	if l.now >= s.until {
-		for _, side := range sides {
-			l.giveUp(s, side)
-			l.cutShort(s, side)
-		}
+	if l.now >= s.until && !unread {
+		l.giveAllUp(s)
 	}
 	l.settle(s)
+}
+
+// giveAllUp ends what is left of a session whose end has taken too long in all.
+func (l *loop) giveAllUp(s *session) {
+	for _, side := range sides {
+		l.giveUp(s, side)
+	}
+	for _, side := range sides {
+		l.cutShort(s, side)
+	}
 }
 
 // timeIsUp reports whether a leg has let its deadline pass: what is acknowledged

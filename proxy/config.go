@@ -117,7 +117,20 @@ func (c *Config) socketOptions() socketOptions {
 	return socketOptions{
 		userTimeout: int32(c.TCPUserTimeout / time.Millisecond),
 		rtoMax:      int32(c.longestBackoff() / time.Millisecond),
+		keepAlive:   int32(c.keepAlive() / time.Second),
 	}
+}
+
+// keepAlive is after how much silence the kernel is to probe a peer. Our pings come
+// sooner wherever they can: this is for a peer to whom a frame is under way that
+// is never completed, so that no ping can be put in between.
+func (c *Config) keepAlive() (silence time.Duration) {
+	for _, r := range []heartbeat.Rules{c.Client, c.UpstreamSide} {
+		if r.Interval > 0 {
+			silence = max(silence, time.Second, r.Interval+r.Timeout)
+		}
+	}
+	return min(silence, 32767*time.Second) // the kernel takes no more
 }
 
 // longestBackoff is how long the kernel may wait before it sends a lost segment

@@ -308,6 +308,10 @@ func (l *loop) expireLive(s *session) {
 			return
 		}
 	}
+	if side, at := l.stalledAt(s); l.now >= at {
+		l.end(s, side, metrics.PingTimeout)
+		return
+	}
 	switch {
 	case l.now >= l.idleAt(s):
 		l.end(s, proxy, metrics.IdleTimeout)
@@ -361,7 +365,8 @@ func (l *loop) due(s *session) heartbeat.Time {
 	}
 	at := s.until
 	if s.cause.kind == live {
-		at = min(at, l.idleAt(s))
+		_, stalled := l.stalledAt(s)
+		at = min(at, l.idleAt(s), stalled)
 	}
 	for _, side := range sides {
 		g := &s.legs[side]
@@ -392,6 +397,26 @@ func (l *loop) idleAt(s *session) heartbeat.Time {
 		return heartbeat.Never
 	}
 	return s.lastData.Add(l.cfg.IdleTimeout)
+}
+
+// stalledAt is when a session has stood still for too long that is inside a frame
+// in both directions, and who is at fault then. Neither peer can be pinged there,
+// so a ping that is due wants progress in its place.
+func (l *loop) stalledAt(s *session) (side Side, at heartbeat.Time) {
+	if !s.midFrame(client) || !s.midFrame(upstream) || s.legs[client].paused || s.legs[upstream].paused {
+		return client, heartbeat.Never
+	}
+	at = heartbeat.Never
+	for _, each := range sides {
+		r, g := &l.rules[each], &s.legs[each]
+		if !g.beat.Wanted() || !r.HasDeadline(l.answersPings(s, each)) {
+			continue
+		}
+		if by := max(g.beat.Due(), s.lastData).Add(r.Timeout); by < at {
+			side, at = each, by
+		}
+	}
+	return side, at
 }
 
 // release frees a session's slot; nothing of it is used any more.

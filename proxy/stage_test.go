@@ -38,11 +38,58 @@ type corked struct {
 	transport
 	last    []byte // what WriteLast was given
 	holding bool   // WriteLast was called, and neither CloseWrite nor Close
+	wire    *wire  // nil: bytes are at the peer as soon as they are written
+	taken   int64  // bytes written
+}
+
+// A wire is a link with a TCP that acknowledges when the test says so.
+type wire struct {
+	leg   *corked
+	st    *stage
+	acked int64
+	heard heartbeat.Time // when an acknowledgement last came
+}
+
+// slows puts a wire under a peer's leg: from now on nothing is acknowledged unless
+// the test says so.
+func (p *peer) slows() *wire {
+	leg := p.st.l.session(p).legs[p.side].io.(*corked)
+	leg.wire = &wire{leg: leg, st: p.st, acked: leg.taken}
+	return leg.wire
+}
+
+// acknowledges lets the peer's TCP have n bytes more, at the most all that there are.
+func (w *wire) acknowledges(n int64) {
+	w.acked = min(w.acked+n, w.leg.taken)
+	w.heard = w.st.now
+}
+
+func (c *corked) Unacked() int {
+	if c.wire == nil {
+		return c.transport.Unacked()
+	}
+	return int(c.taken - c.wire.acked)
+}
+
+func (c *corked) Unsent() int { return c.Unacked() }
+
+func (c *corked) SinceACK() time.Duration {
+	if c.wire == nil {
+		return c.transport.SinceACK()
+	}
+	return c.wire.st.now.Sub(c.wire.heard)
+}
+
+func (c *corked) Write(b []byte) (int, error) {
+	n, err := c.transport.Write(b)
+	c.taken += int64(n)
+	return n, err
 }
 
 func (c *corked) WriteLast(b []byte) (int, error) {
 	c.last = append(c.last, b...)
 	n, err := c.transport.WriteLast(b)
+	c.taken += int64(n)
 	c.holding = n == len(b)
 	return n, err
 }
@@ -160,6 +207,7 @@ func (st *stage) run() {
 			st.t.Fatal(err)
 		}
 		st.l.turn(st.now, events)
+		st.wantsDeadlines()
 		for _, leg := range st.legs {
 			if leg.holding {
 				st.t.Fatal("the kernel was told that the end follows at once, and the turn is over")
@@ -170,6 +218,33 @@ func (st *stage) run() {
 		}
 	}
 	st.t.Fatal("the loop spins: something stays ready and is not dealt with")
+}
+
+// wantsDeadlines checks that nothing waits for ever: a session whose end has begun,
+// or a leg that owes something, has a time at which it is over, and a timer for it.
+func (st *stage) wantsDeadlines() {
+	st.t.Helper()
+	st.l.table.all(func(s *session) {
+		if s.timer == heartbeat.Never && st.l.due(s) != heartbeat.Never {
+			st.t.Fatal("a session has a deadline and no timer")
+		}
+		if s.opening != nil {
+			if s.opening.by == heartbeat.Never {
+				st.t.Fatalf("a handshake waits for ever in state %d", s.opening.state)
+			}
+			return
+		}
+		if s.cause.kind != live && s.until == heartbeat.Never {
+			st.t.Fatalf("the end of a session has no end: %+v", s.cause)
+		}
+		for _, side := range sides {
+			g := &s.legs[side]
+			stays := g.io != nil && (g.out == outBroken || s.cause.kind != live && g.out != outOpen)
+			if stays && g.by == heartbeat.Never {
+				st.t.Fatalf("the %v leg waits for ever: in %d, out %d, cause %+v", side, g.in, g.out, s.cause)
+			}
+		}
+	})
 }
 
 // wheelLag is more than a timer may go off late.

@@ -210,6 +210,7 @@ func (s socket) connected() error {
 type socketOptions struct {
 	userTimeout int32 // milliseconds; 0 leaves the kernel's default
 	rtoMax      int32 // likewise
+	keepAlive   int32 // seconds of silence after which the kernel probes the peer; 0 means never
 }
 
 // control is for connections that the standard library makes.
@@ -231,6 +232,12 @@ func (o socketOptions) apply(fd int) error {
 			return os.NewSyscallError("setsockopt TCP_RTO_MAX_MS", err)
 		}
 	}
+	if o.keepAlive != 0 {
+		err := errors.Join(setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1), setTCPOption(fd, unix.TCP_KEEPIDLE, o.keepAlive))
+		if err != nil {
+			return os.NewSyscallError("setsockopt SO_KEEPALIVE", err)
+		}
+	}
 	if o.userTimeout == 0 {
 		return nil
 	}
@@ -238,7 +245,11 @@ func (o socketOptions) apply(fd int) error {
 }
 
 func setTCPOption(fd int, option uintptr, value int32) error {
-	_, _, errno := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, option,
+	return setOption(fd, unix.IPPROTO_TCP, option, value)
+}
+
+func setOption(fd int, level, option uintptr, value int32) error {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), level, option,
 		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
 	if errno != 0 {
 		return errno

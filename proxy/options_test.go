@@ -1,0 +1,81 @@
+package proxy
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/heartbeat"
+)
+
+// What the kernel is told follows from the timeouts, for both kinds of legs: those
+// that are accepted inherit the listener's.
+func TestSocketOptions(t *testing.T) {
+	rules := func(interval, timeout time.Duration) heartbeat.Rules {
+		return heartbeat.Rules{Interval: interval, Timeout: timeout}
+	}
+	for _, tt := range []struct {
+		client, upstream heartbeat.Rules
+		backoff          int // milliseconds
+		keepAlive        int // seconds
+	}{
+		{rules(20*time.Second, 20*time.Second), rules(20*time.Second, 20*time.Second), 5000, 40},
+		{rules(20*time.Second, 8*time.Second), rules(time.Minute, time.Minute), 2000, 120},
+		{rules(time.Second, time.Second), rules(0, time.Second), 1000, 2},
+		{rules(time.Millisecond, 0), rules(0, 0), 5000, 1},
+		{rules(0, 0), rules(0, 0), 5000, 0},
+		{rules(1000*time.Hour, 0), rules(0, 0), 5000, 32767},
+	} {
+		cfg := testConfig()
+		cfg.Client, cfg.UpstreamSide = tt.client, tt.upstream
+		accepted, dialed := connected(t, &cfg)
+		for name, fd := range map[string]int{"accepted": accepted, "dialed": dialed} {
+			wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+			wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 60_000)
+			wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, tt.backoff)
+			wantsOption(t, name, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, min(1, tt.keepAlive))
+			if tt.keepAlive > 0 {
+				wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.keepAlive)
+			}
+		}
+	}
+}
+
+// connected makes a connection to the proxy, and one from it.
+func connected(t *testing.T, cfg *Config) (accepted, dialed int) {
+	t.Helper()
+	ln, err := listen(cfg, cfg.socketOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ln.close)
+	to := netip.MustParseAddrPort(ln.addr.(*net.TCPAddr).String())
+	out, err := connect(endpoint{addr: to}, cfg.socketOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = out.Close() })
+	if _, err := out.Write([]byte("x")); err != nil { // the last ACK of TCP's handshake goes with it
+		t.Fatal(err)
+	}
+	in, _, err := accept(ln.fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close() })
+	return int(in), int(out)
+}
+
+func wantsOption(t *testing.T, name string, fd, level, option, want int) {
+	t.Helper()
+	got, err := unix.GetsockoptInt(fd, level, option)
+	if err == unix.ENOPROTOOPT && option == unix.TCP_RTO_MAX_MS {
+		return // a kernel before 6.15 goes without
+	}
+	if err != nil || got != want {
+		t.Errorf("%s: option %d of level %d is %d, %v, want %d", name, option, level, got, err, want)
+	}
+}
