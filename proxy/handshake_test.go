@@ -200,6 +200,41 @@ func TestRefusedClientCannotStay(t *testing.T) {
 }
 
 // dribble sends s byte by byte until nobody takes it any more.
+// A refused client is read, so that no reset destroys the refusal, but not for ever.
+func TestRefusedClientCannotFlood(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"by the proxy":    "",
+		"by the upstream": "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			client := r.dials()
+			if answer == "" {
+				client.sendsString(strings.Replace(request(), "GET", "POST", 1))
+			} else {
+				client.sendsString(request())
+				upstream := r.accepts()
+				upstream.wantsRequest()
+				upstream.sendsString(answer)
+			}
+			flood, taken := make([]byte, 64<<10), 0
+			for n, err := 0, error(nil); err == nil && taken < 64<<20; taken += n {
+				n, err = client.conn.Write(flood)
+			}
+			if taken >= 64<<20 {
+				t.Errorf("%d bytes were taken of a refused client", taken)
+			}
+			r.wantsNoSessions()
+			if n := r.metric("received_bytes_total{client}"); n > 2<<20 {
+				t.Errorf("%d bytes were read of a refused client", n)
+			}
+			client.resets()
+		})
+	}
+}
+
 func dribble(p *peer, s string) {
 	for i := range len(s) {
 		if _, err := p.conn.Write([]byte(s[i : i+1])); err != nil {

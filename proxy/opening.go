@@ -42,6 +42,7 @@ type opening struct {
 	reply   []byte // from the upstream: its response head, then what came behind it
 	scanned int    // how much of reply has been searched
 	out     []byte // what is still to be written in this step
+	wasted  int    // bytes that came after the refusal
 }
 
 // openingState is the step that a handshake is at. Any step but the last two

@@ -122,7 +122,7 @@ func (r *refusal) badGateway(c net.Conn, err error) {
 func (r *refusal) finish(c net.Conn) {
 	_ = c.(interface{ CloseWrite() error }).CloseWrite()         // it fails only if the connection is gone
 	_ = c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) // as above
-	_, _ = io.Copy(io.Discard, c)                                // it ends either way
+	_, _ = io.CopyN(io.Discard, c, wasteMax)                     // it ends either way
 }
 
 // refusals are the connections of refusals under way, so that a stop can cut them.

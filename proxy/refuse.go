@@ -60,15 +60,18 @@ func (l *loop) writeRefusal(s *session) {
 	l.want(s, client, readInterest)
 }
 
-// linger reads what a refused client still sends, until it ends or its time is up.
+// linger reads what a refused client still sends, until it ends, its time is up or
+// it floods.
 func (l *loop) linger(s *session) {
+	o := s.opening
 	n, err := s.legs[client].io.Read(l.in[:])
-	switch {
-	case err == errAgain:
-	case err != nil:
+	if err == errAgain {
+		return
+	}
+	l.count(s, client, n)
+	o.wasted += n
+	if err != nil || o.wasted > wasteMax {
 		l.cutOpening(s)
-	default:
-		l.count(s, client, n)
 	}
 }
 
