@@ -11,6 +11,8 @@
 //
 //   - Ping: a ping is wanted. The owner writes one at the next frame boundary,
 //     which may be much later, and reports [State.Sent] once the kernel has it.
+//   - Look: the answer is late. The owner finds out whether the ping has arrived,
+//     and reports [State.Looked].
 //   - Expired: the peer missed its deadline. The owner ends the session.
 //
 // What comes from the peer is reported as [State.Heard], and each pong among it
@@ -32,7 +34,8 @@
 //     pings before it as well: a peer may answer only the latest of several.
 //   - The deadline runs from the moment the ping left. While it runs there is
 //     no second ping; if the answer takes longer than an interval, the next
-//     ping is due at the answer.
+//     ping is due at the answer. Beyond the library, a ping that arrives late,
+//     behind a long queue, has a whole timeout from its arrival ([Wait]).
 //   - The round trip is measured between the same two moments, the ping's
 //     leaving and its echo.
 //   - Without a deadline pings go on at their interval, answered or not.
@@ -40,7 +43,8 @@
 // Beyond the library: any byte may count as a sign of life ([AnyByte]); a
 // deadline may wait until the peer has shown that it answers pings at all
 // ([LearnPong]); a peer inside a frame cannot send a pong, so its progress puts
-// the deadline off; and a peer whose bytes we leave unread cannot miss one.
+// the deadline off; a peer whose bytes we leave unread cannot miss one; and a full
+// socket that takes bytes shows that its peer reads.
 //
 // # What it is not for
 //

@@ -26,7 +26,7 @@
 // A frame: loop.go waits in run (internal/epoll: it loiters while the loop is busy
 // and is parked while it is not), and dispatch hands each event to its session.
 // pump.go reads once (readable), walks the frames' headers with internal/frame
-// (take), and writes data to the other leg in runs as long as they come (send).
+// (take), and writes data to the other leg in one run (passOn, send).
 // What that socket does not take becomes its tail (tail.go), and until the tail
 // is gone (writable) the first leg is not read (watch).
 //
@@ -35,12 +35,14 @@
 // (flush), masked towards the upstream.
 //
 // A heartbeat: the wheel in loop.go calls alarm; expireLive asks each leg's
-// heartbeat.State what is due (beat). A ping leaves by flush and injectPing, its
-// answer comes back by take and control, a missed deadline is an end.
+// heartbeat.State what is due (checkLeg, beat). A ping leaves by flush and injectPing,
+// its answer comes back by take and control. If it is late, delivery.go asks the
+// kernel whether the ping has arrived (internal/queue); a missed deadline is an end.
 //
 // An end: close.go. The first cause is latched (latch); farewell.go says what
 // either leg is told; settle moves both legs on until their descriptors are
-// closed, and finish, the one exit, counts and logs.
+// closed, overdue ends what takes too long, wasted what floods, and finish, the one
+// exit, counts and logs. What a leg is made of is in leg.go.
 //
 // A stop: server.go. Shutdown drains every loop, waits, and cuts what is left.
 //
