@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/frame"
 )
@@ -34,7 +33,7 @@ const (
 // sends after it matters.
 func (l *loop) closeReceived(s *session, from Side, raw []byte, c *frame.ControlFrame) {
 	g := &s.legs[from]
-	g.in = inDiscard
+	g.finishes()
 	g.closeIn = closeCode(c)
 	l.metrics.CloseReceived(from, loggedCode(g.closeIn))
 	switch {
@@ -52,13 +51,14 @@ func (l *loop) closeReceived(s *session, from Side, raw []byte, c *frame.Control
 // passClose sends a peer's Close on verbatim.
 func (l *loop) passClose(s *session, to Side, raw []byte, code uint16) {
 	g := &s.legs[to]
-	if g.out == outBroken {
+	if !g.takes() {
 		return
 	}
 	g.parting = g.partsWithClose(to)
-	l.send(s, to, raw)
-	g.closeOut = code
-	l.closeSent(g)
+	if l.send(s, to, raw) != lost {
+		g.closeOut = code
+		g.saidClose(l.now, &l.patience)
+	}
 }
 
 // closeCode is a received Close's code as a leg keeps it.
@@ -78,7 +78,7 @@ func (l *loop) violated(s *session, from Side, v *frame.Violation) {
 	if v == frame.TooBig {
 		reason = metrics.TooBig
 	}
-	s.legs[from].in = inDiscard
+	s.legs[from].finishes()
 	if s.cause.kind != live {
 		l.unanswered(s, from, reason)
 		return
@@ -89,14 +89,13 @@ func (l *loop) violated(s *session, from Side, v *frame.Violation) {
 // lost handles the end of a peer's TCP.
 func (l *loop) lost(s *session, side Side, err error) {
 	g := &s.legs[side]
-	g.in = inEnded
 	reason := lostReason(err)
 	if g.out == outBroken {
 		reason = g.fault // a write failed first, which tells more than the end does
 	}
+	g.ended()
 	if reason != metrics.EOF {
-		g.out = outBroken
-		l.dropTail(g, side)
+		l.broke(s, side, reason)
 	}
 	if s.cause.kind == live {
 		l.drop(s, cause{side: side, reason: reason, detail: err.Error()}, nil)
@@ -156,16 +155,9 @@ const endsWithin = 10
 // wait without a deadline.
 func (l *loop) latch(s *session, c cause) {
 	s.cause = c
-	s.until = l.now.Add(endsWithin*l.cfg.WriteTimeout + l.cfg.CloseTimeout)
+	s.until = l.now.Add(endsWithin*l.patience.write + l.patience.close)
 	for i := range s.legs {
-		g := &s.legs[i]
-		g.beat.Stop()
-		if g.out != outBroken { // a broken leg has a deadline already
-			g.by = heartbeat.Never
-		}
-		if g.pending != nil {
-			g.pending.hasPong = false
-		}
+		s.legs[i].silence()
 	}
 }
 
@@ -185,54 +177,44 @@ func (l *loop) settle(s *session) {
 	}
 }
 
+// settleLeg moves one leg on: it is told what it is to be told, then rests, then is closed.
 func (l *loop) settleLeg(s *session, side Side) {
-	g, other := &s.legs[side], &s.legs[opposite(side)]
+	g, otherOpen := &s.legs[side], s.legs[opposite(side)].in == inOpen
 	if g.io == nil {
 		return
 	}
-	if g.out == outOpen && g.pending != nil && other.in != inOpen && s.cause.kind == dropped {
-		l.startClosing(g) // tellLast
+	if g.out == outHeld && !otherOpen {
+		g.closes(l.now, &l.patience, g.pending.close)
 	}
 	if g.out == outClosing {
-		if s.midFrame(side) && other.in != inOpen {
+		if s.midFrame(side) && !otherOpen {
 			l.cutShort(s, side) // the frame will never be completed, and no Close may stand inside it
 			return
 		}
 		l.flush(s, side)
 	}
-	if !g.finished() {
-		return
-	}
-	if g.in == inEnded {
+	switch {
+	case !g.finished():
+	case g.in == inEnded:
 		l.cut(s, side)
-		return
+	case g.out == outClosed:
+		l.rest(g, side)
 	}
-	l.awaitEnd(g, side)
 }
 
 // finished reports whether everything is said on a leg, both ways.
-func (g *leg) finished() bool {
-	return (g.out == outClosed || g.out == outBroken) && g.tail == nil && g.in != inOpen
-}
+func (g *leg) finished() bool { return !g.takes() && g.tail == nil && g.in != inOpen }
 
 // partsWithClose reports whether a Close is the last that is written to a leg
-// before awaitEnd ends our direction of it.
+// before rest ends our direction of it.
 func (g *leg) partsWithClose(side Side) bool { return side == client && g.in != inOpen }
 
-// awaitEnd waits for the end of the peer's TCP. RFC 6455 7.1.1: the server ends
-// it first. To the client we are that server: our direction is ended, and what
-// still comes is read, since closing with unread input sends a reset that can
-// destroy the Close. On the upstream leg we are the client, and wait.
-func (l *loop) awaitEnd(g *leg, side Side) {
-	if g.shut {
-		return
-	}
-	g.shut = true
-	if g.out == outBroken {
-		l.within(g, l.cfg.CloseTimeout)
-	} else {
-		l.asks(g, l.cfg.CloseTimeout)
-	}
+// rest waits for the end of the peer's TCP. RFC 6455 7.1.1: the server ends it
+// first. To the client we are that server: our direction is ended, and what still
+// comes is read, since closing with unread input sends a reset that can destroy the
+// Close. On the upstream leg we are the client, and wait.
+func (l *loop) rest(g *leg, side Side) {
+	g.rests(l.now, &l.patience)
 	if side == client {
 		_ = g.io.CloseWrite() // it fails only if the connection is gone, which reading tells
 	}
@@ -245,14 +227,10 @@ func (l *loop) cut(s *session, side Side) {
 		return
 	}
 	l.dropTail(g, side)
-	g.in, g.out = inEnded, outBroken
-	g.held, g.pending = nil, nil
-	g.by = heartbeat.Never
-	g.interest = 0 // closing the descriptor removes it from the poller: there is no duplicate
 	if err := g.io.Close(); err != nil {
 		l.log.Error("close", idAttr(s), "side", side, "error", err)
 	}
-	g.io = nil
+	g.cut()
 }
 
 // overdue handles the deadlines of a session that is ending.
@@ -296,7 +274,7 @@ func (l *loop) timeIsUp(g *leg) (over bool) {
 	if g.tail != nil {
 		return l.tookNothing(g, &g.by)
 	}
-	g.by, over = g.wait.Look(g.by, l.now, l.cfg.CloseTimeout, l.delivery(g))
+	g.by, over = g.wait.Look(g.by, l.now, l.patience.close, l.delivery(g))
 	return over
 }
 
@@ -335,14 +313,14 @@ func (l *loop) beginnerStuck(s *session, other *leg) {
 	beginner := s.cause.side
 	s.cause = cause{kind: dropped, side: beginner, reason: metrics.WriteTimeout, detail: "took nothing while its Close waited for an answer", short: true}
 	l.cut(s, beginner)
-	l.within(other, l.cfg.CloseTimeout)
+	other.asks(l.now, l.patience.close)
 }
 
 // cutShort closes a leg's descriptor for want of patience or of a way to say
 // why. A leg of which only the end of its TCP was awaited loses nothing by it.
 func (l *loop) cutShort(s *session, side Side) {
 	g := &s.legs[side]
-	s.cause.short = s.cause.short || g.io != nil && !g.shut
+	s.cause.short = s.cause.short || g.io != nil && g.out < outResting
 	l.cut(s, side)
 }
 
@@ -391,7 +369,7 @@ func (l *loop) wasted(s *session, from Side, n int) {
 		return
 	}
 	asked := g.in == inDiscard || s.told // its Close was its last word, or ours has been there for a whole wasteMax
-	s.told = g.out == outClosed && l.delivery(g).Arrived
+	s.told = (g.out == outClosed || g.out == outResting) && l.delivery(g).Arrived
 	if asked || s.cause.waste >= undeliveredMax {
 		l.cutShort(s, from)
 		l.settle(s)

@@ -1,10 +1,6 @@
 package proxy
 
-import (
-	"time"
-
-	"holdfast/heartbeat"
-)
+import "holdfast/heartbeat"
 
 // A peer owes an answer only once it has got what asks for it. Between our write
 // and its program lie the kernel's queue, which holds up to some megabytes, and a
@@ -58,24 +54,13 @@ func (l *loop) queued(g *leg) bool {
 // answered notes that the peer has got everything up to the last ping.
 func (g *leg) answered() { g.acked = max(g.acked, g.mark) }
 
-// asks starts a whole timeout for the answer to what was written last.
-func (l *loop) asks(g *leg, timeout time.Duration) {
-	g.mark = g.written()
-	g.by = g.wait.Ask(l.now, timeout)
-}
-
-// within sets a deadline that no acknowledgement puts off.
-func (l *loop) within(g *leg, timeout time.Duration) {
-	g.wait, g.by = heartbeat.Arrived, l.now.Add(timeout)
-}
-
 // tookNothing reports whether a leg that has a tail, and has been given until by to
 // take some of it, has acknowledged nothing for so long. If it has, it gets more
 // time, and by says until when. The kernel reports a full socket as writable only
 // when a third of its buffer is free, so writing is no measure.
 func (l *loop) tookNothing(g *leg, by *heartbeat.Time) bool {
 	l.delivery(g)
-	*by = max(*by, g.moved.Add(l.cfg.WriteTimeout))
+	*by = max(*by, g.moved.Add(l.patience.write))
 	return l.now >= *by
 }
 

@@ -74,7 +74,7 @@ func ownWords(r Reason) string {
 // say arranges for one leg's farewell.
 func (l *loop) say(s *session, side Side, f farewell) {
 	g := &s.legs[side]
-	if g.io == nil || g.out == outClosed {
+	if g.io == nil || g.out == outClosed || g.out == outResting {
 		return
 	}
 	if f.how == cutOff || g.out == outBroken {
@@ -82,24 +82,15 @@ func (l *loop) say(s *session, side Side, f farewell) {
 		return
 	}
 	g.closeOut = f.code
-	g.pend().close = closePayload(f)
 	if f.how == tellLast {
-		return // settle has it written when the other leg is through
+		g.holdsClose(closePayload(f))
+		return
 	}
-	l.startClosing(g)
+	g.closes(l.now, &l.patience, closePayload(f))
 	if f.how == tellDead {
 		l.flush(s, side)
 		l.cut(s, side)
 	}
-}
-
-func (l *loop) startClosing(g *leg) {
-	g.out = outClosing
-	if g.tail != nil {
-		l.within(g, l.cfg.WriteTimeout)
-		return
-	}
-	l.within(g, l.cfg.CloseTimeout)
 }
 
 // closePayload is the payload of a Close of ours; an empty Close is echoed empty.

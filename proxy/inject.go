@@ -30,9 +30,7 @@ func (l *loop) inject(s *session, side Side) {
 		g.pending.hasPong = false
 		l.sendControl(s, side, ws.OpPong, g.pending.pong.Payload())
 		l.metrics.PingAnswered(side)
-		if len(g.pending.close) == 0 {
-			g.pending = nil
-		}
+		g.pending = nil
 	}
 	if g.out == outOpen && g.wantsPing() {
 		l.injectPing(s, side)
@@ -42,23 +40,9 @@ func (l *loop) inject(s *session, side Side) {
 func (l *loop) injectClose(s *session, side Side) {
 	g := &s.legs[side]
 	g.parting = g.partsWithClose(side)
-	l.sendControl(s, side, ws.OpClose, g.pending.close)
-	g.pending = nil
-	l.closeSent(g)
-}
-
-// closeSent notes that a Close stands last in a leg's stream. WRITE_TIMEOUT
-// holds until it is in the kernel, CLOSE_TIMEOUT from then on.
-func (l *loop) closeSent(g *leg) {
-	if g.out == outBroken {
-		return
+	if l.sendControl(s, side, ws.OpClose, g.pending.close) != lost {
+		g.saidClose(l.now, &l.patience)
 	}
-	g.out = outClosed
-	if g.tail != nil {
-		l.within(g, l.cfg.WriteTimeout)
-		return
-	}
-	l.asks(g, l.cfg.CloseTimeout)
 }
 
 // injectPing writes a ping. It counts as sent when its last byte is in the
@@ -68,13 +52,12 @@ func (l *loop) injectPing(s *session, side Side) {
 	queued := g.tail != nil || l.queued(g)
 	payload := l.random.Uint64()
 	var buf [8]byte
-	l.sendControl(s, side, ws.OpPing, heartbeat.AppendPayload(buf[:0], payload))
-	switch {
-	case g.out == outBroken:
-	case g.tail != nil:
-		g.tail.pingEnd, g.tail.ping = g.tail.to, payload
-	default:
+	switch l.sendControl(s, side, ws.OpPing, heartbeat.AppendPayload(buf[:0], payload)) {
+	case gone:
 		l.pinged(s, side, payload, queued)
+	case kept:
+		g.tail.pingEnd, g.tail.ping = g.tail.to, payload
+	case lost:
 	}
 }
 
@@ -105,11 +88,10 @@ func (l *loop) answersPings(s *session, side Side) bool {
 
 // sendControl writes a control frame of ours. RFC 6455 5.1: what goes to the
 // upstream is masked, since to it we are the client.
-func (l *loop) sendControl(s *session, side Side, op ws.OpCode, payload []byte) {
+func (l *loop) sendControl(s *session, side Side, op ws.OpCode, payload []byte) outcome {
 	var buf [frame.MaxControl]byte
 	if side == upstream {
-		l.send(s, side, frame.AppendMaskedControl(buf[:0], op, payload, l.random.Mask()))
-		return
+		return l.send(s, side, frame.AppendMaskedControl(buf[:0], op, payload, l.random.Mask()))
 	}
-	l.send(s, side, frame.AppendControl(buf[:0], op, payload))
+	return l.send(s, side, frame.AppendControl(buf[:0], op, payload))
 }

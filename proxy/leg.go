@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"holdfast/heartbeat"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/frame"
@@ -44,19 +46,21 @@ type leg struct {
 type inState uint8
 
 const (
-	inOpen    inState = iota // scanned and passed on; → inDiscard, inEnded
-	inDiscard                // read and thrown away: the peer sent its Close or broke the protocol; → inEnded
+	inOpen    inState = iota // scanned and passed on; finishes → inDiscard, ended → inEnded
+	inDiscard                // read and thrown away: the peer sent its Close or broke the protocol; ended → inEnded
 	inEnded                  // the peer's stream has ended
 )
 
-// outState is what may be written to a peer.
+// outState is what may be written to a peer. From each broke leads to outBroken.
 type outState uint8
 
 const (
-	outOpen    outState = iota // anything; → outClosing, outClosed, outBroken
-	outClosing                 // a Close of ours is due at the next frame boundary; → outClosed, outBroken
-	outClosed                  // a Close has been written or stands last in the tail; → outBroken
-	outBroken                  // the socket takes nothing more
+	outOpen    outState = iota // anything; closes → outClosing, holdsClose → outHeld, saidClose → outClosed
+	outHeld                    // what still comes for it; a Close of ours waits until the other leg has finished; closes → outClosing
+	outClosing                 // a Close of ours is due at the next frame boundary; saidClose → outClosed
+	outClosed                  // a Close has been written or stands last in the tail; rests → outResting
+	outResting                 // everything is said; the end of the peer's TCP is awaited
+	outBroken                  // the socket takes nothing more; the end of the peer's stream is awaited
 )
 
 // Values of closeIn and closeOut that are no close code.
@@ -100,6 +104,9 @@ func (g *leg) wants() bool {
 	}
 }
 
+// takes reports whether bytes of the other peer's may still be written to the leg.
+func (g *leg) takes() bool { return g.out < outClosed }
+
 // wantsPing reports whether a ping is due that does not stand in the tail already.
 func (g *leg) wantsPing() bool { return g.beat.Wanted() && !g.pingInTail() }
 
@@ -110,4 +117,101 @@ func (g *leg) pend() *pending {
 		g.pending = new(pending)
 	}
 	return g.pending
+}
+
+// The transitions of a leg's end. Each sets a state and the deadline that goes with
+// it, and nothing else sets either.
+
+// patience is how long a peer may take over what it is sent at the end.
+type patience struct {
+	write time.Duration // in which its TCP must acknowledge something while bytes wait for it
+	close time.Duration // for the answer to a Close, and for the end of its TCP
+}
+
+// open begins a leg on a connection that is there.
+func (g *leg) open(io transport) { g.io, g.in, g.out, g.by = io, inOpen, outOpen, heartbeat.Never }
+
+// silence ends what only a live session has: heartbeats, and pongs that wait. A
+// broken leg keeps its deadline.
+func (g *leg) silence() {
+	g.beat.Stop()
+	if g.pending != nil {
+		g.pending.hasPong = false
+	}
+	if g.out != outBroken {
+		g.by = heartbeat.Never
+	}
+}
+
+// finishes: what the peer still sends is for nobody.
+func (g *leg) finishes() { g.in = inDiscard }
+
+// ended: the peer's stream has ended.
+func (g *leg) ended() { g.in = inEnded }
+
+// holdsClose: a Close with this payload is to be written when the other leg has finished.
+func (g *leg) holdsClose(payload []byte) {
+	g.out = outHeld
+	g.pend().close = payload
+}
+
+// closes: a Close with this payload is to be written at the next frame boundary.
+func (g *leg) closes(now heartbeat.Time, p *patience, payload []byte) {
+	g.out = outClosing
+	g.pend().close = payload
+	if g.tail != nil {
+		g.within(now, p.write)
+		return
+	}
+	g.within(now, p.close)
+}
+
+// saidClose: a Close stands last in the stream. If it stands in the tail, flushed follows.
+func (g *leg) saidClose(now heartbeat.Time, p *patience) {
+	g.out = outClosed
+	g.pending = nil
+	if g.tail != nil {
+		g.within(now, p.write)
+		return
+	}
+	g.asks(now, p.close)
+}
+
+// flushed: the tail is gone.
+func (g *leg) flushed(now heartbeat.Time, p *patience) {
+	if g.out == outClosed {
+		g.asks(now, p.close)
+	}
+}
+
+// rests: everything is said, and only the end of the peer's TCP is awaited.
+func (g *leg) rests(now heartbeat.Time, p *patience) {
+	g.out = outResting
+	g.asks(now, p.close)
+}
+
+// broke: a write has failed. The peer may have sent a Close before, which is still to be read.
+func (g *leg) broke(now heartbeat.Time, p *patience, why Reason) {
+	g.out, g.fault = outBroken, why
+	g.within(now, p.close)
+}
+
+// cut: its descriptor is closed.
+func (g *leg) cut() {
+	g.io = nil
+	g.interest = 0 // closing the descriptor removes it from the poller: there is no duplicate
+	g.in, g.out, g.by = inEnded, outBroken, heartbeat.Never
+	g.held, g.pending = nil, nil
+}
+
+// asks starts a whole timeout for the answer to what was written last.
+func (g *leg) asks(now heartbeat.Time, timeout time.Duration) {
+	g.mark, g.backlog = g.written(), 0
+	g.by = g.wait.Ask(now, timeout)
+}
+
+// within sets a deadline that no acknowledgement puts off, unless there is a tail.
+func (g *leg) within(now heartbeat.Time, timeout time.Duration) {
+	g.backlog = 0
+	g.wait, g.by = heartbeat.Arrived, now.Add(timeout)
 }

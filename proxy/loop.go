@@ -19,15 +19,16 @@ import (
 // work with post. The exceptions are said at the fields.
 type loop struct {
 	// Static after construction.
-	server  *Server
-	cfg     *Config
-	rules   [2]heartbeat.Rules // by side
-	grids   [2]grid            // of the pings of each side
-	metrics *metrics.Loop
-	log     *slog.Logger
-	clock   func() heartbeat.Time
-	epoll   *epoll.Poller
-	poller  poller // epoll, or what a test puts in its place
+	server   *Server
+	cfg      *Config
+	rules    [2]heartbeat.Rules // by side
+	grids    [2]grid            // of the pings of each side
+	patience patience
+	metrics  *metrics.Loop
+	log      *slog.Logger
+	clock    func() heartbeat.Time
+	epoll    *epoll.Poller
+	poller   poller // epoll, or what a test puts in its place
 
 	// Owned by the loop.
 	now       heartbeat.Time // of this turn
@@ -68,18 +69,19 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 	}
 	cfg := &server.cfg
 	l := &loop{
-		server:  server,
-		cfg:     cfg,
-		rules:   [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
-		grids:   [2]grid{client: gridFor(cfg.Client.Interval), upstream: gridFor(cfg.UpstreamSide.Interval)},
-		metrics: cfg.Metrics.NewLoop(),
-		log:     cfg.Log,
-		clock:   clock,
-		epoll:   p,
-		poller:  p,
-		now:     clock(),
-		table:   newTable(),
-		wheel:   heartbeat.NewWheel(clock()),
+		server:   server,
+		cfg:      cfg,
+		rules:    [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
+		grids:    [2]grid{client: gridFor(cfg.Client.Interval), upstream: gridFor(cfg.UpstreamSide.Interval)},
+		patience: patience{write: cfg.WriteTimeout, close: cfg.CloseTimeout},
+		metrics:  cfg.Metrics.NewLoop(),
+		log:      cfg.Log,
+		clock:    clock,
+		epoll:    p,
+		poller:   p,
+		now:      clock(),
+		table:    newTable(),
+		wheel:    heartbeat.NewWheel(clock()),
 
 		tlsLine:  newLine(max(1, securedAtOnce/cfg.Loops)),
 		dialLine: newLine(max(1, dialsAtOnce/cfg.Loops)),

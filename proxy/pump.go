@@ -141,7 +141,7 @@ func (l *loop) passOn(s *session, from Side, run []byte) {
 		return
 	}
 	to := opposite(from)
-	if out := s.legs[to].out; out == outClosed || out == outBroken {
+	if !s.legs[to].takes() {
 		l.wasted(s, from, len(run))
 		return
 	}
@@ -175,30 +175,40 @@ func (l *loop) discard(s *session, from Side) {
 	}
 }
 
+// outcome is what became of bytes that were sent.
+type outcome uint8
+
+const (
+	gone outcome = iota // all of them are in the kernel
+	kept                // the last of them stands in the tail
+	lost                // the leg takes nothing any more
+)
+
 // send writes bytes that stand next in a leg's stream, and keeps what the
 // socket does not take. The caller keeps to frame boundaries.
-func (l *loop) send(s *session, to Side, b []byte) {
+func (l *loop) send(s *session, to Side, b []byte) outcome {
 	g := &s.legs[to]
-	if g.out == outClosed || g.out == outBroken {
-		return
+	if !g.takes() {
+		return lost
 	}
 	if g.tail == nil {
 		n, err := g.write(b)
 		if err != nil {
-			l.writeFailed(s, to, err)
-			return
+			l.broke(s, to, lostReason(err))
+			return lost
 		}
 		l.countSent(g, to, n)
 		if n == len(b) {
-			return
+			return gone
 		}
 		b = b[n:]
 		g.tail = l.tails.get()
-		g.tail.moveBy = l.now.Add(l.cfg.WriteTimeout)
+		g.tail.moveBy = l.now.Add(l.patience.write)
 		l.moves(g)
 	}
 	g.tail.append(b)
 	l.metrics.Buffered(to, len(b))
+	return kept
 }
 
 // write is one write; a full socket is no error, it takes nothing.
@@ -228,7 +238,7 @@ func (l *loop) writable(s *session, side Side) {
 	}
 	n, err := g.write(t.bytes())
 	if err != nil {
-		l.writeFailed(s, side, err)
+		l.broke(s, side, lostReason(err))
 		return
 	}
 	if n == 0 {
@@ -238,7 +248,7 @@ func (l *loop) writable(s *session, side Side) {
 	t.from += n
 	l.countSent(g, side, n)
 	l.metrics.Buffered(side, -n)
-	t.moveBy = l.now.Add(l.cfg.WriteTimeout)
+	t.moveBy = l.now.Add(l.patience.write)
 	l.moves(g)
 	g.beat.Took(&l.rules[side], l.now)
 	if pinging && !g.pingInTail() {
@@ -248,9 +258,7 @@ func (l *loop) writable(s *session, side Side) {
 		return
 	}
 	l.dropTail(g, side)
-	if g.out == outClosed {
-		l.asks(g, l.cfg.CloseTimeout)
-	}
+	g.flushed(l.now, &l.patience)
 	l.flush(s, side)
 }
 
@@ -264,14 +272,11 @@ func (l *loop) dropTail(g *leg, side Side) {
 	g.tail = nil
 }
 
-// writeFailed notes that a leg takes nothing more. The leg is not lost yet:
-// its peer may have sent a Close before it reset the connection, and that is
-// still to be read.
-func (l *loop) writeFailed(s *session, side Side, err error) {
+// broke notes that a leg takes nothing more. The leg is not lost yet: its peer may
+// have sent a Close before it reset the connection, and that is still to be read.
+func (l *loop) broke(s *session, side Side, why Reason) {
 	g := &s.legs[side]
-	g.out = outBroken
-	g.fault = lostReason(err)
-	l.within(g, l.cfg.CloseTimeout)
+	g.broke(l.now, &l.patience, why)
 	l.dropTail(g, side)
 }
 

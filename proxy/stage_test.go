@@ -239,7 +239,7 @@ func (st *stage) wantsDeadlines() {
 		}
 		for _, side := range sides {
 			g := &s.legs[side]
-			stays := g.io != nil && (g.out == outBroken || s.cause.kind != live && g.out != outOpen)
+			stays := g.io != nil && (g.out == outBroken || s.cause.kind != live && g.out > outHeld)
 			if stays && g.by == heartbeat.Never {
 				st.t.Fatalf("the %v leg waits for ever: in %d, out %d, cause %+v", side, g.in, g.out, s.cause)
 			}
