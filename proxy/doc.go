@@ -23,8 +23,9 @@
 // A request that is no upgrade: pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade follows on it (rejoin).
 //
-// A frame: loop.go waits in run (internal/epoll: it loiters while the loop is busy
-// and is parked while it is not), and dispatch hands each event to its session.
+// A frame: wait.go waits in run (internal/epoll: it loiters while the loop is busy
+// and is parked while it is not), and loop.go hands each event to its session
+// (turn, dispatch; table.go finds it).
 // pump.go reads once (readable), walks the frames' headers with internal/frame
 // (take), and writes data to the other leg in one run (passOn, send).
 // What that socket does not take becomes its tail (tail.go), and until the tail
@@ -34,7 +35,7 @@
 // means, and inject.go writes frames of our own: at frame boundaries only
 // (flush), masked towards the upstream.
 //
-// A heartbeat: the wheel in loop.go calls alarm; expireLive asks each leg's
+// A heartbeat: the wheel calls alarm in deadlines.go; expireLive asks each leg's
 // heartbeat.State what is due (checkLeg, beat). A ping leaves by flush and injectPing,
 // its answer comes back by take and control. If it is late, delivery.go asks the
 // kernel whether the ping has arrived (internal/queue); a missed deadline is an end.
@@ -53,7 +54,7 @@
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table.
-// Other goroutines give it jobs by post. The listener is the first loop's. An
+// Other goroutines give it jobs by post (inbox.go). The listener is the first loop's. An
 // origin is shared, by atomics and a mutex that only handshakes and requests for
 // pages take. Metrics counters are written by their loop, and at the end of a
 // passed-on refusal by its goroutine; scrapes read them.

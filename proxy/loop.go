@@ -3,9 +3,7 @@ package proxy
 import (
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
@@ -22,7 +20,7 @@ type loop struct {
 	server   *Server
 	cfg      *Config
 	rules    [2]heartbeat.Rules // by side
-	grids    [2]grid            // of the pings of each side
+	grids    [2]heartbeat.Grid  // of the pings of each side
 	patience patience
 	metrics  *metrics.Loop
 	log      *slog.Logger
@@ -41,25 +39,17 @@ type loop struct {
 	dialLine  line            // of those who are to be connected to the upstream
 	listener  *listener       // of the one loop that accepts
 	draining  bool
-	shortEnds int            // sessions that a drain had to cut
-	alarms    int            // timers that went off
-	hot       bool           // more events are likely to come soon
-	wakes     int            // times that the loop was woken up by events, each soon after the one before
-	woken     heartbeat.Time // the last time
-	unseen    int            // events since timers last ran, while more were waiting
+	shortEnds int // sessions that a drain had to cut
+	alarms    int // timers that went off
+	bustle    bustle
+	unseen    int // events since timers last ran, while more were waiting
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
 	in        [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it
 
 	sessions atomic.Int64 // in the table; read by the server to place new ones
 
-	inbox struct {
-		waiting atomic.Bool // there are jobs: spares every turn the lock
-		mu      sync.Mutex
-		jobs    []func()
-		posters sync.WaitGroup // who have left a job, and are about to wake the loop
-	}
-	stopped atomic.Bool // no more jobs are taken; written under inbox.mu
+	inbox inbox // for any goroutine
 }
 
 func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
@@ -72,7 +62,7 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		server:   server,
 		cfg:      cfg,
 		rules:    [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
-		grids:    [2]grid{client: gridFor(cfg.Client.Interval), upstream: gridFor(cfg.UpstreamSide.Interval)},
+		grids:    [2]heartbeat.Grid{client: heartbeat.GridFor(cfg.Client.Interval), upstream: heartbeat.GridFor(cfg.UpstreamSide.Interval)},
 		patience: patience{write: cfg.WriteTimeout, close: cfg.CloseTimeout},
 		metrics:  cfg.Metrics.NewLoop(),
 		log:      cfg.Log,
@@ -87,96 +77,8 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		dialLine: newLine(max(1, dialsAtOnce/cfg.Loops)),
 	}
 	p.Try = l.poll
+	l.inbox.wake = p.Wake
 	return l, nil
-}
-
-// run turns the loop until stop is called.
-func (l *loop) run() error {
-	defer l.epoll.Close()
-	defer l.inbox.posters.Wait() // or they would wake a closed descriptor
-	defer l.runJobs()            // nobody who posted one may wait for it in vain
-	defer l.stop()
-	for !l.stopped.Load() {
-		switch {
-		case l.wheel.Next() <= l.now:
-			l.poll() // what has come in is seen before any timer runs
-			l.turn(l.now, l.ready)
-		case l.hot:
-			l.loiter()
-		default:
-			if err := l.park(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// park waits for events or for a timer, however long it takes, and handles them.
-func (l *loop) park() error {
-	ready, err := l.epoll.Park(l.alarmTime())
-	if err != nil {
-		return err
-	}
-	if !ready {
-		l.poll() // the alarm went off: as in run
-	}
-	l.turn(l.now, l.ready)
-	l.hot = ready && l.bustles()
-	return nil
-}
-
-// bustle is after how many wake-ups in a row a loop loiters: more than a round
-// trip has, which alone is not worth it.
-const bustle = 4
-
-// bustles reports whether the loop has been woken up again and again of late.
-func (l *loop) bustles() bool {
-	if l.now.Sub(l.woken) > epoll.Patience {
-		l.wakes = 0
-	}
-	l.woken = l.now
-	l.wakes++
-	return l.wakes >= bustle
-}
-
-// loiter waits a moment in the kernel for what may follow on the events just
-// handled, instead of parking at once, and handles it. Timers wait for a turn:
-// they are judged by a time before the poll, and events by one after it.
-func (l *loop) loiter() {
-	ready, more, err := l.epoll.Loiter()
-	l.look(ready, err)
-	l.hot = more
-	l.now = l.clock()
-	for _, ev := range l.ready {
-		l.dispatch(ev)
-	}
-	l.runJobs()
-	l.admit()
-}
-
-// poll looks at the clock and then for events, in this order: what arrived
-// before the time that a turn's timers are judged by is in the turn's events.
-func (l *loop) poll() bool {
-	l.now = l.clock()
-	l.look(l.epoll.Poll())
-	return len(l.ready) > 0
-}
-
-func (l *loop) look(ready []epoll.Event, err error) {
-	if err != nil {
-		panic(err) // the arguments are ours: EBADF, EFAULT and EINVAL are broken invariants
-	}
-	l.ready = ready
-}
-
-// alarmTime is when the next timer may be due; zero if there is none.
-func (l *loop) alarmTime() time.Time {
-	at := l.wheel.Next()
-	if at == heartbeat.Never {
-		return time.Time{}
-	}
-	return l.server.base.Add(time.Duration(at))
 }
 
 // turn is one pass of the loop: events, then timers, then the inbox.
@@ -188,7 +90,7 @@ func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
 	if l.inputSeen(len(events)) {
 		l.wheel.Advance(now, l.alarm)
 	}
-	l.runJobs()
+	l.inbox.run()
 	l.admit()
 }
 
@@ -198,7 +100,7 @@ func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
 // descriptors: then each had its chance.
 func (l *loop) inputSeen(events int) bool {
 	l.unseen += events
-	if events == l.epoll.Max() && l.unseen < 2*l.table.live {
+	if events == l.poller.Max() && l.unseen < 2*l.table.live {
 		return false
 	}
 	l.unseen = 0
@@ -240,187 +142,6 @@ func (l *loop) legReady(s *session, side Side, ready epoll.Ready) {
 	}
 }
 
-// update follows every step of a session: it brings the poller and the timer
-// in line with what the session now waits for.
-func (l *loop) update(s *session) {
-	if !l.table.holds(s) {
-		return
-	}
-	if s.opening == nil {
-		l.watch(s)
-	}
-	if due := l.due(s); due < s.timer || due.Sub(s.timer) > earlyEnough {
-		s.timer = due
-		l.wheel.Set(s.slot(), due)
-	}
-}
-
-// earlyEnough is how long before anything is due a timer may go off. To put it off
-// costs less than a wake-up, but more than nothing.
-const earlyEnough = time.Second
-
-// alarm is called by the wheel. A session's timer may go off early, because
-// its deadline has moved on meanwhile: then it is only set anew.
-func (l *loop) alarm(slot uint32) {
-	if slot == listenerSlot {
-		l.resumeAccept()
-		return
-	}
-	s := l.table.slots[slot].session
-	if s == nil {
-		return
-	}
-	s.timer = heartbeat.Never
-	if l.now >= l.due(s) {
-		l.expire(s)
-	}
-	l.update(s)
-	l.breathe()
-}
-
-// alarmsInARow is how many timers go off before events are looked at again.
-const alarmsInARow = 32
-
-// breathe keeps a crowd of heartbeats that fall due together from holding up
-// the frames of busy sessions, and takes in the first pongs with them.
-func (l *loop) breathe() {
-	if l.alarms++; l.alarms%alarmsInARow != 0 || !l.poll() {
-		return
-	}
-	for _, ev := range l.ready {
-		l.dispatch(ev)
-	}
-}
-
-// expire handles the deadlines of a session that have come.
-func (l *loop) expire(s *session) {
-	switch {
-	case s.opening != nil:
-		l.openingTimeout(s)
-	case s.cause.kind != live:
-		l.overdue(s)
-	default:
-		l.expireLive(s)
-	}
-}
-
-func (l *loop) expireLive(s *session) {
-	for _, side := range sides {
-		if !l.checkLeg(s, side) {
-			return
-		}
-	}
-	if side, at := l.stalledAt(s); l.now >= at {
-		l.end(s, side, metrics.PingTimeout)
-		return
-	}
-	switch {
-	case l.now >= l.idleAt(s):
-		l.end(s, proxy, metrics.IdleTimeout)
-	case l.now >= s.until:
-		l.end(s, proxy, metrics.MaxDuration)
-	}
-}
-
-// checkLeg handles the deadlines of one leg of an open session, and reports
-// whether the session is still live. A leg's socket is tried once more before
-// the leg is given up, and all that had arrived is read first.
-func (l *loop) checkLeg(s *session, side Side) bool {
-	g := &s.legs[side]
-	if g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now) {
-		l.retry(s, side)
-		if s.cause.kind != live || l.behind(g) {
-			return s.cause.kind == live
-		}
-	}
-	switch {
-	case g.out == outBroken && l.now >= g.by:
-		l.lost(s, side, errUnread)
-	case g.stuck(l.now) && l.tookNothing(g, &g.tail.moveBy):
-		l.end(s, side, metrics.WriteTimeout)
-	default:
-		l.beat(s, side)
-	}
-	return s.cause.kind == live
-}
-
-// beat lets a leg's heartbeat act.
-func (l *loop) beat(s *session, side Side) {
-	g := &s.legs[side]
-	action := g.beat.Advance(l.now, l.grids[side].horizon(l.now))
-	if action == heartbeat.Look {
-		action = g.beat.Looked(&l.rules[side], l.now, l.delivery(g))
-	}
-	switch action {
-	case heartbeat.None, heartbeat.Look:
-	case heartbeat.Ping:
-		l.flush(s, side)
-	case heartbeat.Expired:
-		l.end(s, side, metrics.PingTimeout)
-	}
-}
-
-// due is when the session's next deadline is.
-func (l *loop) due(s *session) heartbeat.Time {
-	if s.opening != nil {
-		return s.opening.by
-	}
-	at := s.until
-	if s.cause.kind == live {
-		_, stalled := l.stalledAt(s)
-		at = min(at, l.idleAt(s), stalled)
-	}
-	for _, side := range sides {
-		g := &s.legs[side]
-		at = min(at, g.by)
-		if s.cause.kind != live {
-			continue
-		}
-		at = min(at, l.nextBeat(g, side))
-		if g.tail != nil {
-			at = min(at, g.tail.moveBy)
-		}
-	}
-	return at
-}
-
-// nextBeat is when a leg's heartbeat has something to do.
-func (l *loop) nextBeat(g *leg, side Side) heartbeat.Time {
-	next := g.beat.Next()
-	if g.beat.Waiting() {
-		next = l.grids[side].alarm(next)
-	}
-	return next
-}
-
-// idleAt is when a session will have carried no data for too long.
-func (l *loop) idleAt(s *session) heartbeat.Time {
-	if l.cfg.IdleTimeout == 0 {
-		return heartbeat.Never
-	}
-	return s.lastData.Add(l.cfg.IdleTimeout)
-}
-
-// stalledAt is when a session has stood still for too long that is inside a frame
-// in both directions, and who is at fault then. Neither peer can be pinged there,
-// so a ping that is due wants progress in its place.
-func (l *loop) stalledAt(s *session) (side Side, at heartbeat.Time) {
-	if !s.midFrame(client) || !s.midFrame(upstream) || s.legs[client].paused || s.legs[upstream].paused {
-		return client, heartbeat.Never
-	}
-	at = heartbeat.Never
-	for _, each := range sides {
-		r, g := &l.rules[each], &s.legs[each]
-		if !g.beat.Wanted() || !r.HasDeadline(l.answersPings(s, each)) {
-			continue
-		}
-		if by := max(g.beat.Due(), s.lastData).Add(r.Timeout); by < at {
-			side, at = each, by
-		}
-	}
-	return side, at
-}
-
 // release frees a session's slot; nothing of it is used any more.
 func (l *loop) release(s *session) {
 	l.forget(s)
@@ -437,41 +158,5 @@ func (l *loop) forget(s *session) {
 	}
 }
 
-// post has a job run by the loop's goroutine. It may be called from any
-// goroutine, and reports whether the job will run.
-func (l *loop) post(job func()) bool {
-	l.inbox.mu.Lock()
-	taken := !l.stopped.Load()
-	if taken {
-		l.inbox.jobs = append(l.inbox.jobs, job)
-		l.inbox.waiting.Store(true)
-		l.inbox.posters.Add(1)
-	}
-	l.inbox.mu.Unlock()
-	if taken { // not under the lock: the loop would wake up to wait for it
-		l.epoll.Wake()
-		l.inbox.posters.Done()
-	}
-	return taken
-}
-
-func (l *loop) runJobs() {
-	if !l.inbox.waiting.Load() {
-		return
-	}
-	l.inbox.mu.Lock()
-	l.inbox.waiting.Store(false)
-	jobs := l.inbox.jobs
-	l.inbox.jobs = nil
-	l.inbox.mu.Unlock()
-	for _, job := range jobs {
-		job()
-	}
-}
-
-// stop ends run after the present turn. It is a job for post.
-func (l *loop) stop() {
-	l.inbox.mu.Lock()
-	defer l.inbox.mu.Unlock()
-	l.stopped.Store(true)
-}
+// post has a job run by the loop's goroutine, see inbox.
+func (l *loop) post(job func()) bool { return l.inbox.post(job) }

@@ -147,7 +147,7 @@ func (s *Server) Run() error {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {
 				s.end()
-				s.onEveryLoop((*loop).stop) // the sessions of one loop cannot live without it
+				s.onEveryLoop(func(l *loop) { l.inbox.stop() }) // the sessions of one loop cannot live without it
 			}
 		})
 	}
@@ -179,7 +179,7 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	var short atomic.Int64
 	s.onEveryLoop(func(l *loop) {
 		short.Add(int64(l.shortEnds))
-		l.stop()
+		l.inbox.stop()
 	})
 	return int(short.Load()), nil
 }

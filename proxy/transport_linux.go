@@ -20,6 +20,10 @@ import (
 // poller is the loop's seam to the kernel's readiness: *epoll.Poller in
 // production.
 type poller interface {
+	// Poll returns what is ready now, without waiting, until the next call.
+	Poll() ([]epoll.Event, error)
+	// Max is the largest number of events that Poll returns at once.
+	Max() int
 	Add(fd int, t epoll.Token, want epoll.Ready) error
 	Modify(fd int, t epoll.Token, want epoll.Ready) error
 	Remove(fd int) error

@@ -1,10 +1,8 @@
-package proxy
+package heartbeat
 
 import (
 	"testing"
 	"time"
-
-	"holdfast/heartbeat"
 )
 
 func TestGridFor(t *testing.T) {
@@ -16,7 +14,7 @@ func TestGridFor(t *testing.T) {
 		100 * time.Millisecond: time.Millisecond,
 		99 * time.Millisecond:  0,
 	} {
-		if got := gridFor(interval); time.Duration(got) != want {
+		if got := GridFor(interval); time.Duration(got) != want {
 			t.Errorf("interval %v: steps of %v, want %v", interval, time.Duration(got), want)
 		}
 	}
@@ -29,15 +27,15 @@ func FuzzGrid(f *testing.F) {
 	f.Add(uint32(20_000), uint64(4*99_999_999)) // within the clock's first step
 	f.Fuzz(func(t *testing.T, milliseconds uint32, due uint64) {
 		interval := time.Duration(milliseconds) * time.Millisecond
-		g, at := gridFor(interval), heartbeat.Time(due>>2)
-		alarm := g.alarm(at)
+		g, at := GridFor(interval), Time(due>>2)
+		alarm := g.Alarm(at)
 		if early := at.Sub(alarm); early < 0 || early > interval/100*3/2 {
 			t.Errorf("steps of %v: a ping due at %d has its alarm at %d", time.Duration(g), at, alarm)
 		}
-		if g.horizon(alarm) < at {
+		if g.Horizon(alarm) < at {
 			t.Errorf("steps of %v: a ping due at %d does not leave at its alarm, %d", time.Duration(g), at, alarm)
 		}
-		if g != 0 && alarm > 0 && g.horizon(alarm-1) >= at {
+		if g != 0 && alarm > 0 && g.Horizon(alarm-1) >= at {
 			t.Errorf("steps of %v: a ping due at %d leaves before its alarm, %d", time.Duration(g), at, alarm)
 		}
 	})
