@@ -149,14 +149,7 @@ func (l *loop) writeAnswer(s *session) {
 func (l *loop) open(s *session) {
 	o := s.opening
 	s.opening = nil
-	s.opened, s.lastData = l.now, l.now
-	s.until = l.oldAt()
-	phase := l.random.Float64()
-	for _, side := range sides {
-		g := &s.legs[side]
-		g.scan = frame.NewScanner(side == client, o.answer.Deflate, l.cfg.MaxFrameSize)
-		g.beat.Open(&l.rules[side], l.now, phase)
-	}
+	l.begin(s, o.answer.Deflate)
 	s.origin.gauges.Sessions(1)
 	l.metrics.Opened()
 	l.metrics.Handshake(metrics.ResultOK)
@@ -165,6 +158,18 @@ func (l *loop) open(s *session) {
 	l.take(s, upstream, o.reply)
 	if l.draining { // its 101 went out while the proxy began to stop
 		l.end(s, proxy, metrics.Drain)
+	}
+}
+
+// begin gives a session the state that it has when its first frame comes.
+func (l *loop) begin(s *session, deflate bool) {
+	s.opened, s.lastData = l.now, l.now
+	s.until, s.why = l.oldAt(), metrics.MaxDuration
+	phase := l.random.Float64()
+	for _, side := range sides {
+		g := &s.legs[side]
+		g.scan = frame.NewScanner(side == client, deflate, l.cfg.MaxFrameSize)
+		g.beat.Open(&l.rules[side], l.now, phase)
 	}
 }
 

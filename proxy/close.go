@@ -333,17 +333,21 @@ func (l *loop) finish(s *session) {
 	for _, side := range sides {
 		l.pause(&s.legs[side], side, false)
 	}
-	if s.cause.kind == closed {
-		l.metrics.Closed(s.cause.side)
+	e := l.ended(s)
+	if e.Closed {
+		l.metrics.Closed(e.Side)
 	} else {
-		l.metrics.Dropped(s.cause.side, s.cause.reason)
+		l.metrics.Dropped(e.Side, e.Reason)
 	}
 	s.origin.gauges.Sessions(-1)
-	l.metrics.SessionDuration(l.now.Sub(s.opened))
+	l.metrics.SessionDuration(e.Duration)
 	if l.draining && s.cause.short {
 		l.shortEnds++
 	}
-	l.logEnd(s)
+	l.logEnd(e)
+	if l.cfg.Ended != nil {
+		l.cfg.Ended(e)
+	}
 	l.release(s)
 }
 

@@ -111,6 +111,10 @@ type Config struct {
 
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
+
+	// Ended is told how each session has ended, once. The event loop calls it and
+	// waits: it must not block. It may be nil.
+	Ended func(*Ended)
 }
 
 func (c *Config) socketOptions() socketOptions {

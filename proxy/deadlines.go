@@ -85,7 +85,7 @@ func (l *loop) expireLive(s *session) {
 	case l.now >= l.idleAt(s):
 		l.end(s, proxy, metrics.IdleTimeout)
 	case l.now >= s.until:
-		l.end(s, proxy, metrics.MaxDuration)
+		l.end(s, proxy, s.why)
 	}
 }
 

@@ -40,37 +40,36 @@ func loggedCode(code uint16) int {
 }
 
 // logEnd writes the one line that tells a session's whole story.
-func (l *loop) logEnd(s *session) {
+func (l *loop) logEnd(e *Ended) {
 	if !l.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	c, u := &s.legs[client], &s.legs[upstream]
-	reason := s.cause.reason.String()
-	message := "session dropped"
-	if s.cause.kind == closed {
+	c, u := &e.Legs[client], &e.Legs[upstream]
+	message, reason := "session dropped", e.Reason.String()
+	if e.Closed {
 		message, reason = "session closed", "close"
 	}
 	attrs := make([]slog.Attr, 0, 24)
 	attrs = append(attrs,
-		idAttr(s),
-		slog.String("client", clientName(s.remote)),
-		slog.String("path", s.path),
-		slog.String("upstream", s.origin.name),
-		slog.String("side", s.cause.side.String()),
+		slog.String("session", strconv.FormatUint(e.ID, 10)),
+		slog.String("client", clientName(e.Client)),
+		slog.String("path", e.Path),
+		slog.String("upstream", e.Upstream),
+		slog.String("side", e.Side.String()),
 		slog.String("reason", reason),
-		durationAttr("duration", l.now.Sub(s.opened)),
-		slog.Uint64("client_frames", c.frames),
-		slog.Uint64("upstream_frames", u.frames),
-		slog.Uint64("client_bytes", c.received),
-		slog.Uint64("upstream_bytes", u.received),
+		durationAttr("duration", e.Duration),
+		slog.Uint64("client_frames", c.Frames),
+		slog.Uint64("upstream_frames", u.Frames),
+		slog.Uint64("client_bytes", c.Received),
+		slog.Uint64("upstream_bytes", u.Received),
 	)
-	if s.cause.detail != "" {
-		attrs = append(attrs, slog.String("detail", s.cause.detail))
+	if e.Detail != "" {
+		attrs = append(attrs, slog.String("detail", e.Detail))
 	}
-	attrs = appendCode(attrs, "close_from_client", c.closeIn)
-	attrs = appendCode(attrs, "close_to_client", c.closeOut)
-	attrs = appendCode(attrs, "close_from_upstream", u.closeIn)
-	attrs = appendCode(attrs, "close_to_upstream", u.closeOut)
+	attrs = appendCode(attrs, "close_from_client", c.CloseReceived)
+	attrs = appendCode(attrs, "close_to_client", c.CloseSent)
+	attrs = appendCode(attrs, "close_from_upstream", u.CloseReceived)
+	attrs = appendCode(attrs, "close_to_upstream", u.CloseSent)
 	attrs = appendRTT(attrs, "client_rtt", c)
 	attrs = appendRTT(attrs, "upstream_rtt", u)
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, message, attrs...)
@@ -87,9 +86,9 @@ func appendCode(attrs []slog.Attr, name string, code uint16) []slog.Attr {
 	}
 }
 
-func appendRTT(attrs []slog.Attr, name string, g *leg) []slog.Attr {
-	if rtt, ok := g.beat.RTT(); ok {
-		return append(attrs, durationAttr(name, rtt))
+func appendRTT(attrs []slog.Attr, name string, g *EndedLeg) []slog.Attr {
+	if g.Measured {
+		return append(attrs, durationAttr(name, g.RTT))
 	}
 	return attrs
 }

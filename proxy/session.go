@@ -45,5 +45,6 @@ type session struct {
 	legs    [2]leg // by side
 	counted bool   // among the sessions of its address
 	learnt  bool   // the client has answered a ping
+	why     Reason // of an end of ours at until, while the session is live
 	told    bool   // a peer that floods us after the end has our Close
 }

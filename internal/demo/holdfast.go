@@ -41,41 +41,36 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 		Loops:   1,
 		Log:     slog.New(journalHandler{j}),
 		Metrics: m,
+		Ended:   func(e *proxy.Ended) { j.add(settlement(e)) },
 	})
 }
 
-// journalHandler puts what Holdfast logs into the journal: one line for each
-// session that ended, and complaints.
+// journalHandler puts what Holdfast complains about into the journal. How sessions
+// ended it is told by settlement.
 type journalHandler struct{ journal *journal }
 
 func (h journalHandler) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= slog.LevelInfo
+	return level >= slog.LevelWarn
 }
 
 func (h journalHandler) Handle(_ context.Context, r slog.Record) error {
-	attrs := map[string]string{}
+	text := r.Message
 	r.Attrs(func(a slog.Attr) bool {
-		attrs[a.Key] = a.Value.Resolve().String()
+		text += fmt.Sprintf(" %s=%+q", a.Key, a.Value.Resolve().String())
 		return true
 	})
-	switch {
-	case attrs["reason"] != "":
-		h.journal.add(settlement(attrs))
-	case attrs["error"] != "":
-		h.journal.remark(theHoldfast, "%s: %+q", r.Message, attrs["error"])
-	default:
-		h.journal.remark(theHoldfast, "%s", r.Message)
-	}
+	h.journal.remark(theHoldfast, "%s", text)
 	return nil
 }
 
-// settlement is a session's last line. Its reason is "close" if a close
-// handshake ended it, else it was dropped.
-func settlement(attrs map[string]string) event {
-	name, side, reason := nameOf(attrs["path"]), attrs["side"], attrs["reason"]
-	text := fmt.Sprintf("has dropped %s: %s %s", name, side, strings.ReplaceAll(reason, "_", " "))
-	if reason == "close" {
-		text = fmt.Sprintf("has closed %s: the %s said goodbye", name, side)
+// settlement is what the journal tells of a session that has ended. Its reason is
+// "close" if a close handshake ended it.
+func settlement(e *proxy.Ended) event {
+	name, reason := nameOf(e.Path), e.Reason.String()
+	text := fmt.Sprintf("has dropped %s: %s %s", name, e.Side, strings.ReplaceAll(reason, "_", " "))
+	if e.Closed {
+		reason = "close"
+		text = fmt.Sprintf("has closed %s: the %s said goodbye", name, e.Side)
 	}
 	return event{Who: theHoldfast, Text: text, kind: settled, name: name, reason: reason}
 }

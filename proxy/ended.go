@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Ended tells the whole story of a session that has ended. It is made once, when
+// both its connections are closed.
+type Ended struct {
+	ID       uint64
+	Client   netip.AddrPort // port 0: known from a trusted proxy only; zero: a unix socket's peer
+	Path     string         // of the request, without its query, bounded
+	Upstream string         // as in the metrics: scheme and authority
+
+	// Closed says that a close handshake between the peers was completed, which the
+	// peer on Side began. Otherwise the session was dropped for Reason, through Side.
+	Closed bool
+	Side   Side
+	Reason Reason
+	Detail string // more of the reason, in our own words or the kernel's; may be empty
+
+	Duration time.Duration // since its 101 was written
+	Legs     [2]EndedLeg   // by side
+}
+
+// EndedLeg is one leg of a session that has ended.
+type EndedLeg struct {
+	Frames         uint64 // data frames received
+	Received, Sent uint64 // bytes
+
+	// CloseReceived and CloseSent are the codes of the Closes: 0 if there was none,
+	// 1005 if it had no code (RFC 6455 7.1.5).
+	CloseReceived, CloseSent uint16
+
+	// RTT is the last round trip that was measured, if Measured.
+	RTT      time.Duration
+	Measured bool
+}
+
+// ended tells how a session has ended.
+func (l *loop) ended(s *session) *Ended {
+	e := &Ended{
+		ID:       s.id,
+		Client:   s.remote,
+		Path:     s.path,
+		Upstream: s.origin.name,
+		Closed:   s.cause.kind == closed,
+		Side:     s.cause.side,
+		Reason:   s.cause.reason,
+		Detail:   s.cause.detail,
+		Duration: l.now.Sub(s.opened),
+	}
+	for _, side := range sides {
+		g := &s.legs[side]
+		leg := &e.Legs[side]
+		leg.Frames, leg.Received, leg.Sent = g.frames, g.received, g.sent
+		leg.CloseReceived, leg.CloseSent = g.closeIn, g.closeOut
+		leg.RTT, leg.Measured = g.beat.RTT()
+	}
+	return e
+}
