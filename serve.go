@@ -124,8 +124,8 @@ func (d *daemon) announce(c config, listen net.Addr) {
 		"tls", d.certificates.server != nil,
 		"upstream", c.Upstream.String(),
 		"admin", addressOf(d.adminListener))
-	if c.UpstreamTLSInsecure {
-		d.log.Warn("HOLDFAST_UPSTREAM_TLS_INSECURE is set: whoever stands between here and the upstream can read and change everything")
+	for _, warning := range c.warnings() {
+		d.log.Warn("configuration needs attention", "variable", warning.variable, "why", warning.String())
 	}
 	for _, w := range d.certificates.watched {
 		d.noteCertificates(w)
