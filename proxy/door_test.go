@@ -72,6 +72,27 @@ func TestUnixSockets(t *testing.T) {
 	}
 }
 
+// A socket that another process has put in the place of ours is theirs, and stays.
+func TestUnixSocketOfAnother(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "holdfast.sock")
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Listen = "unix:" + path })
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	r.shutdown(patience)
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatalf("the socket of another was removed: %v", err)
+	}
+	conn.Close()
+}
+
 // leaveStale leaves the socket of a process that is gone.
 func leaveStale(t *testing.T, path string) {
 	t.Helper()
