@@ -308,6 +308,20 @@ func (r *rig) servesPages(n int) {
 	}
 }
 
+// readsPage has a client ask for a page and read it.
+func (r *rig) readsPage(client *peer) {
+	r.t.Helper()
+	client.sendsString(head("GET /page HTTP/1.1", "Host: service.example"))
+	r.servesPages(1)
+	page, err := http.ReadResponse(client.in, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, page.Body); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func TestPlainRequestRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.RefuseHTTP = true })
@@ -347,15 +361,7 @@ func TestPagesTakeNoSession(t *testing.T) {
 	var readers []*peer
 	for range 3 {
 		reader := r.dials()
-		reader.sendsString(head("GET /page HTTP/1.1", "Host: service.example"))
-		r.servesPages(1)
-		page, err := http.ReadResponse(reader.in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, page.Body); err != nil {
-			t.Fatal(err)
-		}
+		r.readsPage(reader)
 		readers = append(readers, reader)
 	}
 	r.opens()
