@@ -26,7 +26,7 @@ type listener struct {
 	file     socketFile     // of the unix socket that was made for it, and is to be removed
 	shared   bool           // other processes may have the socket too: see acceptShared
 	open     bool           // owned by the accepting loop
-	paused   atomic.Bool    // no descriptor was left; written by the accepting loop
+	paused   atomic.Bool    // no descriptor was left, or it cannot be watched; written by the accepting loop
 	silentTo heartbeat.Time // so that a crowd fills no log; owned by the accepting loop
 }
 

@@ -29,7 +29,7 @@ func bindUnix(path string) (net.Listener, socketFile, error) {
 	made.SetUnlinkOnClose(false) // it goes when the descriptor taken from it does
 	file, err := socketAt(path)
 	if err != nil {
-		made.Close()
+		_ = made.Close() // the first error is the one to tell
 		return nil, socketFile{}, err
 	}
 	return made, file, nil

@@ -58,7 +58,7 @@ func (cs *connections) takePlace() bool {
 		}
 		longest := cs.waiting[0]
 		cs.mu.Unlock()
-		longest.Close()
+		_ = longest.Close() // it is given up either way
 		cs.mu.Lock()
 	}
 	if cs.ended {
