@@ -33,6 +33,9 @@ func check(p process, args []string) int {
 	if !ok {
 		return exitConfig
 	}
+	for _, warning := range c.warnings() {
+		fmt.Fprintln(p.stderr, "warning:", warning)
+	}
 	for _, warning := range loaded.warnings() {
 		fmt.Fprintln(p.stderr, "warning:", warning)
 	}

@@ -147,7 +147,8 @@ func TestCheckConnectWays(t *testing.T) {
 	}{
 		{"TCP", []string{"HOLDFAST_UPSTREAM=ws://" + tcp}, tcp, `^$`},
 		{"TLS", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca}, secure, `^$`},
-		{"TLS, unchecked", []string{"HOLDFAST_UPSTREAM=https://" + secure, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"}, secure, `^$`},
+		{"TLS, unchecked", []string{"HOLDFAST_UPSTREAM=https://" + secure, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"}, secure,
+			`^warning: HOLDFAST_UPSTREAM_TLS_INSECURE="true" lets whoever .*\n$`},
 		{"TLS of an unknown CA", []string{"HOLDFAST_UPSTREAM=wss://" + secure}, "", `cannot upgrade: .*certificate signed by unknown authority\n$`},
 		{"TLS of another name", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca,
 			"HOLDFAST_UPSTREAM_TLS_SERVER_NAME=elsewhere.example.net"}, "", `cannot upgrade: .*not elsewhere.example.net\n$`},

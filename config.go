@@ -112,6 +112,9 @@ func (s settings) effective(v variable) (value, from string) {
 // what is wrong c has nothing.
 func (s settings) config() (c config, found problems) {
 	found = s.parse(&c)
+	if s[userTimeoutName] == "" {
+		c.TCPUserTimeout = c.defaultUserTimeout()
+	}
 	found = append(found, c.contradictions(s)...)
 	if s[upstreamName] == "" {
 		found = append(found, problem{variable: upstreamName, reason: noUpstream})

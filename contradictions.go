@@ -3,17 +3,12 @@ package main
 import (
 	"strconv"
 	"strings"
-	"time"
 )
-
-// maxTCPUserTimeout is what fits the kernel's option: milliseconds in an int.
-const maxTCPUserTimeout = (1<<31 - 1) * time.Millisecond
 
 // contradictions are values that are well formed and still cannot hold.
 func (c config) contradictions(s settings) (found problems) {
-	if c.TCPUserTimeout > maxTCPUserTimeout {
-		const name = "HOLDFAST_TCP_USER_TIMEOUT"
-		found = append(found, problem{name, s[name], `is too long for the kernel; the longest is "596h"`})
+	if c.TCPUserTimeout > maxUserTimeout {
+		found = append(found, problem{userTimeoutName, s[userTimeoutName], `is too long for the kernel; the longest is "596h"`})
 	}
 	if c.AdminListen != "" && string(c.AdminListen) == string(c.Listen) && !strings.HasSuffix(string(c.Listen), ":0") {
 		found = append(found, problem{"HOLDFAST_ADMIN_LISTEN", string(c.AdminListen), "is HOLDFAST_LISTEN too; they need an address each"})
@@ -27,6 +22,15 @@ func (c config) contradictions(s settings) (found problems) {
 	found = append(found, c.needlessUpstreamTLS()...)
 	if c.UpstreamTLSInsecure && c.UpstreamTLSCAFile != "" {
 		found = append(found, problem{"HOLDFAST_UPSTREAM_TLS_INSECURE", "true", "has no certificate checked, and HOLDFAST_UPSTREAM_TLS_CA_FILE says how to; unset one of them"})
+	}
+	return found
+}
+
+// warnings are about settings that can hold and should not stay so.
+func (c config) warnings() (found problems) {
+	found = c.userTimeoutWarning()
+	if c.UpstreamTLSInsecure {
+		found = append(found, problem{"HOLDFAST_UPSTREAM_TLS_INSECURE", "true", "lets whoever stands between here and the upstream read and change everything; unset it where that matters"})
 	}
 	return found
 }

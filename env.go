@@ -24,6 +24,7 @@ const (
 	fromDefault     = "default"
 	fromEnvironment = "environment"
 	fromNowhere     = "not set"
+	fromOthers      = "derived" // worked out from several
 )
 
 // envFormats are the ways to print settings. Markdown and dotenv of an empty
@@ -49,8 +50,8 @@ func showEnvironment(p process, args []string) int {
 		return p.misused("unknown format " + quoted(*format))
 	}
 	s := readSettings(p.environ)
-	_, found := s.config()
-	if err := write(p.stdout, s.list(found)); err != nil {
+	c, found := s.config()
+	if err := write(p.stdout, s.list(c, found)); err != nil {
 		fmt.Fprintln(p.stderr, "holdfast: write settings:", err)
 		return exitFailed
 	}
@@ -61,9 +62,9 @@ func showEnvironment(p process, args []string) int {
 	return exitConfig
 }
 
-// list describes all variables. Only a value that was not refused is known to
+// list describes all variables; c is what s says. Only a value that was not refused is known to
 // hold no password; that of a secret is one.
-func (s settings) list(refused problems) []setting {
+func (s settings) list(c config, refused problems) []setting {
 	bad := map[string]bool{}
 	for _, p := range refused {
 		bad[p.variable] = true
@@ -74,6 +75,8 @@ func (s settings) list(refused problems) []setting {
 		switch {
 		case v.isSecret():
 			value, from = s.conceal(v.name)
+		case v.name == userTimeoutName && value == "":
+			value, from = inSeconds(c.TCPUserTimeout), fromOthers
 		case bad[v.name] || bad[from]:
 			value = printable(hidden(value))
 		}

@@ -83,7 +83,7 @@ func TestSecretsAreRedacted(t *testing.T) {
 			}
 		}
 		s := readSettings([]string{tc.environ})
-		for _, shown := range s.list(nil) {
+		for _, shown := range s.list(config{}, nil) {
 			if shown.Name == "HOLDFAST_UPSTREAM_HEADERS" && (shown.Value != redacted || shown.From != tc.from) {
 				t.Errorf("%s is shown as %+v", tc.environ, shown)
 			}

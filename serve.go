@@ -73,7 +73,7 @@ type proxyServer interface {
 // daemon is a proxy with its admin listener, built and bound but not yet running.
 type daemon struct {
 	proxy         proxyServer
-	admin         *http.Server
+	admin         *admin.Server
 	adminListener net.Listener // nil if there is to be none
 	certificates  certificates
 	metrics       *metrics.Metrics
@@ -88,6 +88,7 @@ func newDaemon(c config, loaded certificates, listen *os.File, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
+	host, _ := os.Hostname() // without it the admin listener has one name less
 	m := metrics.New(ownVersion())
 	cfg := c.proxy(log, m)
 	cfg.ListenFile = listen
@@ -103,6 +104,7 @@ func newDaemon(c config, loaded certificates, listen *os.File, log *slog.Logger)
 		proxy: server,
 		admin: admin.NewServer(admin.Config{
 			Proxy:     server,
+			Host:      host,
 			Metrics:   m.Handler(),
 			Profiling: c.PProf,
 			Log:       log,
@@ -124,8 +126,8 @@ func (d *daemon) announce(c config, listen net.Addr) {
 		"tls", d.certificates.server != nil,
 		"upstream", c.Upstream.String(),
 		"admin", addressOf(d.adminListener))
-	if c.UpstreamTLSInsecure {
-		d.log.Warn("HOLDFAST_UPSTREAM_TLS_INSECURE is set: whoever stands between here and the upstream can read and change everything")
+	for _, warning := range c.warnings() {
+		d.log.Warn("configuration needs attention", "variable", warning.variable, "why", warning.String())
 	}
 	for _, w := range d.certificates.watched {
 		d.noteCertificates(w)

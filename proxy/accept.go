@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -25,9 +23,10 @@ import (
 type listener struct {
 	fd       int
 	addr     net.Addr
-	path     string         // of the unix socket that was made for it, and is to be removed
+	file     socketFile     // of the unix socket that was made for it, and is to be removed
+	shared   bool           // other processes may have the socket too: see acceptShared
 	open     bool           // owned by the accepting loop
-	paused   atomic.Bool    // no descriptor was left; written by the accepting loop
+	paused   atomic.Bool    // no descriptor was left, or it cannot be watched; written by the accepting loop
 	silentTo heartbeat.Time // so that a crowd fills no log; owned by the accepting loop
 }
 
@@ -36,12 +35,12 @@ const listenerToken = epoll.Token(listenerSlot)
 // listen binds with the standard library, which knows names and address
 // families, and takes the descriptor from it.
 func listen(cfg *Config, opts socketOptions) (*listener, error) {
-	std, path, err := bind(cfg)
+	std, file, err := bind(cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer std.Close()
-	ln := &listener{fd: -1, addr: std.Addr(), path: path}
+	ln := &listener{fd: -1, addr: std.Addr(), file: file, shared: cfg.ListenFile != nil}
 	if err := ln.take(std, opts); err != nil {
 		ln.close()
 		return nil, fmt.Errorf("listen: %w", err)
@@ -70,53 +69,24 @@ func (ln *listener) take(std net.Listener, opts socketOptions) error {
 // unixScheme is what the path of a unix socket is marked with.
 const unixScheme = "unix:"
 
-// bind makes the listening socket, and says the path of the unix socket that it made.
-func bind(cfg *Config) (std net.Listener, path string, err error) {
+// bind makes the listening socket, and says the file of the unix socket that it made.
+func bind(cfg *Config) (std net.Listener, file socketFile, err error) {
 	if cfg.ListenFile != nil {
 		std, err = net.FileListener(cfg.ListenFile)
-		return std, "", err
+		return std, socketFile{}, err
 	}
-	path, isUnix := strings.CutPrefix(cfg.Listen, unixScheme)
-	if !isUnix {
-		var how net.ListenConfig
-		how.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT
-		std, err = how.Listen(context.Background(), "tcp", cfg.Listen)
-		return std, "", err
+	if path, isUnix := strings.CutPrefix(cfg.Listen, unixScheme); isUnix {
+		return bindUnix(path)
 	}
-	if err := removeStale(path); err != nil {
-		return nil, "", err
-	}
-	made, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, "", err
-	}
-	made.SetUnlinkOnClose(false) // it goes when the descriptor taken from it does
-	return made, path, nil
-}
-
-// removeStale removes the socket of a process that is gone. One that somebody
-// listens on stays, as does whatever is no socket, and binding will fail.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode().Type() != fs.ModeSocket {
-		return nil
-	}
-	conn, err := net.Dial("unix", path)
-	if err == nil {
-		conn.Close()
-		return nil
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return nil
-	}
-	return os.Remove(path)
+	var how net.ListenConfig
+	how.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT
+	std, err = how.Listen(context.Background(), "tcp", cfg.Listen)
+	return std, socketFile{}, err
 }
 
 func (ln *listener) close() {
 	ln.open = false
-	if ln.path != "" { // first: closed, it would be taken for stale, and another's put in its place
-		_ = os.Remove(ln.path) // somebody may have done so before
-	}
+	_ = ln.file.remove() // first: closed, it would be taken for stale, and another's put in its place
 	if ln.fd >= 0 {
 		unix.Close(ln.fd)
 	}
@@ -127,7 +97,7 @@ func (l *loop) startAccept() {
 		return // Shutdown came before the loops had begun
 	}
 	if err := l.poller.Add(l.listener.fd, listenerToken, epoll.In); err != nil {
-		l.log.Error("accept", "error", err)
+		l.pauseAccept(err.Error()) // the kernel may have room for it later
 	}
 }
 
@@ -143,6 +113,7 @@ func (l *loop) stopAccept() {
 		}
 	}
 	l.listener.paused.Store(false)
+	_ = l.poller.Remove(l.listener.fd) // closing does not, if others have the socket too; it may be removed already
 	l.listener.close()
 }
 
@@ -159,12 +130,15 @@ const acceptPause = 100 * time.Millisecond
 // acceptAll takes the clients that have connected, and reports whether there
 // may be more.
 func (l *loop) acceptAll() (more bool) {
+	if !l.listener.open {
+		return false // the event came with others, one of which has closed it
+	}
 	for range acceptBatch {
 		if l.server.crowded() {
 			l.pauseAccept("too many clients to refuse them all at once")
 			return false
 		}
-		conn, from, err := accept(l.listener.fd)
+		conn, from, err := l.listener.accept()
 		switch {
 		case err == nil:
 			l.place(conn, from)
@@ -176,6 +150,14 @@ func (l *loop) acceptAll() (more bool) {
 		}
 	}
 	return true
+}
+
+// accept takes one client that has connected.
+func (ln *listener) accept() (socket, netip.AddrPort, error) {
+	if ln.shared {
+		return acceptShared(ln.fd)
+	}
+	return accept(ln.fd)
 }
 
 // place hands a client to the loop that has the fewest.
@@ -201,11 +183,11 @@ func (l *loop) place(conn socket, from netip.AddrPort) {
 // that cannot be accepted again and again.
 func (l *loop) pauseAccept(why string) {
 	if !l.listener.paused.Swap(true) {
-		_ = l.poller.Remove(l.listener.fd) // it is registered
+		_ = l.poller.Remove(l.listener.fd) // it fails only if the listener could not be registered
 	}
 	if l.now >= l.listener.silentTo {
 		l.listener.silentTo = l.now.Add(time.Minute)
-		l.log.Warn("accepting pauses until a session ends; more clients wait in the kernel's queue",
+		l.log.Warn("accepting pauses until there is room; more clients wait in the kernel's queue",
 			"why", why, "sessions", l.server.Sessions(), "limit", l.server.limit)
 	}
 	l.wheel.Set(listenerSlot, l.now.Add(acceptPause))

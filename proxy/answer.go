@@ -94,19 +94,19 @@ func (l *loop) scanAnswer(s *session) {
 			return
 		}
 		r, err := upgrade.ParseResponse(o.reply[:end])
-		switch {
-		case err != nil:
+		if err != nil {
 			l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", err)
 			return
+		}
+		o.reply, o.scanned = o.reply[end:], 0
+		switch {
 		case r.Interim():
-			o.reply, o.scanned = o.reply[end:], 0
 			continue
 		case r.Status != http.StatusSwitchingProtocols:
 			l.passRefusal(s, r)
-			return
+		default:
+			l.switchProtocols(s, r)
 		}
-		o.reply = o.reply[end:]
-		l.switchProtocols(s, r)
 		return
 	}
 }

@@ -72,6 +72,27 @@ func TestUnixSockets(t *testing.T) {
 	}
 }
 
+// A socket that another process has put in the place of ours is theirs, and stays.
+func TestUnixSocketOfAnother(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "holdfast.sock")
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Listen = "unix:" + path })
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	r.shutdown(patience)
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatalf("the socket of another was removed: %v", err)
+	}
+	conn.Close()
+}
+
 // leaveStale leaves the socket of a process that is gone.
 func leaveStale(t *testing.T, path string) {
 	t.Helper()
@@ -287,6 +308,20 @@ func (r *rig) servesPages(n int) {
 	}
 }
 
+// readsPage has a client ask for a page and read it.
+func (r *rig) readsPage(client *peer) {
+	r.t.Helper()
+	client.sendsString(head("GET /page HTTP/1.1", "Host: service.example"))
+	r.servesPages(1)
+	page, err := http.ReadResponse(client.in, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, page.Body); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func TestPlainRequestRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.RefuseHTTP = true })
@@ -326,15 +361,7 @@ func TestPagesTakeNoSession(t *testing.T) {
 	var readers []*peer
 	for range 3 {
 		reader := r.dials()
-		reader.sendsString(head("GET /page HTTP/1.1", "Host: service.example"))
-		r.servesPages(1)
-		page, err := http.ReadResponse(reader.in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, page.Body); err != nil {
-			t.Fatal(err)
-		}
+		r.readsPage(reader)
 		readers = append(readers, reader)
 	}
 	r.opens()

@@ -402,6 +402,54 @@ func TestUpstreamRefuses(t *testing.T) {
 	}
 }
 
+// The fields of a refusal, header and trailer: raw bytes from the upstream, exact
+// bytes at the client.
+func TestRefusalsFields(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, answer, client string }{
+		{"hop by hop, and what Connection names",
+			"HTTP/1.1 403 No\r\nConnection: close, X-Hop, @, x-hip\r\nX-Hop: 1\r\nX-Hip: 1\r\nKeep-Alive: 5\r\nProxy-Connection: a\r\nProxy-Authenticate: Basic\r\nTE: a\r\nUpgrade: h2c\r\nX-A: b\r\nContent-Length: 0\r\n\r\n",
+			"HTTP/1.1 403 No\r\nConnection: close\r\nX-A: b\r\nContent-Length: 0\r\n\r\n"},
+		{"white space before a colon (RFC 9112 5.1)",
+			"HTTP/1.1 403 No\r\nSet-Cookie : x\r\nContent-Length\t: 2\r\nConnection : X-Hop\r\nX-Hop: 1\r\n\r\nhi and more",
+			"HTTP/1.1 403 No\r\nConnection: close\r\nContent-Length: 2\r\nSet-Cookie: x\r\n\r\nhi"},
+		{"chunks, by a field with white space",
+			"HTTP/1.1 403 No\r\nTransfer-Encoding : chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+			"HTTP/1.1 403 No\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
+		{"a trailer, announced or not",
+			"HTTP/1.1 403 No\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum : 1\r\nX-More: 2\r\n\r\n",
+			"HTTP/1.1 403 No\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-More: 2\r\nX-Sum: 1\r\n\r\n"},
+		{"what no trailer may say (RFC 9110 6.5.1)",
+			"HTTP/1.1 403 No\r\nConnection: close, X-Hop\r\nTrailer: X-Sum, Set-Cookie, X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n" +
+				"Connection: X-A\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\nX-Hop: 1\r\nLocation: /\r\nSec-WebSocket-Accept: a\r\n\r\n",
+			"HTTP/1.1 403 No\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 1\r\n\r\n"},
+		{"426 says to what (RFC 9110 7.8, 15.5.22)",
+			"HTTP/1.1 426 Old\r\nSec-WebSocket-Version: 8\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
+			"HTTP/1.1 426 Old\r\nConnection: close\r\nConnection: Upgrade\r\nSec-Websocket-Version: 8\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"},
+		{"the version is ours (RFC 9112 2.3)",
+			"HTTP/1.0 404 Old\r\nContent-Length: 2\r\n\r\nhi",
+			"HTTP/1.1 404 Old\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			client := r.dials()
+			client.sendsString(request())
+			upstream := r.accepts()
+			upstream.wantsRequest()
+			upstream.sendsString(test.answer)
+			got, err := io.ReadAll(client.in)
+			if err != nil || string(got) != test.client {
+				t.Errorf("the client got, %v:\n%q\nwant\n%q", err, got, test.client)
+			}
+			client.hangsUp()
+			r.wantsNoSessions()
+			r.wantsCounts(counts{"upstream_refused": 1})
+		})
+	}
+}
+
 // A body that breaks off must not look whole to the client.
 func TestRefusalBreaksOff(t *testing.T) {
 	t.Parallel()

@@ -297,7 +297,7 @@ func (l *loop) unwelcome(s *session) (metrics.Result, *upgrade.Refusal) {
 	switch {
 	case o.refusal != nil:
 		return metrics.ResultLimit, o.refusal
-	case !l.cfg.allows(o.request.Origin()):
+	case !l.cfg.allows(o.request):
 		return metrics.ResultOriginDenied, refuseOrigin
 	case !l.server.perAddress.Enter(s.remote.Addr()):
 		return metrics.ResultLimit, refuseAddress
@@ -306,10 +306,12 @@ func (l *loop) unwelcome(s *session) (metrics.Result, *upgrade.Refusal) {
 	return 0, nil
 }
 
-// allows reports whether a page of that origin may open a session. What is no
-// browser sends none.
-func (c *Config) allows(origin string) bool {
-	if origin == "" || len(c.AllowedOrigins) == 0 {
+// allows reports whether the page that a request is made from may open a session.
+// A client that is not a browser sends no Origin. An empty one is no page's that
+// is allowed.
+func (c *Config) allows(request *upgrade.Request) bool {
+	origin, there := request.Origin()
+	if !there || len(c.AllowedOrigins) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(c.AllowedOrigins, func(p OriginPattern) bool { return p.Matches(origin) })

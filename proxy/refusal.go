@@ -13,6 +13,7 @@ import (
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/upgrade"
+	"holdfast/proxy/internal/web"
 )
 
 // passRefusal passes an upstream's final answer that is no 101 on to the
@@ -26,8 +27,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		metrics:  l.metrics,
 		client:   s.legs[client].io,
 		upstream: s.legs[upstream].io,
-		early:    o.reply,
-		named:    head.Named(),
+		early:    append(head.Append(nil), o.reply...),
 		log:      l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.origin.name),
 	}
 	for _, side := range sides {
@@ -44,8 +44,7 @@ type refusal struct {
 	server           *Server
 	metrics          *metrics.Loop
 	client, upstream transport
-	early            []byte   // what was read from the upstream already
-	named            []string // fields that Connection gives to the upstream's hop: net/http forgets them
+	early            []byte // what was read from the upstream already, the head written anew
 	log              *slog.Logger
 }
 
@@ -98,12 +97,12 @@ func (r *refusal) copy(c, u net.Conn) metrics.Result {
 		return metrics.ResultUpstreamInvalid
 	}
 	defer resp.Body.Close()
-	for _, name := range append(r.named, "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Upgrade") {
-		resp.Header.Del(name)
+	web.FilterTrailer(resp, upgrade.StripHop(resp.Header))
+	if resp.StatusCode == http.StatusUpgradeRequired { // it must say to what (RFC 9110 7.8, 15.5.22)
+		resp.Header.Set("Connection", "Upgrade")
+		resp.Header.Set("Upgrade", "websocket")
 	}
-	if resp.StatusCode == http.StatusUpgradeRequired {
-		resp.Header.Set("Upgrade", "websocket") // it must say to what (RFC 9110 15.5.22)
-	}
+	resp.ProtoMajor, resp.ProtoMinor = 1, 1 // ours, whatever the upstream's is (RFC 9112 2.3)
 	resp.Close = true
 	if err := resp.Write(c); err != nil {
 		r.log.Debug("upstream's refusal was not passed on whole", "error", err)

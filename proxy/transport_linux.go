@@ -167,6 +167,27 @@ func accept(listener int) (socket, netip.AddrPort, error) {
 	}
 }
 
+// acceptShared is accept for a listening socket that other processes may have too,
+// as systemd or another service does. Whether its calls block belongs to the socket
+// and not to the descriptor: any of them can change it for all, and an accept that
+// finds no client would then hold the loop until one comes. So accept is called
+// only where a client waits, and with the socket set to not block just before. It
+// could still block if within that moment another process both changed the socket
+// back and took the client.
+//
+// SO_RCVTIMEO would bound such a wait, but the connections of the other processes
+// would inherit it.
+func acceptShared(listener int) (socket, netip.AddrPort, error) {
+	waiting := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
+	if n, _ := unix.Poll(waiting, 0); n < 1 {
+		return 0, netip.AddrPort{}, errAgain // after an error it is asked again in the next turn
+	}
+	if err := unix.SetNonblock(listener, true); err != nil {
+		return 0, netip.AddrPort{}, err
+	}
+	return accept(listener)
+}
+
 // connect begins a connection. The outcome shows in the first write: it finds
 // the connection there, or is told errAgain or why it will never be. A unix
 // socket whose queue is full says errAgain at once.

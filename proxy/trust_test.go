@@ -201,24 +201,26 @@ func TestOrigins(t *testing.T) {
 		allowed = append(allowed, p)
 	}
 	for _, c := range []struct {
-		origin string
+		fields string
 		in     bool
 	}{
 		{"", true}, // no browser
-		{"https://app.example.com", true},
-		{"https://www.example.org", true},
-		{"http://app.example.com", false},
-		{"https://app.example.com.evil.example", false},
-		{"https://evilexample.org", false},
-		{"https://example.org", false},
-		{"null", false},
+		{"Origin: https://app.example.com", true},
+		{"origin:https://www.example.org", true},
+		{"Origin: http://app.example.com", false},
+		{"Origin: https://app.example.com.evil.example", false},
+		{"Origin: https://evilexample.org", false},
+		{"Origin: https://example.org", false},
+		{"Origin: null", false},
+		{"Origin:", false},
+		{"Origin: \t", false},
 	} {
-		t.Run(c.origin, func(t *testing.T) {
+		t.Run(c.fields, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) { cfg.AllowedOrigins = allowed })
 			var fields []string
-			if c.origin != "" {
-				fields = []string{"Origin: " + c.origin}
+			if c.fields != "" {
+				fields = []string{c.fields}
 			}
 			if c.in {
 				r.opens(fields...)
@@ -226,11 +228,48 @@ func TestOrigins(t *testing.T) {
 			}
 			client := r.dials()
 			client.sendsString(request(fields...))
-			client.wantsRefusal(c.origin, http.StatusForbidden)
+			client.wantsRefusal(c.fields, http.StatusForbidden)
 			r.wantsCounts(counts{"origin_denied": 1})
-			r.wantsNoDial(c.origin)
+			r.wantsNoDial(c.fields)
 		})
 	}
+}
+
+// Two origins are none that could be judged, whatever they are, also on a
+// connection that had pages before.
+func TestDoubledOrigin(t *testing.T) {
+	t.Parallel()
+	allowed, err := proxy.ParseOrigin("https://app.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, second := range []string{"Origin: https://app.example.com", "Origin: https://evil.example", "origin:"} {
+		for _, afterPage := range []bool{false, true} {
+			r := newRig(t, func(cfg *proxy.Config) { cfg.AllowedOrigins = []proxy.OriginPattern{allowed} })
+			client := r.dials()
+			if afterPage {
+				r.readsPage(client)
+			}
+			client.sendsString(request("Origin: https://app.example.com", second))
+			client.wantsRefusal(second, http.StatusBadRequest)
+			r.wantsCounts(counts{"bad_request": 1})
+		}
+	}
+}
+
+// An empty Origin is not overlooked on the way back from pages.
+func TestEmptyOriginAfterPage(t *testing.T) {
+	t.Parallel()
+	allowed, err := proxy.ParseOrigin("https://app.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, func(cfg *proxy.Config) { cfg.AllowedOrigins = []proxy.OriginPattern{allowed} })
+	client := r.dials()
+	r.readsPage(client)
+	client.sendsString(request("Origin:"))
+	client.wantsRefusal("an empty origin", http.StatusForbidden)
+	r.wantsCounts(counts{"origin_denied": 1})
 }
 
 func TestSessionsPerAddress(t *testing.T) {

@@ -2,13 +2,16 @@
 // whether the process lives, whether it wants new sessions, and its metrics.
 //
 // It is never mounted on the proxy's own listener, where every path belongs to
-// the service behind it. Nothing here changes the proxy.
+// the service behind it. Nothing here changes the proxy. Who may ask is decided by
+// the network that the listener is on; that a browser is not made to ask for
+// somebody else is host.go's care, and how many may ask at once connections.go's.
 package admin
 
 import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -26,9 +29,10 @@ type Proxy interface {
 	Sessions() int
 }
 
-// Config is what NewServer needs; all fields but Profiling are required.
+// Config is what NewServer needs; all fields but Host and Profiling are required.
 type Config struct {
 	Proxy     Proxy
+	Host      string       // the machine's own name; empty if it has none
 	Metrics   http.Handler // what /metrics answers
 	Profiling bool         // whether /debug/pprof/ exists
 	Log       *slog.Logger // complaints of net/http
@@ -43,16 +47,31 @@ const (
 	maxHeaderBytes = 16 << 10
 )
 
+// A Server answers on one listener.
+type Server struct{ http http.Server }
+
 // NewServer returns a server that is ready to Serve a listener.
-func NewServer(cfg Config) *http.Server {
-	return &http.Server{
+func NewServer(cfg Config) *Server {
+	return &Server{http: http.Server{
 		Handler:        newHandler(cfg),
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
-	}
+	}}
+}
+
+// Serve answers on a listener until Close, and then returns http.ErrServerClosed.
+func (s *Server) Serve(l net.Listener) error {
+	bounded := bound(l, maxConnections)
+	s.http.ConnState = bounded.note
+	return s.http.Serve(bounded)
+}
+
+// Close ends the listener and every connection.
+func (s *Server) Close() {
+	_ = s.http.Close() // it tells only of what was closed already
 }
 
 func newHandler(cfg Config) http.Handler {
@@ -76,13 +95,18 @@ func newHandler(cfg Config) http.Handler {
 	}
 	slices.Sort(paths)
 	mux.Handle("/", notFound(paths))
-	return readOnly(mux)
+	return newHostGuard(cfg.Host, readOnly(mux))
+}
+
+// isReading reports whether a request's method changes nothing.
+func isReading(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
 // readOnly refuses every method but GET and HEAD.
 func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if !isReading(r) {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "only GET and HEAD are answered here", http.StatusMethodNotAllowed)
 			return

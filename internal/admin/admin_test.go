@@ -19,7 +19,7 @@ func (p fakeProxy) Draining() bool   { return p.draining }
 func (p fakeProxy) Sessions() int    { return p.sessions }
 func (p fakeProxy) UpstreamUp() bool { return !p.down }
 
-func testServer(cfg Config) *http.Server {
+func testServer(cfg Config) *Server {
 	cfg.Log = slog.New(slog.DiscardHandler)
 	if cfg.Proxy == nil {
 		cfg.Proxy = fakeProxy{}
@@ -40,7 +40,7 @@ func TestAnswers(t *testing.T) {
 
 	for _, tc := range []struct {
 		name         string
-		server       *http.Server
+		server       *Server
 		method, path string
 		status       int
 		body         string // whole, unless it ends in "…"
@@ -63,7 +63,9 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rec := httptest.NewRecorder()
-			tc.server.Handler.ServeHTTP(rec, httptest.NewRequest(tc.method, tc.path, nil))
+			r := httptest.NewRequest(tc.method, tc.path, nil)
+			r.Host = "127.0.0.1:8081"
+			tc.server.http.Handler.ServeHTTP(rec, r)
 			if rec.Code != tc.status {
 				t.Errorf("status = %d, want %d", rec.Code, tc.status)
 			}
@@ -87,7 +89,9 @@ func TestHeaders(t *testing.T) {
 		{"POST", "/readyz", "Allow", "GET, HEAD"},
 	} {
 		rec := httptest.NewRecorder()
-		testServer(Config{}).Handler.ServeHTTP(rec, httptest.NewRequest(tc.method, tc.path, nil))
+		r := httptest.NewRequest(tc.method, tc.path, nil)
+		r.Host = "127.0.0.1:8081"
+		testServer(Config{}).http.Handler.ServeHTTP(rec, r)
 		if got := rec.Header().Get(tc.header); got != tc.want {
 			t.Errorf("%s %s: %s = %q, want %q", tc.method, tc.path, tc.header, got, tc.want)
 		}
@@ -96,7 +100,7 @@ func TestHeaders(t *testing.T) {
 
 // A slow or silent asker must not hold a connection for ever.
 func TestServerHasLimits(t *testing.T) {
-	s := testServer(Config{})
+	s := &testServer(Config{}).http
 	if s.ReadTimeout <= 0 || s.WriteTimeout <= 0 || s.IdleTimeout <= 0 || s.MaxHeaderBytes <= 0 {
 		t.Errorf("a limit is missing: read %v, write %v, idle %v, header %d",
 			s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxHeaderBytes)

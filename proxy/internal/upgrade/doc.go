@@ -16,7 +16,7 @@
 //	AppendResponse  the 101 for the client, rebuilt          (answer.go)
 //
 // Beside it stand extensions.go (what may be negotiated), drop.go (the fields
-// that are not passed on) and refusal.go (the answer that ends a handshake here).
+// that are not passed on), hop.go (those of answers other than a 101) and refusal.go (the answer that ends a handshake here).
 //
 // Request smuggling needs two readers of one message who disagree. So a request
 // head has one reading or is refused, and neither peer is ever sent the other's
@@ -28,5 +28,6 @@
 // or is plain HTTP: a handshake that is wrong in some way never goes upstream as the
 // latter, where it might still be answered with a 101 that nobody checks.
 //
-// Bodies, Origin policy, and answers other than 101 are not its concern.
+// Bodies and Origin policy are not its concern, nor are answers other than a 101
+// beyond their heads.
 package upgrade

@@ -38,6 +38,27 @@ var hopByHop = []string{
 	"Upgrade",
 }
 
+// notInTrailer is what a trailer to the client does not take over (RFC 9110
+// 6.5.1): a recipient may merge it into the header, where these fields say how to
+// read, keep or follow the answer, or who the client is.
+var notInTrailer = dropList(append([]string{
+	"Age",
+	"Authorization",
+	"Cache-Control",
+	"Content-Encoding",
+	"Content-Range",
+	"Content-Type",
+	"Date",
+	"Expires",
+	"Host",
+	"Location",
+	"Pragma",
+	"Retry-After",
+	"Set-Cookie",
+	"Vary",
+	"WWW-Authenticate",
+}, hopByHop...))
+
 func (d dropList) has(name string) bool {
 	for _, dropped := range d {
 		if isAlias(name, dropped) {

@@ -162,6 +162,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			return
 		}
+		wantSameHead(t, r)
 		o := offering(t)
 		a, err := o.CheckAnswer(r)
 		if err != nil {
@@ -181,6 +182,18 @@ func FuzzResponse(f *testing.F) {
 			t.Fatalf("rebuilt\n%q\nand again\n%q", out, twice)
 		}
 	})
+}
+
+// wantSameHead: a head written anew is read as the same.
+func wantSameHead(t *testing.T, r *Response) {
+	out := r.Append(nil)
+	again, err := ParseResponse(out)
+	if err != nil {
+		t.Fatalf("rebuilt head: %v\n%q", err, out)
+	}
+	if twice := again.Append(nil); again.Status != r.Status || !bytes.Equal(out, twice) {
+		t.Fatalf("rebuilt\n%q\nand again\n%q", out, twice)
+	}
 }
 
 func wantSwitching(t *testing.T, a *Answer, out []byte) {

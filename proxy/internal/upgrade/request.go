@@ -20,9 +20,12 @@ type Request struct {
 // HTTP, whatever Sec-WebSocket-* fields it has.
 func (r *Request) WantsWebSocket() bool { return r.Fields.has("Upgrade", "websocket") }
 
-// Origin returns the web origin of the page that the request is made from, or
-// "" if there is none.
-func (r *Request) Origin() string { return r.Fields.Get("Origin") }
+// Origin returns the web origin of the page that the request is made from, and
+// whether there is one: it may be there and empty.
+func (r *Request) Origin() (origin string, there bool) {
+	origin, n := r.Fields.single("Origin")
+	return origin, n > 0
+}
 
 // Path returns the target without its query, which may hold secrets.
 func (r *Request) Path() string {

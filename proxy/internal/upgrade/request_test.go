@@ -210,9 +210,9 @@ func TestWantsWebSocket(t *testing.T) {
 }
 
 func TestOrigin(t *testing.T) {
-	for fields, want := range map[string]string{"": "", "X=oRIGIN: https://a.example\r\n": "https://a.example", "X=Origin: null\r\n": "null"} {
-		if got := mustParse(t, handshake(fields)).Origin(); got != want {
-			t.Errorf("the origin of a request with %q is %q, want %q", fields, got, want)
+	for fields, want := range map[string]string{"": "", "X=oRIGIN: https://a.example\r\n": "https://a.example", "X=Origin: null\r\n": "null", "X=Origin:\r\n": ""} {
+		if got, there := mustParse(t, handshake(fields)).Origin(); got != want || there != (fields != "") {
+			t.Errorf("the origin of a request with %q is %q, there: %t; want %q", fields, got, there, want)
 		}
 	}
 }

@@ -22,11 +22,30 @@ func (r *Response) Interim() bool {
 	return r.Status/100 == 1 && r.Status != http.StatusSwitchingProtocols
 }
 
-// Named returns the fields that Connection gives to this hop, beyond those that
-// never go further.
-func (r *Response) Named() []string {
-	names, _ := fromUpstream.named(r.Fields) // of a list that is none, what it begins with
-	return names
+// Append writes the head anew, for net/http to read. White space before a colon is
+// gone (RFC 9112 5.1): net/http would take it for part of the name. So is close
+// from the options of Connection: net/http would forget the others with it.
+func (r *Response) Append(dst []byte) []byte {
+	dst = append(dst, "HTTP/1."...)
+	dst = strconv.AppendInt(dst, int64(r.Minor), 10)
+	dst = append(dst, ' ')
+	dst = strconv.AppendInt(dst, int64(r.Status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, r.Reason...)
+	dst = append(dst, "\r\n"...)
+	for _, field := range r.Fields {
+		if !equalFold(field.Name, "Connection") {
+			dst = appendField(dst, field.Name, field.Value)
+		}
+	}
+	var options []string
+	for option := range r.Fields.elements("Connection") {
+		if !equalFold(option, "close") {
+			options = append(options, option)
+		}
+	}
+	dst = appendList(dst, "Connection", options)
+	return append(dst, "\r\n"...)
 }
 
 // ParseResponse reads a whole response head, as HeadEnd found it.

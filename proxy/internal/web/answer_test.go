@@ -15,6 +15,10 @@ import (
 
 const get = "GET /a HTTP/1.1\r\n" + host + "\r\n"
 
+// forbiddenTrailer has fields that may be in no trailer; Connection has named X-Hop.
+const forbiddenTrailer = "Content-Length: 7\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\nConnection: X-A\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\n" +
+	"Set-Cookie: a=b\r\nLocation: /b\r\nContent-Type: text/html\r\nSec-WebSocket-Accept: c\r\nX-Hop: 1\r\n"
+
 // TestAnswerComesBack: raw bytes from the upstream, exact bytes at the client.
 func TestAnswerComesBack(t *testing.T) {
 	t.Parallel()
@@ -83,6 +87,35 @@ func TestAnswerComesBack(t *testing.T) {
 		from: "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n" +
 			"Upgrade: h2c\r\nContent-Length: 0\r\n" + date + "\r\n",
 		to:      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why: "hop by hop, in interim answers",
+		from: "HTTP/1.1 103 Early Hints\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n" +
+			"Upgrade: h2c\r\nContent-Length: 3\r\nTrailer: X-Sum\r\nLink : </a.css>\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to: "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "what Connection names beside close",
+		from:    "HTTP/1.1 200 OK\r\nConnection: close, X-Hop, @\r\nX-Hop: 1\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "white space before a colon (RFC 9112 5.1)",
+		from:    "HTTP/1.1 200 OK\r\nSet-Cookie : x\r\nContent-Length \t: 2\r\nConnection : X-Hop\r\nX-Hop: 1\r\n" + date + "\r\nhi and more",
+		to:      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + date + "Set-Cookie: x\r\n\r\nhi",
+		counted: 200,
+	}, {
+		why: "what no trailer may say (RFC 9110 6.5.1)",
+		from: "HTTP/1.1 200 OK\r\n" + date + "Connection: close, X-Hop\r\nTrailer: X-Sum, Set-Cookie, X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" +
+			forbiddenTrailer + "X-Sum : 1\r\nX-More: 2\r\n\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-More: 2\r\nX-Sum: 1\r\n\r\n",
+		counted: 200,
+	}, {
+		why:     "what no trailer may say, even unannounced",
+		from:    "HTTP/1.1 200 OK\r\n" + date + "Connection: X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + forbiddenTrailer + "\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		counted: 200,
 	}, {
 		why:     "the upstream's close is not the client's",

@@ -11,7 +11,8 @@
 //	pass       anything else goes to the upstream       (passage.go)
 //	rewrite    what the upstream is asked               (passage.go, fields.go, body.go)
 //	dial       on a connection of its own               (transport.go)
-//	reply      what the client is answered              (reply.go)
+//	heads      the answer's heads, read strictly first  (heads.go)
+//	reply      what the client is answered              (reply.go, trailer.go)
 //
 // net/http reads heads more leniently than package upgrade, which has read the
 // first one of each connection. So the head of every request is written anew from

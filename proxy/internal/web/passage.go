@@ -37,7 +37,7 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 	p := &passage{server: s, guest: g, request: request, reply: out}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
-		Transport:      s.transport,
+		Transport:      answers{s.transport},
 		FlushInterval:  flushInterval,
 		ErrorLog:       s.errorLog,
 		ModifyResponse: checkAnswer,

@@ -92,6 +92,7 @@ func (r *reply) interim(status int) {
 	if r.http10 || status == http.StatusContinue {
 		return
 	}
+	upgrade.StripHop(r.header)
 	r.begin(status)
 	clear(r.to.Header())
 }

@@ -24,8 +24,8 @@ const (
 func (s *Server) newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil, // the environment's proxy is for others
-		DialContext:            s.dial,
-		DialTLSContext:         s.dialTLS,
+		DialContext:            s.readsHeads(s.dial),
+		DialTLSContext:         s.readsHeads(s.dialTLS),
 		DisableCompression:     true, // bodies pass as they are
 		DisableKeepAlives:      true, // what an upstream sends behind its answer must reach nobody else
 		ResponseHeaderTimeout:  answerTimeout,

@@ -1,0 +1,54 @@
+package web
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// pieces is a connection that brings its bytes by one read each of these.
+type pieces struct {
+	net.Conn
+	io.Reader
+}
+
+func (p pieces) Read(b []byte) (int, error) { return p.Reader.Read(b) }
+
+// TestHeads: what the upstream sends, and what net/http reads of it, however the
+// bytes come.
+func TestHeads(t *testing.T) {
+	const limit = 200
+	long := "HTTP/1.1 200 OK\r\nX-A : " + strings.Repeat("a", limit) + "\r\n\r\nX-B : c"
+	for _, tc := range []struct{ why, sent, read string }{
+		{"as it is", "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nbody", "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nbody"},
+		{"white space before a colon", "HTTP/1.1 200 OK\r\nX-A \t: b : c\r\n\r\nX-A : b\r\n\r\n", "HTTP/1.1 200 OK\r\nX-A: b : c\r\n\r\nX-A : b\r\n\r\n"},
+		{"what Connection names beside close", "HTTP/1.0 200\r\nconnection: Close, X-A\r\n\r\n", "HTTP/1.0 200 \r\nConnection: X-A\r\n\r\n"},
+		{"after interim answers", "HTTP/1.1 100 \r\n\r\nHTTP/1.1 103 Hints\nA :b\n\nHTTP/1.1 200 OK\r\nA :b\r\n\r\nA :b", "HTTP/1.1 100 \r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\n\r\nA :b"},
+		{"101 is final", "HTTP/1.1 101 \r\n\r\nHTTP/1.1 200 OK\r\nA :b\r\n\r\n", "HTTP/1.1 101 \r\n\r\nHTTP/1.1 200 OK\r\nA :b\r\n\r\n"},
+		{"a head that is refused is net/http's to judge", "HTTP/1.1 200 OK\r\nA : b\r\n c\r\n\r\nbody", "HTTP/1.1 200 OK\r\nA : b\r\n c\r\n\r\nbody"},
+		{"no HTTP", "SSH-2.0\r\n\r\nbody", "SSH-2.0\r\n\r\nbody"},
+		{"too long", long, long},
+		{"broken off", "HTTP/1.1 200 OK\r\nA : b", "HTTP/1.1 200 OK\r\nA : b"},
+		{"nothing", "", ""},
+	} {
+		for name, from := range map[string]io.Reader{
+			"at once":      strings.NewReader(tc.sent),
+			"in bytes":     iotest.OneByteReader(strings.NewReader(tc.sent)),
+			"with the end": iotest.DataErrReader(strings.NewReader(tc.sent)),
+		} {
+			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit})
+			if err != nil || string(got) != tc.read {
+				t.Errorf("%s, %s: read %.300q, %v, want %.300q", tc.why, name, got, err, tc.read)
+			}
+		}
+		for at := range len(tc.sent) {
+			from := io.MultiReader(strings.NewReader(tc.sent[:at]), strings.NewReader(tc.sent[at:]))
+			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit})
+			if err != nil || string(got) != tc.read {
+				t.Errorf("%s, split at %d: read %.300q, %v, want %.300q", tc.why, at, got, err, tc.read)
+			}
+		}
+	}
+}

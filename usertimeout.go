@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// The kernel gives a connection up by itself when its peer has acknowledged nothing
+// for the TCP user timeout. That is a backstop: it must not come before the
+// proxy's own timeouts, which say why a session ended.
+const (
+	userTimeoutName   = "HOLDFAST_TCP_USER_TIMEOUT"
+	userTimeoutMargin = 10 * time.Second
+	minUserTimeout    = time.Minute     // of the default
+	maxUserTimeout    = 596 * time.Hour // the kernel takes milliseconds in an int; this is the last whole hour
+)
+
+// longestTimeout returns the longest of the timeouts that the kernel must not cut
+// short, and the name of its variable.
+func (c config) longestTimeout() (longest time.Duration, name string) {
+	for _, timeout := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"HOLDFAST_CLIENT_PING_TIMEOUT", c.ClientPingTimeout},
+		{"HOLDFAST_UPSTREAM_PING_TIMEOUT", c.UpstreamPingTimeout},
+		{"HOLDFAST_WRITE_TIMEOUT", time.Duration(c.WriteTimeout)},
+		{"HOLDFAST_CLOSE_TIMEOUT", time.Duration(c.CloseTimeout)},
+	} {
+		if timeout.value > longest {
+			longest, name = timeout.value, timeout.name
+		}
+	}
+	return longest, name
+}
+
+// defaultUserTimeout is the user timeout that holds while its variable is unset.
+func (c config) defaultUserTimeout() time.Duration {
+	longest, _ := c.longestTimeout()
+	return min(max(longest+userTimeoutMargin, minUserTimeout), maxUserTimeout)
+}
+
+// userTimeoutWarning complains about a user timeout that cuts a longer timeout short.
+func (c config) userTimeoutWarning() (found problems) {
+	longest, name := c.longestTimeout()
+	if c.TCPUserTimeout == 0 || c.TCPUserTimeout >= min(longest, maxUserTimeout) {
+		return nil
+	}
+	return problems{{userTimeoutName, inSeconds(c.TCPUserTimeout), fmt.Sprintf(
+		"is shorter than %s=%s, so the kernel may drop a connection before that time is over; unset it, or set at least %s",
+		name, inSeconds(longest), inSeconds(c.defaultUserTimeout()))}}
+}
+
+// inSeconds writes a duration as a variable takes it.
+func inSeconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
+}
