@@ -27,6 +27,7 @@ func (c config) longestTimeout() (longest time.Duration, name string) {
 		{"HOLDFAST_UPSTREAM_PING_TIMEOUT", c.UpstreamPingTimeout},
 		{"HOLDFAST_WRITE_TIMEOUT", time.Duration(c.WriteTimeout)},
 		{"HOLDFAST_CLOSE_TIMEOUT", time.Duration(c.CloseTimeout)},
+		{"HOLDFAST_DIAL_TIMEOUT", time.Duration(c.DialTimeout)}, // it bounds unanswered SYNs, too
 	} {
 		if timeout.value > longest {
 			longest, name = timeout.value, timeout.name

@@ -19,6 +19,7 @@ func TestUserTimeoutFollowsTheLongestTimeout(t *testing.T) {
 		{[]string{"HOLDFAST_UPSTREAM_PING_TIMEOUT=51s"}, 61 * time.Second, "61s"},
 		{[]string{"HOLDFAST_WRITE_TIMEOUT=1h"}, time.Hour + 10*time.Second, "3610s"},
 		{[]string{"HOLDFAST_CLOSE_TIMEOUT=60s"}, 70 * time.Second, "70s"},
+		{[]string{"HOLDFAST_DIAL_TIMEOUT=80s"}, 90 * time.Second, "90s"},
 		{[]string{"HOLDFAST_PING_TIMEOUT=0", "HOLDFAST_WRITE_TIMEOUT=1s", "HOLDFAST_CLOSE_TIMEOUT=1s"}, time.Minute, "60s"},
 		{[]string{"HOLDFAST_CLOSE_TIMEOUT=8760h"}, 596 * time.Hour, "2145600s"}, // the kernel takes no more
 	} {
