@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -72,6 +73,7 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		now:      clock(),
 		table:    newTable(),
 		wheel:    heartbeat.NewWheel(clock()),
+		random:   random{source: rand.Reader},
 
 		tlsLine:  newLine(max(1, securedAtOnce/cfg.Loops)),
 		dialLine: newLine(max(1, dialsAtOnce/cfg.Loops)),

@@ -1,23 +1,27 @@
 package proxy
 
 import (
-	"crypto/rand"
 	"encoding/binary"
+	"io"
 	"net"
 	"strconv"
 	"time"
 )
 
-// random hands out bytes of crypto/rand, read in advance. RFC 6455 10.3: mask
-// keys must not be predictable.
+// random hands out the bytes of a source, which are read in advance. RFC 6455
+// 10.3: mask keys must not be predictable, so the source is crypto/rand's Reader
+// but in tests.
 type random struct {
-	buf  [512]byte
-	left int // unused bytes, at the end of buf
+	source io.Reader // static; it must never fail
+	buf    [512]byte
+	left   int // unused bytes, at the end of buf
 }
 
 func (r *random) take(n int) []byte {
 	if r.left < n {
-		_, _ = rand.Read(r.buf[:]) // it never fails
+		if _, err := io.ReadFull(r.source, r.buf[:]); err != nil {
+			panic(err) // see source
+		}
 		r.left = len(r.buf)
 	}
 	at := len(r.buf) - r.left

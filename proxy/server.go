@@ -7,11 +7,9 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
@@ -31,7 +29,7 @@ type Server struct {
 	room     int64 // clients at once, whatever they want: what the descriptors allow
 	options  socketOptions
 	trust    forwarded.Trust
-	base     time.Time // when the loops' clock stood at 0
+	clock    clock
 
 	live     atomic.Int64  // clients: sessions, handshakes, and those who left their loop for a refusal or a page
 	guests   atomic.Int64  // of them those who are with the server of pages
@@ -86,9 +84,9 @@ func (s *Server) build() (err error) {
 	if s.listener, err = listen(&s.cfg, s.options); err != nil {
 		return err
 	}
-	s.base = time.Now()
+	s.clock = newClock()
 	for range s.cfg.Loops {
-		l, err := newLoop(s, s.clock)
+		l, err := newLoop(s, s.clock.now)
 		if err != nil {
 			s.listener.close()
 			for _, l := range s.loops {
@@ -116,9 +114,6 @@ func roomFor(loops int) (int64, error) {
 	room := int64(min(files.Cur, 1<<40)) - reservedFiles - epoll.Files*int64(loops)
 	return max(1, room/2), nil
 }
-
-// clock is the time that all loops go by: since the server was made.
-func (s *Server) clock() heartbeat.Time { return heartbeat.Time(time.Since(s.base)) }
 
 // Addr is the address that clients are accepted on.
 func (s *Server) Addr() net.Addr { return s.listener.addr }

@@ -91,7 +91,7 @@ func (l *loop) sendAway(s *session, side Side, conn *secure.Conn, by heartbeat.T
 	s.legs[side].io = nil
 	s.opening.away = conn
 	back := func(err error) { l.welcomeBack(s, side, conn, err, then) }
-	go l.shakeHands(conn, l.server.base.Add(time.Duration(by)), back)
+	go l.shakeHands(conn, l.server.clock.wall(by), back)
 }
 
 // shakeHands is the goroutine of one handshake.

@@ -104,5 +104,5 @@ func (l *loop) alarmTime() time.Time {
 	if at == heartbeat.Never {
 		return time.Time{}
 	}
-	return l.server.base.Add(time.Duration(at))
+	return l.server.clock.wall(at)
 }

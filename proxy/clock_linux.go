@@ -1,0 +1,30 @@
+package proxy
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/heartbeat"
+)
+
+// A clock tells the machine's CLOCK_MONOTONIC, which all of its processes can
+// compare. It asks Go's, which runs alike and costs no system call.
+type clock struct {
+	base   time.Time
+	offset heartbeat.Time // what CLOCK_MONOTONIC said at base
+}
+
+func newClock() clock {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		panic(err) // the arguments are ours
+	}
+	return clock{base: time.Now(), offset: heartbeat.Time(now.Nano())}
+}
+
+// now is the time that all loops go by.
+func (c *clock) now() heartbeat.Time { return c.offset.Add(time.Since(c.base)) }
+
+// wall is a time of the loops as the standard library takes it.
+func (c *clock) wall(t heartbeat.Time) time.Time { return c.base.Add(t.Sub(c.offset)) }
