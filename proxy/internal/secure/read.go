@@ -79,7 +79,7 @@ func (c *Conn) answer() error {
 		return nil
 	}
 	c.answers += len(c.scratch.out)
-	err := c.push()
+	err := c.push(false)
 	if err == nil && c.answers > maxAnswers {
 		return errDeaf
 	}
