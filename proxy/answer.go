@@ -66,7 +66,8 @@ func (l *loop) requestWritten(s *session, n int) {
 // readAnswer collects the upstream's response head.
 func (l *loop) readAnswer(s *session) {
 	o := s.opening
-	n, err := s.legs[upstream].io.Read(l.in[:readSize])
+	conn := s.legs[upstream].io
+	n, err := conn.Read(l.in[:headRoom(conn, l.cfg.MaxHeaderSize-len(o.reply))])
 	switch {
 	case err == errAgain:
 		return
@@ -105,7 +106,7 @@ func (l *loop) scanAnswer(s *session) {
 			l.passRefusal(s, r)
 			return
 		}
-		o.reply = o.reply[end:]
+		o.reply = behind(o.reply, end)
 		l.switchProtocols(s, r)
 		return
 	}
@@ -114,13 +115,13 @@ func (l *loop) scanAnswer(s *session) {
 // switchProtocols decides on a whole 101 of the upstream's.
 func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 	o := s.opening
-	answer, err := o.offer.CheckAnswer(r)
+	answer, err := o.expected.CheckAnswer(r)
 	if err != nil {
 		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", err)
 		return
 	}
 	l.metrics.HandshakeDuration(metrics.Upgrade, l.now.Sub(o.upgraded))
-	o.answer = answer
+	o.expected, o.deflate = nil, answer.Deflate
 	o.out = answer.AppendResponse(nil)
 	o.state = sendAnswer
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
@@ -154,7 +155,7 @@ func (l *loop) open(s *session) {
 	phase := l.random.Float64()
 	for _, side := range sides {
 		g := &s.legs[side]
-		g.scan = frame.NewScanner(side == client, o.answer.Deflate, l.cfg.MaxFrameSize)
+		g.scan = frame.NewScanner(side == client, o.deflate, l.cfg.MaxFrameSize)
 		g.beat.Open(&l.rules[side], l.now, phase)
 	}
 	s.origin.gauges.Sessions(1)

@@ -11,7 +11,6 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/proxy/internal/epoll"
-	"holdfast/proxy/internal/upgrade"
 )
 
 // BenchmarkMillionSessions holds 1,000,000 sessions without descriptors on one
@@ -90,7 +89,7 @@ func (w *silentWorld) open() {
 		path:    loggedPath("/chat/room"),
 		origin:  w.l.server.origin,
 		timer:   heartbeat.Never,
-		opening: &opening{answer: &upgrade.Answer{}},
+		opening: &opening{},
 	}
 	w.l.table.add(s)
 	for _, side := range sides {

@@ -10,11 +10,15 @@ import (
 // as KeyUpdate does, and not reading them.
 const maxAnswers = 16 << 10
 
+// Room is what Read needs: a record of the largest size and as much of the next as
+// may have been received while the connection was ashore, and more.
+const Room = 24 << 10
+
 var errDeaf = errors.New("peer demands answers and does not read them")
 
 // Read receives once, and puts everything that can be decrypted into b, which
-// must have room for 40 KiB: two records and more. There is never anything left
-// that the kernel would not announce. The first Read after Board receives
+// must not be smaller than Room. There is never anything left that the kernel
+// would not announce. The first Read after Board receives
 // nothing, it delivers what has been read before.
 //
 // With nothing to deliver it returns unix.EAGAIN. The end of the peer's stream

@@ -163,7 +163,7 @@ func FuzzResponse(f *testing.F) {
 			return
 		}
 		o := offering(t)
-		a, err := o.CheckAnswer(r)
+		a, err := o.Expects().CheckAnswer(r)
 		if err != nil {
 			return
 		}
@@ -173,7 +173,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("rebuilt response: %v\n%q", err, out)
 		}
-		again, err := o.CheckAnswer(r)
+		again, err := o.Expects().CheckAnswer(r)
 		if err != nil {
 			t.Fatalf("rebuilt answer: %v\n%q", err, out)
 		}
