@@ -86,7 +86,7 @@ func scenarios() []scenario {
 	return []scenario{
 		idleScenario, setupScenario, echoScenario, syscallScenario, bulkScenario,
 		fanOutScenario, churnScenario, mixedScenario, stormScenario,
-		tlsIdleScenario, tlsSetupScenario, tlsEchoScenario, scaleScenario,
+		tlsIdleScenario, tlsSetupScenario, tlsEchoScenario, tlsBulkScenario, scaleScenario,
 	}
 }
 

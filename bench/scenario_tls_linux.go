@@ -5,6 +5,7 @@ package main
 var (
 	tlsIdleScenario  = overTLS(idleScenario)
 	tlsSetupScenario = overTLS(setupScenario)
+	tlsBulkScenario  = overTLS(bulkScenario)
 	tlsEchoScenario  = overTLS(scenario{
 		name:    echoScenario.name,
 		about:   echoScenario.about,

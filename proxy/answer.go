@@ -66,7 +66,7 @@ func (l *loop) requestWritten(s *session, n int) {
 // readAnswer collects the upstream's response head.
 func (l *loop) readAnswer(s *session) {
 	o := s.opening
-	n, err := s.legs[upstream].io.Read(l.in[:readSize])
+	n, err := s.legs[upstream].io.Read(l.in[:readSize], max(1, l.cfg.MaxHeaderSize-len(o.reply)+1))
 	switch {
 	case err == errAgain:
 		return
@@ -105,6 +105,7 @@ func (l *loop) scanAnswer(s *session) {
 		case r.Status != http.StatusSwitchingProtocols:
 			l.passRefusal(s, r)
 		default:
+			o.reply = following(o.reply, 0)
 			l.switchProtocols(s, r)
 		}
 		return
@@ -114,13 +115,13 @@ func (l *loop) scanAnswer(s *session) {
 // switchProtocols decides on a whole 101 of the upstream's.
 func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 	o := s.opening
-	answer, err := o.offer.CheckAnswer(r)
+	answer, err := o.expected.CheckAnswer(r)
 	if err != nil {
 		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", err)
 		return
 	}
 	l.metrics.HandshakeDuration(metrics.Upgrade, l.now.Sub(o.upgraded))
-	o.answer = answer
+	o.expected, o.deflate = nil, answer.Deflate
 	o.out = answer.AppendResponse(nil)
 	o.state = sendAnswer
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
@@ -149,7 +150,7 @@ func (l *loop) writeAnswer(s *session) {
 func (l *loop) open(s *session) {
 	o := s.opening
 	s.opening = nil
-	l.begin(s, o.answer.Deflate)
+	l.begin(s, o.deflate)
 	s.origin.gauges.Sessions(1)
 	l.metrics.Opened()
 	l.metrics.Handshake(metrics.ResultOK)

@@ -110,6 +110,8 @@ func (l *loop) dialed(s *session) {
 	}
 	if o.out == nil {
 		o.out = l.upstreamRequest(s)
+		o.expected = o.offer.Expects()
+		o.forgetRequest()
 	}
 	n, err := g.io.Write(o.out)
 	switch {

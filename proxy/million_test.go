@@ -11,7 +11,6 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/proxy/internal/epoll"
-	"holdfast/proxy/internal/upgrade"
 )
 
 // BenchmarkMillionSessions holds 1,000,000 sessions without descriptors on one
@@ -90,7 +89,7 @@ func (w *silentWorld) open() {
 		path:    loggedPath("/chat/room"),
 		origin:  w.l.server.origin,
 		timer:   heartbeat.Never,
-		opening: &opening{answer: &upgrade.Answer{}},
+		opening: &opening{},
 	}
 	w.l.table.add(s)
 	for _, side := range sides {
@@ -178,7 +177,7 @@ func (p *silentPeer) Write(b []byte) (int, error) {
 
 func (p *silentPeer) WriteLast(b []byte) (int, error) { return p.Write(b) }
 
-func (p *silentPeer) Read(b []byte) (int, error) {
+func (p *silentPeer) Read(b []byte, _ int) (int, error) {
 	if p.token&legBit != 0 {
 		return copy(b, append([]byte{0x8a, 8}, p.ping[:]...)), nil
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -29,20 +30,21 @@ type opening struct {
 
 	refusal *upgrade.Refusal // decided at accept, answered when the head is in
 
-	head    []byte // from the client: its request head, then what came behind it
-	looked  int    // how much of head has been searched for the head's end
-	request *upgrade.Request
-	nobody  bool            // a PROXY protocol header named no client
-	story   forwarded.Story // who sent the request, and how the upstream is told
-	offer   *upgrade.Offer
-	place   *line // where the handshake has a place; nil if nowhere
-	dial    dial
-	away    *secure.Conn // the leg whose TLS handshake is under way beside the loop
-	answer  *upgrade.Answer
-	reply   []byte // from the upstream: its response head, then what came behind it
-	scanned int    // how much of reply has been searched
-	out     []byte // what is still to be written in this step
-	wasted  int    // bytes that came after the refusal
+	head     []byte // from the client: its request head, then what came behind it
+	looked   int    // how much of head has been searched for the head's end
+	request  *upgrade.Request
+	nobody   bool            // a PROXY protocol header named no client
+	story    forwarded.Story // who sent the request, and how the upstream is told
+	offer    *upgrade.Offer
+	place    *line // where the handshake has a place; nil if nowhere
+	dial     dial
+	away     *secure.Conn      // the leg whose TLS handshake is under way beside the loop
+	expected *upgrade.Expected // what the answer is checked against; request, story and offer are gone by then
+	deflate  bool              // permessage-deflate was agreed on
+	reply    []byte            // from the upstream: its response head, then what came behind it
+	scanned  int               // how much of reply has been searched
+	out      []byte            // what is still to be written in this step
+	wasted   int               // bytes that came after the refusal
 }
 
 // openingState is the step that a handshake is at. Any step but the last two
@@ -164,10 +166,12 @@ func (l *loop) clientStirs(s *session, ready epoll.Ready) {
 	l.want(s, client, epoll.Ended)
 }
 
-// readHead reads more of what a client begins with, and reports whether there is more.
-func (l *loop) readHead(s *session) bool {
-	o := s.opening
-	n, err := s.legs[client].io.Read(l.in[:readSize])
+// readHead reads more of what a client begins with, which may have so many bytes,
+// and reports whether there is more. The byte that makes it too long is read as
+// well; what the peer sends behind stays in the kernel until it is its turn.
+func (l *loop) readHead(s *session, most int) bool {
+	o, conn := s.opening, s.legs[client].io
+	n, err := conn.Read(l.in[:readSize], max(1, most-len(o.head)+1))
 	switch {
 	case err == errAgain:
 		return false
@@ -180,10 +184,18 @@ func (l *loop) readHead(s *session) bool {
 	return true
 }
 
+// following returns what follows the head that ends there, without the memory of the head.
+func following(b []byte, end int) []byte {
+	if end == len(b) {
+		return nil
+	}
+	return bytes.Clone(b[end:])
+}
+
 // readPreface collects the PROXY protocol header, which names the client whom a
 // trusted proxy connects for.
 func (l *loop) readPreface(s *session) {
-	if !l.readHead(s) {
+	if !l.readHead(s, preface.MaxSize) {
 		return
 	}
 	o := s.opening
@@ -199,7 +211,7 @@ func (l *loop) readPreface(s *session) {
 		l.refuse(s, metrics.ResultBadRequest, refusePreface)
 		return
 	}
-	o.head = o.head[end:]
+	o.head = following(o.head, end)
 	o.state = l.firstWord()
 	switch {
 	case len(o.head) == 0:
@@ -221,7 +233,7 @@ func (l *loop) learnSource(s *session, header []byte) error {
 
 // readRequest collects the client's request head.
 func (l *loop) readRequest(s *session) {
-	if l.readHead(s) {
+	if l.readHead(s, l.cfg.MaxHeaderSize) {
 		l.scanRequest(s)
 	}
 }
@@ -254,7 +266,7 @@ func (l *loop) requestRead(s *session, end int) {
 		return
 	}
 	l.learnClient(s)
-	o.head = o.head[end:]
+	o.head = following(o.head, end)
 	if o.offer, refusal = o.request.Check(); refusal != nil {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
 		return

@@ -94,7 +94,7 @@ func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgr
 // is in user space, where the kernel does not announce it.
 func (l *loop) rereadRequest(s *session, hasTLS bool) {
 	if hasTLS {
-		l.readHead(s)
+		l.readHead(s, l.cfg.MaxHeaderSize)
 	}
 	if l.table.holds(s) {
 		l.scanRequest(s)

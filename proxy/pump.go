@@ -27,7 +27,7 @@ func (l *loop) readable(s *session, from Side) {
 		return
 	}
 	chunk := l.in[:]
-	n, err := g.io.Read(chunk[frame.MaxHeld : frame.MaxHeld+g.share()])
+	n, err := g.io.Read(chunk[frame.MaxHeld:frame.MaxHeld+readSize], g.share())
 	if err == errAgain {
 		return
 	}
@@ -164,7 +164,7 @@ func (l *loop) countFrames(g *leg, from Side, seen *frame.Counts) {
 // nothing that matters; but were it left unread, closing the socket would send
 // a reset, which can destroy what we wrote last.
 func (l *loop) discard(s *session, from Side) {
-	n, err := s.legs[from].io.Read(l.in[:])
+	n, err := s.legs[from].io.Read(l.in[:], readSize)
 	switch {
 	case err == errAgain:
 	case err != nil:

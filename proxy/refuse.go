@@ -64,7 +64,7 @@ func (l *loop) writeRefusal(s *session) {
 // it floods.
 func (l *loop) linger(s *session) {
 	o := s.opening
-	n, err := s.legs[client].io.Read(l.in[:])
+	n, err := s.legs[client].io.Read(l.in[:], readSize)
 	if err == errAgain {
 		return
 	}
@@ -86,8 +86,14 @@ func (l *loop) abandon(s *session, result metrics.Result, step string, err error
 
 // forget lets go of all that only a handshake that goes on needs.
 func (o *opening) forget() {
-	o.head, o.reply = nil, nil
-	o.request, o.offer, o.answer, o.story = nil, nil, nil, forwarded.Story{}
+	o.head, o.reply, o.expected = nil, nil, nil
+	o.forgetRequest()
+}
+
+// forgetRequest lets go of the client's request once the upstream's is made of it:
+// the answer may be long in coming.
+func (o *opening) forgetRequest() {
+	o.request, o.offer, o.story = nil, nil, forwarded.Story{}
 }
 
 // cutOpening is the one exit of a handshake that opened no session, and whose

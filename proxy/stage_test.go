@@ -17,7 +17,6 @@ import (
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/peraddress"
-	"holdfast/proxy/internal/upgrade"
 )
 
 // A stage is one loop on invented time, whose sessions have socketpairs for
@@ -162,7 +161,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 		path:    "/chat",
 		origin:  st.server.origin,
 		timer:   heartbeat.Never,
-		opening: &opening{answer: &upgrade.Answer{Deflate: deflate}, began: st.now},
+		opening: &opening{deflate: deflate, began: st.now},
 	}
 	for _, p := range []*peer{c, u} {
 		g := &s.legs[p.side]

@@ -32,7 +32,7 @@ var errNoTLS = errors.New("what the client began with is no TLS handshake")
 // readHello collects the first record of a client's TLS handshake, so that a
 // client has no place in line, and no goroutine, before it has said that much.
 func (l *loop) readHello(s *session) {
-	if l.readHead(s) {
+	if l.readHead(s, recordHeader+maxRecord) {
 		l.scanHello(s)
 	}
 }

@@ -33,8 +33,10 @@ type poller interface {
 type transport interface {
 	// FD is the descriptor to wait for.
 	FD() int
-	// Read returns errAgain when nothing is there, and io.EOF after the peer's end.
-	Read(b []byte) (int, error)
+	// Read takes at most so many bytes from the kernel, one or more, and puts what
+	// they bring into b, which has room for readSize. It returns errAgain when nothing
+	// is there, and io.EOF after the peer's end.
+	Read(b []byte, most int) (int, error)
 	// Write returns what was taken; errAgain if that is nothing at all.
 	Write(b []byte) (int, error)
 	// WriteLast is Write for the last bytes of our direction. The kernel may hold
@@ -69,8 +71,8 @@ type socket int
 
 func (s socket) FD() int { return int(s) }
 
-func (s socket) Read(b []byte) (int, error) {
-	n, err := s.transfer(unix.SYS_RECVFROM, b, 0)
+func (s socket) Read(b []byte, most int) (int, error) {
+	n, err := s.transfer(unix.SYS_RECVFROM, b[:min(len(b), most)], 0)
 	if err == nil && n == 0 {
 		return 0, io.EOF
 	}

@@ -148,6 +148,42 @@ func sendChunks(p *peer, stream []byte, rnd *rand.Rand) {
 	}
 }
 
+// A flood of pings is read in small pieces, and so is what comes after it. Nothing
+// of it is lost, and the last ping is answered.
+func TestFloodOfPings(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client, upstream := r.opens()
+	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
+		from, to := way[0], way[1]
+		flood := bytes.Repeat(encode(from.masks(), ping("")), 20_000)
+		message := binaryOf(strings.Repeat("m", 50_000))
+		flood = append(flood, encode(from.masks(), message, ping("the last"), text("and on"))...)
+		sent := make(chan error, 1)
+		go func() {
+			_, err := from.conn.Write(flood)
+			sent <- err
+		}()
+		answers := 0
+		for {
+			got, err := from.reads()
+			if err != nil || got.op != ws.OpPong {
+				t.Fatalf("the %s wants a pong, got %v, %v", from.name, got, err)
+			}
+			if answers++; got.payload == "the last" {
+				break
+			}
+		}
+		to.wants("what stands between the pings", message, text("and on"))
+		if err := <-sent; err != nil {
+			t.Errorf("the %s sends: %v", from.name, err)
+		}
+		if answers > 2_000 {
+			t.Errorf("%d of 20,001 pings were answered, want one for each read", answers)
+		}
+	}
+}
+
 func TestPayloadLengths(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)

@@ -47,6 +47,9 @@ const (
 	binarySignature = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
+// MaxSize is the longest header that End accepts.
+const MaxSize = fixedSize + maxRest
+
 // End returns the length of the header that b starts with, or 0 while more is
 // needed. An error is final, and comes as soon as the field that is wrong is
 // there: ErrNone if b does not start like a header, others if it goes on like

@@ -62,7 +62,7 @@ type stream interface {
 // it. Between two calls there is nothing in them. The zero value is ready.
 type Scratch struct {
 	in  [64 << 10]byte // ciphertext as received
-	out []byte         // ciphertext to be sent; grows to the largest write, and stays
+	out []byte         // ciphertext to be sent; grows to a record or two, and stays
 }
 
 // Server makes the server's end of a TLS connection over a connected,
@@ -210,6 +210,6 @@ func (c *Conn) notify() {
 	}
 	c.scratch.out = c.scratch.out[:0]
 	if c.tls.CloseWrite() == nil {
-		_ = c.push() // there is nobody left who could do anything about it
+		_ = c.push(false) // there is nobody left who could do anything about it
 	}
 }

@@ -27,7 +27,7 @@ func TestSmallMessagesCostNoGarbage(t *testing.T) {
 		got := testing.AllocsPerRun(runs, func() {
 			sendAll(t, far, records[0])
 			records = records[1:]
-			if size, err := n.Read(n.buf); size != len(message) || err != nil {
+			if size, err := n.Read(n.buf, len(n.buf)); size != len(message) || err != nil {
 				t.Fatalf("Read: %d bytes, %v", size, err)
 			}
 		})

@@ -267,7 +267,7 @@ func (n *near) wants(why string, want []byte) {
 // reads is one Read that may find nothing.
 func (n *near) reads(why string) []byte {
 	n.t.Helper()
-	size, err := n.Read(n.buf)
+	size, err := n.Read(n.buf, len(n.buf))
 	if err != nil && err != errAgain {
 		n.t.Fatalf("%s: %v", why, err)
 	}
@@ -285,7 +285,7 @@ func (n *near) wantsNow(why string, want []byte) {
 // wantsError is one Read that fails.
 func (n *near) wantsError(why string, want error) {
 	n.t.Helper()
-	if size, err := n.Read(n.buf); size != 0 || !errors.Is(err, want) {
+	if size, err := n.Read(n.buf, len(n.buf)); size != 0 || !errors.Is(err, want) {
 		n.t.Fatalf("%s: read %d bytes, %v; want %v", why, size, err, want)
 	}
 }

@@ -10,21 +10,25 @@ import (
 // as KeyUpdate does, and not reading them.
 const maxAnswers = 16 << 10
 
+// Room is what Read needs: a record of the largest size and as much of the next as
+// may have been received while the connection was ashore, and more.
+const Room = 24 << 10
+
 var errDeaf = errors.New("peer demands answers and does not read them")
 
-// Read receives once, and puts everything that can be decrypted into b, which
-// must have room for 40 KiB: two records and more. There is never anything left
-// that the kernel would not announce. The first Read after Board receives
+// Read receives at most so many bytes, once, and puts everything that can be
+// decrypted into b, which must not be smaller than Room. There is never anything
+// left that the kernel would not announce. The first Read after Board receives
 // nothing, it delivers what has been read before.
 //
 // With nothing to deliver it returns unix.EAGAIN. The end of the peer's stream
 // is io.EOF, by close_notify or without; a peer that breaks the protocol has
 // been sent its alert when Read returns the error.
-func (c *Conn) Read(b []byte) (int, error) {
+func (c *Conn) Read(b []byte, most int) (int, error) {
 	if c.ended != nil {
 		return 0, c.ended
 	}
-	if err := c.receive(len(b)); err != nil {
+	if err := c.receive(min(most, len(b)-c.record.held)); err != nil {
 		return 0, err
 	}
 	c.scratch.out = c.scratch.out[:0]
@@ -48,13 +52,13 @@ func (c *Conn) Read(b []byte) (int, error) {
 }
 
 // receive puts what is to be decrypted next into unfed. Together with what
-// crypto/tls holds of a record it decrypts to less than room.
-func (c *Conn) receive(room int) error {
+// crypto/tls holds of a record it decrypts to less than it has bytes.
+func (c *Conn) receive(most int) error {
 	if c.fresh {
 		c.fresh = false
 		return nil
 	}
-	in := c.scratch.in[:min(len(c.scratch.in), room-c.record.held)]
+	in := c.scratch.in[:min(len(c.scratch.in), most)]
 	n, err := receive(c.fd, in)
 	c.unfed = in[:n]
 	return err
@@ -79,7 +83,7 @@ func (c *Conn) answer() error {
 		return nil
 	}
 	c.answers += len(c.scratch.out)
-	err := c.push()
+	err := c.push(false)
 	if err == nil && c.answers > maxAnswers {
 		return errDeaf
 	}

@@ -48,26 +48,31 @@ func TestManyRecordsInOneSegment(t *testing.T) {
 // TestReadLeavesNothingBehind reads only when the kernel says so, from a peer
 // that fills the socket, with records cut anywhere.
 func TestReadLeavesNothingBehind(t *testing.T) {
-	everyWay(t, func(t *testing.T, w way) {
-		n, f := connect(t, w)
-		stream := pattern(2 << 20)
-		done := make(chan error, 1)
-		go func() {
-			for rest := stream; len(rest) > 0; {
-				size := min(len(rest), 1+rand.IntN(40<<10))
-				if _, err := f.Write(rest[:size]); err != nil {
-					done <- err
-					return
-				}
-				rest = rest[size:]
+	for _, room := range []int{Room, readRoom} {
+		everyWay(t, func(t *testing.T, w way) { leavesNothingBehind(t, w, room) })
+	}
+}
+
+func leavesNothingBehind(t *testing.T, w way, room int) {
+	n, f := connect(t, w)
+	n.buf = n.buf[:room]
+	stream := pattern(2 << 20)
+	done := make(chan error, 1)
+	go func() {
+		for rest := stream; len(rest) > 0; {
+			size := min(len(rest), 1+rand.IntN(40<<10))
+			if _, err := f.Write(rest[:size]); err != nil {
+				done <- err
+				return
 			}
-			done <- nil
-		}()
-		n.wants("a long stream", stream)
-		if err := <-done; err != nil {
-			t.Fatal(err)
+			rest = rest[size:]
 		}
-	})
+		done <- nil
+	}()
+	n.wants("a long stream", stream)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestPlaintextComesBeforeTheEnd(t *testing.T) {
@@ -115,7 +120,7 @@ func TestGarbageGetsItsAlert(t *testing.T) {
 		record := f.ciphertext(func() { f.sends([]byte("forged")) })
 		record[len(record)-1] ^= 1
 		f.throws(record)
-		_, err := n.Read(n.buf)
+		_, err := n.Read(n.buf, len(n.buf))
 		if err == nil || err == errAgain || err == io.EOF {
 			t.Fatalf("a forged record: %v", err)
 		}

@@ -94,7 +94,7 @@ func TestPeerThatOnlyDemandsAnswers(t *testing.T) {
 		f.throws(send.seal(handshakeRecord, updateAsked))
 		send.update()
 		f.throws(send.seal(applicationRecord, []byte("x"))) // without data in between crypto/tls itself objects
-		_, err := n.Read(n.buf)
+		_, err := n.Read(n.buf, len(n.buf))
 		switch {
 		case len(n.kept) > maxAnswers+64:
 			t.Fatalf("%d bytes are kept", len(n.kept))
@@ -160,7 +160,7 @@ func TestRenegotiationIsRefused(t *testing.T) {
 		t.Run(c.way.name, func(t *testing.T) {
 			n, f, send, receive := byHand(t, c.way)
 			f.throws(send.seal(handshakeRecord, c.message(f)))
-			_, err := n.Read(n.buf)
+			_, err := n.Read(n.buf, len(n.buf))
 			if err == nil || err == errAgain || err == io.EOF {
 				t.Fatalf("Read: %v", err)
 			}

@@ -2,28 +2,32 @@ package secure
 
 import "bytes"
 
-// maxWrite bounds what is encrypted at once, and so what is kept of it if the
-// socket takes nothing.
-const maxWrite = 64 << 10
+const (
+	// maxWrite is what is encrypted at once: the most that one record holds (RFC
+	// 8446 5.1). The socket is asked after each, so no more than that is ever kept.
+	maxWrite = 16 << 10
+	// maxRest is what goes with the last record rather than by a system call of its
+	// own: a message of 16 KiB has a frame header before it.
+	maxRest = 512
+)
 
-// Write encrypts b and sends it, with one system call. It returns how much of b
-// was taken; unix.EAGAIN if that is nothing.
+// Write encrypts b and sends it, a record at a time for as long as the socket
+// takes all. It returns how much of b was taken; unix.EAGAIN if that is nothing.
 //
-// What is encrypted must be sent, so what the socket leaves over is kept here.
-// Meanwhile Write reports bytes as taken in step with the socket, but never the
-// last one: n < len(b) until all is in the kernel. The next Write must be of the
-// bytes that were left over, with or without more behind them; it goes on with
-// the sending, and encrypts only what is new. What is behind the first 64 KiB of
-// b is left over in any case.
+// What is encrypted must be sent, so what the socket leaves of a record is kept
+// here. Meanwhile Write reports bytes as taken in step with the socket, but never
+// the last one: n < len(b) until all is in the kernel. The next Write must be of
+// the bytes that were left over, with or without more behind them; it goes on with
+// the sending, and encrypts only what is new.
 func (c *Conn) Write(b []byte) (int, error) {
 	if len(b) < c.owed {
 		panic("secure: Write without the bytes that the last one left over")
 	}
 	c.scratch.out = c.scratch.out[:0]
-	taken, err := c.advance()
-	if err == nil && len(c.kept) == 0 && taken < len(b) {
+	taken, err := c.advance(false)
+	for err == nil && len(c.kept) == 0 && taken < len(b) {
 		var n int
-		n, err = c.encrypt(b[taken:min(len(b), taken+maxWrite)])
+		n, err = c.encrypt(b[taken:])
 		taken += n
 	}
 	if err == nil && taken == 0 {
@@ -39,20 +43,27 @@ func (c *Conn) WriteLast(b []byte) (int, error) {
 	return c.Write(b)
 }
 
-// encrypt is a Write with nothing kept from before.
+// encrypt encrypts the first record of b and sends it. Nothing is kept from
+// before. If more records follow, the kernel may hold this one's end back until
+// they do, so that segments are as full as if all were sent at once.
 func (c *Conn) encrypt(b []byte) (int, error) {
+	more := len(b) > maxWrite+maxRest
+	if more {
+		b = b[:maxWrite]
+	}
+	c.scratch.out = c.scratch.out[:0]
 	if _, err := c.tls.Write(b); err != nil {
 		return 0, err
 	}
 	c.owed = len(b)
-	return c.advance()
+	return c.advance(more)
 }
 
 // advance sends what there is, and returns how many of the bytes owed have
 // become taken by that.
-func (c *Conn) advance() (int, error) {
+func (c *Conn) advance(more bool) (int, error) {
 	before := len(c.kept) + len(c.scratch.out)
-	if err := c.push(); err != nil {
+	if err := c.push(more); err != nil {
 		return 0, err
 	}
 	left := stillOwed(c.owed, before, len(c.kept))
@@ -72,8 +83,9 @@ func stillOwed(owed, before, after int) int {
 }
 
 // push sends what is kept, and behind it what crypto/tls has produced, with one
-// system call. It keeps what the socket does not take.
-func (c *Conn) push() error {
+// system call. It keeps what the socket does not take. more says that another
+// push follows at once.
+func (c *Conn) push(more bool) error {
 	if c.broken != nil {
 		return c.broken
 	}
@@ -85,7 +97,7 @@ func (c *Conn) push() error {
 	if len(out) == 0 {
 		return nil
 	}
-	n, err := send(c.fd, out, c.parting)
+	n, err := send(c.fd, out, more || c.parting)
 	if err != nil && err != errAgain {
 		c.broken = err
 		c.kept = nil

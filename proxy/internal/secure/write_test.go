@@ -3,12 +3,18 @@ package secure
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
+
+// keptLimit is the most that may be kept of one Write: a record, what goes with
+// it, and what makes ciphertext longer. A connection's first records are small,
+// so that there may be a dozen of them in its place.
+const keptLimit = maxWrite + maxRest + 1<<10
 
 // A sender is what a loop does with a leg: it keeps what Write did not take in a
 // tail, and writes the tail when the descriptor is writable. It checks every Write.
@@ -28,11 +34,14 @@ func (s *sender) sends(b []byte) {
 	if (n == 0) != (err == errAgain) {
 		s.t.Fatalf("Write took %d of %d bytes and said %v", n, len(s.tail), err)
 	}
-	if all := n == len(s.tail); all != (len(s.kept) == 0 && s.owed == 0) && len(s.tail) <= maxWrite {
+	if all := n == len(s.tail); all != (len(s.kept) == 0 && s.owed == 0) {
 		s.t.Fatalf("Write took %d of %d bytes, and %d bytes of ciphertext are kept for %d", n, len(s.tail), len(s.kept), s.owed)
 	}
 	if s.owed > len(s.kept) || (s.owed == 0) != (len(s.kept) == 0) {
 		s.t.Fatalf("%d bytes are owed for %d that are kept", s.owed, len(s.kept))
+	}
+	if len(s.kept) > keptLimit {
+		s.t.Fatalf("%d bytes of ciphertext are kept, more than %d", len(s.kept), keptLimit)
 	}
 	if n == 0 {
 		s.spins++
@@ -138,8 +147,8 @@ func TestPeerThatNeverReads(t *testing.T) {
 				t.Fatalf("Write to a full socket took %d bytes, %v", size, err)
 			}
 		}
-		if len(n.kept) > maxWrite+maxWrite/16 {
-			t.Errorf("%d bytes are kept for one Write", len(n.kept))
+		if len(n.kept) > keptLimit {
+			t.Errorf("%d bytes are kept for one Write, more than %d", len(n.kept), keptLimit)
 		}
 		must(n.Close())
 		f.wants("everything that was taken is there", stream[:taken-taken%maxWrite])
@@ -148,6 +157,43 @@ func TestPeerThatNeverReads(t *testing.T) {
 			t.Errorf("the far end of a stream that was cut reads %v", err)
 		}
 	})
+}
+
+// TestKeptIsAtMostARecord has sockets with buffers of all sizes take what they
+// like of writes of all sizes. sends checks what is kept after each of them.
+func TestKeptIsAtMostARecord(t *testing.T) {
+	unixPair := func(t *testing.T) (*near, *far) { return connect(t, serverTLS13) }
+	for network, connect := range map[string]func(*testing.T) (*near, *far){"tcp": connectTCP, "unix": unixPair} {
+		for _, buffer := range []int{1, 8 << 10, 16 << 10, 20 << 10, 33 << 10, 64 << 10, 200 << 10} {
+			for _, size := range []int{1, 1000, maxWrite, maxWrite + maxRest, maxWrite + maxRest + 1, 2 * maxWrite, readRoom} {
+				t.Run(fmt.Sprintf("%s, a buffer of %d, writes of %d", network, buffer, size), func(t *testing.T) {
+					n, f := connect(t)
+					must(unix.SetsockoptInt(n.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, buffer))
+					fallsShort(t, n, f, pattern(size))
+				})
+			}
+		}
+	}
+}
+
+// fallsShort writes message until the socket does not take all of it, then has the
+// far end read, and wants everything to arrive.
+func fallsShort(t *testing.T, n *near, f *far, message []byte) {
+	s := &sender{near: n}
+	written := 0
+	for len(s.tail) == 0 {
+		s.sends(message)
+		written += len(message)
+	}
+	read := make(chan []byte, 1)
+	go func() { read <- readAll(f, written) }()
+	for len(s.tail) > 0 {
+		n.await(writable)
+		s.sends(nil)
+	}
+	if got := <-read; !bytes.Equal(got, bytes.Repeat(message, written/len(message))) {
+		t.Errorf("of %d bytes written the far end has read %d, or others", written, len(got))
+	}
 }
 
 // TestLastByteLeavesWithTheCiphertext watches a single byte of plaintext.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // Answer is an upstream's 101 that is right for the offer it answers.
@@ -22,8 +23,31 @@ type Answer struct {
 // acceptLen is the length of a SHA-1 sum in base64.
 const acceptLen = 28
 
+// Expected is what an answer is checked against. It keeps nothing of the request
+// but this: answers may be long in coming.
+type Expected struct {
+	accept        [acceptLen]byte
+	subprotocols  []string
+	deflate       bool // permessage-deflate was offered
+	deflateParams deflateParams
+}
+
+// Expects returns what is expected of an answer to the offer.
+func (o *Offer) Expects() *Expected {
+	subprotocols := slices.Clone(o.subprotocols)
+	for i := range subprotocols {
+		subprotocols[i] = strings.Clone(subprotocols[i]) // or the whole head would be kept for it
+	}
+	return &Expected{
+		accept:        acceptOf(o.key),
+		subprotocols:  subprotocols,
+		deflate:       len(o.deflate) > 0,
+		deflateParams: o.deflateParams,
+	}
+}
+
 // answerRules are what RFC 6455 4.1 asks of a 101. The first that is broken is told.
-var answerRules = [...]func(*Answer, *Offer) error{
+var answerRules = [...]func(*Answer, *Expected) error{
 	(*Answer).checkConnection,
 	(*Answer).checkBody,
 	(*Answer).checkAccept,
@@ -34,13 +58,13 @@ var answerRules = [...]func(*Answer, *Offer) error{
 // CheckAnswer decides whether a 101 is a right answer to the offer. Anything
 // else must not become a session: one side would speak frames and the other
 // HTTP. The error names the field at fault.
-func (o *Offer) CheckAnswer(r *Response) (*Answer, error) {
+func (e *Expected) CheckAnswer(r *Response) (*Answer, error) {
 	if r.Status != http.StatusSwitchingProtocols || r.Minor != 1 {
 		return nil, fault("status line", "is not HTTP/1.1 101")
 	}
-	a := &Answer{accept: acceptOf(o.key), fields: r.Fields}
+	a := &Answer{accept: e.accept, fields: r.Fields}
 	for _, rule := range answerRules {
-		if err := rule(a, o); err != nil {
+		if err := rule(a, e); err != nil {
 			return nil, err
 		}
 	}
@@ -50,7 +74,7 @@ func (o *Offer) CheckAnswer(r *Response) (*Answer, error) {
 // fault says what is wrong with a 101, without quoting it.
 func fault(field, why string) error { return fmt.Errorf("invalid 101: %s %s", field, why) }
 
-func (a *Answer) checkConnection(*Offer) error {
+func (a *Answer) checkConnection(*Expected) error {
 	n := 0
 	for protocol := range a.fields.elements("Upgrade") {
 		if n++; !equalFold(protocol, "websocket") {
@@ -72,7 +96,7 @@ func (a *Answer) checkConnection(*Offer) error {
 
 // checkBody: a 101 has neither field (RFC 9110 8.6, RFC 9112 6.1). A length of 0
 // is forgiven, since it says what a 101 means anyhow.
-func (a *Answer) checkBody(*Offer) error {
+func (a *Answer) checkBody(*Expected) error {
 	for length := range a.fields.Values("Content-Length") {
 		if length != "0" {
 			return fault("Content-Length", "is not 0")
@@ -84,7 +108,7 @@ func (a *Answer) checkBody(*Offer) error {
 	return nil
 }
 
-func (a *Answer) checkAccept(*Offer) error {
+func (a *Answer) checkAccept(*Expected) error {
 	accept, n := a.fields.single("Sec-WebSocket-Accept")
 	if n != 1 {
 		return fault("Sec-WebSocket-Accept", "is missing or doubled")
@@ -96,24 +120,24 @@ func (a *Answer) checkAccept(*Offer) error {
 }
 
 // checkSubprotocol takes an empty value, which some servers send, for none.
-func (a *Answer) checkSubprotocol(o *Offer) error {
+func (a *Answer) checkSubprotocol(expected *Expected) error {
 	subprotocol, n := a.fields.single("Sec-WebSocket-Protocol")
 	if n > 1 {
 		return fault("Sec-WebSocket-Protocol", "is doubled")
 	}
-	if subprotocol != "" && !slices.Contains(o.subprotocols, subprotocol) {
+	if subprotocol != "" && !slices.Contains(expected.subprotocols, subprotocol) {
 		return fault("Sec-WebSocket-Protocol", "was not offered")
 	}
 	a.Subprotocol = subprotocol
 	return nil
 }
 
-func (a *Answer) checkExtensions(o *Offer) error {
+func (a *Answer) checkExtensions(expected *Expected) error {
 	for e, ok := range a.fields.extensions() {
 		if !ok {
 			return fault("Sec-WebSocket-Extensions", "is malformed")
 		}
-		if err := a.accepts(&e, o); err != nil {
+		if err := a.accepts(&e, expected); err != nil {
 			return err
 		}
 	}
@@ -121,15 +145,15 @@ func (a *Answer) checkExtensions(o *Offer) error {
 }
 
 // accepts takes the only extension that an answer may have.
-func (a *Answer) accepts(e *extension, o *Offer) error {
+func (a *Answer) accepts(e *extension, expected *Expected) error {
 	switch {
 	case a.Deflate:
 		return fault("Sec-WebSocket-Extensions", "has more than one extension")
-	case e.name != permessageDeflate || len(o.deflate) == 0:
+	case e.name != permessageDeflate || !expected.deflate:
 		return fault("Sec-WebSocket-Extensions", "has an extension that was not offered")
 	case !e.isAnswer():
 		return fault("Sec-WebSocket-Extensions", "has an illegal parameter")
-	case e.params&^o.deflateParams&clientMaxWindowBits != 0: // RFC 7692 7.1.2.2
+	case e.params&^expected.deflateParams&clientMaxWindowBits != 0: // RFC 7692 7.1.2.2
 		return fault("Sec-WebSocket-Extensions", "has client_max_window_bits, which was not offered")
 	}
 	a.Deflate, a.extension = true, e.text

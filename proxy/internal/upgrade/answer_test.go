@@ -69,7 +69,7 @@ func TestCheckAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = offering(t).CheckAnswer(r)
+			_, err = offering(t).Expects().CheckAnswer(r)
 			switch {
 			case tt.fault == "" && err != nil:
 				t.Errorf("refused: %v", err)
@@ -97,7 +97,7 @@ func TestAnswersToWhatWasNotOffered(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := mustOffer(t, handshake("X="+tt.offer)).CheckAnswer(r); err == nil {
+			if _, err := mustOffer(t, handshake("X="+tt.offer)).Expects().CheckAnswer(r); err == nil {
 				t.Error("accepted")
 			}
 		})
@@ -139,7 +139,7 @@ func TestAppendResponse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, err := offering(t).CheckAnswer(r)
+			a, err := offering(t).Expects().CheckAnswer(r)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,6 +11,7 @@
 //	WantsWebSocket  a handshake's, or plain HTTP             (request.go)
 //	Request.Check   a WebSocket handshake, or a Refusal      (offer.go)
 //	AppendRequest   the request for the upstream, rebuilt    (offer.go)
+//	Expects         what its answer is checked against      (answer.go)
 //	ParseResponse   the upstream's head                      (response.go)
 //	CheckAnswer     a right 101 to that very offer           (answer.go)
 //	AppendResponse  the 101 for the client, rebuilt          (answer.go)

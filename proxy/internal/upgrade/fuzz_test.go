@@ -164,7 +164,7 @@ func FuzzResponse(f *testing.F) {
 		}
 		wantSameHead(t, r)
 		o := offering(t)
-		a, err := o.CheckAnswer(r)
+		a, err := o.Expects().CheckAnswer(r)
 		if err != nil {
 			return
 		}
@@ -174,7 +174,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("rebuilt response: %v\n%q", err, out)
 		}
-		again, err := o.CheckAnswer(r)
+		again, err := o.Expects().CheckAnswer(r)
 		if err != nil {
 			t.Fatalf("rebuilt answer: %v\n%q", err, out)
 		}

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// Offer is a WebSocket opening handshake that may go upstream, and what its
-// answer is checked against.
+// Offer is a WebSocket opening handshake that may go upstream.
 type Offer struct {
 	request       *Request
 	key           string

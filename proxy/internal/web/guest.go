@@ -36,7 +36,9 @@ func (g *Guest) Read(b []byte) (int, error) {
 		return g.Conn.Read(b)
 	}
 	n := copy(b, g.Early)
-	g.Early = g.Early[n:]
+	if g.Early = g.Early[n:]; len(g.Early) == 0 {
+		g.Early = nil // lets go of the memory behind it: the connection may stay for long
+	}
 	return n, nil
 }
 

@@ -1,0 +1,160 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestWaitingHandshakeHoldsLittle has the upstream take its time over the answer,
+// with heads of all sizes and with more behind them than anybody would keep.
+func TestWaitingHandshakeHoldsLittle(t *testing.T) {
+	early := textFrame(150 << 10)
+	for name, c := range map[string]struct {
+		filler int // bytes that make the head larger
+		early  []byte
+		limit  int // of what is held while the upstream is silent
+	}{
+		"a small head":                       {0, nil, 0},
+		"a large head":                       {30 << 10, nil, 0},
+		"a small head and much behind it":    {0, early, 32<<10 + 1},
+		"a large head and much behind it":    {30 << 10, early, 3 << 10},
+		"a head of the largest size, nearly": {32<<10 - 200, early, 1 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWaiting(t)
+			w.client.writesOnce(append(w.request(c.filler), c.early...))
+			answer := w.upstreamReads()
+			o := w.opening()
+			if o.state != awaitAnswer {
+				t.Fatalf("the handshake is at step %d, want that the answer is awaited", o.state)
+			}
+			if o.request != nil || o.offer != nil || o.story.Fields != nil || o.out != nil {
+				t.Error("the request is still held, though it has been sent")
+			}
+			if n := cap(o.head) + cap(o.reply); n > c.limit+c.limit/8 { // an allocation is rounded up
+				t.Errorf("%d bytes are held, more than %d", n, c.limit)
+			}
+			w.upstreamAnswers(answer)
+			w.wantsSession(c.early)
+		})
+	}
+}
+
+// writesOnce is one write, which has to take all.
+func (p *peer) writesOnce(b []byte) {
+	p.st.t.Helper()
+	if n, err := unix.Write(p.fd, b); n != len(b) || err != nil {
+		p.st.t.Fatalf("%v sends %d of %d bytes, %v", p.side, n, len(b), err)
+	}
+	p.st.run()
+}
+
+// A waiting is a stage with one client whose upstream is a real one, which the
+// test plays.
+type waiting struct {
+	*stage
+	client   *peer
+	listener net.Listener
+	upstream net.Conn
+}
+
+func newWaiting(t *testing.T) *waiting {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	w := &waiting{listener: listener}
+	w.stage = newStage(t, func(cfg *Config) { cfg.Upstream.Host = listener.Addr().String() })
+	w.client = w.peer(client)
+	w.server.live.Add(1)
+	w.l.sessions.Add(1)
+	w.l.now = w.now
+	w.l.accepted(w.corks(w.client.far), netip.MustParseAddrPort("192.0.2.1:1234"), nil)
+	return w
+}
+
+// request is a handshake's, made larger by a field of that size.
+func (w *waiting) request(filler int) []byte {
+	return []byte("GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nX: " + strings.Repeat("x", filler) + "\r\n\r\n")
+}
+
+// upstreamReads accepts the connection and reads the request. It returns the answer to it.
+func (w *waiting) upstreamReads() string {
+	w.t.Helper()
+	var err error
+	if w.upstream, err = w.listener.Accept(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { w.upstream.Close() })
+	var head []byte
+	for b := make([]byte, 64<<10); !bytes.HasSuffix(head, []byte("\r\n\r\n")); {
+		n, err := w.upstream.Read(b)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		head = append(head, b[:n]...)
+		w.run()
+	}
+	return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+}
+
+func (w *waiting) upstreamAnswers(answer string) {
+	w.t.Helper()
+	if _, err := io.WriteString(w.upstream, answer); err != nil {
+		w.t.Fatal(err)
+	}
+	w.run()
+}
+
+// opening is the state of the only handshake.
+func (w *waiting) opening() *opening {
+	w.t.Helper()
+	var only *opening
+	w.l.table.all(func(s *session) { only = s.opening })
+	if only == nil {
+		w.t.Fatal("there is no handshake")
+	}
+	return only
+}
+
+// wantsSession wants the session to be open, and nothing lost that came early.
+func (w *waiting) wantsSession(early []byte) {
+	w.t.Helper()
+	got := make([]byte, len(early))
+	for at := 0; at < len(got); {
+		n, err := w.upstream.Read(got[at:])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		at += n
+		w.run()
+	}
+	if !bytes.Equal(got, early) {
+		w.t.Error("what the client sent early does not arrive as it was sent")
+	}
+	w.counts(map[string]float64{"holdfast_sessions_opened_total": 1, "holdfast_sessions_active": 1})
+}
+
+// textFrame is a masked text message of that size.
+func textFrame(size int) []byte { return text(strings.Repeat("e", size)).encode(true) }
+
+// TestFollowing wants what follows a head not to keep the head's memory.
+func TestFollowing(t *testing.T) {
+	read := []byte("head, and more")
+	if got := following(read, len(read)); got != nil {
+		t.Errorf("behind a head that ends the read there is %q, want nil", got)
+	}
+	got := following(read, len("head"))
+	if string(got) != ", and more" || &got[0] == &read[len("head")] {
+		t.Errorf("behind the head there is %q, and it is in the head's memory: %v", got, &got[0] == &read[len("head")])
+	}
+}
