@@ -96,7 +96,10 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
 	for at < len(b) && g.in == inOpen {
 		r := g.scan.Scan(b[at:], s.legs[to].wants(), &seen)
-		run += copy(b[run:], b[at:at+r.Pass])
+		if run < at { // something was cut out before
+			copy(b[run:], b[at:at+r.Pass])
+		}
+		run += r.Pass
 		at += r.Pass
 		if r.Pass > 0 {
 			s.lastData = l.now
