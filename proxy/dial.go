@@ -82,8 +82,7 @@ func (l *loop) dialNext(s *session) {
 			o.dial.err = err
 			continue
 		}
-		g.io = conn
-		g.in, g.out = inOpen, outOpen
+		g.open(conn)
 		o.by = l.now.Add(left)
 		if s.origin.tls != nil {
 			l.want(s, upstream, epoll.Out)

@@ -16,7 +16,6 @@ type leg struct {
 	out      outState
 	paused   bool           // not read because the other leg has a tail
 	parting  bool           // what is written now is the last, and our end of the TCP stream follows
-	shut     bool           // everything is said; only the end of the peer's TCP is awaited
 	crowded  bool           // the last read brought many control frames: the next takes less
 	fault    Reason         // outBroken: how the write failed
 	wait     heartbeat.Wait // with by: how far the wait has come

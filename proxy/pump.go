@@ -120,6 +120,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 				l.passOn(s, from, b[:run])
 				run = 0
 				l.closeReceived(s, from, raw, &l.frame)
+			case swallow, answer, noteAnswer: // control has done it
 			}
 		case frame.Broken:
 			l.passOn(s, from, b[:run])

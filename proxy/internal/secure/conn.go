@@ -178,11 +178,17 @@ func (c *Conn) FD() int { return c.fd }
 // acknowledges. How many bytes of the callers' that is does not matter.
 func (c *Conn) Position(uint64) int64 { return c.sent }
 
-// Unacked, Unsent, Unread and SinceACK are what package queue says of the
-// descriptor. They count ciphertext.
-func (c *Conn) Unacked() int            { return queue.Unacked(c.fd) }
-func (c *Conn) Unsent() int             { return queue.Unsent(c.fd) }
-func (c *Conn) Unread() int             { return queue.Unread(c.fd) }
+// Unacked is how much ciphertext the peer's TCP has not acknowledged, see package
+// queue.
+func (c *Conn) Unacked() int { return queue.Unacked(c.fd) }
+
+// Unsent is how much of that the kernel has not sent even once.
+func (c *Conn) Unsent() int { return queue.Unsent(c.fd) }
+
+// Unread is how much ciphertext is still to be received.
+func (c *Conn) Unread() int { return queue.Unread(c.fd) }
+
+// SinceACK is how long ago the peer's TCP last acknowledged anything.
 func (c *Conn) SinceACK() time.Duration { return queue.SinceACK(c.fd) }
 
 // CloseWrite sends close_notify, if the socket takes it, and ends our direction
