@@ -1,7 +1,8 @@
 FUZZTIME ?= 10s
 BENCHFLAGS ?=
+SOAK ?= 15m
 
-.PHONY: help build test race vet lint fuzz e2e bench ci
+.PHONY: help build test race vet lint fuzz e2e faults soak bench ci
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,9 +17,10 @@ race: ## the same with the race detector, in random order; every session over TL
 	go test -race -shuffle=on ./...
 	go test -race -shuffle=on -short ./proxy -tls
 
-vet: ## go vet, the end-to-end tests included
+vet: ## go vet, the tests behind build tags included
 	go vet ./...
 	go vet -tags e2e ./e2e
+	go vet -tags faults ./faults
 
 lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
 	tools/lint
@@ -29,6 +31,14 @@ fuzz: ## every fuzz target for FUZZTIME
 e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProxy and a browser; installs them
 	e2e/install
 	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
+
+faults: ## the binary in networks that slow down, lose and come back, between peers that freeze and flood; root
+	faults/install
+	go test -tags faults -count=1 -parallel=8 -timeout=10m ./faults
+
+soak: ## the binary for SOAK among sessions of all kinds, while faults come and go; root
+	faults/install
+	SOAK=$(SOAK) go test -tags faults -count=1 -timeout=0 -v -run '^TestSoak$$' ./faults
 
 bench: ## beside other proxies; BENCHFLAGS=-quick for about a minute
 	go run ./bench $(BENCHFLAGS)

@@ -52,8 +52,9 @@ var imports = map[string][]string{
 		"github.com/prometheus/client_golang/prometheus/promhttp",
 	},
 	// It measures the proxy from outside, as any other.
-	"bench": {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
-	"e2e":   {},
+	"bench":  {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
+	"e2e":    {},
+	"faults": {},
 }
 
 // clock are the functions that ask the time or wait for it to pass.

@@ -1,0 +1,153 @@
+//go:build faults
+
+package faults
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// A peer is a program of ours at one end of the network.
+type peer struct {
+	*process
+	input  *json.Encoder
+	events chan event
+}
+
+// startUpstream runs the service and waits until it listens.
+func startUpstream(t *testing.T, n *network, b behaviour) *peer {
+	t.Helper()
+	b.Server = true
+	p := startPeer(t, n.upstream, "upstream", b)
+	p.wants("listening", 1)
+	return p
+}
+
+// startClient runs a client and waits until all its sessions are open.
+func startClient(t *testing.T, n *network, b behaviour) *peer {
+	t.Helper()
+	p := startPeer(t, n.client, "client", b)
+	if !b.Quiet {
+		p.wants("opened", max(1, b.Sessions))
+	}
+	return p
+}
+
+func startPeer(t *testing.T, in *namespace, name string, b behaviour) *peer {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := in.command(self)
+	cmd.Env = append(os.Environ(), peerVariable+"="+string(wanted))
+	p := &peer{events: make(chan event, 1<<16)}
+	input, output := pipes(t, cmd)
+	p.input = json.NewEncoder(input)
+	p.process = start(t, name, cmd)
+	go p.listens(output)
+	return p
+}
+
+func pipes(t *testing.T, cmd *exec.Cmd) (io.Writer, io.Reader) {
+	t.Helper()
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = out
+	// After the process has ended: cleanups run last in, first out.
+	t.Cleanup(func() { output.Close() })
+	t.Cleanup(func() { out.Close() })
+	return input, output
+}
+
+func (p *peer) listens(output io.Reader) {
+	defer close(p.events)
+	for told := json.NewDecoder(output); ; {
+		var e event
+		if told.Decode(&e) != nil {
+			return
+		}
+		p.events <- e
+	}
+}
+
+func (p *peer) does(c command) {
+	p.t.Helper()
+	if err := p.input.Encode(c); err != nil {
+		p.t.Fatalf("%s: %v", p.name, err)
+	}
+}
+
+// wants waits for n events of a kind and returns the last. An end that comes before
+// is a failure; what else comes is passed over.
+func (p *peer) wants(kind string, n int) (e event) {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for seen := 0; seen < n; {
+		select {
+		case got, more := <-p.events:
+			switch {
+			case !more:
+				p.t.Fatalf("%s ended before %d × %q, %d were told", p.name, n, kind, seen)
+			case got.Event == kind:
+				e = got
+				seen++
+			case kind == "finished" && got.Event == "closed" && got.Code == 1000: // as it was told to
+			case got.isEnd():
+				p.t.Fatalf("%s tells %+v, want %d × %q, %d were told", p.name, got, n, kind, seen)
+			}
+		case <-deadline:
+			p.t.Fatalf("%s: waited in vain for %d × %q, %d were told", p.name, n, kind, seen)
+		}
+	}
+	return e
+}
+
+// isEnd tells what a session does not outlive.
+func (e event) isEnd() bool {
+	switch e.Event {
+	case "closed", "ended", "corrupt", "failed":
+		return true
+	}
+	return false
+}
+
+// wantsClosed waits for the end of one session by that Close.
+func (p *peer) wantsClosed(code int, reason string) event {
+	p.t.Helper()
+	e := p.wants("closed", 1)
+	if e.Code != code || e.Reason != reason {
+		p.t.Errorf("%s is sent Close %d %q, want %d %q", p.name, e.Code, e.Reason, code, reason)
+	}
+	return e
+}
+
+// wantsNoEnd fails the test if a session has ended by now.
+func (p *peer) wantsNoEnd() {
+	p.t.Helper()
+	for {
+		select {
+		case e := <-p.events:
+			if e.isEnd() {
+				p.t.Errorf("%s tells %+v, want no end", p.name, e)
+				return
+			}
+		default:
+			return
+		}
+	}
+}

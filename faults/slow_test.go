@@ -1,0 +1,193 @@
+//go:build faults
+
+package faults
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+const (
+	snapshot  = 1_500_000 // bytes that are sent at once
+	linkRate  = 100_000   // bytes a second: the snapshot takes 15 s
+	frameSize = 8_000
+)
+
+// slowLink are timeouts far shorter than the time that the snapshot is under way.
+var slowLink = []string{"HOLDFAST_PING_INTERVAL=1s", "HOLDFAST_PING_TIMEOUT=3s"}
+
+// slow makes a network whose link to one side is slow, with a long queue before
+// the proxy's TCP: Reno's slow start goes on until the router loses a packet.
+func slow(t *testing.T, side string) *network {
+	t.Helper()
+	n := newNetwork(t)
+	n.proxy.writes("/proc/sys/net/ipv4/tcp_congestion_control", "reno")
+	link, _ := n.leg(side)
+	link.isSlow(linkRate)
+	return n
+}
+
+// A client on a slow link answers each ping as soon as it gets it.
+func TestSlowLinkToTheClient(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t)
+	for _, c := range []struct {
+		name     string
+		settings []string
+		trusted  string
+	}{
+		{"plain", nil, ""},
+		{"TLS", []string{"HOLDFAST_TLS_CERT_FILE=" + cert, "HOLDFAST_TLS_KEY_FILE=" + key}, cert},
+		{"only a pong counts", []string{"HOLDFAST_LIVENESS=pong"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			n := slow(t, "client")
+			proxy := startHoldfast(t, n, append(c.settings, slowLink...)...)
+			upstream := startUpstream(t, n, behaviour{})
+			client := startClient(t, n, behaviour{TellEvery: snapshot, CA: c.trusted})
+
+			upstream.does(command{Do: "send", Bytes: snapshot, Size: frameSize})
+			client.wants("received", 1)
+			staysAlive(proxy, "client")
+			client.wantsNoEnd()
+			proxy.wantsNoneDropped()
+		})
+	}
+}
+
+// The other direction: the service takes the client's messages slowly.
+func TestSlowLinkToTheUpstream(t *testing.T) {
+	t.Parallel()
+	n := slow(t, "upstream")
+	proxy := startHoldfast(t, n, slowLink...)
+	upstream := startUpstream(t, n, behaviour{TellEvery: snapshot})
+	client := startClient(t, n, behaviour{})
+
+	client.does(command{Do: "send", Bytes: snapshot, Size: frameSize})
+	upstream.wants("received", 1)
+	staysAlive(proxy, "upstream")
+	client.wantsNoEnd()
+	proxy.wantsNoneDropped()
+}
+
+// staysAlive waits until three more pings of a side have been answered.
+func staysAlive(proxy *holdfast, side string) {
+	proxy.t.Helper()
+	pongs := ofSide("holdfast_pongs_received_total", side)
+	enough := proxy.metric(pongs) + 3
+	proxy.until("three more pongs", func() bool {
+		scrape := proxy.scrape()
+		if valueOf(proxy.t, scrape, "holdfast_sessions_active") == 0 {
+			proxy.t.Fatalf("the session has ended, want three more pongs:\n%s", drops(scrape))
+		}
+		return valueOf(proxy.t, scrape, pongs) >= enough
+	})
+}
+
+// A Close behind a snapshot is not late by the fault of the client, which needs 15 s
+// to get to it.
+func TestCloseBehindASlowLink(t *testing.T) {
+	t.Parallel()
+	for _, side := range []string{"client", "upstream"} {
+		t.Run("to the "+side, func(t *testing.T) {
+			t.Parallel()
+			n := slow(t, side)
+			proxy := startHoldfast(t, n, append(slowLink, "HOLDFAST_CLOSE_TIMEOUT=3s")...)
+			receiver, from := startUpstream(t, n, behaviour{TellEvery: snapshot}), "client"
+			sender := startClient(t, n, behaviour{TellEvery: snapshot})
+			if side == "client" {
+				receiver, sender, from = sender, receiver, "upstream"
+			}
+
+			sender.does(command{Do: "send", Bytes: snapshot, Size: frameSize, Code: 4000, Reason: "done"})
+			receiver.wants("received", 1)
+			receiver.wantsClosed(4000, "done")
+			sender.wantsClosed(4000, "done")
+			proxy.wantsMetric(closed(from), 1)
+			proxy.wantsNoneDropped()
+		})
+	}
+}
+
+// A program that reads slowly acknowledges everything at once and reaches each ping
+// late. That it reads is what proves it alive. Of a large buffer it takes many
+// seconds until a third is free, which is when the kernel calls a socket writable
+// again: what the program has acknowledged meanwhile is progress.
+func TestSlowProgram(t *testing.T) {
+	t.Parallel()
+	for _, side := range []string{"client", "upstream"} {
+		for _, c := range []struct {
+			name     string
+			settings []string
+		}{
+			{"pinged", []string{"HOLDFAST_PING_INTERVAL=1s", "HOLDFAST_PING_TIMEOUT=2s"}},
+			{"behind a large buffer", []string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_WRITE_TIMEOUT=5s"}},
+		} {
+			t.Run(side+", "+c.name, func(t *testing.T) {
+				t.Parallel()
+				testSlowProgram(t, side, c.settings)
+			})
+		}
+	}
+}
+
+func testSlowProgram(t *testing.T, side string, settings []string) {
+	const rate = 60_000 // bytes a second
+	n := newNetwork(t)
+	n.proxy.writes("/proc/sys/net/ipv4/tcp_wmem", "4096 4194304 4194304")
+	proxy := startHoldfast(t, n, settings...)
+	slow := behaviour{ReadRate: rate, ReadBuffer: 256 << 10, TellEvery: rate}
+	var reader, writer *peer
+	if side == "client" {
+		writer = startUpstream(t, n, behaviour{})
+		reader = startClient(t, n, slow)
+	} else {
+		reader = startUpstream(t, n, slow)
+		writer = startClient(t, n, behaviour{})
+	}
+	writer.does(command{Do: "flood", Size: frameSize})
+	reader.wants("received", 20) // a second each
+	writer.wantsNoEnd()
+	proxy.wantsNoneDropped()
+}
+
+// certificate makes one for the proxy and returns the names of its files.
+func certificate(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.ParseIP(proxyAddress)},
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writes := func(name, kind string, der []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return writes("cert.pem", "CERTIFICATE", signed), writes("key.pem", "PRIVATE KEY", private)
+}

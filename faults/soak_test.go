@@ -1,0 +1,156 @@
+//go:build faults
+
+package faults
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	soakRest    = 8 * time.Second // between two faults: more than interval and timeout
+	soakVictims = 10              // sessions that freeze each time
+	soakMemory  = 32 << 20        // bytes that the process may keep beyond what it began with
+)
+
+// TestSoak runs sessions of all kinds for a while, with a fault every some seconds
+// that all but the frozen must survive. Then everything must be as in the beginning.
+func TestSoak(t *testing.T) {
+	if os.Getenv("SOAK") == "" {
+		t.Skip("`make soak` runs it")
+	}
+	length, err := time.ParseDuration(os.Getenv("SOAK"))
+	if err != nil {
+		t.Fatalf("SOAK: %v", err)
+	}
+	s := newSoak(t)
+	descriptors, memory := s.proxy.descriptors(), s.proxy.memory()
+	s.comes()
+	faults := []struct {
+		name    string
+		happens func()
+	}{
+		{"the clients' link is silent", func() { s.isSilent(s.network.near) }},
+		{"some clients freeze", s.someFreeze},
+		{"the upstream's link is silent", func() { s.isSilent(s.network.far) }},
+		{"the clients' link is slow", s.isSlow},
+		{"the proxy is stopped", s.stops},
+	}
+	for began, i := time.Now(), 0; time.Since(began) < length && !t.Failed(); i++ {
+		fault := faults[i%len(faults)]
+		fault.happens()
+		time.Sleep(soakRest)
+		t.Logf("%v: %s; %.0f sessions opened, %.0f active", time.Since(began).Round(time.Second), fault.name,
+			s.proxy.metric("holdfast_sessions_opened_total"), s.proxy.metric("holdfast_sessions_active"))
+		s.isWell()
+	}
+	s.goes()
+	s.wantsOnlyTheFrozenDropped()
+	s.proxy.until("its descriptors are those of the beginning", func() bool { return s.proxy.descriptors() <= descriptors })
+	s.proxy.until("its memory is that of the beginning, but for 32 MiB", func() bool { return s.proxy.memory() <= memory+soakMemory })
+	t.Logf("memory %d KiB at the beginning, %d KiB at the end", memory>>10, s.proxy.memory()>>10)
+}
+
+// A soak is a network with all that goes on in it.
+type soak struct {
+	t        *testing.T
+	network  *network
+	proxy    *holdfast
+	upstream *peer
+	healthy  []*peer // clients that end when they are told to
+	slow     *peer   // clients whose echoes stand in line, so that their Close would take long
+	frozen   int     // sessions so far
+}
+
+func newSoak(t *testing.T) *soak {
+	s := &soak{t: t, network: newNetwork(t)}
+	s.proxy = startHoldfast(t, s.network, "HOLDFAST_PING_INTERVAL=2s", "HOLDFAST_PING_TIMEOUT=4s", "HOLDFAST_LOG_LEVEL=warn")
+	s.upstream = startUpstream(t, s.network, behaviour{Echo: true, Quiet: true})
+	// What is opened once, at first use, belongs to the beginning.
+	first := startClient(t, s.network, behaviour{Sessions: 2})
+	first.does(command{Do: "close", Code: 1000})
+	first.wants("closed", 2)
+	s.proxy.wantsMetric("holdfast_sessions_active", 0)
+	return s
+}
+
+// comes starts the clients.
+func (s *soak) comes() {
+	for _, b := range []behaviour{
+		{Sessions: 200},
+		{Sessions: 100, TalkEvery: 100 * time.Millisecond},
+		{Sessions: 20, TalkEvery: time.Second, PingEvery: 100 * time.Millisecond},
+		{Sessions: 10, Visit: "close", Quiet: true},
+		{Sessions: 5, Visit: "abort", Quiet: true},
+	} {
+		s.healthy = append(s.healthy, startClient(s.t, s.network, b))
+	}
+	s.slow = startClient(s.t, s.network, behaviour{Sessions: 20, ReadRate: 50_000, ReadBuffer: 64 << 10})
+	s.slow.does(command{Do: "flood", Size: 1000})
+}
+
+// goes ends the clients, all by a Close but for the slow.
+func (s *soak) goes() {
+	for _, p := range s.healthy {
+		p.does(command{Do: "finish"})
+		p.wants("finished", 1)
+	}
+	s.slow.isKilled()
+	s.proxy.wantsMetric("holdfast_sessions_active", 0)
+}
+
+func (s *soak) isWell() {
+	s.t.Helper()
+	for _, p := range append(s.healthy, s.slow, s.upstream) {
+		p.wantsNoEnd()
+	}
+	s.proxy.accountsForAll()
+}
+
+func (s *soak) isSilent(l *link) {
+	l.isSilent()
+	time.Sleep(2 * time.Second)
+	l.heals()
+}
+
+func (s *soak) isSlow() {
+	s.network.near.isSlow(1_000_000)
+	time.Sleep(5 * time.Second)
+	s.network.near.isFast()
+}
+
+func (s *soak) stops() {
+	s.proxy.freezes()
+	time.Sleep(time.Second)
+	s.proxy.thaws()
+}
+
+// someFreeze waits until clients that froze have been found.
+func (s *soak) someFreeze() {
+	victims := startClient(s.t, s.network, behaviour{Sessions: soakVictims, TalkEvery: 100 * time.Millisecond})
+	victims.freezes()
+	s.frozen += soakVictims
+	s.proxy.until("those that froze are dropped", func() bool {
+		return s.proxy.metric(dropped("client", "ping_timeout")) >= float64(s.frozen)
+	})
+	victims.isKilled()
+}
+
+// wantsOnlyTheFrozenDropped allows for clients that ended without a Close.
+func (s *soak) wantsOnlyTheFrozenDropped() {
+	s.t.Helper()
+	scrape := s.proxy.scrape()
+	if got := valueOf(s.t, scrape, dropped("client", "ping_timeout")); got != float64(s.frozen) {
+		s.t.Errorf("%v sessions were dropped for their clients' silence, want the %d that froze", got, s.frozen)
+	}
+	for line := range strings.Lines(drops(scrape)) {
+		series, _, _ := strings.Cut(line, " ")
+		switch series {
+		case dropped("client", "ping_timeout"), dropped("client", "eof"), dropped("client", "reset"):
+		default:
+			s.t.Errorf("want no healthy session dropped: %s", line)
+		}
+	}
+}
