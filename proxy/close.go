@@ -238,7 +238,7 @@ func (l *loop) overdue(s *session) {
 	unread := false
 	for _, side := range sides {
 		g := &s.legs[side]
-		if g.io == nil || l.now < min(g.by, s.until) {
+		if g.io == nil || l.now < min(g.deadline(), s.until) {
 			continue
 		}
 		l.retry(s, side)
@@ -248,7 +248,7 @@ func (l *loop) overdue(s *session) {
 		switch {
 		case l.behind(g):
 			unread = true
-		case g.io != nil && l.now >= g.by && l.timeIsUp(g):
+		case g.io != nil && l.now >= g.deadline() && l.timeIsUp(g):
 			l.giveUp(s, side)
 		}
 	}
@@ -272,7 +272,7 @@ func (l *loop) giveAllUp(s *session) {
 // may have put it off.
 func (l *loop) timeIsUp(g *leg) (over bool) {
 	if g.tail != nil {
-		return l.tookNothing(g, &g.by)
+		return l.tookNothing(g)
 	}
 	g.by, over = g.wait.Look(g.by, l.now, l.patience.close, l.delivery(g))
 	return over
@@ -290,30 +290,20 @@ func (l *loop) retry(s *session, side Side) {
 
 // giveUp ends the wait for a leg that let its deadline pass.
 func (l *loop) giveUp(s *session, side Side) {
-	g := &s.legs[side]
-	if s.cause.kind == closing && side != s.cause.side && g.paused {
-		l.beginnerStuck(s, g)
-		return
+	stuck := s.legs[side].tail != nil
+	switch {
+	case s.cause.kind != closing:
+		l.cutShort(s, side)
+	case side == s.cause.side && stuck: // the other's answer may lie unread, and can be read without this leg
+		s.cause = cause{kind: dropped, side: side, reason: metrics.WriteTimeout, detail: "took nothing while its Close waited for an answer"}
+		l.cutShort(s, side)
+	case side == s.cause.side:
+		l.cutShort(s, side)
+	case stuck:
+		l.unanswered(s, side, metrics.WriteTimeout)
+	default:
+		l.unanswered(s, side, metrics.CloseTimeout)
 	}
-	if s.cause.kind == closing && side != s.cause.side {
-		reason := metrics.CloseTimeout
-		if g.tail != nil {
-			reason = metrics.WriteTimeout
-		}
-		l.unanswered(s, side, reason)
-		return
-	}
-	l.cutShort(s, side)
-}
-
-// beginnerStuck ends the wait for an answer that may lie unread: the peer that
-// sent the Close takes nothing of what comes before it. Without that peer the
-// other can be read again, and has time to answer.
-func (l *loop) beginnerStuck(s *session, other *leg) {
-	beginner := s.cause.side
-	s.cause = cause{kind: dropped, side: beginner, reason: metrics.WriteTimeout, detail: "took nothing while its Close waited for an answer", short: true}
-	l.cut(s, beginner)
-	other.asks(l.now, l.patience.close)
 }
 
 // cutShort closes a leg's descriptor for want of patience or of a way to say

@@ -145,7 +145,7 @@ func (c *Config) longestBackoff() time.Duration {
 	longest := 5 * time.Second
 	for _, r := range []heartbeat.Rules{c.Client, c.UpstreamSide} {
 		if r.Interval > 0 && r.Timeout > 0 {
-			longest = min(longest, r.Timeout/4)
+			longest = min(longest, r.Timeout/5)
 		}
 	}
 	return max(time.Second, longest) // the kernel takes no less

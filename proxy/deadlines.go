@@ -103,7 +103,7 @@ func (l *loop) checkLeg(s *session, side Side) bool {
 	switch {
 	case g.out == outBroken && l.now >= g.by:
 		l.lost(s, side, errUnread)
-	case g.stuck(l.now) && l.tookNothing(g, &g.tail.moveBy):
+	case g.stuck(l.now) && l.tookNothing(g):
 		l.end(s, side, metrics.WriteTimeout)
 	default:
 		l.beat(s, side)
@@ -139,13 +139,9 @@ func (l *loop) due(s *session) heartbeat.Time {
 	}
 	for _, side := range sides {
 		g := &s.legs[side]
-		at = min(at, g.by)
-		if s.cause.kind != live {
-			continue
-		}
-		at = min(at, l.nextBeat(g, side))
-		if g.tail != nil {
-			at = min(at, g.tail.moveBy)
+		at = min(at, g.deadline())
+		if s.cause.kind == live {
+			at = min(at, l.nextBeat(g, side))
 		}
 	}
 	return at

@@ -31,11 +31,14 @@ func (l *loop) moves(g *leg) {
 	}
 }
 
-// delivery takes a sample because an answer is late, and finds out when the peer's TCP
-// last acknowledged what was new.
+// delivery takes a sample because an answer is late, and finds out when the peer's
+// TCP last acknowledged what was new. Where segments were lost it may take long
+// until the first of them arrives, and the sample moves. Meanwhile what comes
+// behind them shows only in the acknowledgements that go on.
 func (l *loop) delivery(g *leg) heartbeat.Delivery {
-	if g.sample() {
-		g.moved = max(g.moved, l.now-heartbeat.Time(g.io.SinceACK()))
+	moves := g.sample()
+	if acks := g.io.LastACKs(); moves || acks.Gap {
+		g.moved = max(g.moved, l.now-heartbeat.Time(acks.Last))
 	}
 	return heartbeat.Delivery{Arrived: g.acked >= g.mark, Moved: g.moved}
 }
@@ -54,14 +57,14 @@ func (l *loop) queued(g *leg) bool {
 // answered notes that the peer has got everything up to the last ping.
 func (g *leg) answered() { g.acked = max(g.acked, g.mark) }
 
-// tookNothing reports whether a leg that has a tail, and has been given until by to
-// take some of it, has acknowledged nothing for so long. If it has, it gets more
-// time, and by says until when. The kernel reports a full socket as writable only
-// when a third of its buffer is free, so writing is no measure.
-func (l *loop) tookNothing(g *leg, by *heartbeat.Time) bool {
+// tookNothing reports whether the peer of a leg with a tail, whose time has come,
+// has acknowledged nothing for WRITE_TIMEOUT. The kernel reports a full socket as
+// writable only when a third of its buffer is free, so writing is no measure.
+func (l *loop) tookNothing(g *leg) (over bool) {
+	t := g.tail
 	l.delivery(g)
-	*by = max(*by, g.moved.Add(l.patience.write))
-	return l.now >= *by
+	t.by, over = t.wait.Look(t.by, l.now, l.patience.write, heartbeat.Delivery{Moved: g.moved})
+	return over
 }
 
 // behind reports whether bytes are still to be read that had arrived when a

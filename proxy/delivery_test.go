@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,28 @@ func TestPingBehindASlowLink(t *testing.T) {
 	if n := st.roundTrips(client); n != 0 {
 		t.Errorf("%d round trips are counted, want none: they are the queue's", n)
 	}
+}
+
+// Segments behind a lost one arrive and are acknowledged as such, while the lost one
+// waits behind them in the link's queue.
+func TestPingBehindALostSegment(t *testing.T) {
+	st := newStage(t, onlyClients)
+	c, u := st.session(false)
+	link := c.slows()
+	u.sends(bin(strings.Repeat("s", 60_000)))
+	st.pass(20 * time.Second)
+	link.gap = true
+	for range 8 {
+		link.acknowledges(0)
+		st.pass(10 * time.Second)
+	}
+	if st.l.session(c) == nil {
+		t.Fatal("dropped although its TCP goes on acknowledging what comes behind the gap")
+	}
+	st.pass(10 * time.Second)
+	u.wants("the acknowledgements have ended, too", bye(1001, "client keepalive ping timeout"))
+	u.hangsUp()
+	st.dropped(client, metrics.PingTimeout)
 }
 
 func (st *stage) roundTrips(side Side) (n uint64) {
@@ -263,6 +286,21 @@ func TestNothingIsJudgedUnread(t *testing.T) {
 		c.wants("the Close", bye(1000, ""))
 		c.pushes(append(flood, bye(1000, "").encode(true)...))
 		st.now = st.now.Add(10 * time.Minute)
+		st.drains(u)
+		u.hangsUp()
+		c.hangsUp()
+		st.closed(upstream)
+	})
+	t.Run("a Close behind what the other takes slowly", func(t *testing.T) {
+		st := newStage(t, onlyClients)
+		c, u := st.session(false)
+		u.sends(bye(1000, ""))
+		c.wants("the Close", bye(1000, ""))
+		c.pushes(append(bytes.Repeat(flood, 3), bye(1000, "").encode(true)...))
+		for range 5 { // the answer is not read while the other leg has a tail
+			st.pass(9 * time.Second)
+			u.readsOnly(100 << 10)
+		}
 		st.drains(u)
 		u.hangsUp()
 		c.hangsUp()

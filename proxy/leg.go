@@ -158,10 +158,6 @@ func (g *leg) holdsClose(payload []byte) {
 func (g *leg) closes(now heartbeat.Time, p *patience, payload []byte) {
 	g.out = outClosing
 	g.pend().close = payload
-	if g.tail != nil {
-		g.within(now, p.write)
-		return
-	}
 	g.within(now, p.close)
 }
 
@@ -169,16 +165,23 @@ func (g *leg) closes(now heartbeat.Time, p *patience, payload []byte) {
 func (g *leg) saidClose(now heartbeat.Time, p *patience) {
 	g.out = outClosed
 	g.pending = nil
-	if g.tail != nil {
-		g.within(now, p.write)
-		return
-	}
 	g.asks(now, p.close)
 }
 
-// flushed: the tail is gone.
+// flushed: the tail is gone, and what was to follow it has its time from now on.
 func (g *leg) flushed(now heartbeat.Time, p *patience) {
-	if g.out == outClosed {
+	switch g.out {
+	case outClosing:
+		g.within(now, p.close)
+	case outClosed:
+		g.asks(now, p.close)
+	case outOpen, outHeld, outResting, outBroken:
+	}
+}
+
+// resumes: the leg is read again. An answer that may have lain unread has its whole time.
+func (g *leg) resumes(now heartbeat.Time, p *patience) {
+	if g.out == outClosed || g.out == outResting {
 		g.asks(now, p.close)
 	}
 }
@@ -209,7 +212,20 @@ func (g *leg) asks(now heartbeat.Time, timeout time.Duration) {
 	g.by = g.wait.Ask(now, timeout)
 }
 
-// within sets a deadline that no acknowledgement puts off, unless there is a tail.
+// deadline is when the leg is to be looked at, or given up. What stands behind a
+// tail waits for that, and an answer that we leave unread is not late.
+func (g *leg) deadline() heartbeat.Time {
+	switch {
+	case g.tail != nil:
+		return g.tail.by
+	case g.paused && g.out != outBroken:
+		return heartbeat.Never
+	default:
+		return g.by
+	}
+}
+
+// within sets a deadline that no acknowledgement puts off.
 func (g *leg) within(now heartbeat.Time, timeout time.Duration) {
 	g.backlog = 0
 	g.wait, g.by = heartbeat.Arrived, now.Add(timeout)

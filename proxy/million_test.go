@@ -11,6 +11,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/queue"
 )
 
 // BenchmarkMillionSessions holds 1,000,000 sessions without descriptors on one
@@ -155,7 +156,7 @@ func (p *silentPeer) Position(taken uint64) int64 { return int64(taken) }
 func (p *silentPeer) Unacked() int                { return 0 }
 func (p *silentPeer) Unsent() int                 { return 0 }
 func (p *silentPeer) Unread() int                 { return 0 }
-func (p *silentPeer) SinceACK() time.Duration     { return 0 }
+func (p *silentPeer) LastACKs() queue.ACKs        { return queue.ACKs{} }
 
 func (p *silentPeer) Ashore() (net.Conn, error) { return nil, errors.ErrUnsupported }
 

@@ -22,8 +22,8 @@ func TestSocketOptions(t *testing.T) {
 		backoff          int // milliseconds
 		keepAlive        int // seconds
 	}{
-		{rules(20*time.Second, 20*time.Second), rules(20*time.Second, 20*time.Second), 5000, 40},
-		{rules(20*time.Second, 8*time.Second), rules(time.Minute, time.Minute), 2000, 120},
+		{rules(20*time.Second, 20*time.Second), rules(20*time.Second, 20*time.Second), 4000, 40},
+		{rules(20*time.Second, 10*time.Second), rules(time.Minute, time.Minute), 2000, 120},
 		{rules(time.Second, time.Second), rules(0, time.Second), 1000, 2},
 		{rules(time.Millisecond, 0), rules(0, 0), 5000, 1},
 		{rules(0, 0), rules(0, 0), 5000, 0},

@@ -207,7 +207,7 @@ func (l *loop) send(s *session, to Side, b []byte) outcome {
 		}
 		b = b[n:]
 		g.tail = l.tails.get()
-		g.tail.moveBy = l.now.Add(l.patience.write)
+		g.tail.by = g.tail.wait.Ask(l.now, l.patience.write)
 		l.moves(g)
 	}
 	g.tail.append(b)
@@ -252,7 +252,7 @@ func (l *loop) writable(s *session, side Side) {
 	t.from += n
 	l.countSent(g, side, n)
 	l.metrics.Buffered(side, -n)
-	t.moveBy = l.now.Add(l.patience.write)
+	t.by = t.wait.Ask(l.now, l.patience.write)
 	l.moves(g)
 	g.beat.Took(&l.rules[side], l.now)
 	if pinging && !g.pingInTail() {
@@ -293,8 +293,8 @@ const readInterest = epoll.In | epoll.Ended
 // that has not come.
 var errUnread = errors.New("a write failed, and the stream did not end")
 
-// stuck reports whether a leg has taken no byte for too long.
-func (g *leg) stuck(now heartbeat.Time) bool { return g.tail != nil && now >= g.tail.moveBy }
+// stuck reports whether a leg has taken no byte for so long that it is looked at.
+func (g *leg) stuck(now heartbeat.Time) bool { return g.tail != nil && now >= g.tail.by }
 
 // watch brings what the poller waits for in line with the session's state.
 func (l *loop) watch(s *session) {
@@ -328,6 +328,7 @@ func (l *loop) pause(g *leg, side Side, paused bool) {
 		return
 	}
 	g.beat.Resume(&l.rules[side], l.now)
+	g.resumes(l.now, &l.patience)
 	l.metrics.Paused(side, -1)
 }
 

@@ -17,6 +17,7 @@ import (
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/queue"
 )
 
 // A stage is one loop on invented time, whose sessions have socketpairs for
@@ -47,6 +48,7 @@ type wire struct {
 	st    *stage
 	acked int64
 	heard heartbeat.Time // when an acknowledgement last came
+	gap   bool           // of bytes behind others that were lost
 }
 
 // slows puts a wire under a peer's leg: from now on nothing is acknowledged unless
@@ -72,11 +74,11 @@ func (c *corked) Unacked() int {
 
 func (c *corked) Unsent() int { return c.Unacked() }
 
-func (c *corked) SinceACK() time.Duration {
+func (c *corked) LastACKs() queue.ACKs {
 	if c.wire == nil {
-		return c.transport.SinceACK()
+		return c.transport.LastACKs()
 	}
-	return c.wire.st.now.Sub(c.wire.heard)
+	return queue.ACKs{Last: c.wire.st.now.Sub(c.wire.heard), Gap: c.wire.gap}
 }
 
 func (c *corked) Write(b []byte) (int, error) {
@@ -239,7 +241,10 @@ func (st *stage) wantsDeadlines() {
 		for _, side := range sides {
 			g := &s.legs[side]
 			stays := g.io != nil && (g.out == outBroken || s.cause.kind != live && g.out > outHeld)
-			if stays && g.by == heartbeat.Never {
+			if g.paused && s.legs[opposite(side)].tail == nil {
+				st.t.Fatalf("the %v leg is not read, and nothing is in the way", side)
+			}
+			if stays && !g.paused && g.deadline() == heartbeat.Never {
 				st.t.Fatalf("the %v leg waits for ever: in %d, out %d, cause %+v", side, g.in, g.out, s.cause)
 			}
 		}

@@ -8,7 +8,8 @@ import "holdfast/heartbeat"
 // for a session is bounded whatever its peers do.
 type tail struct {
 	from, to int            // buf[from:to] is still to be written
-	moveBy   heartbeat.Time // when some of it must have been taken
+	wait     heartbeat.Wait // for some of it to be taken
+	by       heartbeat.Time // when that is to be looked at
 
 	// Our own ping may stand in here. It has left when from reaches pingEnd.
 	pingEnd int // 0 if there is none

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -46,11 +45,11 @@ type transport interface {
 	// Position is where in the stream, as the peer's TCP counts its bytes, the next
 	// Write begins when taken bytes of the callers' have been taken so far.
 	Position(taken uint64) int64
-	// Unacked, Unsent, Unread and SinceACK are what package queue says of FD.
+	// Unacked, Unsent, Unread and LastACKs are what package queue says of FD.
 	Unacked() int
 	Unsent() int
 	Unread() int
-	SinceACK() time.Duration
+	LastACKs() queue.ACKs
 	// CloseWrite ends our direction and leaves the peer's open.
 	CloseWrite() error
 	Close() error
@@ -108,7 +107,7 @@ func (s socket) Position(taken uint64) int64 { return int64(taken) }
 func (s socket) Unacked() int                { return queue.Unacked(int(s)) }
 func (s socket) Unsent() int                 { return queue.Unsent(int(s)) }
 func (s socket) Unread() int                 { return queue.Unread(int(s)) }
-func (s socket) SinceACK() time.Duration     { return queue.SinceACK(int(s)) }
+func (s socket) LastACKs() queue.ACKs        { return queue.LastACKs(int(s)) }
 
 func (s socket) CloseWrite() error { return call(unix.SYS_SHUTDOWN, uintptr(s), unix.SHUT_WR, 0) }
 

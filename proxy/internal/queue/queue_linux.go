@@ -38,12 +38,21 @@ func ask(fd int, question uintptr) (n int, ok bool) {
 	return int(told), errno == 0
 }
 
-// SinceACK is how long ago the peer's TCP last acknowledged anything, new or not.
-// It is 0 where the kernel does not tell, as for unix sockets.
-func SinceACK(fd int) time.Duration {
+// ACKs says how the peer's TCP acknowledges.
+type ACKs struct {
+	// Last is how long ago it last acknowledged anything, new or not. It is 0 where
+	// the kernel does not tell, as for unix sockets.
+	Last time.Duration
+	// Gap says that it has bytes behind others that were lost on their way. Of what
+	// arrives meanwhile Unacked shows nothing.
+	Gap bool
+}
+
+// LastACKs returns how the peer of fd acknowledges.
+func LastACKs(fd int) ACKs {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return 0
+		return ACKs{}
 	}
-	return time.Duration(info.Last_ack_recv) * time.Millisecond
+	return ACKs{Last: time.Duration(info.Last_ack_recv) * time.Millisecond, Gap: info.Sacked > 0}
 }

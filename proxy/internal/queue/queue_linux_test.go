@@ -110,14 +110,14 @@ func TestUnixSocket(t *testing.T) {
 	if Unacked(a) != 0 {
 		t.Errorf("%d bytes are not acknowledged of those that were read", Unacked(a))
 	}
-	if SinceACK(a) != 0 {
-		t.Errorf("a unix socket was acknowledged %v ago", SinceACK(a))
+	if got := LastACKs(a); got != (ACKs{}) {
+		t.Errorf("a unix socket tells of %+v", got)
 	}
 }
 
 func TestClosedDescriptorTellsNothing(t *testing.T) {
 	const none = -1
-	if Unacked(none) != 0 || Unsent(none) != 0 || Unread(none) != 0 || SinceACK(none) != 0 {
+	if Unacked(none) != 0 || Unsent(none) != 0 || Unread(none) != 0 || LastACKs(none) != (ACKs{}) {
 		t.Error("a descriptor that is not there tells something")
 	}
 }

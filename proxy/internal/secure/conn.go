@@ -188,8 +188,8 @@ func (c *Conn) Unsent() int { return queue.Unsent(c.fd) }
 // Unread is how much ciphertext is still to be received.
 func (c *Conn) Unread() int { return queue.Unread(c.fd) }
 
-// SinceACK is how long ago the peer's TCP last acknowledged anything.
-func (c *Conn) SinceACK() time.Duration { return queue.SinceACK(c.fd) }
+// LastACKs is how the peer's TCP acknowledges.
+func (c *Conn) LastACKs() queue.ACKs { return queue.LastACKs(c.fd) }
 
 // CloseWrite sends close_notify, if the socket takes it, and ends our direction
 // of the TCP connection. What a Write has left over is lost.
