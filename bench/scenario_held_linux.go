@@ -52,8 +52,8 @@ var (
 )
 
 const (
-	// largestHead is a little less than Holdfast's default of HOLDFAST_MAX_HEADER_SIZE
-	// by the blank line and the last field.
+	// largestHead is where a head has enough fields of 1,000 bytes: one more would make
+	// it larger than Holdfast's default of HOLDFAST_MAX_HEADER_SIZE, 32 KiB.
 	largestHead = 31 << 10
 	behindHead  = 128 << 10
 	// blockedSegment is the largest segment of those who do not read: the kernel
