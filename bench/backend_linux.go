@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,13 @@ const (
 	pathSink    = "/sink"    // one short acknowledgement for each bulkStep bytes
 	pathSource  = "/source/" // then a size: sends messages of it, bulkStep bytes for each message received
 	pathControl = "/control" // each message starts a fan-out
+	pathDeaf    = "/deaf"    // sends without end and reads nothing
+	pathMute    = "/mute"    // a request for it is not answered
+	pathPage    = "/page"    // no session but a small page
 )
+
+// pageBody is the page.
+var pageBody = []byte("a small page")
 
 // bulkStep is how many bytes of bulk one acknowledgement or one grant stands for:
 // a multiple of every bulk message's size.
@@ -93,10 +100,32 @@ func (s *service) upgrade(head []byte) error {
 		}
 		s.source, s.sourceSize = appendFrame(nil, opBinary, nil, make([]byte, n)), n
 	}
-	if s.path == pathIdle {
+	answer := upgradeResponse(headerValue(head, "Sec-WebSocket-Key"))
+	switch s.path {
+	case pathIdle:
 		s.backend.idle[s] = struct{}{}
+	case pathDeaf:
+		return s.stall(answer)
+	case pathMute:
+		return nil
+	case pathPage:
+		s.path = "" // another request may follow
+		answer = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(pageBody), pageBody)
 	}
-	return s.conn.write(upgradeResponse(headerValue(head, "Sec-WebSocket-Key")))
+	return s.conn.write(answer)
+}
+
+// stall answers, and then sends as much as is taken and reads nothing.
+func (s *service) stall(answer []byte) error {
+	if err := s.conn.write(answer); err != nil {
+		return err
+	}
+	if err := s.conn.deafen(); err != nil {
+		return err
+	}
+	const size = 64 << 10
+	s.source, s.sourceSize, s.credit = appendFrame(nil, opBinary, nil, make([]byte, size)), size, math.MaxInt
+	return s.pour()
 }
 
 // drained goes on with what a full socket interrupted.

@@ -119,18 +119,20 @@ type session struct {
 // dial begins a session; role.opened follows.
 func (c *client) dial(to netip.AddrPort, path string, r role) error {
 	s := &session{client: c, role: r}
-	request := upgradeRequest(to.String(), path)
 	var err error
-	if to == c.proxy && c.tls != nil {
-		s.conn, err = c.loop.dialTLS(to, c.tls, request, s)
-	} else {
-		s.conn, err = c.loop.dial(to, request, s)
-	}
-	if err != nil {
+	if s.conn, err = c.connect(to, upgradeRequest(to.String(), path), s); err != nil {
 		return err
 	}
 	c.dialing++
 	return nil
+}
+
+// connect begins a connection whose first bytes will be request.
+func (c *client) connect(to netip.AddrPort, request []byte, ep endpoint) (*conn, error) {
+	if to == c.proxy && c.tls != nil {
+		return c.loop.dialTLS(to, c.tls, request, ep)
+	}
+	return c.loop.dial(to, request, ep)
 }
 
 // openSessions opens n sessions through the proxy and waits for all of them.
@@ -256,7 +258,13 @@ func (s *session) received(c *conn, p []byte) error {
 	return s.frames.feed(rest, s)
 }
 
-func (s *session) drained(*conn) error { return nil }
+// drained is told to a role that wants to know.
+func (s *session) drained(*conn) error {
+	if r, ok := s.role.(interface{ drained(*session) error }); ok {
+		return r.drained(s)
+	}
+	return nil
+}
 
 func (s *session) frame(h *frameHeader, part []byte, offset uint64) error {
 	switch {

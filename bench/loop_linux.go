@@ -27,6 +27,7 @@ type loop struct {
 	buffer     []byte
 	events     [512]unix.EpollEvent
 	listener   int
+	segment    int // the largest segment of connections dialled from now on; 0 is the kernel's
 	accepted   func() endpoint
 	handshakes handshakes // of TLS, under way on other goroutines
 }
@@ -48,6 +49,7 @@ type conn struct {
 	to   endpoint
 	tls  *tls.Conn // nil if the connection is plain
 	out  []byte    // bytes the kernel has not taken yet
+	deaf bool      // nothing is read any more
 }
 
 func newLoop() (*loop, error) {
@@ -94,12 +96,24 @@ func (l *loop) dial(to netip.AddrPort, request []byte, ep endpoint) (*conn, erro
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
+	if err := l.limitSegment(fd); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
 	err = unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
 	if err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("connect", err)
 	}
 	return l.add(fd, ep, request)
+}
+
+// limitSegment prepares a socket that is to connect.
+func (l *loop) limitSegment(fd int) error {
+	if l.segment == 0 {
+		return nil
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, l.segment))
 }
 
 // add makes a socket the loop's own, with bytes that wait for it to take them.
@@ -287,10 +301,26 @@ func writeSome(fd int, p []byte) (int, error) {
 
 // interest is the set of events that the socket is watched for.
 func (c *conn) interest() uint32 {
-	if len(c.out) > 0 {
-		return unix.EPOLLIN | unix.EPOLLOUT
+	var events uint32
+	if !c.deaf {
+		events |= unix.EPOLLIN
 	}
-	return unix.EPOLLIN
+	if len(c.out) > 0 {
+		events |= unix.EPOLLOUT
+	}
+	return events
+}
+
+// deafBuffer is what the kernel buffers of what a deaf socket sends.
+const deafBuffer = 16 << 10
+
+// deafen has the socket read no more. What it still sends waits here rather than in the kernel.
+func (c *conn) deafen() error {
+	c.deaf = true
+	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, deafBuffer); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	return c.loop.control(unix.EPOLL_CTL_MOD, c.fd, c.interest())
 }
 
 // end closes the socket, once.

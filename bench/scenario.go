@@ -13,6 +13,8 @@ type params struct {
 	Measure     time.Duration `json:"measure_ns"` // of one measurement
 	Idle        time.Duration `json:"idle_ns"`    // of a measurement of sessions that say nothing
 	Settle      time.Duration `json:"settle_ns"`  // rest between opening sessions and reading their memory
+	Held        int           `json:"held"`       // connections of one kind whose memory is measured
+	Hold        time.Duration `json:"hold_ns"`    // rest before their memory is read: whatever tidies up has done so
 	Rest        time.Duration `json:"rest_ns"`    // from the end of a storm to reading what memory is left
 	EchoSizes   []int         `json:"echo_bytes"`
 	EchoConns   []int         `json:"echo_connections"`
@@ -28,6 +30,8 @@ func defaultParams() params {
 		Measure:     time.Second,
 		Idle:        10 * time.Second,
 		Settle:      2 * time.Second,
+		Held:        300,
+		Hold:        12 * time.Second,
 		Rest:        30 * time.Second,
 		EchoSizes:   []int{64, 1 << 10, 16 << 10},
 		EchoConns:   []int{1, 64, 1000},
@@ -45,6 +49,8 @@ func quickParams() params {
 		Measure:     120 * time.Millisecond,
 		Idle:        time.Second,
 		Settle:      200 * time.Millisecond,
+		Held:        50,
+		Hold:        200 * time.Millisecond,
 		Rest:        2 * time.Second,
 		EchoSizes:   []int{64, 16 << 10},
 		EchoConns:   []int{1, 64},
@@ -87,6 +93,7 @@ func scenarios() []scenario {
 		idleScenario, setupScenario, echoScenario, syscallScenario, bulkScenario,
 		fanOutScenario, churnScenario, mixedScenario, stormScenario,
 		tlsIdleScenario, tlsSetupScenario, tlsEchoScenario, tlsBulkScenario, scaleScenario,
+		blockedScenario, handshakeScenario, pageScenario, tlsBlockedScenario, tlsHandshakeScenario, tlsPageScenario,
 	}
 }
 

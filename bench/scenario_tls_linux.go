@@ -3,10 +3,13 @@ package main
 // What TLS adds, in the scenarios where it shows. It ends at the proxy, the backend's
 // side stays plain.
 var (
-	tlsIdleScenario  = overTLS(idleScenario)
-	tlsSetupScenario = overTLS(setupScenario)
-	tlsBulkScenario  = overTLS(bulkScenario)
-	tlsEchoScenario  = overTLS(scenario{
+	tlsIdleScenario      = overTLS(idleScenario)
+	tlsSetupScenario     = overTLS(setupScenario)
+	tlsBulkScenario      = overTLS(bulkScenario)
+	tlsBlockedScenario   = overTLS(blockedScenario)
+	tlsHandshakeScenario = overTLS(handshakeScenario)
+	tlsPageScenario      = overTLS(pageScenario)
+	tlsEchoScenario      = overTLS(scenario{
 		name:    echoScenario.name,
 		about:   echoScenario.about,
 		figures: func(p params) []figure { return echoFigures(tlsEchoes(p)) },

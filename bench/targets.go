@@ -147,7 +147,8 @@ func versionOf(ctx context.Context, path, argument string) string {
 
 // startHoldfast runs Holdfast as it comes, heartbeats on both legs. Only their phases are
 // set, to be spread over the whole interval: otherwise sessions opened together would
-// not ping at all during a measurement, or all in it.
+// not ping at all during a measurement, or all in it; and handshakes may wait for as
+// long as some are measured.
 func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
 	return func(path string, s setting) (*exec.Cmd, error) {
 		command := exec.Command(path)
@@ -157,6 +158,7 @@ func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
 			"HOLDFAST_ADMIN_LISTEN="+s.Admin,
 			"HOLDFAST_PING_INTERVAL="+interval,
 			"HOLDFAST_PING_JITTER=1",
+			"HOLDFAST_HANDSHAKE_TIMEOUT=2m",
 		)
 		if s.TLS != nil {
 			command.Env = append(command.Env, "HOLDFAST_TLS_CERT_FILE="+s.TLS.CertFile, "HOLDFAST_TLS_KEY_FILE="+s.TLS.KeyFile)

@@ -72,6 +72,10 @@ func (l *loop) dialTLS(to netip.AddrPort, config *tls.Config, request []byte, ep
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
+	if err := l.limitSegment(fd); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
 	c := &conn{loop: l, fd: fd, to: ep}
 	c.tls = tls.Client(socket{conn: c}, config)
 	go l.handshakes.run(c, to, request)
@@ -130,7 +134,7 @@ func (l *loop) begin(h handshaken) error {
 // receiveTLS passes on all that there is: what crypto/tls has read and not given out,
 // epoll does not know of.
 func (c *conn) receiveTLS() {
-	for c.fd >= 0 {
+	for c.fd >= 0 && !c.deaf {
 		n, err := c.tls.Read(c.loop.buffer)
 		if err == unix.EAGAIN {
 			return

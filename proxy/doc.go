@@ -63,7 +63,8 @@
 // # What is bounded by what
 //
 // A leg's tail holds at most one read and the control frames that fell due
-// inside it; what is held back of an incomplete header or control frame is under
+// inside it; TLS adds one record of ciphertext. Of a handshake one head is held for each
+// side, and what came behind it up to the size that a head may have. What is held back of an incomplete header or control frame is under
 // 140 bytes; one pong at the most waits for a frame boundary. A frame's length is a
 // counter and never the size of an allocation. In a line (line.go) there are at
 // most twice as many as wait there.
