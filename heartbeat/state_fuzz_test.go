@@ -64,10 +64,10 @@ func (m *stateModel) look(now Time, d Delivery) (dead bool) {
 		m.lookAt = whole
 	case first:
 		m.lookAt = now.Add(m.rules.Timeout / 2)
-	case now.Sub(d.Moved) >= m.rules.Timeout:
+	case now.Sub(d.Moved) >= max(m.rules.Timeout, d.Patience):
 		return true
 	default:
-		m.lookAt = min(now.Add(m.rules.Timeout/2), d.Moved.Add(m.rules.Timeout))
+		m.lookAt = min(now.Add(m.rules.Timeout/2), d.Moved.Add(max(m.rules.Timeout, d.Patience)))
 	}
 	return m.deadline <= now
 }
@@ -243,7 +243,7 @@ func (p *stateScript) advance() {
 // look finds what the moment makes of it.
 func (p *stateScript) look() {
 	second := int64(p.now / Time(time.Second))
-	d := Delivery{Arrived: second%3 == 0, Moved: max(0, p.now-Time(second%7)*Time(time.Second))}
+	d := Delivery{Arrived: second%3 == 0, Moved: max(0, p.now-Time(second%7)*Time(time.Second)), Patience: time.Duration(second%5) * 4 * time.Second}
 	asked, timeout := p.model.asked, p.rules.Timeout
 	want := None
 	if p.model.look(p.now, d) {

@@ -346,6 +346,15 @@ func TestAnAnswerIsOwedOnceThePingHasArrived(t *testing.T) {
 		c.at("40s").looks(moved("25s"), None, "15 s ago: less than a timeout")
 		c.at("45s").looks(moved("25s"), Expired, "a whole timeout ago")
 	})
+	t.Run("never, and its TCP has no room", func(t *testing.T) {
+		full := Delivery{Moved: instant(t, "19s"), Patience: 45 * time.Second}
+		c := sent(t)
+		c.at("30s").looks(full, None, "not before the whole timeout is over")
+		c.at("40s").looks(full, None, "its program may read slowly")
+		c.at("50s").looks(full, None, "still within the patience for that")
+		c.at("60s").looks(full, None, "and still")
+		c.at("64s").looks(full, Expired, "nothing has moved for all of it")
+	})
 	t.Run("while we do not read", func(t *testing.T) {
 		c := sent(t)
 		c.at("30s").looks(moved("30s"), None, "under way").pauses().next("never", "the deadline stands still")

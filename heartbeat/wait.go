@@ -30,6 +30,9 @@ type Delivery struct {
 	// it, as near as the kernel tells. Never is no such time, and the zero Time
 	// says that it has acknowledged nothing.
 	Moved Time
+	// Patience is how long nothing may move, if that is longer than the timeout: the
+	// peer's TCP may be there and have no room, since its program reads slowly.
+	Patience time.Duration
 }
 
 // Ask starts a wait at now, and returns when to look first.
@@ -44,7 +47,7 @@ func (w *Wait) Ask(now Time, timeout time.Duration) (at Time) {
 //   - An answer to what arrived in time is due one timeout after Ask.
 //   - To what arrived later, one timeout after it did.
 //   - While it has not arrived, the peer is alive as long as something moves. It
-//     is dead when nothing has moved for a whole timeout.
+//     is dead when nothing has moved for a whole timeout, or for its Patience.
 func (w *Wait) Look(at, now Time, timeout time.Duration, d Delivery) (next Time, over bool) {
 	half := timeout / 2
 	deadline := at.Add(timeout - half) // of Ask, if nobody has looked yet
@@ -60,7 +63,7 @@ func (w *Wait) Look(at, now Time, timeout time.Duration, d Delivery) (next Time,
 	case d.Arrived:
 		next = d.Moved.Add(timeout)
 	default:
-		next = min(d.Moved.Add(timeout), now.Add(half))
+		next = min(d.Moved.Add(max(timeout, d.Patience)), now.Add(half))
 	}
 	*w = Queued
 	if d.Arrived {

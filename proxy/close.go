@@ -274,7 +274,7 @@ func (l *loop) timeIsUp(g *leg) (over bool) {
 	if g.tail != nil {
 		return l.tookNothing(g)
 	}
-	g.by, over = g.wait.Look(g.by, l.now, l.patience.close, l.delivery(g))
+	g.by, over = g.wait.Look(g.by, l.now, l.patience.close, l.delivery(g, l.patience.close, l.patience.write))
 	return over
 }
 
@@ -363,7 +363,7 @@ func (l *loop) wasted(s *session, from Side, n int) {
 		return
 	}
 	asked := g.in == inDiscard || s.told // its Close was its last word, or ours has been there for a whole wasteMax
-	s.told = (g.out == outClosed || g.out == outResting) && l.delivery(g).Arrived
+	s.told = (g.out == outClosed || g.out == outResting) && l.delivery(g, 0, 0).Arrived
 	if asked || s.cause.waste >= undeliveredMax {
 		l.cutShort(s, from)
 		l.settle(s)

@@ -116,7 +116,7 @@ func (l *loop) beat(s *session, side Side) {
 	g := &s.legs[side]
 	action := g.beat.Advance(l.now, l.grids[side].Horizon(l.now))
 	if action == heartbeat.Look {
-		action = g.beat.Looked(&l.rules[side], l.now, l.delivery(g))
+		action = g.beat.Looked(&l.rules[side], l.now, l.delivery(g, l.rules[side].Timeout, l.patienceFor(side)))
 	}
 	switch action {
 	case heartbeat.None, heartbeat.Look:
@@ -125,6 +125,15 @@ func (l *loop) beat(s *session, side Side) {
 	case heartbeat.Expired:
 		l.end(s, side, metrics.PingTimeout)
 	}
+}
+
+// patienceFor is how long a ping may wait before a peer's TCP that has no room.
+// Where any byte is life, WRITE_TIMEOUT is the measure for a full socket.
+func (l *loop) patienceFor(side Side) time.Duration {
+	if l.rules[side].Liveness == heartbeat.AnyByte {
+		return l.patience.write
+	}
+	return 0
 }
 
 // due is when the session's next deadline is.

@@ -1,6 +1,10 @@
 package proxy
 
-import "holdfast/heartbeat"
+import (
+	"time"
+
+	"holdfast/heartbeat"
+)
 
 // A peer owes an answer only once it has got what asks for it. Between our write
 // and its program lie the kernel's queue, which holds up to some megabytes, and a
@@ -35,12 +39,20 @@ func (l *loop) moves(g *leg) {
 // TCP last acknowledged what was new. Where segments were lost it may take long
 // until the first of them arrives, and the sample moves. Meanwhile what comes
 // behind them shows only in the acknowledgements that go on.
-func (l *loop) delivery(g *leg) heartbeat.Delivery {
-	moves := g.sample()
-	if acks := g.io.LastACKs(); moves || acks.Gap {
+//
+// patience is for a peer whose TCP is there, since it has answered the kernel's
+// probes within timeout, and has no room, since its program reads slowly or not at
+// all. Its window opens in large steps, and between two of them nothing moves.
+func (l *loop) delivery(g *leg, timeout, patience time.Duration) heartbeat.Delivery {
+	moves, acks := g.sample(), g.io.LastACKs()
+	if moves || acks.Gap {
 		g.moved = max(g.moved, l.now-heartbeat.Time(acks.Last))
 	}
-	return heartbeat.Delivery{Arrived: g.acked >= g.mark, Moved: g.moved}
+	d := heartbeat.Delivery{Arrived: g.acked >= g.mark, Moved: g.moved}
+	if acks.Full && acks.Last < timeout {
+		d.Patience = patience
+	}
+	return d
 }
 
 // queued reports whether the kernel has other bytes to send before what is
@@ -62,7 +74,7 @@ func (g *leg) answered() { g.acked = max(g.acked, g.mark) }
 // writable only when a third of its buffer is free, so writing is no measure.
 func (l *loop) tookNothing(g *leg) (over bool) {
 	t := g.tail
-	l.delivery(g)
+	l.delivery(g, l.patience.write, 0)
 	t.by, over = t.wait.Look(t.by, l.now, l.patience.write, heartbeat.Delivery{Moved: g.moved})
 	return over
 }

@@ -47,6 +47,30 @@ func TestPingBehindASlowLink(t *testing.T) {
 	}
 }
 
+// A program that reads slowly has its window closed for long. Its TCP answers the
+// kernel's probes meanwhile, which a dead host does not; a frozen program's does too.
+func TestPingBeforeAClosedWindow(t *testing.T) {
+	for _, liveness := range []heartbeat.Liveness{heartbeat.AnyByte, heartbeat.OnlyPong} {
+		st := newStage(t, func(c *Config) {
+			onlyClients(c)
+			c.Client.Liveness = liveness
+		})
+		c, u := st.session(false)
+		link := c.slows()
+		link.full = true
+		u.sends(bin(strings.Repeat("s", 60_000)))
+		st.pass(20 * time.Second)
+		st.pass(29 * time.Second)
+		if alive := st.l.session(c) != nil; alive != (liveness == heartbeat.AnyByte) {
+			t.Fatalf("liveness %v: alive %v, want WRITE_TIMEOUT for it where any byte is life, else the ping timeout", liveness, alive)
+		}
+		st.pass(2 * time.Second)
+		u.wants("nothing has moved for WRITE_TIMEOUT", bye(1001, "client keepalive ping timeout"))
+		u.hangsUp()
+		st.dropped(client, metrics.PingTimeout)
+	}
+}
+
 // Segments behind a lost one arrive and are acknowledged as such, while the lost one
 // waits behind them in the link's queue.
 func TestPingBehindALostSegment(t *testing.T) {

@@ -73,7 +73,7 @@ func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 	now := l.clock()
 	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // early is not late
 	g.beat.Sent(&l.rules[side], now, payload, l.answersPings(s, side), queued)
-	g.mark, g.backlog = g.written(), 0
+	g.marks(now)
 	l.logPing(s, side)
 }
 

@@ -35,7 +35,7 @@ type leg struct {
 
 	mark  int64          // where in the stream the last ping ended, or the Close
 	acked int64          // how far the peer's TCP is known to have acknowledged the stream
-	moved heartbeat.Time // when acked last moved
+	moved heartbeat.Time // when acked last moved, or what waits for that was written
 
 	frames         uint64 // data frames received
 	received, sent uint64 // bytes
@@ -208,8 +208,16 @@ func (g *leg) cut() {
 
 // asks starts a whole timeout for the answer to what was written last.
 func (g *leg) asks(now heartbeat.Time, timeout time.Duration) {
-	g.mark, g.backlog = g.written(), 0
+	g.marks(now)
 	g.by = g.wait.Ask(now, timeout)
+}
+
+// marks notes that the peer will owe an answer to what was written last.
+func (g *leg) marks(now heartbeat.Time) {
+	g.mark, g.backlog = g.written(), 0
+	if g.tail == nil {
+		g.moved = now
+	}
 }
 
 // deadline is when the leg is to be looked at, or given up. What stands behind a

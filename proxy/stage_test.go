@@ -49,6 +49,7 @@ type wire struct {
 	acked int64
 	heard heartbeat.Time // when an acknowledgement last came
 	gap   bool           // of bytes behind others that were lost
+	full  bool           // its peer has no room, and acknowledges probes
 }
 
 // slows puts a wire under a peer's leg: from now on nothing is acknowledged unless
@@ -77,6 +78,9 @@ func (c *corked) Unsent() int { return c.Unacked() }
 func (c *corked) LastACKs() queue.ACKs {
 	if c.wire == nil {
 		return c.transport.LastACKs()
+	}
+	if c.wire.full {
+		return queue.ACKs{Last: time.Second, Full: true}
 	}
 	return queue.ACKs{Last: c.wire.st.now.Sub(c.wire.heard), Gap: c.wire.gap}
 }

@@ -46,6 +46,8 @@ type ACKs struct {
 	// Gap says that it has bytes behind others that were lost on their way. Of what
 	// arrives meanwhile Unacked shows nothing.
 	Gap bool
+	// Full says that it has no room at present: bytes wait here, and none is under way.
+	Full bool
 }
 
 // LastACKs returns how the peer of fd acknowledges.
@@ -54,5 +56,9 @@ func LastACKs(fd int) ACKs {
 	if err != nil {
 		return ACKs{}
 	}
-	return ACKs{Last: time.Duration(info.Last_ack_recv) * time.Millisecond, Gap: info.Sacked > 0}
+	return ACKs{
+		Last: time.Duration(info.Last_ack_recv) * time.Millisecond,
+		Gap:  info.Sacked > 0,
+		Full: info.Unacked == 0 && info.Notsent_bytes > 0,
+	}
 }
