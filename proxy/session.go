@@ -7,6 +7,7 @@ import (
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/frame"
+	"holdfast/proxy/internal/peraddress"
 )
 
 // Side says which leg of a session is meant, or in a cause who is at fault.
@@ -42,9 +43,9 @@ type session struct {
 	oldAt    heartbeat.Time // when the session will have lasted too long
 	timer    heartbeat.Time // what the wheel will call for; never later than due
 
-	cause   cause
-	legs    [2]leg // by side
-	counted bool   // among the sessions of its address
+	cause cause
+	legs  [2]leg          // by side
+	seat  peraddress.Seat // how it counts for its client's address, see seat.go
 }
 
 // A leg is one of a session's two connections.
