@@ -44,7 +44,7 @@ var variables = []variable{
 	{"HOLDFAST_DIAL_TIMEOUT", "5s", "TCP and TLS to the upstream, name resolution included"},
 	{"HOLDFAST_TCP_USER_TIMEOUT", "", "both legs: the kernel's own backstop for unacknowledged data; unset = the longest of the ping timeouts, `HOLDFAST_WRITE_TIMEOUT`, `HOLDFAST_CLOSE_TIMEOUT` and `HOLDFAST_DIAL_TIMEOUT`, plus `10s`, at least `60s`; `0` = the kernel's default"},
 	{"HOLDFAST_MAX_SESSIONS", "0", "`0` = what the file-descriptor limit allows; over it: 503 with `Retry-After`"},
-	{"HOLDFAST_MAX_SESSIONS_PER_IP", "0", "of one client address, or one IPv6 /64; over it: 429; `0` = no limit"},
+	{"HOLDFAST_MAX_SESSIONS_PER_IP", "0", "connections of one client address, or one IPv6 /64, whatever they are for; over it: 429; `0` = no limit"},
 	{"HOLDFAST_MAX_FRAME_SIZE", "0", "larger: Close 1009 to its sender; `0` = no limit"},
 	{"HOLDFAST_MAX_HEADER_SIZE", "32KiB", "`1KiB` to `1MiB`; a larger request head: 431"},
 	{"HOLDFAST_ALLOWED_ORIGINS", "", "pages whose browsers may open sessions, a list like `https://app.example.com` or `*.example.com`; those of others get 403; unset = all may"},

@@ -153,7 +153,7 @@ func TestLimitBehindATrustedProxy(t *testing.T) {
 	if e := client.wants("refused", "alice2"); e.Status != 429 {
 		t.Errorf("the second session is refused with %d, want 429", e.Status)
 	}
-	proxy.wantsMetric(handshakes("limit"), 1)
+	proxy.wantsMetric(handshakes("limit_per_ip"), 1)
 	client.echoes("alice", hello)
 	client.echoes("bob", hello)
 }

@@ -312,7 +312,7 @@ func TestTooManySessionsOfAnAddress(t *testing.T) {
 	if e := client.wants("refused", "b"); e.Status != 429 {
 		t.Errorf("the second session from an address is refused with %d, want 429", e.Status)
 	}
-	proxy.wantsMetric(handshakes("limit"), 1)
+	proxy.wantsMetric(handshakes("limit_per_ip"), 1)
 	client.connects(proxy.url, command{ID: "c", From: "127.0.0.3"})
 	client.echoes("c", hello)
 	client.echoes("a", hello)
@@ -322,5 +322,5 @@ func TestTooManySessionsOfAnAddress(t *testing.T) {
 	proxy.wantsMetric(closed("client"), 1)
 	client.connects(proxy.url, command{ID: "d", From: "127.0.0.2"})
 	client.echoes("d", hello)
-	proxy.wantsMetric(handshakes("limit"), 1)
+	proxy.wantsMetric(handshakes("limit_per_ip"), 1)
 }

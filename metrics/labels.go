@@ -88,6 +88,7 @@ const (
 	ResultBadRequest                        // the request is no valid opening handshake
 	ResultOriginDenied                      // the browser's Origin is not allowed
 	ResultLimit                             // too many sessions, or too large a head
+	ResultLimitPerIP                        // the client's address has as many connections as it may have
 	ResultDraining                          // the proxy shuts down
 	ResultClientGone                        // the client left before it had its 101
 	ResultUpstreamUnreachable               // no upstream could be dialed
@@ -102,6 +103,7 @@ var resultLabels = [...]string{
 	ResultBadRequest:          "bad_request",
 	ResultOriginDenied:        "origin_denied",
 	ResultLimit:               "limit",
+	ResultLimitPerIP:          "limit_per_ip",
 	ResultDraining:            "draining",
 	ResultClientGone:          "client_gone",
 	ResultUpstreamUnreachable: "upstream_unreachable",

@@ -14,7 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -134,6 +136,9 @@ func (l *loop) acceptAll() (more bool) {
 		return false // the event came with others, one of which has closed it
 	}
 	for range acceptBatch {
+		if l.awaitsPage() {
+			return false
+		}
 		if l.server.crowded() {
 			l.pauseAccept("too many clients to refuse them all at once")
 			return false
@@ -146,6 +151,9 @@ func (l *loop) acceptAll() (more bool) {
 			return false
 		default:
 			l.pauseAccept(os.NewSyscallError("accept4", err).Error())
+			if err == unix.EMFILE || err == unix.ENFILE {
+				l.server.pages.Yield()
+			}
 			return false
 		}
 	}
@@ -160,8 +168,35 @@ func (ln *listener) accept() (socket, netip.AddrPort, error) {
 	return accept(ln.fd)
 }
 
-// place hands a client to the loop that has the fewest.
+// awaitsPage has a page connection that is idle give way to a client that has
+// connected, if there is no other room for it. Accepting rests until that
+// connection is closed; the client waits in the kernel's queue.
+func (l *loop) awaitsPage() bool {
+	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !hasClient(l.listener.fd) {
+		return false
+	}
+	l.restAccept()
+	l.server.pages.Yield()
+	return true
+}
+
+// hasClient reports whether a client waits to be accepted.
+func hasClient(listener int) bool {
+	polled := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
+	n, err := unix.Poll(polled, 0)
+	return err == nil && n > 0
+}
+
+// place hands a client to the loop that has the fewest. One whose address has
+// no seat left, not even to be refused, is closed at once.
 func (l *loop) place(conn socket, from netip.AddrPort) {
+	seat := l.server.enterAtDoor(from.Addr())
+	if seat == peraddress.TurnedAway {
+		conn.Close()
+		l.metrics.Handshake(metrics.ResultLimitPerIP)
+		l.log.Debug("connection closed at once", "client", clientName(from), "why", errAddressFull)
+		return
+	}
 	var refusal *upgrade.Refusal
 	if l.server.entered() {
 		refusal = refuseFull
@@ -169,26 +204,31 @@ func (l *loop) place(conn socket, from netip.AddrPort) {
 	to := l.server.place()
 	to.sessions.Add(1)
 	if to == l {
-		l.accepted(conn, from, refusal)
+		l.accepted(conn, from, seat, refusal)
 		return
 	}
-	if !to.post(func() { to.accepted(conn, from, refusal) }) {
+	if !to.post(func() { to.accepted(conn, from, seat, refusal) }) {
 		conn.Close()
 		to.sessions.Add(-1)
-		l.server.left()
+		l.server.left(from.Addr(), seat)
 	}
 }
 
-// pauseAccept stops looking at the listener, which would report the clients
-// that cannot be accepted again and again.
+// pauseAccept is restAccept, and says why.
 func (l *loop) pauseAccept(why string) {
-	if !l.listener.paused.Swap(true) {
-		_ = l.poller.Remove(l.listener.fd) // it fails only if the listener could not be registered
-	}
+	l.restAccept()
 	if l.now >= l.listener.silentTo {
 		l.listener.silentTo = l.now.Add(time.Minute)
 		l.log.Warn("accepting pauses until there is room; more clients wait in the kernel's queue",
 			"why", why, "sessions", l.server.Sessions(), "limit", l.server.limit)
+	}
+}
+
+// restAccept stops looking at the listener for a while, which would report the clients
+// that cannot be accepted again and again.
+func (l *loop) restAccept() {
+	if !l.listener.paused.Swap(true) {
+		_ = l.poller.Remove(l.listener.fd) // it fails only if the listener could not be registered
 	}
 	l.wheel.Set(listenerSlot, l.now.Add(acceptPause))
 }

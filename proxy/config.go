@@ -93,10 +93,13 @@ type Config struct {
 
 	// MaxSessions bounds the sessions, handshakes under way included; 0 means as
 	// many as the file-descriptor limit allows. Connections with requests that are
-	// no upgrade are bounded by that limit alone.
+	// no upgrade are bounded by that limit: they may take half of the places, or what
+	// MaxSessions leaves if that is more.
 	MaxSessions int
-	// MaxSessionsPerIP bounds the sessions of one client address, an IPv6 /64
-	// being one; 0 means no limit.
+	// MaxSessionsPerIP bounds the connections of one client address from accept to
+	// close, whatever they are for, an IPv6 /64 being one address; 0 means no
+	// limit. Those of a trusted proxy count once a PROXY protocol header or a
+	// handshake names a client.
 	MaxSessionsPerIP int
 	// MaxFrameSize is the largest frame payload passed on, in bytes; 0 means no limit.
 	MaxFrameSize int64

@@ -11,7 +11,8 @@
 //
 // Each path below is in call order, file by file.
 //
-// A handshake: accept.go listens (unixsocket.go), takes the client's connection and
+// A handshake: accept.go listens (unixsocket.go) and takes the client's connection,
+// which gets a seat among those of its address (seat.go, internal/peraddress), and
 // places it on a loop.
 // opening.go reads who it is (internal/preface), has TLS done beside the loop
 // (tls.go, internal/secure), collects the request head, decides on it by

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/peraddress"
 )
 
 const anUpgrade = "GET /chat HTTP/1.1\r\nHost: service.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -29,7 +30,7 @@ func (st *stage) connects() *peer {
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
 	st.l.now = st.now
-	st.l.accepted(st.corks(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), nil)
+	st.l.accepted(st.corks(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, nil)
 	return p
 }
 
@@ -116,7 +117,7 @@ func TestLineIsNotJumped(t *testing.T) {
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
 	st.l.now = st.now
-	st.l.accepted(socket(comes.far), netip.MustParseAddrPort("192.0.2.2:1234"), nil)
+	st.l.accepted(socket(comes.far), netip.MustParseAddrPort("192.0.2.2:1234"), peraddress.Uncounted, nil)
 	comes.sendsBytes([]byte(anUpgrade))
 	if got := len(st.l.dialLine.waiting); got != 0 {
 		t.Errorf("%d wait though there is a place", got)
@@ -164,7 +165,7 @@ func TestNoRoomInThePoller(t *testing.T) {
 		p := st.peer(client)
 		st.server.live.Add(1)
 		st.l.sessions.Add(1)
-		st.l.accepted(socket(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), nil)
+		st.l.accepted(socket(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, nil)
 		if got := p.told(); got != "" || !p.ended {
 			t.Errorf("draining %v: the client is told %q, and its connection has ended: %v", draining, got, p.ended)
 		}

@@ -147,17 +147,15 @@ func (l *loop) legReady(s *session, side Side, ready epoll.Ready) {
 // release frees a session's slot; nothing of it is used any more.
 func (l *loop) release(s *session) {
 	l.forget(s)
-	l.server.left()
+	l.server.left(s.remote.Addr(), s.seat)
 }
 
-// forget takes a session out of the loop.
+// forget takes a session out of the loop. Its client and the client's seat are
+// still counted.
 func (l *loop) forget(s *session) {
 	l.wheel.Cancel(s.slot())
 	l.table.remove(s)
 	l.sessions.Add(-1)
-	if s.counted {
-		l.server.perAddress.Leave(s.remote.Addr())
-	}
 }
 
 // post has a job run by the loop's goroutine, see inbox.

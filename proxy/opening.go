@@ -12,6 +12,7 @@ import (
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/preface"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/upgrade"
@@ -73,9 +74,10 @@ func (o *opening) clientWaits() bool {
 	return o.state == greeting || o.state > awaitRequest && o.state < sendAnswer
 }
 
-// accepted takes over a client's connection.
-func (l *loop) accepted(conn transport, from netip.AddrPort, refusal *upgrade.Refusal) {
+// accepted takes over a client's connection, and its seat.
+func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Seat, refusal *upgrade.Refusal) {
 	s := l.newHandshake(conn, from)
+	s.seat = seat
 	s.opening.refusal = refusal
 	s.opening.state = l.firstWord()
 	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
@@ -211,6 +213,10 @@ func (l *loop) readPreface(s *session) {
 		l.refuse(s, metrics.ResultBadRequest, refusePreface)
 		return
 	}
+	if l.sit(s); s.seat == peraddress.TurnedAway {
+		l.abandon(s, metrics.ResultLimitPerIP, "PROXY protocol header", errAddressFull)
+		return
+	}
 	o.head = following(o.head, end)
 	o.state = l.firstWord()
 	switch {
@@ -279,12 +285,18 @@ func (l *loop) requestRead(s *session, end int) {
 	l.claim(s, &l.dialLine, queued, (*loop).resolve)
 }
 
+// passOrRefuse passes a request on that is no upgrade. Behind a trusted proxy
+// that names no client for the whole connection, the connection is the proxy's: it
+// carries many clients' requests, and counts for nobody.
 func (l *loop) passOrRefuse(s *session) {
-	if s.opening.refusal != nil {
+	switch {
+	case s.opening.refusal != nil:
 		l.refuse(s, metrics.ResultLimit, s.opening.refusal)
-		return
+	case !l.seated(s):
+		l.refuse(s, metrics.ResultLimitPerIP, refuseAddress)
+	default:
+		l.passRequest(s)
 	}
-	l.passRequest(s)
 }
 
 // learnClient finds out whom a trusted proxy speaks for. From here on that is
@@ -301,6 +313,9 @@ func (l *loop) learnClient(s *session) {
 	if o.story.Client != s.remote.Addr() {
 		s.remote = netip.AddrPortFrom(o.story.Client, 0)
 	}
+	if s.seat == peraddress.Uncounted {
+		s.seat = l.server.enter(s.remote.Addr())
+	}
 }
 
 // unwelcome says why a proper handshake is not let in, if it is not.
@@ -311,10 +326,9 @@ func (l *loop) unwelcome(s *session) (metrics.Result, *upgrade.Refusal) {
 		return metrics.ResultLimit, o.refusal
 	case !l.cfg.allows(o.request):
 		return metrics.ResultOriginDenied, refuseOrigin
-	case !l.server.perAddress.Enter(s.remote.Addr()):
-		return metrics.ResultLimit, refuseAddress
+	case !l.seated(s):
+		return metrics.ResultLimitPerIP, refuseAddress
 	}
-	s.counted = true
 	return 0, nil
 }
 

@@ -18,6 +18,10 @@ import (
 // with all that it has sent. If it asks for an upgrade later, on the same
 // connection, it comes back by rejoin.
 func (l *loop) passRequest(s *session) {
+	if !l.server.guestLeaves() {
+		l.refuse(s, metrics.ResultLimit, refuseFull)
+		return
+	}
 	o := s.opening
 	conn := s.legs[client].io
 	l.want(s, client, 0)
@@ -27,12 +31,13 @@ func (l *loop) passRequest(s *session) {
 	if err != nil {
 		l.metrics.Handshake(metrics.ResultInternal)
 		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
-		l.server.left()
+		l.server.guests.Add(-1)
+		l.server.left(s.remote.Addr(), s.seat)
 		return
 	}
-	l.server.guestLeaves()
 	l.server.pages.Serve(&web.Guest{
 		Conn:      ashore,
+		Account:   accountOf(s),
 		Early:     bytes.TrimPrefix(o.head, []byte("\r\n")), // which net/http would not forgive
 		From:      s.remote,
 		Anonymous: o.nobody,
@@ -46,10 +51,11 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 	if s.guestReturns() {
 		refusal = refuseFull
 	}
+	seat := seatOf(g)
 	conn, err := embark(g.Conn)
 	if err != nil {
 		s.cfg.Log.Error("take connection back for an upgrade", "client", clientName(g.From), "error", err)
-		s.left()
+		s.left(g.From.Addr(), seat)
 		return
 	}
 	to := s.place()
@@ -57,7 +63,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), refusal) }) {
 		_ = conn.Close() // the loop has ended, and nobody is left to be told
 		to.sessions.Add(-1)
-		s.left()
+		s.left(g.From.Addr(), seat)
 	}
 }
 
@@ -74,6 +80,7 @@ func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgr
 	s := l.newHandshake(conn, g.From)
 	s.opening.refusal = refusal
 	s.opening.nobody = g.Anonymous
+	s.seat = seatOf(g)
 	s.opening.state = awaitRequest
 	s.opening.head = head
 	secured, hasTLS := conn.(*secure.Conn)

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
 )
@@ -28,6 +30,8 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		client:   s.legs[client].io,
 		upstream: s.legs[upstream].io,
 		early:    append(head.Append(nil), o.reply...),
+		from:     s.remote.Addr(),
+		seat:     s.seat,
 		log:      l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.origin.name),
 	}
 	for _, side := range sides {
@@ -45,11 +49,13 @@ type refusal struct {
 	metrics          *metrics.Loop
 	client, upstream transport
 	early            []byte // what was read from the upstream already, the head written anew
+	from             netip.Addr
+	seat             peraddress.Seat // of from
 	log              *slog.Logger
 }
 
 func (r *refusal) pass() {
-	defer r.server.left()
+	defer func() { r.server.left(r.from, r.seat) }()
 	c, u, err := r.conns()
 	if err != nil {
 		r.metrics.Handshake(metrics.ResultInternal)

@@ -9,6 +9,7 @@ import (
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -49,6 +50,10 @@ func (l *loop) writeRefusal(s *session) {
 	}
 	l.countSent(g, client, n)
 	o.out = o.out[n:]
+	if s.seat == peraddress.TurnedAway { // no more than what the kernel takes at once
+		l.cutOpening(s)
+		return
+	}
 	if len(o.out) > 0 {
 		l.want(s, client, epoll.Out)
 		return
@@ -132,7 +137,7 @@ var (
 	}
 	refuseAddress = &upgrade.Refusal{
 		Status: http.StatusTooManyRequests,
-		Reason: "Your address has as many sessions as it may have; close one, or try again later.",
+		Reason: "Your address has as many connections as it may have; close one, or try again later.",
 		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseOrigin = &upgrade.Refusal{

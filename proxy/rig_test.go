@@ -44,6 +44,12 @@ type rig struct {
 // say otherwise.
 func newRig(t *testing.T, change func(*proxy.Config)) *rig {
 	t.Helper()
+	return newRigWith(t, change, func(*proxy.Server) {})
+}
+
+// newRigWith is newRig; prepare may adapt the Server before it runs.
+func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Server)) *rig {
+	t.Helper()
 	r := &rig{t: t, metrics: metrics.New("test"), ran: make(chan error, 1)}
 	var err error
 	if r.origin, err = net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
@@ -57,6 +63,7 @@ func newRig(t *testing.T, change func(*proxy.Config)) *rig {
 		WriteTimeout:     patience,
 		CloseTimeout:     patience,
 		MaxHeaderSize:    32 << 10,
+		MaxSessionsPerIP: 1 << 20, // nobody has so many, but every seat must be given back
 		CloseCodes:       proxy.CloseCodes{Timeout: 1011, UpstreamLost: 1012, Drain: 1012},
 		Loops:            2,
 		Log:              slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -73,6 +80,7 @@ func newRig(t *testing.T, change func(*proxy.Config)) *rig {
 		r.origin.Close()
 		t.Fatal(err)
 	}
+	prepare(r.server)
 	go r.run()
 	t.Cleanup(r.stop)
 	return r
@@ -159,6 +167,9 @@ func (r *rig) wantsGaugesAtZero() {
 	}
 	if n := r.server.Sessions(); n != 0 {
 		r.t.Errorf("Sessions is %d after the end of all sessions", n)
+	}
+	if addresses, pages := r.server.Addresses(), r.server.Pages(); addresses != 0 || pages != 0 {
+		r.t.Errorf("%d addresses and %d page connections are counted after the end of all sessions", addresses, pages)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +28,7 @@ type Server struct {
 	loops    []*loop
 	limit    int64 // sessions at once, handshakes included
 	room     int64 // clients at once, whatever they want: what the descriptors allow
+	pageRoom int64 // of them those who may be with the server of pages at once
 	options  socketOptions
 	trust    forwarded.Trust
 	clock    clock
@@ -80,6 +82,7 @@ func (s *Server) build() (err error) {
 	if s.cfg.MaxSessions > 0 {
 		s.limit = min(s.limit, int64(s.cfg.MaxSessions))
 	}
+	s.pageRoom = roomForPages(s.room, s.limit)
 	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
 	if s.listener, err = listen(&s.cfg, s.options); err != nil {
 		return err
@@ -113,6 +116,13 @@ func roomFor(loops int) (int64, error) {
 	}
 	room := int64(min(files.Cur, 1<<40)) - reservedFiles - epoll.Files*int64(loops)
 	return max(1, room/2), nil
+}
+
+// roomForPages is how many of all clients may be with the server of pages: half,
+// or more if so many sessions may not be. So sessions always find room, however long
+// pages take to be answered.
+func roomForPages(room, sessions int64) int64 {
+	return max(1, room/2, room-sessions)
 }
 
 // Addr is the address that clients are accepted on.
@@ -217,6 +227,9 @@ func (s *Server) entered() (full bool) {
 	return s.exceeds(0)
 }
 
+// full reports whether the descriptors allow no client more.
+func (s *Server) full() bool { return s.live.Load() >= s.room }
+
 // exceeds reports whether there are more clients than may be, and some. Those who
 // ask for pages take descriptors, but no session.
 func (s *Server) exceeds(some int64) bool {
@@ -224,10 +237,15 @@ func (s *Server) exceeds(some int64) bool {
 	return live > s.room+some || live-s.guests.Load() > s.limit+some
 }
 
-// guestLeaves counts a client that goes to the server of pages.
-func (s *Server) guestLeaves() {
-	s.guests.Add(1)
+// guestLeaves counts a client that goes to the server of pages. It returns false,
+// and counts nothing, if as many are there as may be and none of them is idle.
+func (s *Server) guestLeaves() bool {
+	if s.guests.Add(1) > s.pageRoom && !s.pages.Yield() {
+		s.guests.Add(-1)
+		return false
+	}
 	s.roomMade()
+	return true
 }
 
 // guestReturns counts a client that comes back for a session, and reports
@@ -238,9 +256,9 @@ func (s *Server) guestReturns() (full bool) {
 }
 
 // guestGone counts a client that does not come back.
-func (s *Server) guestGone() {
+func (s *Server) guestGone(g *web.Guest) {
 	s.guests.Add(-1)
-	s.left()
+	s.left(g.From.Addr(), seatOf(g))
 }
 
 // refusedAtOnce is how many clients beyond the limit may be on their way to
@@ -250,8 +268,10 @@ const refusedAtOnce = 64
 // crowded reports whether one more client would use descriptors that others need.
 func (s *Server) crowded() bool { return s.exceeds(refusedAtOnce - 1) }
 
-// left counts a client that is gone, with all its descriptors.
-func (s *Server) left() {
+// left counts a client that is gone, with all its descriptors. It is the one end of
+// what place began.
+func (s *Server) left(from netip.Addr, seat peraddress.Seat) {
+	s.perAddress.Leave(from, seat)
 	s.leaves.Add(1)
 	if s.live.Add(-1) == 0 && s.draining.Load() {
 		select {

@@ -6,6 +6,7 @@ import (
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/peraddress"
 )
 
 // Side says which leg of a session is meant, or in a cause who is at fault.
@@ -41,10 +42,10 @@ type session struct {
 	until    heartbeat.Time // when the session ends, or its end is cut short, whatever its peers do
 	timer    heartbeat.Time // what the wheel will call for; never later than due
 
-	cause   cause
-	legs    [2]leg // by side
-	counted bool   // among the sessions of its address
-	learnt  bool   // the client has answered a ping
-	why     Reason // of an end of ours at until, while the session is live
-	told    bool   // a peer that floods us after the end has our Close
+	cause  cause
+	legs   [2]leg          // by side
+	seat   peraddress.Seat // how it counts for its client's address, see seat.go
+	learnt bool            // the client has answered a ping
+	why    Reason          // of an end of ours at until, while the session is live
+	told   bool            // a peer that floods us after the end has our Close
 }

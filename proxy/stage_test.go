@@ -143,7 +143,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.server = &Server{cfg: cfg, origin: o, limit: 1000, emptied: make(chan struct{}, 1), listener: &listener{}, perAddress: peraddress.New(0)}
+	st.server = &Server{cfg: cfg, origin: o, limit: 1000, emptied: make(chan struct{}, 1), listener: &listener{}, perAddress: peraddress.New(cfg.MaxSessionsPerIP)}
 	st.l, err = newLoop(st.server, func() heartbeat.Time { return st.now })
 	if err != nil {
 		t.Fatal(err)

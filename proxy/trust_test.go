@@ -290,5 +290,5 @@ func TestSessionsPerAddress(t *testing.T) {
 	its.hangsUp()
 	r.eventually("the first session ends", func() bool { return r.counts()["dropped client eof"] == 1 })
 	r.opens()
-	r.wantsCounts(counts{"ok": 3, "limit": 1, "opened": 3, "active": 2, "dropped client eof": 1})
+	r.wantsCounts(counts{"ok": 3, "limit_per_ip": 1, "opened": 3, "active": 2, "dropped client eof": 1})
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/peraddress"
 )
 
 // TestWaitingHandshakeHoldsLittle has the upstream take its time over the answer,
@@ -76,7 +78,7 @@ func newWaiting(t *testing.T) *waiting {
 	w.server.live.Add(1)
 	w.l.sessions.Add(1)
 	w.l.now = w.now
-	w.l.accepted(w.corks(w.client.far), netip.MustParseAddrPort("192.0.2.1:1234"), nil)
+	w.l.accepted(w.corks(w.client.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, nil)
 	return w
 }
 

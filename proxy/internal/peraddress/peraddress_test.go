@@ -16,20 +16,59 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 func TestLimit(t *testing.T) {
 	table := New(2)
 	a, b := addr("192.0.2.1"), addr("192.0.2.2")
-	wantEnter(t, table, a, true)
-	wantEnter(t, table, a, true)
-	wantEnter(t, table, a, false)
-	wantEnter(t, table, a, false) // the one before was not counted
-	wantEnter(t, table, b, true)
+	wantEnter(t, table, a, Admitted)
+	wantEnter(t, table, a, Admitted)
+	for range refusedAtOnce {
+		wantEnter(t, table, a, Refused)
+	}
+	wantEnter(t, table, a, TurnedAway)
+	wantEnter(t, table, b, Admitted) // another address is not meant
 	wantLen(t, table, 2)
-	table.Leave(a)
-	wantEnter(t, table, a, true)
-	wantEnter(t, table, a, false)
-	table.Leave(a)
-	table.Leave(a)
+
+	table.Leave(a, TurnedAway) // it was not counted
+	wantEnter(t, table, a, TurnedAway)
+	table.Leave(a, Refused)
+	wantEnter(t, table, a, Refused) // and not Admitted
+	table.Leave(a, Admitted)
+	wantEnter(t, table, a, Admitted) // however many are being refused
+
+	for range refusedAtOnce {
+		table.Leave(a, Refused)
+	}
+	table.Leave(a, Admitted)
+	table.Leave(a, Admitted)
 	wantLen(t, table, 1)
-	table.Leave(b)
+	table.Leave(b, Admitted)
 	wantLen(t, table, 0)
+}
+
+func TestPromote(t *testing.T) {
+	table := New(1)
+	a := addr("192.0.2.1")
+	wantEnter(t, table, a, Admitted)
+	wantEnter(t, table, a, Refused)
+	wantPromote(t, table, a, Refused) // there is no room
+	table.Leave(a, Admitted)
+	wantPromote(t, table, a, Admitted)
+	wantEnter(t, table, a, Refused)
+	table.Leave(a, Refused)
+	table.Leave(a, Admitted)
+	wantLen(t, table, 0)
+
+	// A refused one alone keeps its address in the table.
+	wantEnter(t, table, a, Admitted)
+	wantEnter(t, table, a, Refused)
+	table.Leave(a, Admitted)
+	wantLen(t, table, 1)
+	table.Leave(a, Refused)
+	wantLen(t, table, 0)
+}
+
+func wantPromote(t *testing.T, table *Table, a netip.Addr, want Seat) {
+	t.Helper()
+	if got := table.Promote(a); got != want {
+		t.Fatalf("a refused connection is now %v, want %v", got, want)
+	}
 }
 
 func TestWhatIsOneAddress(t *testing.T) {
@@ -51,14 +90,20 @@ func TestWhatIsOneAddress(t *testing.T) {
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			table := New(1)
-			wantEnter(t, table, addr(c.a), true)
-			wantEnter(t, table, addr(c.b), !c.same)
-			table.Leave(addr(c.a))
-			wantEnter(t, table, addr(c.a), true)
-			if c.same {
-				table.Leave(addr(c.b)) // whichever of them entered
-				wantLen(t, table, 0)
+			if same := Account(addr(c.a)) == Account(addr(c.b)); same != c.same {
+				t.Errorf("the accounts are %v and %v", Account(addr(c.a)), Account(addr(c.b)))
 			}
+			wantEnter(t, table, addr(c.a), Admitted)
+			second := Admitted
+			if c.same {
+				second = Refused
+			}
+			wantEnter(t, table, addr(c.b), second)
+			table.Leave(addr(c.a), Admitted)
+			wantEnter(t, table, addr(c.a), Admitted)
+			table.Leave(addr(c.b), second)
+			table.Leave(addr(c.a), Admitted)
+			wantLen(t, table, 0)
 		})
 	}
 }
@@ -73,11 +118,11 @@ func TestNotCounted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 3 {
-				wantEnter(t, c.table, c.addr, true)
+				wantEnter(t, c.table, c.addr, Uncounted)
 			}
 			wantLen(t, c.table, 0)
 			for range 3 {
-				c.table.Leave(c.addr)
+				c.table.Leave(c.addr, Uncounted)
 			}
 		})
 	}
@@ -85,15 +130,15 @@ func TestNotCounted(t *testing.T) {
 
 func TestLeaveWithoutEnter(t *testing.T) {
 	table := New(1)
-	wantEnter(t, table, addr("192.0.2.1"), true)
+	wantEnter(t, table, addr("192.0.2.1"), Admitted)
 	defer func() {
 		if why, _ := recover().(string); !strings.Contains(why, "192.0.2.2 leaves but did not enter") {
 			t.Errorf("panic: %q", why)
 		}
 		wantLen(t, table, 1)
-		table.Leave(addr("192.0.2.1")) // no lock is held
+		table.Leave(addr("192.0.2.1"), Admitted) // no lock is held
 	}()
-	table.Leave(addr("192.0.2.2"))
+	table.Leave(addr("192.0.2.2"), Admitted)
 }
 
 // Long random runs, in storms and ebbs, against a map.
@@ -103,6 +148,7 @@ func TestModel(t *testing.T) {
 			table:    New(limit),
 			limit:    limit,
 			sessions: make(map[netip.Prefix]int),
+			refused:  make(map[netip.Prefix]int),
 			random:   rand.New(rand.NewPCG(1, uint64(limit))),
 		}
 		for step := range 200_000 {
@@ -116,7 +162,7 @@ func TestModel(t *testing.T) {
 				m.leaves(m.random.IntN(len(m.inside)))
 			}
 			if step%1000 == 0 {
-				wantLen(t, m.table, len(m.sessions))
+				wantLen(t, m.table, m.addresses())
 			}
 		}
 		for len(m.inside) > 0 {
@@ -126,33 +172,65 @@ func TestModel(t *testing.T) {
 	}
 }
 
+// A guest is a connection that was counted.
+type guest struct {
+	addr netip.Addr
+	seat Seat
+}
+
 // model says what a Table should.
 type model struct {
 	table    *Table
 	limit    int
 	sessions map[netip.Prefix]int
-	inside   []netip.Addr // one for each session
+	refused  map[netip.Prefix]int
+	inside   []guest
 	random   *rand.Rand
 }
 
 func (m *model) enters(t *testing.T, a netip.Addr) {
 	t.Helper()
-	allowed := m.sessions[prefix(a)] < m.limit
-	wantEnter(t, m.table, a, allowed)
-	if allowed {
-		m.sessions[prefix(a)]++
-		m.inside = append(m.inside, a)
+	seat, of := TurnedAway, prefix(a)
+	switch {
+	case m.sessions[of] < m.limit:
+		seat = Admitted
+	case m.refused[of] < refusedAtOnce:
+		seat = Refused
 	}
+	wantEnter(t, m.table, a, seat)
+	if seat == TurnedAway {
+		return
+	}
+	m.counted(seat)[of]++
+	m.inside = append(m.inside, guest{a, seat})
 }
 
 func (m *model) leaves(i int) {
-	a, last := m.inside[i], len(m.inside)-1
+	g, last := m.inside[i], len(m.inside)-1
 	m.inside[i] = m.inside[last]
 	m.inside = m.inside[:last]
-	m.table.Leave(a)
-	if m.sessions[prefix(a)]--; m.sessions[prefix(a)] == 0 {
-		delete(m.sessions, prefix(a))
+	m.table.Leave(g.addr, g.seat)
+	counted := m.counted(g.seat)
+	if counted[prefix(g.addr)]--; counted[prefix(g.addr)] == 0 {
+		delete(counted, prefix(g.addr))
 	}
+}
+
+func (m *model) counted(seat Seat) map[netip.Prefix]int {
+	if seat == Admitted {
+		return m.sessions
+	}
+	return m.refused
+}
+
+func (m *model) addresses() int {
+	n := len(m.sessions)
+	for of := range m.refused {
+		if m.sessions[of] == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // prefix is what counts as one address.
@@ -191,12 +269,12 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	table := New(1)
 	before := heap()
 	for i := range uint32(storm) {
-		wantEnter(t, table, nth(i), true)
+		wantEnter(t, table, nth(i), Admitted)
 	}
 	grown := heap() - before
 	for i := range uint32(storm) {
 		if i%100 != 0 {
-			table.Leave(nth(i))
+			table.Leave(nth(i), Admitted)
 		}
 	}
 	kept := heap() - before
@@ -204,7 +282,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	if grown < storm*int64(len(key{})) || kept > grown/10 {
 		t.Errorf("the heap grew by %d bytes, of which %d are kept for a hundredth", grown, kept)
 	}
-	if n := testing.AllocsPerRun(1000, func() { table.Enter(nth(1)); table.Leave(nth(1)) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { table.Enter(nth(1)); table.Leave(nth(1), Admitted) }); n != 0 {
 		t.Errorf("%v allocations for one that comes and goes later", n)
 	}
 }
@@ -233,7 +311,12 @@ func TestConcurrentUse(t *testing.T) {
 			random := rand.New(rand.NewPCG(user, 0))
 			for range 5000 {
 				i := random.Uint32N(uint32(len(inside)))
-				if !table.Enter(nth(i)) {
+				seat := table.Enter(nth(i))
+				if seat == Refused {
+					seat = table.Promote(nth(i))
+				}
+				if seat != Admitted {
+					table.Leave(nth(i), seat)
 					continue
 				}
 				if n := inside[i].Add(1); n > limit {
@@ -243,7 +326,7 @@ func TestConcurrentUse(t *testing.T) {
 					t.Error("more addresses than there are")
 				}
 				inside[i].Add(-1)
-				table.Leave(nth(i))
+				table.Leave(nth(i), Admitted)
 			}
 		})
 	}
@@ -251,10 +334,10 @@ func TestConcurrentUse(t *testing.T) {
 	wantLen(t, table, 0)
 }
 
-func wantEnter(t *testing.T, table *Table, a netip.Addr, want bool) {
+func wantEnter(t *testing.T, table *Table, a netip.Addr, want Seat) {
 	t.Helper()
 	if got := table.Enter(a); got != want {
-		t.Fatalf("%v enters: %t, want %t", a, got, want)
+		t.Fatalf("%v enters: %v, want %v", a, got, want)
 	}
 }
 

@@ -27,6 +27,9 @@
 // next before it looks at what the upstream has sent behind its answer, and a
 // client would be shown what was meant for another, or by another.
 //
+// A connection that waits for its next request can be closed at any time, and is
+// when another client needs the room (idle.go).
+//
 // A client that ends its direction is taken to be gone, as net/http does: its
 // request is given up (watch_linux.go).
 //

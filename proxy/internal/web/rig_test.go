@@ -80,7 +80,7 @@ func newRig(t *testing.T, change func(*web.Config)) *rig {
 		Log:              slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Count:            r.counted.add,
 		Upgrade:          r.upgrade,
-		Gone:             func() { r.gone.Add(1) },
+		Gone:             func(*web.Guest) { r.gone.Add(1) },
 	}
 	if change != nil {
 		change(&cfg)

@@ -16,7 +16,8 @@ import (
 
 // idleTimeout is how long a client's connection may wait for its next request.
 // It is nginx's default, and longer than the 60 s after which AWS's balancer
-// gives up a connection: who gives up second races with a request.
+// gives up a connection: who gives up second races with a request. When room is
+// short it may wait less: see Yield.
 const idleTimeout = 75 * time.Second
 
 // Config is everything a Server is told. What is not said to be optional must
@@ -63,7 +64,7 @@ type Config struct {
 	Upgrade func(g *Guest, head []byte)
 	// Gone is told that a connection given to Serve is closed, once for each that
 	// was not handed to Upgrade.
-	Gone func()
+	Gone func(g *Guest)
 }
 
 // A Server answers requests with what the upstream says to them.
@@ -78,6 +79,7 @@ type Server struct {
 	end       context.CancelFunc // of all requests
 
 	answering atomic.Int64 // connections with a request that is not answered wholly
+	idlers    idlers       // connections that wait for their next request
 
 	mu     sync.Mutex
 	closed bool
@@ -116,9 +118,10 @@ func onlyHTTP1() *http.Protocols {
 
 // Serve takes a connection over. It does not block.
 func (s *Server) Serve(g *Guest) {
+	g.idlers = &s.idlers
 	if !s.admit(g) {
 		g.Close()
-		s.cfg.Gone()
+		s.cfg.Gone(g)
 	}
 }
 
@@ -138,6 +141,11 @@ func (s *Server) admit(g *Guest) bool {
 func (s *Server) changed(c net.Conn, state http.ConnState) {
 	g := c.(*Guest)
 	s.setAnswering(g, state == http.StateActive)
+	if state == http.StateIdle {
+		s.idlers.add(g)
+	} else {
+		s.idlers.remove(g)
+	}
 	if state == http.StateClosed {
 		s.gone(g)
 	}
@@ -156,7 +164,7 @@ func (s *Server) setAnswering(g *Guest, answering bool) {
 // gone says farewell to a connection that is closed.
 func (s *Server) gone(g *Guest) {
 	g.leaving.Do(func() {
-		s.cfg.Gone()
+		s.cfg.Gone(g)
 		s.guests.Done()
 	})
 }
