@@ -16,6 +16,7 @@ const (
 	pathSink    = "/sink"    // one short acknowledgement for each bulkStep bytes
 	pathSource  = "/source/" // then a size: sends messages of it, bulkStep bytes for each message received
 	pathControl = "/control" // each message starts a fan-out
+	pathVoid    = "/void"    // whatever comes is thrown away, unread
 )
 
 // bulkStep is how many bytes of bulk one acknowledgement or one grant stands for:
@@ -67,7 +68,11 @@ func runBackend() error {
 }
 
 func (s *service) received(c *conn, p []byte) error {
-	if s.path != "" {
+	switch s.path {
+	case "":
+	case pathVoid:
+		return nil
+	default:
 		return s.frames.feed(p, s)
 	}
 	s.conn = c
@@ -80,7 +85,7 @@ func (s *service) received(c *conn, p []byte) error {
 	if err := s.upgrade(head); err != nil {
 		return err
 	}
-	return s.frames.feed(rest, s)
+	return s.received(c, rest)
 }
 
 // upgrade answers the request and takes up what its path asks for.

@@ -137,7 +137,9 @@ func (s *session) reads(from io.Reader) (closed []byte, err error) {
 		switch {
 		case s.Mute:
 		case h.OpCode == ws.OpPing:
-			s.answers("pinged", ws.OpPong, payload)
+			// What waits to be written must not keep it from reading: if all who are in
+			// a circle write before they read, none goes on.
+			go s.answers("pinged", ws.OpPong, payload)
 		case h.OpCode == ws.OpClose:
 			s.answers("closing", ws.OpClose, payload)
 			return append([]byte{}, payload...), nil

@@ -67,6 +67,11 @@ type soak struct {
 func newSoak(t *testing.T) *soak {
 	s := &soak{t: t, network: newNetwork(t)}
 	s.proxy = startHoldfast(t, s.network, "HOLDFAST_PING_INTERVAL=2s", "HOLDFAST_PING_TIMEOUT=4s", "HOLDFAST_LOG_LEVEL=warn")
+	// A part of a large buffer, a third or a sixteenth, must be free before the kernel
+	// lets either side go on. At the pace of those who read slowly that would take the
+	// service's host longer than the write timeout.
+	s.network.upstream.writes("/proc/sys/net/ipv4/tcp_wmem", "4096 65536 65536")
+	s.network.upstream.writes("/proc/sys/net/ipv4/tcp_rmem", "4096 131072 262144")
 	s.upstream = startUpstream(t, s.network, behaviour{Echo: true, Quiet: true})
 	// What is opened once, at first use, belongs to the beginning.
 	first := startClient(t, s.network, behaviour{Sessions: 2})
