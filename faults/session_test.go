@@ -37,10 +37,10 @@ type session struct {
 	conn   net.Conn
 	from   io.Reader // conn, and before it what has come already
 	client bool
+	stream bool          // a server's, at streamPath
 	over   chan struct{} // closed at the end
 
 	received, told int // bytes of messages
-	message        []byte
 
 	mu      sync.Mutex // of all that is written
 	sent    int        // bytes of messages
@@ -58,6 +58,9 @@ func (s *session) run() {
 	}
 	if s.PingEvery > 0 {
 		go s.every(s.PingEvery, func() error { return s.writes(ws.OpPing, []byte("own")) })
+	}
+	if s.stream {
+		go s.floods(frameSize, 0)
 	}
 	if s.Visit != "" {
 		go s.sends(talkSize, talkSize)

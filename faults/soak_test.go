@@ -60,18 +60,13 @@ type soak struct {
 	proxy    *holdfast
 	upstream *peer
 	healthy  []*peer // clients that end when they are told to
-	slow     *peer   // clients whose echoes stand in line, so that their Close would take long
+	slow     *peer   // clients that read an endless stream slowly: a Close behind it would take long
 	frozen   int     // sessions so far
 }
 
 func newSoak(t *testing.T) *soak {
 	s := &soak{t: t, network: newNetwork(t)}
 	s.proxy = startHoldfast(t, s.network, "HOLDFAST_PING_INTERVAL=2s", "HOLDFAST_PING_TIMEOUT=4s", "HOLDFAST_LOG_LEVEL=warn")
-	// A part of a large buffer, a third or a sixteenth, must be free before the kernel
-	// lets either side go on. At the pace of those who read slowly that would take the
-	// service's host longer than the write timeout.
-	s.network.upstream.writes("/proc/sys/net/ipv4/tcp_wmem", "4096 65536 65536")
-	s.network.upstream.writes("/proc/sys/net/ipv4/tcp_rmem", "4096 131072 262144")
 	s.upstream = startUpstream(t, s.network, behaviour{Echo: true, Quiet: true})
 	// What is opened once, at first use, belongs to the beginning.
 	first := startClient(t, s.network, behaviour{Sessions: 2})
@@ -92,8 +87,7 @@ func (s *soak) comes() {
 	} {
 		s.healthy = append(s.healthy, startClient(s.t, s.network, b))
 	}
-	s.slow = startClient(s.t, s.network, behaviour{Sessions: 20, ReadRate: 50_000, ReadBuffer: 64 << 10})
-	s.slow.does(command{Do: "flood", Size: 1000})
+	s.slow = startClient(s.t, s.network, behaviour{Sessions: 20, ReadRate: 50_000, Path: streamPath})
 }
 
 // goes ends the clients, all by a Close but for the slow.
