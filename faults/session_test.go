@@ -60,7 +60,7 @@ func (s *session) run() {
 		go s.every(s.PingEvery, func() error { return s.writes(ws.OpPing, []byte("own")) })
 	}
 	if s.stream {
-		go s.floods(frameSize, 0)
+		go s.floods(1000, 20000)
 	}
 	if s.Visit != "" {
 		go s.sends(talkSize, talkSize)
