@@ -41,6 +41,7 @@ type session struct {
 	over   chan struct{} // closed at the end
 
 	received, told int // bytes of messages
+	part           [chunkSize]byte
 
 	mu      sync.Mutex // of all that is written
 	sent    int        // bytes of messages
@@ -60,7 +61,7 @@ func (s *session) run() {
 		go s.every(s.PingEvery, func() error { return s.writes(ws.OpPing, []byte("own")) })
 	}
 	if s.stream {
-		go s.floods(1000, 20000)
+		go s.floods(frameSize, 0)
 	}
 	if s.Visit != "" {
 		go s.sends(talkSize, talkSize)
@@ -172,7 +173,7 @@ func (b *bufferedReader) Read(p []byte) (int, error) {
 
 // takes holds a message's payload against what must come.
 func (s *session) takes(h ws.Header, from io.Reader) error {
-	part := make([]byte, min(h.Length, chunkSize))
+	part := s.part[:]
 	for offset := 0; offset < int(h.Length); {
 		n, err := from.Read(part[:min(len(part), int(h.Length)-offset)])
 		if err != nil {

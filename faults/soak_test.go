@@ -87,7 +87,7 @@ func (s *soak) comes() {
 	} {
 		s.healthy = append(s.healthy, startClient(s.t, s.network, b))
 	}
-	s.slow = startClient(s.t, s.network, behaviour{Sessions: 20, Path: streamPath})
+	s.slow = startClient(s.t, s.network, behaviour{Sessions: 20, ReadRate: 50_000, Path: streamPath})
 }
 
 // goes ends the clients, all by a Close but for the slow.
