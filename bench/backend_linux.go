@@ -20,6 +20,7 @@ const (
 	pathDeaf    = "/deaf"    // sends without end and reads nothing
 	pathMute    = "/mute"    // a request for it is not answered
 	pathPage    = "/page"    // no session but a small page
+	pathVoid    = "/void"    // whatever comes is thrown away, unread
 )
 
 // pageBody is the page.
@@ -74,7 +75,11 @@ func runBackend() error {
 }
 
 func (s *service) received(c *conn, p []byte) error {
-	if s.path != "" {
+	switch s.path {
+	case "":
+	case pathVoid:
+		return nil
+	default:
 		return s.frames.feed(p, s)
 	}
 	s.conn = c
@@ -87,7 +92,7 @@ func (s *service) received(c *conn, p []byte) error {
 	if err := s.upgrade(head); err != nil {
 		return err
 	}
-	return s.frames.feed(rest, s)
+	return s.received(c, rest)
 }
 
 // upgrade answers the request and takes up what its path asks for.

@@ -64,6 +64,12 @@ func newLoop() (*loop, error) {
 	return l, l.control(unix.EPOLL_CTL_ADD, l.handshakes.bell, unix.EPOLLIN)
 }
 
+// close gives back the loop's own descriptors. Its connections must have ended.
+func (l *loop) close() {
+	unix.Close(l.epoll)
+	unix.Close(l.handshakes.bell)
+}
+
 // anyPort is a free port on loopback.
 var anyPort = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
 

@@ -91,7 +91,7 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		idleScenario, setupScenario, echoScenario, syscallScenario, bulkScenario,
-		fanOutScenario, churnScenario, mixedScenario, stormScenario,
+		fanOutScenario, churnScenario, mixedScenario, floodScenario, stormScenario,
 		tlsIdleScenario, tlsSetupScenario, tlsEchoScenario, tlsBulkScenario, scaleScenario,
 		blockedScenario, handshakeScenario, pageScenario, tlsBlockedScenario, tlsHandshakeScenario, tlsPageScenario,
 	}

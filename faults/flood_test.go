@@ -51,7 +51,10 @@ func TestFloodAfterTheEnd(t *testing.T) {
 	}
 }
 
-// stands returns a condition: the value has not changed for a second.
+// standstill is how long nothing must have come for a flood to stand.
+const standstill = time.Second
+
+// stands returns a condition: the value has not changed for that long.
 func stands(value func() float64) func() bool {
 	last, since := value(), time.Now()
 	return func() bool {
@@ -59,6 +62,6 @@ func stands(value func() float64) func() bool {
 		if now != last {
 			last, since = now, time.Now()
 		}
-		return now > 0 && time.Since(since) > time.Second
+		return now > 0 && time.Since(since) > standstill
 	}
 }

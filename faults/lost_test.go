@@ -21,8 +21,9 @@ const (
 // pingBound is the promise: interval and timeout, and one percent.
 const pingBound = (lostInterval+lostPingTimeout)*101/100 + slack
 
-// writeBound is for a leg whose socket is full: its write timeout begins at its last
-// progress, as near as one look, half of a timeout, can tell.
+// writeBound is for a leg whose socket is full, from the moment at which it takes no
+// more: a write timeout after its last progress, as near as one look, half of a timeout,
+// can tell.
 const writeBound = lostWriteTimeout*3/2*101/100 + slack
 
 // A peer's host is cut off from the network, or its program is frozen. It is found
@@ -63,9 +64,9 @@ func testDeadPeer(t *testing.T, side string, frozen bool, other command, bound t
 		"HOLDFAST_WRITE_TIMEOUT="+lostWriteTimeout.String())
 	upstream := startUpstream(t, n, behaviour{})
 	client := startClient(t, n, behaviour{})
-	dies, stays := client, upstream
+	dies, stays, staying, code := client, upstream, "upstream", 1001
 	if side == "upstream" {
-		dies, stays = upstream, client
+		dies, stays, staying, code = upstream, client, "client", 1012
 	}
 	staysAlive(proxy, side)
 
@@ -79,16 +80,17 @@ func testDeadPeer(t *testing.T, side string, frozen bool, other command, bound t
 	if other.Do != "" {
 		stays.does(other)
 	}
+	if other.Do != "" && other.Rate == 0 {
+		received := ofSide("holdfast_received_bytes_total", staying)
+		proxy.until("the sockets are full", stands(func() float64 { return proxy.metric(received) }))
+		died = time.Now().Add(-standstill)
+	}
 	told := stays.wants("closed", 1)
 	if took := time.Since(died); took > bound {
 		t.Errorf("found after %v, want at most %v", took, bound)
 	}
-	want := 1001
-	if side == "upstream" {
-		want = 1012
-	}
-	if told.Code != want {
-		t.Errorf("the other side is sent Close %d %q, want %d", told.Code, told.Reason, want)
+	if told.Code != code {
+		t.Errorf("the other side is sent Close %d %q, want %d", told.Code, told.Reason, code)
 	}
 	// Both connections are closed when the session is counted.
 	proxy.wantsMetric("holdfast_sessions_active", 0)

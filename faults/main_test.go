@@ -39,7 +39,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "holdfast")
-	build := exec.Command("go", "build", "-o", binary, "holdfast")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "holdfast")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build holdfast:", err)

@@ -92,12 +92,12 @@ func (l *link) heals() {
 	l.ip("route del blackhole "+l.peer+"/32", "route del blackhole "+l.proxy+"/32")
 }
 
-// isSlow lets the peer have so many bytes a second. The queue before it is long,
-// as on a mobile link.
+// isSlow lets the peer have so many bytes a second. The router's queue holds a second
+// of them.
 func (l *link) isSlow(rate int) {
 	l.t.Helper()
 	l.runs("", "tc", "qdisc", "add", "dev", "peer", "root", "tbf",
-		"rate", fmt.Sprint(8*rate), "burst", "16kb", "limit", "2mb")
+		"rate", fmt.Sprint(8*rate), "burst", "16kb", "limit", fmt.Sprint(rate))
 }
 
 func (l *link) isFast() {

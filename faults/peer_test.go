@@ -131,7 +131,7 @@ func (p *peer) wantsClosed(code int, reason string) event {
 	p.t.Helper()
 	e := p.wants("closed", 1)
 	if e.Code != code || e.Reason != reason {
-		p.t.Errorf("%s is sent Close %d %q, want %d %q", p.name, e.Code, e.Reason, code, reason)
+		p.t.Fatalf("%s is sent Close %d %q, want %d %q", p.name, e.Code, e.Reason, code, reason)
 	}
 	return e
 }

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,6 +28,7 @@ const peerVariable = "HOLDFAST_FAULTS_PEER"
 type behaviour struct {
 	Server   bool   // accepts sessions at upstreamListen; else opens them at the proxy
 	Sessions int    // that a client opens, 1 if 0
+	Path     string // that it asks for, "/" if empty
 	CA       string // a client's: the file of the certificate that it trusts; then it uses TLS
 
 	ReadRate    int           // bytes a second; 0 = as fast as they come
@@ -63,6 +65,9 @@ type event struct {
 	Reason  string `json:",omitempty"`
 	Error   string `json:",omitempty"` // ended: without a Close
 }
+
+// streamPath is where a server sends messages without end.
+const streamPath = "/stream"
 
 const visitPause = 50 * time.Millisecond // between two
 
@@ -137,11 +142,16 @@ func (p *program) serve() {
 }
 
 func (p *program) accepted(conn net.Conn) {
-	if _, err := ws.Upgrade(conn); err != nil {
+	var stream bool
+	upgrader := ws.Upgrader{OnRequest: func(uri []byte) error {
+		stream = string(uri) == streamPath
+		return nil
+	}}
+	if _, err := upgrader.Upgrade(conn); err != nil {
 		_ = conn.Close() // the proxy looks whether the service accepts connections
 		return
 	}
-	p.runs(conn, conn, false)
+	p.runs(&session{conn: conn, from: conn, stream: stream})
 }
 
 // visits opens a session, and the next when it has ended if that is the behaviour.
@@ -151,7 +161,7 @@ func (p *program) visits() {
 		if err != nil {
 			p.fails(err)
 		} else {
-			p.runs(conn, early, true)
+			p.runs(&session{conn: conn, from: early, client: true})
 		}
 		p.running.Done()
 		if p.Visit == "" {
@@ -177,7 +187,7 @@ func (p *program) dial() (net.Conn, io.Reader, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	target := url.URL{Scheme: "ws", Host: proxyListen, Path: "/"}
+	target := url.URL{Scheme: "ws", Host: proxyListen, Path: cmp.Or(p.Path, "/")}
 	if p.CA != "" {
 		target.Scheme = "wss"
 		pem, err := os.ReadFile(p.CA)
@@ -212,10 +222,11 @@ func (p *program) control(_, _ string, raw syscall.RawConn) (err error) {
 	return err
 }
 
-func (p *program) runs(conn net.Conn, from io.Reader, client bool) {
+func (p *program) runs(s *session) {
+	s.program, s.over = p, make(chan struct{})
 	p.mu.Lock()
 	p.next++
-	s := &session{program: p, id: p.next, conn: conn, from: from, client: client, over: make(chan struct{})}
+	s.id = p.next
 	p.sessions[s] = struct{}{}
 	p.mu.Unlock()
 	if !p.Quiet {

@@ -37,10 +37,11 @@ type session struct {
 	conn   net.Conn
 	from   io.Reader // conn, and before it what has come already
 	client bool
+	stream bool          // a server's, at streamPath
 	over   chan struct{} // closed at the end
 
 	received, told int // bytes of messages
-	message        []byte
+	part           [chunkSize]byte
 
 	mu      sync.Mutex // of all that is written
 	sent    int        // bytes of messages
@@ -58,6 +59,9 @@ func (s *session) run() {
 	}
 	if s.PingEvery > 0 {
 		go s.every(s.PingEvery, func() error { return s.writes(ws.OpPing, []byte("own")) })
+	}
+	if s.stream {
+		go s.floods(frameSize, 0)
 	}
 	if s.Visit != "" {
 		go s.sends(talkSize, talkSize)
@@ -137,7 +141,9 @@ func (s *session) reads(from io.Reader) (closed []byte, err error) {
 		switch {
 		case s.Mute:
 		case h.OpCode == ws.OpPing:
-			s.answers("pinged", ws.OpPong, payload)
+			// What waits to be written must not keep it from reading: if all who are in
+			// a circle write before they read, none goes on.
+			go s.answers("pinged", ws.OpPong, payload)
 		case h.OpCode == ws.OpClose:
 			s.answers("closing", ws.OpClose, payload)
 			return append([]byte{}, payload...), nil
@@ -167,7 +173,7 @@ func (b *bufferedReader) Read(p []byte) (int, error) {
 
 // takes holds a message's payload against what must come.
 func (s *session) takes(h ws.Header, from io.Reader) error {
-	part := make([]byte, min(h.Length, chunkSize))
+	part := s.part[:]
 	for offset := 0; offset < int(h.Length); {
 		n, err := from.Read(part[:min(len(part), int(h.Length)-offset)])
 		if err != nil {

@@ -60,7 +60,7 @@ type soak struct {
 	proxy    *holdfast
 	upstream *peer
 	healthy  []*peer // clients that end when they are told to
-	slow     *peer   // clients whose echoes stand in line, so that their Close would take long
+	slow     *peer   // clients that read an endless stream slowly: a Close behind it would take long
 	frozen   int     // sessions so far
 }
 
@@ -87,8 +87,7 @@ func (s *soak) comes() {
 	} {
 		s.healthy = append(s.healthy, startClient(s.t, s.network, b))
 	}
-	s.slow = startClient(s.t, s.network, behaviour{Sessions: 20, ReadRate: 50_000, ReadBuffer: 64 << 10})
-	s.slow.does(command{Do: "flood", Size: 1000})
+	s.slow = startClient(s.t, s.network, behaviour{Sessions: 20, ReadRate: 50_000, Path: streamPath})
 }
 
 // goes ends the clients, all by a Close but for the slow.

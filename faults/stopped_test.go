@@ -12,11 +12,11 @@ import (
 // behind messages that arrive before it. When it goes on the deadlines have passed, but
 // the answers have come: it must read them before it judges.
 const (
-	stopSessions = 30
+	stopSessions = 10
 	stopTimeout  = time.Second // of pings and of Closes
 	// stopQueue is what lies before an answer: many reads of the proxy's, and less than
 	// its socket takes with receiveBuffers.
-	stopQueue      = 512 << 10
+	stopQueue      = 256 << 10
 	receiveBuffers = "4096 4194304 33554432"
 	// answerDelay is a healthy peer's, and leaves time to stop the proxy.
 	answerDelay = 300 * time.Millisecond
