@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"container/list"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -35,7 +36,8 @@ type opening struct {
 	nobody  bool            // a PROXY protocol header named no client
 	story   forwarded.Story // who sent the request, and how the upstream is told
 	offer   *upgrade.Offer
-	place   *line // where the handshake has a place; nil if nowhere
+	place   *line         // where the handshake has a place; nil if nowhere
+	asked   *list.Element // the lookup that is waited for
 	dial    dial
 	away    *secure.Conn // the leg whose TLS handshake is under way beside the loop
 	answer  *upgrade.Answer
