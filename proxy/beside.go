@@ -21,7 +21,7 @@ func (o *origin) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, causeOf(err, ctx, within)
 	}
-	d := newDial(addrs, by)
+	d := newDial(o.failures.order(addrs, o.clock()), by)
 	for {
 		tryBy, more := d.next(o.clock())
 		if !more {
@@ -29,12 +29,13 @@ func (o *origin) connect(ctx context.Context) (net.Conn, error) {
 		}
 		conn, err := o.try(within, d.to, tryBy.Sub(o.clock()))
 		if err == nil {
+			o.failures.worked(d.to)
 			return conn, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		d.missed(err)
+		o.missed(&d, o.clock(), err)
 	}
 }
 

@@ -37,9 +37,12 @@ func (d *dial) next(now heartbeat.Time) (by heartbeat.Time, more bool) {
 // missed notes why an address could not be connected to. The dial fails with the
 // last such error, but if this host lacked something it fails with that: it
 // would be said of the upstream else that it is down.
-func (d *dial) missed(err error) {
+func (o *origin) missed(d *dial, now heartbeat.Time, err error) {
 	if outcomeOf(d.err) != unprovided {
 		d.err = err
+	}
+	if out := outcomeOf(err); out == unreachable || out == unanswered {
+		o.failures.failed(d.to, now)
 	}
 }
 
@@ -80,7 +83,7 @@ func (l *loop) resolved(s *session, addrs []endpoint, err error) {
 
 func (l *loop) dial(s *session, addrs []endpoint) {
 	o := s.opening
-	o.dial = newDial(addrs, o.by)
+	o.dial = newDial(s.origin.failures.order(addrs, l.now), o.by)
 	o.state = dialing
 	l.dialNext(s)
 }
@@ -109,7 +112,7 @@ func (l *loop) dialNext(s *session) {
 			o.by = min(o.dial.by, l.now.Add(queueFullPause))
 			return
 		}
-		o.dial.missed(err)
+		s.origin.missed(&o.dial, l.now, err)
 	}
 }
 
@@ -162,7 +165,7 @@ func (l *loop) hangUp(s *session) {
 
 // undialed goes on to the next address after one has failed.
 func (l *loop) undialed(s *session, err error) {
-	s.opening.dial.missed(err)
+	s.origin.missed(&s.opening.dial, l.now, err)
 	l.cut(s, upstream)
 	l.dialNext(s)
 }
@@ -175,7 +178,7 @@ func (l *loop) dialTimeout(s *session) {
 		l.dialFailed(s, "resolve upstream", errDialTimeout)
 		return
 	}
-	o.dial.missed(errDialTimeout)
+	s.origin.missed(&o.dial, l.now, errDialTimeout)
 	o.state = dialing
 	l.dialNext(s)
 }

@@ -15,8 +15,9 @@
 // opening.go reads who it is (internal/preface), has TLS done beside the loop
 // (tls.go, internal/secure), collects the request head, decides on it by
 // internal/upgrade and learns whom it is from (internal/forwarded). line.go has it wait for
-// its turn; dial.go finds the origin's addresses (lookup.go) and dials one after
-// another; verdict.go says what the outcome means for the upstream. answer.go sends a rebuilt request and collects the answer. A checked 101 makes
+// its turn; dial.go finds the origin's addresses (lookup.go), puts those that have
+// failed of late last (order.go) and dials one after another; verdict.go says what
+// the outcome means for the upstream. answer.go sends a rebuilt request and collects the answer. A checked 101 makes
 // it a session (open); any other final answer goes to refusal.go, which passes it
 // on and closes both sockets. What the proxy itself has to refuse is in refuse.go.
 //

@@ -65,6 +65,7 @@ func (o *origin) resolve(find func(context.Context, string) ([]netip.Addr, error
 	o.mu.Lock()
 	if err == nil {
 		o.addrs, o.freshTo = addrs, o.clock().Add(addressesFresh)
+		o.failures.keep(addrs)
 	}
 	waiting := o.waiting
 	o.waiting = nil

@@ -45,6 +45,8 @@ type origin struct {
 	probing      atomic.Bool // probe is under way
 	gauges       *metrics.UpstreamGauges
 
+	failures failures
+
 	// The addresses of host, guarded by mu.
 	mu      sync.Mutex
 	addrs   []endpoint

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,7 +75,7 @@ func TestDialFailsWithWhatThisHostLacked(t *testing.T) {
 			if _, more := d.next(o.clock()); !more {
 				t.Fatal("the addresses have run out")
 			}
-			d.missed(err)
+			o.missed(&d, o.clock(), err)
 		}
 		if d.err != lacked {
 			t.Errorf("after %v the dial fails with %v", errs, d.err)
@@ -132,55 +131,4 @@ func TestNoPortOrNoAddress(t *testing.T) {
 	if outcomeOf(err) != unprovided {
 		t.Errorf("an address that this host can reach, and no port is left: %v", err)
 	}
-}
-
-var (
-	first  = endpoint{addr: netip.MustParseAddrPort("192.0.2.1:80")}
-	second = endpoint{addr: netip.MustParseAddrPort("192.0.2.2:80")}
-	third  = endpoint{addr: netip.MustParseAddrPort("192.0.2.3:80")}
-)
-
-type testListener struct {
-	*net.TCPListener
-	t *testing.T
-}
-
-func listening(t *testing.T) testListener {
-	t.Helper()
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	return testListener{ln, t}
-}
-
-// wantsDial accepts a connection, which must be there.
-func (ln testListener) wantsDial(why string) {
-	ln.t.Helper()
-	_ = ln.SetDeadline(time.Now().Add(10 * time.Second)) // it is open
-	conn, err := ln.Accept()
-	if err != nil {
-		ln.t.Fatalf("%s: %v", why, err)
-	}
-	conn.Close()
-}
-
-func inetSocket(t *testing.T) int {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	return fd
-}
-
-func nameOf(t *testing.T, fd int) unix.Sockaddr {
-	t.Helper()
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return name
 }
