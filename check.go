@@ -119,8 +119,14 @@ func (c config) dialUpstream(ctx context.Context, loaded *certificates) (net.Con
 	network, address := dialAddress(c.Upstream)
 	var dialer net.Dialer
 	plain, err := dialer.DialContext(ctx, network, address)
-	if err != nil || !c.hasUpstreamTLS() {
-		return plain, err
+	switch {
+	case err != nil:
+		return nil, err
+	case reachedItself(plain):
+		plain.Close()
+		return nil, errors.New("nobody listens there: the connection reached itself")
+	case !c.hasUpstreamTLS():
+		return plain, nil
 	}
 	conn := tls.Client(plain, loaded.upstreamConfig(c.Upstream))
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -128,6 +134,12 @@ func (c config) dialUpstream(ctx context.Context, loaded *certificates) (net.Con
 		return nil, err
 	}
 	return conn, nil
+}
+
+// reachedItself reports whether the kernel has made a connection of a socket with
+// itself, as it does if it chooses the port that is dialled for the near end too.
+func reachedItself(conn net.Conn) bool {
+	return conn.LocalAddr().String() == conn.RemoteAddr().String()
 }
 
 // dialAddress is where an upstream is, as package net takes it.

@@ -15,7 +15,8 @@ import (
 func (l *loop) connected(s *session, written int) {
 	o := s.opening
 	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
-	s.origin.works()
+	s.origin.failures.worked(o.dial.to)
+	s.origin.learn(nil)
 	l.vacate(s)
 	o.state = sendRequest
 	o.upgraded = l.now

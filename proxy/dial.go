@@ -2,29 +2,54 @@ package proxy
 
 import (
 	"errors"
-	"log/slog"
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"holdfast/heartbeat"
-	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 )
 
-// dial is the state of a connect to one of several endpoints.
+// A dial tries one of several addresses after another. It is the same for all
+// who dial, on a loop and beside it.
 type dial struct {
-	addrs []endpoint     // not tried yet
-	by    heartbeat.Time // when all of it must be done
-	err   error          // of the last one tried
+	to   endpoint       // the one that is tried
+	left []endpoint     // not tried yet
+	by   heartbeat.Time // when all of it must be done
+	err  error          // what it fails with
+}
+
+func newDial(addrs []endpoint, by heartbeat.Time) dial {
+	return dial{left: addrs, by: by, err: errDialTimeout}
+}
+
+// next goes on to the next address, and says by when it must be connected to:
+// each gets an even share of the time left. It returns false if there is no
+// address, or no time, left.
+func (d *dial) next(now heartbeat.Time) (by heartbeat.Time, more bool) {
+	if len(d.left) == 0 || now >= d.by {
+		return 0, false
+	}
+	share := d.by.Sub(now) / time.Duration(len(d.left))
+	d.to, d.left = d.left[0], d.left[1:]
+	return now.Add(share), true
+}
+
+// missed notes why an address could not be connected to. The dial fails with the
+// last such error, but if this host lacked something it fails with that: it
+// would be said of the upstream else that it is down.
+func (o *origin) missed(d *dial, now heartbeat.Time, err error) {
+	if outcomeOf(d.err) != unprovided {
+		d.err = err
+	}
+	if out := outcomeOf(err); out == unreachable || out == unanswered {
+		o.failures.failed(d.to, now)
+	}
 }
 
 var (
 	errUpstreamSilent = errors.New("no answer in time")
 	errDialTimeout    = errors.New("no connection in time")
 	errHeadTooLarge   = errors.New("response head is larger than HOLDFAST_MAX_HEADER_SIZE")
-	errPortsExhausted = errors.New("no local port is left for a connection to the upstream")
 )
 
 // resolve finds the upstream's addresses and goes on to dial them.
@@ -32,13 +57,12 @@ func (l *loop) resolve(s *session) {
 	o := s.opening
 	o.state = resolving
 	o.dialing = l.now
-	o.dial.by = l.now.Add(l.cfg.DialTimeout)
-	o.by = o.dial.by
+	o.by = l.now.Add(l.cfg.DialTimeout)
 	if addrs, ok := s.origin.known(l.now); ok {
 		l.dial(s, addrs)
 		return
 	}
-	s.origin.lookup(l.cfg.DialTimeout, l.clock, func(addrs []endpoint, err error) {
+	o.asked = s.origin.lookup(func(addrs []endpoint, err error) {
 		l.post(func() { l.resolved(s, addrs, err) })
 	})
 }
@@ -48,8 +72,9 @@ func (l *loop) resolved(s *session, addrs []endpoint, err error) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.state != resolving {
 		return
 	}
+	s.opening.asked = nil
 	if err != nil {
-		l.upstreamFailed(s, metrics.ResultUpstreamUnreachable, "resolve upstream", err)
+		l.dialFailed(s, "resolve upstream", err)
 	} else {
 		l.dial(s, addrs)
 	}
@@ -57,8 +82,9 @@ func (l *loop) resolved(s *session, addrs []endpoint, err error) {
 }
 
 func (l *loop) dial(s *session, addrs []endpoint) {
-	s.opening.dial.addrs = addrs
-	s.opening.state = dialing
+	o := s.opening
+	o.dial = newDial(s.origin.failures.order(addrs, l.now), o.by)
+	o.state = dialing
 	l.dialNext(s)
 }
 
@@ -66,32 +92,39 @@ func (l *loop) dial(s *session, addrs []endpoint) {
 // unlike TCP's, its connect does not wait for room.
 const queueFullPause = 20 * time.Millisecond
 
-// dialNext tries the next address. Each gets an even share of the time left.
+// dialNext tries the next address.
 func (l *loop) dialNext(s *session) {
-	o, g := s.opening, &s.legs[upstream]
-	for len(o.dial.addrs) > 0 {
-		to := o.dial.addrs[0]
-		left := o.dial.by.Sub(l.now) / time.Duration(len(o.dial.addrs))
-		conn, err := connect(to, l.server.options)
-		if err == errAgain {
+	o := s.opening
+	for {
+		by, more := o.dial.next(l.now)
+		if !more {
+			l.dialFailed(s, "dial upstream", o.dial.err)
+			return
+		}
+		o.by = by
+		conn, err := connect(o.dial.to, l.server.options)
+		switch {
+		case err == nil:
+			l.awaitConnect(s, conn)
+			return
+		case err == errAgain:
+			o.dial.left = append([]endpoint{o.dial.to}, o.dial.left...)
 			o.by = min(o.dial.by, l.now.Add(queueFullPause))
 			return
 		}
-		o.dial.addrs = o.dial.addrs[1:]
-		if err != nil {
-			o.dial.err = err
-			continue
-		}
-		g.open(conn)
-		o.by = l.now.Add(left)
-		if s.origin.tls != nil {
-			l.want(s, upstream, epoll.Out)
-		} else {
-			l.dialed(s)
-		}
-		return
+		s.origin.missed(&o.dial, l.now, err)
 	}
-	l.dialFailed(s, o.dial.err)
+}
+
+// awaitConnect waits for a connection that has been asked for.
+func (l *loop) awaitConnect(s *session, conn socket) {
+	g := &s.legs[upstream]
+	g.open(conn)
+	if s.origin.tls != nil {
+		l.want(s, upstream, epoll.Out)
+	} else {
+		l.dialed(s)
+	}
 }
 
 // dialed tries to write the request. A connection on this machine is there as
@@ -133,7 +166,7 @@ func (l *loop) hangUp(s *session) {
 
 // undialed goes on to the next address after one has failed.
 func (l *loop) undialed(s *session, err error) {
-	s.opening.dial.err = err
+	s.origin.missed(&s.opening.dial, l.now, err)
 	l.cut(s, upstream)
 	l.dialNext(s)
 }
@@ -141,29 +174,17 @@ func (l *loop) undialed(s *session, err error) {
 // dialTimeout gives up an address, or all of them.
 func (l *loop) dialTimeout(s *session) {
 	o := s.opening
-	o.dial.err = errDialTimeout
 	l.hangUp(s)
-	if o.state != resolving && l.now < o.dial.by && len(o.dial.addrs) > 0 {
-		o.state = dialing
-		l.dialNext(s)
+	if o.state == resolving {
+		l.dialFailed(s, "resolve upstream", errDialTimeout)
 		return
 	}
-	l.dialFailed(s, errDialTimeout)
+	s.origin.missed(&o.dial, l.now, errDialTimeout)
+	o.state = dialing
+	l.dialNext(s)
 }
 
-func (l *loop) dialFailed(s *session, err error) {
-	s.origin.stale()
-	switch {
-	case err == errDialTimeout || errors.Is(err, unix.ETIMEDOUT) || errors.Is(err, os.ErrDeadlineExceeded):
-		s.origin.fails(l.log, l.cfg.DialTimeout)
-		l.upstreamFailed(s, metrics.ResultTimeout, "dial upstream", err)
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		l.upstreamFailed(s, metrics.ResultLimit, "dial upstream", errPortsExhausted)
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "dial upstream", err)
-		l.refuse(s, metrics.ResultLimit, refuseFull)
-	default:
-		s.origin.fails(l.log, l.cfg.DialTimeout)
-		l.upstreamFailed(s, metrics.ResultUpstreamUnreachable, "dial upstream", err)
-	}
+// dialFailed ends a handshake that got no connection.
+func (l *loop) dialFailed(s *session, step string, err error) {
+	l.upstreamFailed(s, s.origin.learn(err).result(), step, err)
 }

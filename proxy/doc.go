@@ -17,13 +17,16 @@
 // opening.go reads who it is (internal/preface), has TLS done beside the loop
 // (tls.go, internal/secure), collects the request head, decides on it by
 // internal/upgrade and learns whom it is from (internal/forwarded). line.go has it wait for
-// its turn; dial.go finds the origin's addresses (origin.go) and dials one;
-// answer.go sends a rebuilt request and collects the answer. A checked 101 makes
+// its turn; dial.go finds the origin's addresses (lookup.go), puts those that have
+// failed of late last (order.go) and dials one after another; verdict.go says what
+// the outcome means for the upstream. answer.go sends a rebuilt request and collects the answer. A checked 101 makes
 // it a session (open); any other final answer goes to refusal.go, which passes it
 // on and closes both sockets. What the proxy itself has to refuse is in refuse.go.
 //
 // A request that is no upgrade: pages.go gives the connection to net/http
-// (internal/web), and takes it back if an upgrade follows on it (rejoin).
+// (internal/web), and takes it back if an upgrade follows on it (rejoin). The
+// request waits in the same line (awaitTurn) and dials like a handshake, but
+// beside the loop (beside.go).
 //
 // A frame: wait.go waits in run (internal/epoll: it loiters while the loop is busy
 // and is parked while it is not), and loop.go hands each event to its session
@@ -49,16 +52,16 @@
 //
 // A stop: server.go. Shutdown drains every loop, waits, and cuts what is left.
 //
-// Beside the loops: TLS handshakes, refusals passed on and requests that are no
-// upgrade, as said; health.go probes an upstream that is down, trim.go gives back
+// Beside the loops: TLS handshakes, lookups, refusals passed on and requests that
+// are no upgrade, as said; health.go probes an upstream that is down, trim.go gives back
 // the memory that a storm of handshakes left behind.
 //
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table.
-// Other goroutines give it jobs by post (inbox.go). The listener is the first loop's. An
-// origin is shared, by atomics and a mutex that only handshakes and requests for
-// pages take. Metrics counters are written by their loop, and at the end of a
+// Other goroutines give it jobs by post (inbox.go). The listener is the first
+// loop's. An origin is shared, by atomics and by mutexes that only handshakes and
+// requests for pages take. Metrics counters are written by their loop, and at the end of a
 // passed-on refusal by its goroutine; scrapes read them.
 //
 // # What is bounded by what
@@ -68,5 +71,7 @@
 // side, and what came behind it up to the size that a head may have. What is held back of an incomplete header or control frame is under
 // 140 bytes; one pong at the most waits for a frame boundary. A frame's length is a
 // counter and never the size of an allocation. In a line (line.go) there are at
-// most twice as many as wait there.
+// most twice as many as wait there, each with a connection of its own; requests
+// for pages, which have goroutines, are pagesInLine at the most. A lookup is shared
+// by all who wait for it, and forgets who waits no longer.
 package proxy

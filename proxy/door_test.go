@@ -354,6 +354,24 @@ func TestStopWithPageUnderWay(t *testing.T) {
 	_, _ = io.Copy(io.Discard, client.in)
 }
 
+// A stop cuts a page whose dial does not end.
+func TestStopWhileAPageDials(t *testing.T) {
+	t.Parallel()
+	full := fullListener(t)
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
+		cfg.DialTimeout = endless
+		cfg.CloseTimeout = moment
+	})
+	client := r.dials()
+	client.sendsString(page)
+	r.eventually("the page is being dialled for", func() bool { return r.server.PlacesToDial() < proxy.DialsAtOnce })
+	if cut := r.shutdown(patience); cut != 0 {
+		t.Errorf("%d sessions were cut where there was none", cut)
+	}
+	client.wantsEnd("its request was cut")
+}
+
 // Who asks for pages takes no session from others, and gets none beyond the limit.
 func TestPagesTakeNoSession(t *testing.T) {
 	t.Parallel()

@@ -1,10 +1,41 @@
 package proxy
 
-import "net/netip"
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+)
 
 // What the tests of the proxy from outside need of its inside.
 
 const DialsAtOnce = dialsAtOnce
+
+// FindBy has the upstream's name looked up by a function.
+func (s *Server) FindBy(find func(context.Context, string) ([]netip.Addr, error)) {
+	s.origin.mu.Lock()
+	defer s.origin.mu.Unlock()
+	s.origin.find = find
+}
+
+// AwaitedLookups is how many wait for the lookup under way.
+func (s *Server) AwaitedLookups() int {
+	s.origin.mu.Lock()
+	defer s.origin.mu.Unlock()
+	if s.origin.waiting == nil {
+		return 0
+	}
+	return s.origin.waiting.Len()
+}
+
+// LeaveNoPlace has everybody wait who wants to dial.
+func (s *Server) LeaveNoPlace() { s.onEveryLoop(func(l *loop) { l.dialLine.places = 0 }) }
+
+// PlacesToDial is how many may begin to dial now.
+func (s *Server) PlacesToDial() int {
+	var places atomic.Int64
+	s.onEveryLoop(func(l *loop) { places.Add(int64(l.dialLine.places)) })
+	return int(places.Load())
+}
 
 // ResolveTo has the upstream's name stand for these addresses.
 func (s *Server) ResolveTo(addrs ...netip.AddrPort) {

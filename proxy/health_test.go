@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/heartbeat"
 	"holdfast/metrics"
 )
 
@@ -18,7 +19,12 @@ func TestUpstreamThatIsDownIsProbed(t *testing.T) {
 	}
 	defer ln.Close()
 	m := metrics.New("test")
-	o, err := newOrigin(t.Context(), &Config{Upstream: &url.URL{Scheme: "ws", Host: ln.Addr().String()}, Metrics: m})
+	o, err := newOrigin(t.Context(), &Config{
+		Upstream:    &url.URL{Scheme: "ws", Host: ln.Addr().String()},
+		DialTimeout: time.Minute,
+		Log:         slog.New(slog.DiscardHandler),
+		Metrics:     m,
+	}, func() heartbeat.Time { return 0 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +33,7 @@ func TestUpstreamThatIsDownIsProbed(t *testing.T) {
 	if up := scrape(t, m)[gauge]; up != 1 {
 		t.Errorf("at the start %s = %v, want 1: nothing is known against it", gauge, up)
 	}
-	o.fails(slog.New(slog.DiscardHandler), time.Second)
+	o.learn(errDialTimeout)
 	conn, err := ln.Accept() // the probe, which only an upstream that is down gets
 	if err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func (l *loop) answersPings(s *session, side Side) bool {
 
 // sendControl writes a control frame of ours. RFC 6455 5.1: what goes to the
 // upstream is masked, since to it we are the client.
-func (l *loop) sendControl(s *session, side Side, op ws.OpCode, payload []byte) outcome {
+func (l *loop) sendControl(s *session, side Side, op ws.OpCode, payload []byte) sending {
 	var buf [frame.MaxControl]byte
 	if side == upstream {
 		return l.send(s, side, frame.AppendMaskedControl(buf[:0], op, payload, l.random.Mask()))

@@ -5,17 +5,25 @@ import (
 	"slices"
 )
 
-// A line bounds how many of a loop's handshakes are at a costly step at one
-// time. The others wait their turn: a storm of clients, as after a restart, takes
+// A line bounds how many of a loop's clients are at a costly step at one time.
+// The others wait their turn: a storm of clients, as after a restart, takes
 // longer, and overruns neither the upstream's queue nor this process's memory.
 type line struct {
 	size    int // places in all; static
 	places  int // not taken
-	waiting []turn
+	waiting []waiter
 	sweepAt int // how long waiting may grow before those who have left are swept out
 }
 
 func newLine(size int) line { return line{size: size, places: size, sweepAt: sweepFrom} }
+
+// A waiter is somebody in a line: a handshake, or a page's dial (pages.go).
+type waiter interface {
+	// waits reports whether it still waits for its turn.
+	waits(l *loop) bool
+	// begin goes on, with a place in the line.
+	begin(l *loop, at *line)
+}
 
 // A turn is a handshake that waits in a line, and how it goes on.
 type turn struct {
@@ -39,7 +47,7 @@ var errNoTurn = errors.New("too many handshakes were under way")
 // claim takes a place and goes on with next, or waits in the given state until
 // there is one, no longer than the present step may take.
 func (l *loop) claim(s *session, at *line, waiting openingState, next func(*loop, *session)) {
-	if at.places == 0 || len(at.waiting) > 0 {
+	if at.full() {
 		s.opening.state = waiting
 		l.queue(at, turn{s, next})
 		return
@@ -49,20 +57,23 @@ func (l *loop) claim(s *session, at *line, waiting openingState, next func(*loop
 	next(l, s)
 }
 
+// full reports whether who comes now has to wait.
+func (at *line) full() bool { return at.places == 0 || len(at.waiting) > 0 }
+
 // sweepFrom is how many may wait before those who have left are looked for.
 const sweepFrom = 64
 
 // queue adds to the line. Clients may come and leave faster than the line moves.
-func (l *loop) queue(at *line, next turn) {
+func (l *loop) queue(at *line, next waiter) {
 	if len(at.waiting) >= at.sweepAt {
-		at.waiting = slices.DeleteFunc(at.waiting, func(t turn) bool { return !l.waits(t.s) })
+		at.waiting = slices.DeleteFunc(at.waiting, func(w waiter) bool { return !w.waits(l) })
 		at.sweepAt = max(sweepFrom, 2*len(at.waiting))
 	}
 	at.waiting = append(at.waiting, next)
 }
 
-// waits reports whether a handshake in a line still waits for its turn.
-func (l *loop) waits(s *session) bool {
+func (t turn) waits(l *loop) bool {
+	s := t.s
 	return l.table.holds(s) && s.opening != nil && (s.opening.state == greeting || s.opening.state == queued)
 }
 
@@ -79,23 +90,22 @@ func (l *loop) admit() {
 	for _, at := range []*line{&l.tlsLine, &l.dialLine} {
 		for at.places > 0 && len(at.waiting) > 0 {
 			next := at.waiting[0]
-			at.waiting[0] = turn{}
+			at.waiting[0] = nil
 			at.waiting = at.waiting[1:]
-			l.takeTurn(at, next)
+			if next.waits(l) {
+				at.places--
+				next.begin(l, at)
+			}
 		}
 	}
 }
 
-// takeTurn lets a handshake go on, if it has not ended while it waited. Its time
-// begins anew: it is not to fail at once for having had patience.
-func (l *loop) takeTurn(at *line, next turn) {
-	s := next.s
-	if !l.waits(s) {
-		return
-	}
-	at.places--
+// begin lets a handshake go on. Its time begins anew: it is not to fail at once
+// for having had patience.
+func (t turn) begin(l *loop, at *line) {
+	s := t.s
 	s.opening.place = at
 	s.opening.by = l.now.Add(l.cfg.HandshakeTimeout)
-	next.next(l, s)
+	t.next(l, s)
 	l.update(s)
 }

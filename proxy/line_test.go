@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,5 +175,98 @@ func TestNoRoomInThePoller(t *testing.T) {
 		if st.l.table.live != 0 || st.server.live.Load() != 0 {
 			t.Error("the session is left behind")
 		}
+	}
+}
+
+// Requests for pages stand in the line of handshakes: in order, and who leaves
+// it, or has dialled, leaves nothing behind.
+func TestPagesStandInLine(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.dialLine.places = 0
+	page := func() *pageTurn {
+		p := &pageTurn{come: make(chan struct{})}
+		st.l.lineUp(p)
+		return p
+	}
+	come := func(p *pageTurn) bool {
+		select {
+		case <-p.come:
+			return true
+		default:
+			return false
+		}
+	}
+	early, leaves, handshake, late := page(), page(), st.knocks(), page()
+	st.l.leaveLine(leaves)
+	st.run()
+	if come(early) || handshake.told() != "" {
+		t.Fatal("somebody went on without a place")
+	}
+	st.l.dialLine.places = 1
+	st.run()
+	if !come(early) || come(late) || handshake.told() != "" {
+		t.Fatal("the place did not go to who came first")
+	}
+	st.l.leaveLine(early)
+	st.run() // nobody listens upstream, so the handshake makes room at once
+	if got := handshake.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+		t.Errorf("the handshake behind the page is told %.40q", got)
+	}
+	if !come(late) || come(leaves) {
+		t.Error("the place went to who has left, or to nobody")
+	}
+	st.l.leaveLine(late)
+	st.l.leaveLine(late)
+	if st.l.dialLine.places != 1 || len(st.l.dialLine.waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialLine.places, len(st.l.dialLine.waiting))
+	}
+}
+
+// Requests for pages that wait are bounded in number.
+func TestPagesInLineAreBounded(t *testing.T) {
+	st := newStage(t, nil)
+	st.server.inLine.Store(pagesInLine)
+	if _, err := st.server.awaitTurn(t.Context()); err != errNoTurn {
+		t.Errorf("one too many gets %v, want %v", err, errNoTurn)
+	}
+	if got := st.server.inLine.Load(); got != pagesInLine {
+		t.Errorf("afterwards %d are counted, want %d", got, pagesInLine)
+	}
+}
+
+// A handshake that ends while the upstream's name is looked up is not remembered
+// by the lookup, which all share.
+func TestLookupForgetsWhoLeft(t *testing.T) {
+	st := newStage(t, func(cfg *Config) { cfg.Upstream.Host = "service.example:80" })
+	o := st.server.origin
+	ctx, answers := t.Context(), make(chan struct{})
+	var lookups atomic.Int64
+	o.find = func(context.Context, string) ([]netip.Addr, error) {
+		lookups.Add(1)
+		select {
+		case <-answers:
+		case <-ctx.Done():
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	for range 10 {
+		st.knocks().hangsUp()
+	}
+	stays := st.knocks()
+	o.mu.Lock()
+	waiting := o.waiting.Len()
+	o.mu.Unlock()
+	if waiting != 1 {
+		t.Errorf("%d are remembered, though one waits", waiting)
+	}
+	close(answers)
+	for stays.told() == "" { // the test's own timeout bounds this
+		st.run()
+	}
+	if got := stays.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") { // nobody listens there
+		t.Errorf("the one who stayed is told %.40q", got)
+	}
+	if got := lookups.Load(); got != 1 {
+		t.Errorf("the name was looked up %d times, want once for all", got)
 	}
 }

@@ -67,13 +67,14 @@ type silentWorld struct {
 
 func newSilentWorld(b *testing.B) *silentWorld {
 	cfg := testConfig()
-	o, err := newOrigin(b.Context(), &cfg)
+	w := &silentWorld{now: heartbeat.Time(time.Hour)}
+	clock := func() heartbeat.Time { return w.now }
+	o, err := newOrigin(b.Context(), &cfg, clock)
 	if err != nil {
 		b.Fatal(err)
 	}
-	w := &silentWorld{now: heartbeat.Time(time.Hour)}
 	server := &Server{cfg: cfg, origin: o, listener: &listener{}, emptied: make(chan struct{}, 1)}
-	w.l, err = newLoop(server, func() heartbeat.Time { return w.now })
+	w.l, err = newLoop(server, clock)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"container/list"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -37,7 +38,8 @@ type opening struct {
 	nobody   bool            // a PROXY protocol header named no client
 	story    forwarded.Story // who sent the request, and how the upstream is told
 	offer    *upgrade.Offer
-	place    *line // where the handshake has a place; nil if nowhere
+	place    *line         // where the handshake has a place; nil if nowhere
+	asked    *list.Element // the lookup that is waited for
 	dial     dial
 	away     *secure.Conn      // the leg whose TLS handshake is under way beside the loop
 	expected *upgrade.Expected // what the answer is checked against; request, story and offer are gone by then

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -30,21 +32,27 @@ type origin struct {
 	prefix string             // put before every request's path; no slash at its end
 	tls    func() *tls.Config // for the next connection; nil for plain ones
 
-	options socketOptions
+	options     socketOptions
+	dialTimeout time.Duration
+	clock       func() heartbeat.Time
+	log         *slog.Logger
 
-	ended      context.Context // done when the server shuts down
+	ended      context.Context // done when the server has shut down
 	probeEvery time.Duration
 
 	answersPings atomic.Bool // a matching pong was seen once
-	down         atomic.Bool // the last dial failed, and no probe has worked since
+	down         atomic.Bool // the last dial failed, and none has worked since
 	probing      atomic.Bool // probe is under way
 	gauges       *metrics.UpstreamGauges
+
+	failures failures
 
 	// The addresses of host, guarded by mu.
 	mu      sync.Mutex
 	addrs   []endpoint
 	freshTo heartbeat.Time
-	waiting []func([]endpoint, error) // for the lookup under way
+	waiting *list.List // of func([]endpoint, error), for the lookup under way; nil if there is none
+	find    func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // endpoint is where a connection can be made to.
@@ -53,13 +61,16 @@ type endpoint struct {
 	path string // of a unix socket; there is no addr then
 }
 
-// addressesFresh is how long the addresses of a name are used before it is
-// looked up again. Go's resolver tells no TTL; services that move, as in
-// Kubernetes, do so with TTLs of 5 to 30 s.
-const addressesFresh = 5 * time.Second
-
-func newOrigin(ended context.Context, cfg *Config) (*origin, error) {
-	o := &origin{ended: ended, probeEvery: probeInterval, options: cfg.socketOptions()}
+func newOrigin(ended context.Context, cfg *Config, clock func() heartbeat.Time) (*origin, error) {
+	o := &origin{
+		options:     cfg.socketOptions(),
+		dialTimeout: cfg.DialTimeout,
+		clock:       clock,
+		log:         cfg.Log,
+		ended:       ended,
+		probeEvery:  probeInterval,
+		find:        systemResolver,
+	}
 	if err := o.locate(cfg.Upstream); err != nil {
 		return nil, err
 	}
@@ -102,67 +113,10 @@ func (o *origin) locate(u *url.URL) error {
 
 var defaultPorts = map[string]string{"ws": "80", "http": "80", "wss": "443", "https": "443"}
 
-// known returns the addresses if they are fresh.
-func (o *origin) known(now heartbeat.Time) ([]endpoint, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.addrs, now < o.freshTo
-}
-
-// lookup resolves the name, once for all who wait for it, and calls then from
-// some goroutine. clock is read when the answer is there.
-func (o *origin) lookup(timeout time.Duration, clock func() heartbeat.Time, then func([]endpoint, error)) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.waiting = append(o.waiting, then)
-	if len(o.waiting) == 1 {
-		go o.resolve(timeout, clock)
-	}
-}
-
-func (o *origin) resolve(timeout time.Duration, clock func() heartbeat.Time) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", o.host)
-	addrs := make([]endpoint, 0, len(ips))
-	for _, ip := range ips {
-		addrs = append(addrs, endpoint{addr: netip.AddrPortFrom(ip.Unmap(), o.port)})
-	}
-	o.mu.Lock()
-	if err == nil {
-		o.addrs, o.freshTo = addrs, clock().Add(addressesFresh)
-	}
-	waiting := o.waiting
-	o.waiting = nil
-	o.mu.Unlock()
-	for _, then := range waiting {
-		then(addrs, err)
-	}
-}
-
 // authority is the service's name in a URL.
 func (o *origin) authority() string {
 	if o.host == "" {
 		return "localhost"
 	}
 	return net.JoinHostPort(o.host, strconv.Itoa(int(o.port)))
-}
-
-// connect is for those beside the loops, who may block.
-func (o *origin) connect(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Control: o.options.control}
-	d.SetMultipathTCP(false) // as for sessions
-	if o.host == "" {
-		return d.DialContext(ctx, "unix", o.addrs[0].path)
-	}
-	return d.DialContext(ctx, "tcp", o.authority())
-}
-
-// stale has the name looked up again at the next handshake.
-func (o *origin) stale() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.freshTo != heartbeat.Never {
-		o.freshTo = 0
-	}
 }

@@ -2,8 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 
@@ -108,16 +108,88 @@ func (l *loop) rereadRequest(s *session, hasTLS bool) {
 	}
 }
 
-// dialForPage connects to the upstream, and takes note of how that went.
+// dialForPage connects to the upstream for a request, as is done for a handshake:
+// in its turn, with the same verdict on the upstream. It ends with ctx, which is
+// the request's.
 func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
-	conn, err := s.origin.connect(ctx)
+	leave, err := s.awaitTurn(ctx)
 	switch {
-	case err == nil:
-		s.origin.works()
-	case !errors.Is(err, context.Canceled):
-		s.origin.fails(s.cfg.Log, s.cfg.DialTimeout)
+	case err == errNoTurn:
+		return nil, &web.Undialled{Err: err, Refusal: refuseBusy}
+	case err == errShutdown:
+		return nil, &web.Undialled{Err: err, Refusal: refuseDraining}
+	case err != nil:
+		return nil, err
 	}
-	return conn, err
+	defer leave()
+	conn, err := s.origin.connect(ctx)
+	if out := s.origin.learn(err); out != reached {
+		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.result())}
+	}
+	return conn, nil
+}
+
+// pagesInLine bounds the requests that wait for their turn to dial, in all loops
+// together: each has a goroutine and net/http's buffers.
+const pagesInLine = 2048
+
+// A pageTurn is a request for a page in the line of handshakes to be dialled.
+type pageTurn struct {
+	come chan struct{} // closed when its turn has come
+
+	// Owned by the loop.
+	at   *line // where it has a place; nil if nowhere
+	left bool
+}
+
+func (t *pageTurn) waits(*loop) bool { return !t.left }
+
+func (t *pageTurn) begin(_ *loop, at *line) {
+	t.at = at
+	close(t.come)
+}
+
+// awaitTurn waits in line, no longer than a handshake may. Whoever gets no error
+// must call leave after the dial.
+func (s *Server) awaitTurn(ctx context.Context) (leave func(), err error) {
+	defer s.inLine.Add(-1)
+	if s.inLine.Add(1) > pagesInLine {
+		return nil, errNoTurn
+	}
+	l := s.loops[s.turns.Add(1)%uint64(len(s.loops))]
+	t := &pageTurn{come: make(chan struct{})}
+	if !l.post(func() { l.lineUp(t) }) {
+		return nil, errShutdown
+	}
+	leave = func() { l.post(func() { l.leaveLine(t) }) }
+	patience, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
+	defer cancel()
+	select {
+	case <-t.come:
+		return leave, nil
+	case <-patience.Done():
+		leave()
+		return nil, cmp.Or(ctx.Err(), errNoTurn)
+	}
+}
+
+// lineUp takes a place for a page's dial, or has it wait for one.
+func (l *loop) lineUp(t *pageTurn) {
+	if l.dialLine.full() {
+		l.queue(&l.dialLine, t)
+		return
+	}
+	l.dialLine.places--
+	t.begin(l, &l.dialLine)
+}
+
+// leaveLine gives the place back, or the wait for it up.
+func (l *loop) leaveLine(t *pageTurn) {
+	t.left = true
+	if t.at != nil {
+		t.at.places++
+		t.at = nil
+	}
 }
 
 // webConfig is what the server of pages is told.
@@ -130,7 +202,6 @@ func (s *Server) webConfig() web.Config {
 		Trust:            &s.trust,
 		Dial:             s.dialForPage,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
-		DialTimeout:      s.cfg.DialTimeout,
 		WriteTimeout:     s.cfg.WriteTimeout,
 		MaxHeaderSize:    s.cfg.MaxHeaderSize,
 		Log:              s.cfg.Log,
@@ -140,7 +211,6 @@ func (s *Server) webConfig() web.Config {
 	}
 	if s.origin.tls != nil {
 		c.Scheme = "https"
-		c.TLS = s.origin.tls
 	}
 	for _, f := range s.cfg.UpstreamHeader {
 		c.Fields = append(c.Fields, forwarded.Field(f))

@@ -179,18 +179,18 @@ func (l *loop) discard(s *session, from Side) {
 	}
 }
 
-// outcome is what became of bytes that were sent.
-type outcome uint8
+// sending is what became of bytes that were sent.
+type sending uint8
 
 const (
-	gone outcome = iota // all of them are in the kernel
+	gone sending = iota // all of them are in the kernel
 	kept                // the last of them stands in the tail
 	lost                // the leg takes nothing any more
 )
 
 // send writes bytes that stand next in a leg's stream, and keeps what the
 // socket does not take. The caller keeps to frame boundaries.
-func (l *loop) send(s *session, to Side, b []byte) outcome {
+func (l *loop) send(s *session, to Side, b []byte) sending {
 	g := &s.legs[to]
 	if !g.takes() {
 		return lost

@@ -118,7 +118,7 @@ func (r *refusal) copy(c, u net.Conn) metrics.Result {
 
 func (r *refusal) badGateway(c net.Conn, err error) {
 	r.log.Warn("handshake failed", "step", "upstream's answer", "error", err)
-	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid, err)
+	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid)
 	_, _ = c.Write(refusal.Append(nil)) // a client that is gone need not be told
 }
 

@@ -16,7 +16,7 @@ import (
 // upstreamFailed ends a handshake through the upstream's fault.
 func (l *loop) upstreamFailed(s *session, result metrics.Result, step string, err error) {
 	l.logHandshake(s, slog.LevelWarn, result, step, err)
-	l.refuse(s, result, upstreamRefusal(result, err))
+	l.refuse(s, result, upstreamRefusal(result))
 }
 
 // refuse answers a handshake with an HTTP error, which is counted as result.
@@ -163,9 +163,9 @@ var (
 )
 
 // upstreamRefusal is what a client is told when the upstream failed.
-func upstreamRefusal(result metrics.Result, err error) *upgrade.Refusal {
+func upstreamRefusal(result metrics.Result) *upgrade.Refusal {
 	switch {
-	case err == errPortsExhausted:
+	case result == metrics.ResultLimit:
 		return refuseFull
 	case result == metrics.ResultTimeout:
 		return &upgrade.Refusal{Status: http.StatusGatewayTimeout, Reason: "The upstream did not answer in time."}

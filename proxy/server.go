@@ -23,7 +23,7 @@ type Server struct {
 	// Static after New.
 	cfg      Config
 	origin   *origin
-	end      context.CancelFunc // of what runs beside the loops
+	end      context.CancelFunc // of what runs beside the loops: probes, lookups, trim
 	listener *listener
 	loops    []*loop
 	limit    int64 // sessions at once, handshakes included
@@ -37,6 +37,8 @@ type Server struct {
 	guests   atomic.Int64  // of them those who are with the server of pages
 	ids      atomic.Uint64 // of the session opened last
 	leaves   atomic.Uint64 // sessions and handshakes that have ended
+	inLine   atomic.Int64  // requests for pages that wait for their turn to dial
+	turns    atomic.Uint64 // requests for pages that have waited: the loops' lines have them by turns
 	draining atomic.Bool
 	emptied  chan struct{} // has an item when live may have fallen to 0 while draining
 
@@ -48,33 +50,31 @@ type Server struct {
 // New binds the listener and makes the loops; Run starts them.
 func New(cfg Config) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
-	o, err := newOrigin(ended, &cfg)
-	if err != nil {
-		end()
-		return nil, err
-	}
 	if cfg.Loops == 0 {
 		cfg.Loops = epoll.Processors
 	}
 	s := &Server{
 		cfg:        cfg,
-		origin:     o,
+		clock:      newClock(),
 		end:        end,
 		emptied:    make(chan struct{}, 1),
 		options:    cfg.socketOptions(),
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
-	s.pages = web.New(s.webConfig())
-	if err := s.build(); err != nil {
+	if err := s.build(ended); err != nil {
 		end()
 		return nil, err
 	}
 	return s, nil
 }
 
-// build binds the listener and makes the loops.
-func (s *Server) build() (err error) {
+// build makes what the server consists of, and binds the listener.
+func (s *Server) build(ended context.Context) (err error) {
+	if s.origin, err = newOrigin(ended, &s.cfg, s.clock.now); err != nil {
+		return err
+	}
+	s.pages = web.New(s.webConfig())
 	if s.room, err = roomFor(s.cfg.Loops); err != nil {
 		return err
 	}
@@ -87,7 +87,6 @@ func (s *Server) build() (err error) {
 	if s.listener, err = listen(&s.cfg, s.options); err != nil {
 		return err
 	}
-	s.clock = newClock()
 	for range s.cfg.Loops {
 		l, err := newLoop(s, s.clock.now)
 		if err != nil {
@@ -104,8 +103,8 @@ func (s *Server) build() (err error) {
 }
 
 // reservedFiles are descriptors kept for everything but sessions: the
-// listeners, the admin side, the runtime, clients that are refused, and
-// connections to the upstream that wait for a request for a page.
+// listeners, the admin side, the runtime, clients that are refused, lookups, and
+// the second descriptor of a connection that changes hands.
 const reservedFiles = 256
 
 // roomFor is how many clients the descriptors allow, two to each.
@@ -168,7 +167,6 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	if s.draining.Swap(true) {
 		return 0, errors.New("proxy: Shutdown was called before")
 	}
-	s.end()
 	s.cfg.Metrics.SetDraining(true)
 	s.onEveryLoop((*loop).drain)
 	patience, cancel := context.WithTimeout(ctx, s.cfg.CloseTimeout)
@@ -181,6 +179,7 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	s.refusals.cut()
 	s.onEveryLoop((*loop).cutAll)
 	s.awaitEmpty(context.Background())
+	s.end() // not before: those who are left may still dial
 	var short atomic.Int64
 	s.onEveryLoop(func(l *loop) {
 		short.Add(int64(l.shortEnds))

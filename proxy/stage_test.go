@@ -139,12 +139,13 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 		change(&cfg)
 	}
 	st.metrics = cfg.Metrics
-	o, err := newOrigin(t.Context(), &cfg)
+	clock := func() heartbeat.Time { return st.now }
+	o, err := newOrigin(t.Context(), &cfg, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	st.server = &Server{cfg: cfg, origin: o, limit: 1000, emptied: make(chan struct{}, 1), listener: &listener{}, perAddress: peraddress.New(cfg.MaxSessionsPerIP)}
-	st.l, err = newLoop(st.server, func() heartbeat.Time { return st.now })
+	st.l, err = newLoop(st.server, clock)
 	if err != nil {
 		t.Fatal(err)
 	}

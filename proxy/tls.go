@@ -127,11 +127,20 @@ func (l *loop) board(conn *secure.Conn) {
 	conn.Board(l.scratch)
 }
 
-// callBack ends the handshake of a leg that is away.
+// callBack ends what is done for a handshake beside the loop: the lookup that it
+// waits for, or the TLS handshake of a leg that is away.
 func (l *loop) callBack(s *session) {
-	if s.opening != nil && s.opening.away != nil {
-		s.opening.away.Abort()
-		s.opening.away = nil
+	o := s.opening
+	if o == nil {
+		return
+	}
+	if o.asked != nil {
+		s.origin.forgo(o.asked)
+		o.asked = nil
+	}
+	if o.away != nil {
+		o.away.Abort()
+		o.away = nil
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -207,16 +208,64 @@ func connect(to endpoint, opts socketOptions) (socket, error) {
 		// What we send at once carries the ACK that completes TCP's handshake.
 		_ = setTCPOption(int(fd), unix.TCP_QUICKACK, 0) // without it there is a segment more
 	}
-	switch err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size)); err {
+	err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size))
+	switch err {
 	case nil, unix.EINPROGRESS, unix.EINTR:
-		return s, nil
+		if err = s.notItself(to); err == nil {
+			return s, nil
+		}
 	case unix.EAGAIN:
-		_ = s.Close() // as above
-		return 0, errAgain
+		err = errAgain
+	case unix.EADDRNOTAVAIL:
+		err = whyNotAvailable(to)
 	default:
-		_ = s.Close() // as above
-		return 0, os.NewSyscallError("connect", err)
+		err = os.NewSyscallError("connect", err)
 	}
+	_ = s.Close() // as above
+	return 0, err
+}
+
+var (
+	errItself   = errors.New("nobody listens: the connection reached itself")
+	errNoSource = errors.New("this host has no address from which it could be reached")
+)
+
+// notItself returns an error if the kernel has given a connection to a port of
+// this host that same port for its own end: TCP makes a connection of the two,
+// where nobody listens. Such a connection is to be closed at once, and by a reset:
+// its port is the service's, which could not be bound for a minute otherwise.
+func (s socket) notItself(to endpoint) error {
+	if !to.addr.IsValid() {
+		return nil
+	}
+	var name unix.RawSockaddrInet6 // the longest that there is
+	size := uint32(unix.SizeofSockaddrInet6)
+	if err := call(unix.SYS_GETSOCKNAME, uintptr(s), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size))); err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	own, ip := addrPort(&name), to.addr.Addr().WithZone("")
+	if own.Port() != to.addr.Port() || own.Addr() != ip && !(ip.IsUnspecified() && own.Addr().IsLoopback()) {
+		return nil
+	}
+	_ = unix.SetsockoptLinger(int(s), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // it fails for no socket
+	return errItself
+}
+
+// whyNotAvailable tells what connect's EADDRNOTAVAIL means: that no port is left
+// for another connection to that address, or that this host has no address of its
+// family. In the second case UDP, whose ports are others, has none either.
+func whyNotAvailable(to endpoint) error {
+	addr, size := to.sockaddr()
+	fd, _, errno := syscall.RawSyscall(unix.SYS_SOCKET, uintptr(addr.Family), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		return os.NewSyscallError("socket", errno)
+	}
+	err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size))
+	_ = socket(fd).Close() // nothing is in it
+	if err == unix.EADDRNOTAVAIL {
+		return errNoSource
+	}
+	return fmt.Errorf("no local port is left for a connection to the upstream: %w", unix.EADDRNOTAVAIL)
 }
 
 // connected reports how a connect that has become writable came out.
@@ -237,15 +286,6 @@ type socketOptions struct {
 	userTimeout int32 // milliseconds; 0 leaves the kernel's default
 	rtoMax      int32 // likewise
 	keepAlive   int32 // seconds of silence after which the kernel probes the peer; 0 means never
-}
-
-// control is for connections that the standard library makes.
-func (o socketOptions) control(network, _ string, c syscall.RawConn) (err error) {
-	if network == "unix" {
-		return nil
-	}
-	fault := c.Control(func(fd uintptr) { err = o.apply(int(fd)) })
-	return errors.Join(fault, err)
 }
 
 func (o socketOptions) apply(fd int) error {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
 )
 
@@ -228,26 +229,14 @@ func TestUpstreamFails(t *testing.T) {
 		body   string
 		logged string // beside the status
 	}{{
-		why: "nobody listens",
-		change: func(t *testing.T, cfg *web.Config) {
-			l := listen(t)
-			l.Close()
-			cfg.Dial = func(ctx context.Context) (net.Conn, error) {
-				var d net.Dialer
-				return d.DialContext(ctx, "tcp", l.Addr().String())
-			}
-		},
-		status: 502, body: "The upstream cannot be reached.\n",
-	}, {
 		why: "no connection comes about",
 		change: func(_ *testing.T, cfg *web.Config) {
-			cfg.DialTimeout = time.Nanosecond
-			cfg.Dial = func(ctx context.Context) (net.Conn, error) {
-				<-ctx.Done()
-				return nil, ctx.Err()
+			cfg.Dial = func(context.Context) (net.Conn, error) {
+				refusal := &upgrade.Refusal{Status: http.StatusServiceUnavailable, Reason: "There are reasons."}
+				return nil, &web.Undialled{Err: os.ErrDeadlineExceeded, Refusal: refusal}
 			}
 		},
-		status: 504, body: "The upstream did not answer in time.\n",
+		status: 503, body: "There are reasons.\n", logged: os.ErrDeadlineExceeded.Error(),
 	}, {
 		why: "no answer comes",
 		change: func(_ *testing.T, cfg *web.Config) {

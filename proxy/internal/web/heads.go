@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"net"
 
 	"holdfast/proxy/internal/upgrade"
@@ -22,18 +21,10 @@ type heads struct {
 	done     bool   // the final head has come
 }
 
-// readsHeads makes the connections of dial such.
-func (s *Server) readsHeads(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &heads{Conn: conn, limit: s.cfg.MaxHeaderSize}, nil
-	}
+// readsHeads makes a connection such.
+func (s *Server) readsHeads(conn net.Conn) net.Conn {
+	return &heads{Conn: conn, limit: s.cfg.MaxHeaderSize}
 }
-
-type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 func (c *heads) Read(b []byte) (int, error) {
 	for len(c.ready) == 0 && !c.done {

@@ -158,10 +158,6 @@ var (
 		Status: http.StatusGatewayTimeout,
 		Reason: "The upstream did not answer in time.",
 	}
-	refuseUnreachable = &upgrade.Refusal{
-		Status: http.StatusBadGateway,
-		Reason: "The upstream cannot be reached.",
-	}
 	refuseInvalid = &upgrade.Refusal{
 		Status: http.StatusBadGateway,
 		Reason: "The upstream gave no valid answer.",
@@ -184,16 +180,16 @@ func (p *passage) fail(_ http.ResponseWriter, r *http.Request, err error) {
 // warning.
 func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
 	timeout, isNet := errors.AsType[net.Error](err)
-	_, isDial := errors.AsType[unreachable](err)
+	undialled, isDial := errors.AsType[*Undialled](err)
 	switch {
 	case p.reply.late():
 		return refuseSlowBody, slog.LevelDebug
 	case p.reply.body != nil && p.reply.body.broken.Load():
 		return refuseBody, slog.LevelDebug
+	case isDial:
+		return undialled.Refusal, slog.LevelWarn
 	case isNet && timeout.Timeout():
 		return refuseTimeout, slog.LevelWarn
-	case isDial:
-		return refuseUnreachable, slog.LevelWarn
 	default:
 		return refuseInvalid, slog.LevelWarn
 	}

@@ -73,7 +73,6 @@ func newRig(t *testing.T, change func(*web.Config)) *rig {
 		Authority:        "upstream.example:80",
 		Trust:            &forwarded.Trust{},
 		Dial:             r.dial,
-		DialTimeout:      patience,
 		HandshakeTimeout: patience,
 		WriteTimeout:     patience,
 		MaxHeaderSize:    32 << 10,

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"crypto/tls"
 	"log"
 	"log/slog"
 	"net"
@@ -38,13 +37,10 @@ type Config struct {
 	// Trust says whose word on the client is believed.
 	Trust *forwarded.Trust
 
-	// Dial connects to the upstream.
+	// Dial connects to the upstream, and has TLS with it if Scheme is https. It is
+	// given the request's context, and must return soon after that is done. An
+	// error is an *Undialled, unless that is why.
 	Dial func(context.Context) (net.Conn, error)
-	// TLS gives the configuration for the next connection to an upstream of
-	// scheme https, ServerName included.
-	TLS func() *tls.Config
-	// DialTimeout bounds Dial and the TLS handshake together.
-	DialTimeout time.Duration
 	// HandshakeTimeout bounds the head of each request, from its first byte on.
 	HandshakeTimeout time.Duration
 	// WriteTimeout is how long either peer may take no byte, or give none of a
@@ -73,7 +69,7 @@ type Server struct {
 	cfg       Config
 	stated    map[string]bool // aliases of the fields that a client cannot send; see drops
 	http      http.Server
-	transport *http.Transport
+	transport *transport
 	errorLog  *log.Logger // of the standard library
 	ended     context.Context
 	end       context.CancelFunc // of all requests
@@ -183,7 +179,6 @@ func (s *Server) Shutdown(ctx context.Context) (cut int) {
 	}
 	s.guests.Wait()
 	s.end()
-	s.transport.CloseIdleConnections() // and dials that nobody waits for
 	return cut
 }
 

@@ -2,10 +2,13 @@ package web
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
+
+	"holdfast/proxy/internal/upgrade"
 )
 
 const (
@@ -20,52 +23,85 @@ const (
 	continueTimeout = time.Second
 )
 
-// newTransport speaks to the upstream.
-func (s *Server) newTransport() *http.Transport {
-	return &http.Transport{
+// A transport makes a connection for each request and has net/http speak on it.
+// If net/http were to make it, it would go on dialling after the request has
+// ended, in the hope of another one.
+type transport struct {
+	server *Server
+	http   *http.Transport
+}
+
+func (s *Server) newTransport() *transport {
+	return &transport{server: s, http: &http.Transport{
 		Proxy:                  nil, // the environment's proxy is for others
-		DialContext:            s.readsHeads(s.dial),
-		DialTLSContext:         s.readsHeads(s.dialTLS),
+		DialContext:            handedOver,
+		DialTLSContext:         handedOver,
 		DisableCompression:     true, // bodies pass as they are
 		DisableKeepAlives:      true, // what an upstream sends behind its answer must reach nobody else
 		ResponseHeaderTimeout:  answerTimeout,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: int64(s.cfg.MaxHeaderSize),
 		Protocols:              onlyHTTP1(),
-	}
+	}}
 }
 
-// unreachable is a dial that failed.
-type unreachable struct{ error }
-
-func (u unreachable) Unwrap() error { return u.error }
-
-// dial may outlive its request, since the transport hopes for the next; it ends
-// with Shutdown at the latest.
-func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
-	defer cancel()
-	conn, err := s.cfg.Dial(ctx)
+// RoundTrip is an http.RoundTripper's.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	conn, err := t.server.cfg.Dial(r.Context())
 	if err != nil {
-		return nil, unreachable{err}
+		if r.Body != nil {
+			_ = r.Body.Close() // a RoundTripper must; the client's connection stays
+		}
+		return nil, err
 	}
-	return steady{conn, s.cfg.WriteTimeout}, nil
+	h := &handover{conn: t.server.readsHeads(steady{conn, t.server.cfg.WriteTimeout})}
+	defer h.withdraw()
+	return t.http.RoundTrip(r.WithContext(context.WithValue(r.Context(), handoverKey{}, h)))
 }
 
-func (s *Server) dialTLS(ctx context.Context, _, _ string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
-	defer cancel()
-	plain, err := s.cfg.Dial(ctx)
-	if err != nil {
-		return nil, unreachable{err}
-	}
-	conn := tls.Client(plain, s.cfg.TLS())
-	if err := conn.HandshakeContext(ctx); err != nil {
-		plain.Close()
-		return nil, unreachable{err}
-	}
-	return steady{conn, s.cfg.WriteTimeout}, nil
+// A handover is a connection on its way to net/http, which takes it by a
+// goroutine of its own, or not at all if the request ends before.
+type handover struct {
+	mu   sync.Mutex
+	conn net.Conn // nil once it has been taken
 }
+
+type handoverKey struct{}
+
+var errWithdrawn = errors.New("the request has ended")
+
+// handedOver is what net/http takes for dialling.
+func handedOver(ctx context.Context, _, _ string) (net.Conn, error) {
+	conn := ctx.Value(handoverKey{}).(*handover).take()
+	if conn == nil {
+		return nil, errWithdrawn
+	}
+	return conn, nil
+}
+
+func (h *handover) take() net.Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	conn := h.conn
+	h.conn = nil
+	return conn
+}
+
+// withdraw closes a connection that has not been taken.
+func (h *handover) withdraw() {
+	if conn := h.take(); conn != nil {
+		conn.Close()
+	}
+}
+
+// Undialled is the error of a Config.Dial that says what the client is told.
+type Undialled struct {
+	Err     error
+	Refusal *upgrade.Refusal
+}
+
+func (u *Undialled) Error() string { return u.Err.Error() }
+func (u *Undialled) Unwrap() error { return u.Err }
 
 // steady is a connection to an upstream that has to take what is written to it.
 type steady struct {

@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// connect dials for those beside the loops, who may block. It does what a
+// handshake's dial does (dial.go): the same addresses in the same order, the same
+// shares of the time, the same sockets, TLS included. It ends with ctx.
+func (o *origin) connect(ctx context.Context) (net.Conn, error) {
+	by := o.clock().Add(o.dialTimeout)
+	within, cancel := context.WithTimeout(ctx, o.dialTimeout)
+	defer cancel()
+	addrs, err := o.addresses(within)
+	if err != nil {
+		return nil, causeOf(err, ctx, within)
+	}
+	d := newDial(o.failures.order(addrs, o.clock()), by)
+	for {
+		tryBy, more := d.next(o.clock())
+		if !more {
+			return nil, d.err
+		}
+		conn, err := o.try(within, d.to, tryBy.Sub(o.clock()))
+		if err == nil {
+			o.failures.worked(d.to)
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		o.missed(&d, o.clock(), err)
+	}
+}
+
+// causeOf tells the end of the time for a dial, or of its share, from other ends.
+func causeOf(err error, caller, within context.Context) error {
+	switch {
+	case caller.Err() != nil:
+		return caller.Err()
+	case within.Err() != nil:
+		return errDialTimeout
+	default:
+		return err
+	}
+}
+
+// addresses are the origin's, looked up if need be together with all others who
+// ask for them.
+func (o *origin) addresses(ctx context.Context) ([]endpoint, error) {
+	if addrs, ok := o.known(o.clock()); ok {
+		return addrs, nil
+	}
+	type answer struct {
+		addrs []endpoint
+		err   error
+	}
+	answers := make(chan answer, 1)
+	asked := o.lookup(func(addrs []endpoint, err error) { answers <- answer{addrs, err} })
+	select {
+	case a := <-answers:
+		return a.addrs, a.err
+	case <-ctx.Done():
+		o.forgo(asked)
+		return nil, ctx.Err()
+	}
+}
+
+// try connects to one address, in its share of the time.
+func (o *origin) try(within context.Context, to endpoint, share time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(within, share)
+	defer cancel()
+	plain, err := o.tryPlain(ctx, to)
+	switch {
+	case err != nil:
+		return nil, causeOf(err, within, ctx)
+	case o.tls == nil:
+		return plain, nil
+	}
+	conn := tls.Client(plain, o.tls())
+	if err := conn.HandshakeContext(ctx); err != nil {
+		plain.Close()
+		return nil, causeOf(err, within, ctx)
+	}
+	return conn, nil
+}
+
+func (o *origin) tryPlain(ctx context.Context, to endpoint) (net.Conn, error) {
+	for {
+		s, err := connect(to, o.options)
+		if err == nil {
+			return s.await(ctx)
+		}
+		if err != errAgain {
+			return nil, err
+		}
+		pause, cancel := context.WithTimeout(ctx, queueFullPause)
+		<-pause.Done()
+		cancel()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// await waits until a socket is connected, and gives it to the standard library.
+// If it will not be, or ctx ends before, the socket is closed.
+func (s socket) await(ctx context.Context) (net.Conn, error) {
+	file := os.NewFile(uintptr(s), "connection")
+	defer file.Close() // the standard library makes a duplicate
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = file.SetWriteDeadline(time.Unix(1, 0)) // has passed; it fails only on a file that is closed
+	})
+	defer stop()
+	if err := raw.Write(isWritable); err != nil {
+		return nil, err
+	}
+	if err := s.connected(); err != nil {
+		return nil, err
+	}
+	return net.FileConn(file)
+}
+
+// isWritable reports whether a connect has come out, one way or the other.
+func isWritable(fd uintptr) bool {
+	polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(polled, 0)
+	return err == nil && n > 0
+}

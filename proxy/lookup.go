@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/heartbeat"
+)
+
+// addressesFresh is how long the addresses of a name are used before it is
+// looked up again. Go's resolver tells no TTL; services that move, as in
+// Kubernetes, do so with TTLs of 5 to 30 s.
+const addressesFresh = 5 * time.Second
+
+// known returns the addresses if they are fresh.
+func (o *origin) known(now heartbeat.Time) ([]endpoint, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.addrs, now < o.freshTo
+}
+
+// lookup resolves the name, once for all who wait for it, and calls then from
+// some goroutine. Who waits no longer hands the result to forgo.
+func (o *origin) lookup(then func([]endpoint, error)) *list.Element {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.waiting == nil { // no lookup is under way
+		o.waiting = list.New()
+		go o.resolve(o.find)
+	}
+	return o.waiting.PushBack(then)
+}
+
+// forgo takes back a lookup, so that who comes and leaves while no answer comes
+// costs nothing. The lookup itself goes on for the next one.
+func (o *origin) forgo(asked *list.Element) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.waiting != nil {
+		o.waiting.Remove(asked) // which looks whether it is of this list
+	}
+}
+
+// resolve is the goroutine of a lookup. It ends within the time for a dial.
+func (o *origin) resolve(find func(context.Context, string) ([]netip.Addr, error)) {
+	ctx, cancel := context.WithTimeout(o.ended, o.dialTimeout)
+	defer cancel()
+	ips, err := find(ctx, o.host)
+	if err != nil {
+		err = cmp.Or(descriptorsLack(), err) // package net does not pass the former on
+	} else if len(ips) == 0 {
+		err = errNoAddress
+	}
+	addrs := make([]endpoint, 0, len(ips))
+	for _, ip := range ips {
+		addrs = append(addrs, endpoint{addr: netip.AddrPortFrom(ip.Unmap(), o.port)})
+	}
+	o.mu.Lock()
+	if err == nil {
+		o.addrs, o.freshTo = addrs, o.clock().Add(addressesFresh)
+		o.failures.keep(addrs)
+	}
+	waiting := o.waiting
+	o.waiting = nil
+	o.mu.Unlock()
+	for e := waiting.Front(); e != nil; e = e.Next() {
+		e.Value.(func([]endpoint, error))(addrs, err)
+	}
+}
+
+var errNoAddress = errors.New("the name has no address")
+
+// systemResolver finds addresses as the system does.
+func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// stale has the name looked up again at the next dial.
+func (o *origin) stale() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.freshTo != heartbeat.Never {
+		o.freshTo = 0
+	}
+}
+
+// descriptorsLack returns why no socket can be made now, nil if one can.
+func descriptorsLack() error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}

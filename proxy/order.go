@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/heartbeat"
+)
+
+// failures remembers which addresses of an origin have failed of late, for all
+// who dial: an address that is dead would cost each of them its share of the
+// dial's time. Such an address is tried after all others, but it is tried.
+type failures struct {
+	mu    sync.Mutex
+	until map[endpoint]heartbeat.Time // when its next dial may begin with it
+}
+
+// lastFor is how long an address that has failed is tried last. Then one dial
+// begins with it again: the others follow when that has gone well.
+const lastFor = 10 * time.Second
+
+// failed notes that an address could not be connected to.
+func (f *failures) failed(at endpoint, now heartbeat.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.until == nil {
+		f.until = make(map[endpoint]heartbeat.Time)
+	}
+	f.until[at] = now.Add(lastFor)
+}
+
+// worked forgets that an address has failed.
+func (f *failures) worked(at endpoint) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.until, at)
+}
+
+// keep forgets addresses that the origin has no more.
+func (f *failures) keep(addrs []endpoint) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for at := range f.until {
+		if !slices.Contains(addrs, at) {
+			delete(f.until, at)
+		}
+	}
+}
+
+// order returns the addresses in the order in which a dial that begins now tries
+// them: as they are, but those that have failed of late come last.
+func (f *failures) order(addrs []endpoint, now heartbeat.Time) []endpoint {
+	if len(addrs) < 2 {
+		return addrs
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.until) == 0 {
+		return addrs
+	}
+	first := make([]endpoint, 0, len(addrs))
+	var last []endpoint
+	for _, at := range addrs {
+		until, failed := f.until[at]
+		switch {
+		case failed && now < until:
+			last = append(last, at)
+		case failed:
+			f.until[at] = now.Add(lastFor) // for all but this dial
+			fallthrough
+		default:
+			first = append(first, at)
+		}
+	}
+	return append(first, last...)
+}

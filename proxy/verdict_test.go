@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/metrics"
+	"holdfast/proxy/internal/secure"
+)
+
+func TestOutcomeOfDials(t *testing.T) {
+	connect := func(err error) error { return os.NewSyscallError("connect", err) }
+	tests := []struct {
+		err    error
+		want   outcome
+		result metrics.Result // of a handshake
+		down   bool           // what an upstream is thought to be that was up
+	}{
+		{nil, reached, metrics.ResultUpstreamUnreachable, false},
+		{connect(unix.ECONNREFUSED), unreachable, metrics.ResultUpstreamUnreachable, true},
+		{connect(unix.ENETUNREACH), unreachable, metrics.ResultUpstreamUnreachable, true},
+		{connect(unix.ENOENT), unreachable, metrics.ResultUpstreamUnreachable, true},
+		{errItself, unreachable, metrics.ResultUpstreamUnreachable, true},
+		{errNoSource, unreachable, metrics.ResultUpstreamUnreachable, true},
+		{io.EOF, unreachable, metrics.ResultUpstreamUnreachable, true},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, unreachable, metrics.ResultUpstreamUnreachable, true},
+		{&net.DNSError{Err: "no such host", IsNotFound: true}, unreachable, metrics.ResultUpstreamUnreachable, true},
+		{&net.DNSError{Err: "i/o timeout", IsTimeout: true}, unanswered, metrics.ResultTimeout, true},
+		{connect(unix.ETIMEDOUT), unanswered, metrics.ResultTimeout, true},
+		{os.ErrDeadlineExceeded, unanswered, metrics.ResultTimeout, true},
+		{context.DeadlineExceeded, unanswered, metrics.ResultTimeout, true},
+		{errDialTimeout, unanswered, metrics.ResultTimeout, true},
+		{connect(unix.EADDRNOTAVAIL), unprovided, metrics.ResultLimit, false},
+		{os.NewSyscallError("socket", unix.EMFILE), unprovided, metrics.ResultLimit, false},
+		{os.NewSyscallError("socket", unix.ENFILE), unprovided, metrics.ResultLimit, false},
+		{os.NewSyscallError("socket", unix.ENOBUFS), unprovided, metrics.ResultLimit, false},
+		{fmt.Errorf("wrapped: %w", unix.ENOMEM), unprovided, metrics.ResultLimit, false},
+		{context.Canceled, givenUp, metrics.ResultUpstreamUnreachable, false},
+		{secure.ErrAborted, givenUp, metrics.ResultUpstreamUnreachable, false},
+	}
+	for _, test := range tests {
+		o := newStage(t, nil).server.origin
+		o.probing.Store(true) // or it would be
+		got := o.learn(test.err)
+		if got != test.want || got.result() != test.result || o.down.Load() != test.down {
+			t.Errorf("%v: outcome %d, result %v, down %v; want %d, %v, %v",
+				test.err, got, got.result(), o.down.Load(), test.want, test.result, test.down)
+		}
+		o.down.Store(true)
+		o.learn(test.err)
+		if up := !o.down.Load(); up != (test.want == reached) {
+			t.Errorf("%v: an upstream that was down is up: %v", test.err, up)
+		}
+	}
+}
+
+// One address that this host could not try leaves it open whether the upstream
+// works, wherever it stands among the others.
+func TestDialFailsWithWhatThisHostLacked(t *testing.T) {
+	refused, lacked := os.NewSyscallError("connect", unix.ECONNREFUSED), os.NewSyscallError("socket", unix.EMFILE)
+	for _, errs := range [][]error{{refused, lacked}, {lacked, refused}, {lacked, refused, errDialTimeout}} {
+		o := newStage(t, nil).server.origin
+		d := newDial([]endpoint{first, second, third}, o.clock().Add(o.dialTimeout))
+		for _, err := range errs {
+			if _, more := d.next(o.clock()); !more {
+				t.Fatal("the addresses have run out")
+			}
+			o.missed(&d, o.clock(), err)
+		}
+		if d.err != lacked {
+			t.Errorf("after %v the dial fails with %v", errs, d.err)
+		}
+	}
+	if d := newDial(nil, 0); outcomeOf(d.err) == reached {
+		t.Error("a dial that has tried nothing counts as one that went well")
+	}
+}
+
+// TCP makes a connection of a socket and itself, if it gets the port that it is to
+// connect to for its own: to a program it looks like any other.
+func TestConnectionToItself(t *testing.T) {
+	fd := inetSocket(t)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name := nameOf(t, fd)
+	if err := unix.Connect(fd, name); err != nil && err != unix.EINPROGRESS {
+		t.Fatal(err)
+	}
+	s := socket(fd)
+	if err := s.connected(); err != nil {
+		t.Fatalf("it does not even connect: %v", err)
+	}
+	port := uint16(name.(*unix.SockaddrInet4).Port)
+	for _, host := range []string{"127.0.0.1", "0.0.0.0"} {
+		at := endpoint{addr: netip.AddrPortFrom(netip.MustParseAddr(host), port)}
+		if err := s.notItself(at); !errors.Is(err, errItself) {
+			t.Errorf("asked for %v: %v, want %v", at.addr, err, errItself)
+		}
+	}
+	for _, other := range []string{"127.0.0.2", "192.0.2.1", "::1"} {
+		if err := s.notItself(endpoint{addr: netip.AddrPortFrom(netip.MustParseAddr(other), port)}); err != nil {
+			t.Errorf("the same port of %s: %v", other, err)
+		}
+	}
+	ln := listening(t)
+	conn, err := connect(endpoint{addr: ln.Addr().(*net.TCPAddr).AddrPort()}, socketOptions{})
+	if err != nil {
+		t.Errorf("a connection to somebody else: %v", err)
+	}
+	_ = conn.Close() // nothing is in it
+	ln.wantsDial("somebody else")
+}
+
+// Without an address of a family nothing of that family can be reached, which is
+// no lack of ports. The other tests of it need a network of their own, see
+// TestNetworkOfItsOwn.
+func TestNoPortOrNoAddress(t *testing.T) {
+	ln := listening(t)
+	err := whyNotAvailable(endpoint{addr: ln.Addr().(*net.TCPAddr).AddrPort()})
+	if outcomeOf(err) != unprovided {
+		t.Errorf("an address that this host can reach, and no port is left: %v", err)
+	}
+}
