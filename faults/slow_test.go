@@ -147,13 +147,20 @@ func TestSlowProgram(t *testing.T) {
 }
 
 func testSlowProgram(t *testing.T, side, buffers string, settings []string) {
-	const rate = 60_000 // bytes a second
+	const (
+		rate = 60_000 // bytes a second
+		// readerBuffer is what a program has that reads so slowly: the kernel lets the
+		// buffers of fast readers grow. A full one takes nothing until half of it has been
+		// read, so one that holds more than WRITE_TIMEOUT's worth of reading cannot be told
+		// from a frozen program's.
+		readerBuffer = 64 << 10
+	)
 	n := newNetwork(t)
 	if buffers != "" {
 		n.proxy.writes("/proc/sys/net/ipv4/tcp_wmem", buffers)
 	}
 	proxy := startHoldfast(t, n, settings...)
-	slow := behaviour{ReadRate: rate, ReadBuffer: 256 << 10, TellEvery: rate}
+	slow := behaviour{ReadRate: rate, ReadBuffer: readerBuffer, TellEvery: rate}
 	var reader, writer *peer
 	if side == "client" {
 		writer = startUpstream(t, n, behaviour{})
