@@ -98,7 +98,7 @@ func (l *loop) startAccept() {
 	if !l.listener.open {
 		return // Shutdown came before the loops had begun
 	}
-	if err := l.poller.Add(l.listener.fd, listenerToken, epoll.In); err != nil {
+	if err := l.kernel.Add(l.listener.fd, listenerToken, epoll.In); err != nil {
 		l.pauseAccept(err.Error()) // the kernel may have room for it later
 	}
 }
@@ -115,7 +115,7 @@ func (l *loop) stopAccept() {
 		}
 	}
 	l.listener.paused.Store(false)
-	_ = l.poller.Remove(l.listener.fd) // closing does not, if others have the socket too; it may be removed already
+	_ = l.kernel.Remove(l.listener.fd) // closing does not, if others have the socket too; it may be removed already
 	l.listener.close()
 }
 
@@ -143,7 +143,7 @@ func (l *loop) acceptAll() (more bool) {
 			l.pauseAccept("too many clients to refuse them all at once")
 			return false
 		}
-		conn, from, err := l.listener.accept()
+		conn, from, err := l.kernel.Accept(l.listener)
 		switch {
 		case err == nil:
 			l.place(conn, from)
@@ -160,19 +160,11 @@ func (l *loop) acceptAll() (more bool) {
 	return true
 }
 
-// accept takes one client that has connected.
-func (ln *listener) accept() (socket, netip.AddrPort, error) {
-	if ln.shared {
-		return acceptShared(ln.fd)
-	}
-	return accept(ln.fd)
-}
-
 // awaitsPage has a page connection that is idle give way to a client that has
 // connected, if there is no other room for it. Accepting rests until that
 // connection is closed; the client waits in the kernel's queue.
 func (l *loop) awaitsPage() bool {
-	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !hasClient(l.listener.fd) {
+	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !l.kernel.Waiting(l.listener) {
 		return false
 	}
 	l.restAccept()
@@ -180,19 +172,12 @@ func (l *loop) awaitsPage() bool {
 	return true
 }
 
-// hasClient reports whether a client waits to be accepted.
-func hasClient(listener int) bool {
-	polled := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
-	n, err := unix.Poll(polled, 0)
-	return err == nil && n > 0
-}
-
 // place hands a client to the loop that has the fewest. One whose address has
 // no seat left, not even to be refused, is closed at once.
-func (l *loop) place(conn socket, from netip.AddrPort) {
+func (l *loop) place(conn transport, from netip.AddrPort) {
 	seat := l.server.enterAtDoor(from.Addr())
 	if seat == peraddress.TurnedAway {
-		conn.Close()
+		_ = conn.Close() // it is given up either way
 		l.metrics.Handshake(metrics.ResultLimitPerIP)
 		l.log.Debug("connection closed at once", "client", clientName(from), "why", errAddressFull)
 		return
@@ -208,7 +193,7 @@ func (l *loop) place(conn socket, from netip.AddrPort) {
 		return
 	}
 	if !to.post(func() { to.accepted(conn, from, seat, refusal) }) {
-		conn.Close()
+		_ = conn.Close() // the loop has ended, and nobody is left to be told
 		to.sessions.Add(-1)
 		l.server.left(from.Addr(), seat)
 	}
@@ -228,7 +213,7 @@ func (l *loop) pauseAccept(why string) {
 // that cannot be accepted again and again.
 func (l *loop) restAccept() {
 	if !l.listener.paused.Swap(true) {
-		_ = l.poller.Remove(l.listener.fd) // it fails only if the listener could not be registered
+		_ = l.kernel.Remove(l.listener.fd) // it fails only if the listener could not be registered
 	}
 	l.wheel.Set(listenerSlot, l.now.Add(acceptPause))
 }

@@ -10,9 +10,8 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// connected begins the upstream's part of the handshake, with the first bytes
-// of the request on their way.
-func (l *loop) connected(s *session, written int) {
+// connected begins the upstream's part of the handshake.
+func (l *loop) connected(s *session) {
 	o := s.opening
 	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
 	s.origin.failures.worked(o.dial.to)
@@ -21,7 +20,17 @@ func (l *loop) connected(s *session, written int) {
 	o.state = sendRequest
 	o.upgraded = l.now
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
-	l.requestWritten(s, written)
+}
+
+// makeRequest makes the request that the upstream is asked, once, and lets go of
+// what it was made from.
+func (l *loop) makeRequest(s *session) {
+	o := s.opening
+	if o.out == nil {
+		o.out = l.upstreamRequest(s)
+		o.expected = o.offer.Expects()
+		o.forgetRequest()
+	}
 }
 
 // upstreamRequest is the request as it goes to the upstream.

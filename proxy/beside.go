@@ -125,7 +125,7 @@ func (s socket) await(ctx context.Context) (net.Conn, error) {
 	if err := raw.Write(isWritable); err != nil {
 		return nil, err
 	}
-	if err := s.connected(); err != nil {
+	if err := s.Connected(); err != nil {
 		return nil, err
 	}
 	return net.FileConn(file)

@@ -102,7 +102,7 @@ func (l *loop) dialNext(s *session) {
 			return
 		}
 		o.by = by
-		conn, err := connect(o.dial.to, l.server.options)
+		conn, err := l.kernel.Connect(o.dial.to)
 		switch {
 		case err == nil:
 			l.awaitConnect(s, conn)
@@ -117,44 +117,42 @@ func (l *loop) dialNext(s *session) {
 }
 
 // awaitConnect waits for a connection that has been asked for.
-func (l *loop) awaitConnect(s *session, conn socket) {
-	g := &s.legs[upstream]
-	g.open(conn)
+func (l *loop) awaitConnect(s *session, conn transport) {
+	s.legs[upstream].open(conn)
 	if s.origin.tls != nil {
 		l.want(s, upstream, epoll.Out)
 	} else {
-		l.dialed(s)
+		l.ask(s)
 	}
 }
 
-// dialed tries to write the request. A connection on this machine is there as
-// soon as it is asked for; any other will say when it is writable, and a failed
-// one says so in its first write. One that is to have TLS gets that first.
+// dialed goes on when a connect has come out.
 func (l *loop) dialed(s *session) {
-	o, g := s.opening, &s.legs[upstream]
-	if conn, plain := g.io.(socket); plain && s.origin.tls != nil {
-		if err := conn.connected(); err != nil {
-			l.undialed(s, err)
-			return
-		}
-		l.secureUpstream(s, conn)
+	if s.origin.tls == nil {
+		l.ask(s)
 		return
 	}
-	if o.out == nil {
-		o.out = l.upstreamRequest(s)
-		o.expected = o.offer.Expects()
-		o.forgetRequest()
+	if err := s.legs[upstream].io.Connected(); err != nil {
+		l.undialed(s, err)
+		return
 	}
-	n, err := g.io.Write(o.out)
+	l.secureUpstream(s)
+}
+
+// ask writes the request to a plain connection that may not be there yet. One on
+// this machine is there as soon as it is asked for; any other will say when it is
+// writable, and a failed one says so in its first write.
+func (l *loop) ask(s *session) {
+	l.makeRequest(s)
+	n, err := s.legs[upstream].io.Write(s.opening.out)
 	switch {
 	case err == errAgain:
 		l.want(s, upstream, epoll.Out)
-	case err != nil && s.origin.tls == nil: // with TLS the connection was there
-		l.undialed(s, os.NewSyscallError("connect", err))
 	case err != nil:
-		l.undialed(s, err)
+		l.undialed(s, os.NewSyscallError("connect", err))
 	default:
-		l.connected(s, n)
+		l.connected(s)
+		l.requestWritten(s, n)
 	}
 }
 

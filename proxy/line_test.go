@@ -153,16 +153,16 @@ func TestLineForgetsWhoLeft(t *testing.T) {
 	}
 }
 
-// crampedPoller is a kernel that has no room for another registration.
-type crampedPoller struct{ poller }
+// crampedKernel is a kernel that has no room for another registration.
+type crampedKernel struct{ kernel }
 
-func (crampedPoller) Add(int, epoll.Token, epoll.Ready) error { return unix.ENOSPC }
+func (crampedKernel) Add(int, epoll.Token, epoll.Ready) error { return unix.ENOSPC }
 
 // A client that cannot be listened to is gone at once, whatever else is going on.
 func TestNoRoomInThePoller(t *testing.T) {
 	for _, draining := range []bool{false, true} {
 		st := newStage(t, nil)
-		st.l.poller = crampedPoller{st.l.poller}
+		st.l.kernel = crampedKernel{st.l.kernel}
 		st.l.draining = draining
 		p := st.peer(client)
 		st.server.live.Add(1)

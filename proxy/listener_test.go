@@ -96,14 +96,14 @@ func TestStoppedSharedListenerIsNotWatched(t *testing.T) {
 func TestListenerIsRegisteredLater(t *testing.T) {
 	st := newStage(t, nil)
 	theirs := st.listens()
-	kernel := st.l.poller
-	st.l.poller = crampedPoller{kernel}
+	roomy := st.l.kernel
+	st.l.kernel = crampedKernel{roomy}
 	st.l.startAccept()
 	if !strings.Contains(st.log.String(), "no space left on device") {
 		t.Errorf("the log says nothing of it:\n%s", st.log.String())
 	}
 	st.pass(3 * acceptPause)
-	st.l.poller = kernel
+	st.l.kernel = roomy
 	st.pass(acceptPause)
 	st.queues(theirs)
 	st.run()

@@ -1,8 +1,7 @@
 package proxy
 
 import (
-	"crypto/rand"
-	"fmt"
+	"io"
 	"log/slog"
 	"sync/atomic"
 
@@ -26,8 +25,8 @@ type loop struct {
 	metrics  *metrics.Loop
 	log      *slog.Logger
 	clock    func() heartbeat.Time
-	epoll    *epoll.Poller
-	poller   poller // epoll, or what a test puts in its place
+	kernel   kernel
+	epoll    *epoll.Poller // what run waits with: the kernel's; nil where a test turns the loop
 
 	// Owned by the loop.
 	now       heartbeat.Time // of this turn
@@ -53,11 +52,7 @@ type loop struct {
 	inbox inbox // for any goroutine
 }
 
-func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
-	p, err := epoll.New()
-	if err != nil {
-		return nil, fmt.Errorf("event loop: %w", err)
-	}
+func newLoop(server *Server, k kernel, clock func() heartbeat.Time, source io.Reader) *loop {
 	cfg := &server.cfg
 	l := &loop{
 		server:   server,
@@ -68,19 +63,24 @@ func newLoop(server *Server, clock func() heartbeat.Time) (*loop, error) {
 		metrics:  cfg.Metrics.NewLoop(),
 		log:      cfg.Log,
 		clock:    clock,
-		epoll:    p,
-		poller:   p,
+		kernel:   k,
 		now:      clock(),
 		table:    newTable(),
 		wheel:    heartbeat.NewWheel(clock()),
-		random:   random{source: rand.Reader},
+		random:   random{source: source},
 
 		tlsLine:  newLine(max(1, securedAtOnce/cfg.Loops)),
 		dialLine: newLine(max(1, dialsAtOnce/cfg.Loops)),
 	}
+	l.inbox.wake = func() {} // who turns the loop looks by himself
+	return l
+}
+
+// waitsWith gives the loop what it waits with in run.
+func (l *loop) waitsWith(p *epoll.Poller) {
+	l.epoll = p
 	p.Try = l.poll
 	l.inbox.wake = p.Wake
-	return l, nil
 }
 
 // turn is one pass of the loop: events, then timers, then the inbox.
@@ -102,7 +102,7 @@ func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
 // descriptors: then each had its chance.
 func (l *loop) inputSeen(events int) bool {
 	l.unseen += events
-	if events == l.poller.Max() && l.unseen < 2*l.table.live {
+	if events == l.kernel.Max() && l.unseen < 2*l.table.live {
 		return false
 	}
 	l.unseen = 0

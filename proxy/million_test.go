@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/rand"
 	"errors"
 	"net"
 	"net/netip"
@@ -69,17 +70,12 @@ func newSilentWorld(b *testing.B) *silentWorld {
 	cfg := testConfig()
 	w := &silentWorld{now: heartbeat.Time(time.Hour)}
 	clock := func() heartbeat.Time { return w.now }
-	o, err := newOrigin(b.Context(), &cfg, clock)
+	server, err := newServer(cfg, clock)
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := &Server{cfg: cfg, origin: o, listener: &listener{}, emptied: make(chan struct{}, 1)}
-	w.l, err = newLoop(server, clock)
-	if err != nil {
-		b.Fatal(err)
-	}
-	w.l.poller = silentPoller{}
-	b.Cleanup(func() { w.l.epoll.Close() })
+	b.Cleanup(server.end)
+	w.l = server.addLoop(silentKernel{}, clock, rand.Reader)
 	return w
 }
 
@@ -119,7 +115,7 @@ func (w *silentWorld) second() {
 
 // answer has the loop read the pongs, as one batch of events after another.
 func (w *silentWorld) answer() {
-	events := make([]epoll.Event, 0, w.l.poller.Max())
+	events := make([]epoll.Event, 0, w.l.kernel.Max())
 	for len(w.pinged) > 0 {
 		n := min(len(w.pinged), cap(events))
 		events = events[:0]
@@ -132,14 +128,21 @@ func (w *silentWorld) answer() {
 	}
 }
 
-type silentPoller struct{}
+type silentKernel struct{}
 
-func (silentPoller) Poll() ([]epoll.Event, error) { return nil, nil }
-func (silentPoller) Max() int                     { return 256 }
+func (silentKernel) Poll() ([]epoll.Event, error) { return nil, nil }
+func (silentKernel) Max() int                     { return 256 }
 
-func (silentPoller) Add(int, epoll.Token, epoll.Ready) error    { return nil }
-func (silentPoller) Modify(int, epoll.Token, epoll.Ready) error { return nil }
-func (silentPoller) Remove(int) error                           { return nil }
+func (silentKernel) Add(int, epoll.Token, epoll.Ready) error    { return nil }
+func (silentKernel) Modify(int, epoll.Token, epoll.Ready) error { return nil }
+func (silentKernel) Remove(int) error                           { return nil }
+func (silentKernel) Waiting(*listener) bool                     { return false }
+
+func (silentKernel) Accept(*listener) (transport, netip.AddrPort, error) {
+	return nil, netip.AddrPort{}, errAgain
+}
+
+func (silentKernel) Connect(endpoint) (transport, error) { return nil, errors.ErrUnsupported }
 
 // A silentPeer answers pings. It stands for a descriptor, and is in the heap's
 // figure with its 32 bytes in the place of the transport's 8.
@@ -150,6 +153,7 @@ type silentPeer struct {
 }
 
 func (p *silentPeer) FD() int           { return 0 }
+func (p *silentPeer) Connected() error  { return nil }
 func (p *silentPeer) CloseWrite() error { return nil }
 func (p *silentPeer) Close() error      { return nil }
 

@@ -342,11 +342,11 @@ func (l *loop) want(s *session, side Side, want epoll.Ready) {
 	var err error
 	switch {
 	case want == 0:
-		err = l.poller.Remove(g.io.FD())
+		err = l.kernel.Remove(g.io.FD())
 	case g.interest == 0:
-		err = l.poller.Add(g.io.FD(), tokenOf(s, side), want)
+		err = l.kernel.Add(g.io.FD(), tokenOf(s, side), want)
 	default:
-		err = l.poller.Modify(g.io.FD(), tokenOf(s, side), want)
+		err = l.kernel.Modify(g.io.FD(), tokenOf(s, side), want)
 	}
 	g.interest = want
 	if err != nil {

@@ -2,15 +2,19 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
@@ -49,57 +53,83 @@ type Server struct {
 
 // New binds the listener and makes the loops; Run starts them.
 func New(cfg Config) (*Server, error) {
-	ended, end := context.WithCancel(context.Background())
 	if cfg.Loops == 0 {
 		cfg.Loops = epoll.Processors
 	}
-	s := &Server{
-		cfg:        cfg,
-		clock:      newClock(),
-		end:        end,
-		emptied:    make(chan struct{}, 1),
-		options:    cfg.socketOptions(),
-		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
-		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
+	clock := newClock()
+	s, err := newServer(cfg, clock.now)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.build(ended); err != nil {
-		end()
+	s.clock = clock
+	if err := s.open(); err != nil {
+		s.end()
 		return nil, err
 	}
 	return s, nil
 }
 
-// build makes what the server consists of, and binds the listener.
-func (s *Server) build(ended context.Context) (err error) {
-	if s.origin, err = newOrigin(ended, &s.cfg, s.clock.now); err != nil {
-		return err
+// newServer makes a server without a listener and without loops: for these see
+// open, or addLoop with an invented kernel.
+func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
+	ended, end := context.WithCancel(context.Background())
+	s := &Server{
+		cfg:        cfg,
+		end:        end,
+		emptied:    make(chan struct{}, 1),
+		options:    cfg.socketOptions(),
+		listener:   &listener{fd: -1},
+		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
+		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
+	}
+	var err error
+	if s.origin, err = newOrigin(ended, &s.cfg, now); err != nil {
+		end()
+		return nil, err
 	}
 	s.pages = web.New(s.webConfig())
-	if s.room, err = roomFor(s.cfg.Loops); err != nil {
-		return err
-	}
-	s.limit = s.room
+	s.setRoom(roomFor(cfg.Loops))
+	return s, nil
+}
+
+// setRoom says how many clients there may be at once, whatever they want.
+func (s *Server) setRoom(room int64) {
+	s.room, s.limit = room, room
 	if s.cfg.MaxSessions > 0 {
 		s.limit = min(s.limit, int64(s.cfg.MaxSessions))
 	}
 	s.pageRoom = roomForPages(s.room, s.limit)
 	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
+}
+
+// open binds the listener and makes the loops.
+func (s *Server) open() (err error) {
 	if s.listener, err = listen(&s.cfg, s.options); err != nil {
 		return err
 	}
 	for range s.cfg.Loops {
-		l, err := newLoop(s, s.clock.now)
+		p, err := epoll.New()
 		if err != nil {
 			s.listener.close()
 			for _, l := range s.loops {
 				_ = l.epoll.Close() // the first error is the one to tell
 			}
-			return err
+			return fmt.Errorf("event loop: %w", err)
 		}
-		s.loops = append(s.loops, l)
+		s.addLoop(linux{p, s.options}, s.clock.now, rand.Reader).waitsWith(p)
 	}
-	s.loops[0].listener = s.listener
 	return nil
+}
+
+// addLoop adds a loop over a kernel, with its clock and its source of random bytes.
+// The first loop accepts.
+func (s *Server) addLoop(k kernel, now func() heartbeat.Time, source io.Reader) *loop {
+	l := newLoop(s, k, now, source)
+	if len(s.loops) == 0 {
+		l.listener = s.listener
+	}
+	s.loops = append(s.loops, l)
+	return l
 }
 
 // reservedFiles are descriptors kept for everything but sessions: the
@@ -108,13 +138,13 @@ func (s *Server) build(ended context.Context) (err error) {
 const reservedFiles = 256
 
 // roomFor is how many clients the descriptors allow, two to each.
-func roomFor(loops int) (int64, error) {
+func roomFor(loops int) int64 {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return 0, fmt.Errorf("file-descriptor limit: %w", err)
+		panic(os.NewSyscallError("getrlimit", err)) // the arguments are ours
 	}
 	room := int64(min(files.Cur, 1<<40)) - reservedFiles - epoll.Files*int64(loops)
-	return max(1, room/2), nil
+	return max(1, room/2)
 }
 
 // roomForPages is how many of all clients may be with the server of pages: half,

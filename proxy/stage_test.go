@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,7 +17,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
-	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/queue"
 )
 
@@ -140,19 +141,20 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	}
 	st.metrics = cfg.Metrics
 	clock := func() heartbeat.Time { return st.now }
-	o, err := newOrigin(t.Context(), &cfg, clock)
+	p, err := epoll.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.server = &Server{cfg: cfg, origin: o, limit: 1000, emptied: make(chan struct{}, 1), listener: &listener{}, perAddress: peraddress.New(cfg.MaxSessionsPerIP)}
-	st.l, err = newLoop(st.server, clock)
-	if err != nil {
+	if st.server, err = newServer(cfg, clock); err != nil {
 		t.Fatal(err)
 	}
-	st.server.loops = []*loop{st.l}
+	st.server.setRoom(1000)
+	st.l = st.server.addLoop(linux{p, cfg.socketOptions()}, clock, rand.Reader)
+	st.l.waitsWith(p)
 	t.Cleanup(func() {
 		st.l.cutAll()
 		st.l.epoll.Close()
+		st.server.end()
 	})
 	return st
 }

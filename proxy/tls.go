@@ -70,18 +70,17 @@ func (l *loop) secureClient(s *session) {
 	if l.tlsLine.places < l.tlsLine.size/2 {
 		by = min(by, l.now.Add(hurried))
 	}
-	plain := s.legs[client].io.(socket)
-	conn := secure.Server(int(plain), o.head, l.cfg.TLS)
+	conn := secure.Server(s.legs[client].io.FD(), o.head, l.cfg.TLS)
 	o.head = nil
 	l.sendAway(s, client, conn, by, (*loop).clientSecured)
 }
 
 // secureUpstream begins the handshake with the upstream, in what is left of
 // the time to dial it.
-func (l *loop) secureUpstream(s *session, plain socket) {
+func (l *loop) secureUpstream(s *session) {
 	o := s.opening
 	o.state = securingUpstream
-	conn := secure.Client(int(plain), s.origin.tls())
+	conn := secure.Client(s.legs[upstream].io.FD(), s.origin.tls())
 	l.sendAway(s, upstream, conn, s.opening.by, (*loop).upstreamSecured)
 }
 
@@ -113,7 +112,7 @@ func (l *loop) welcomeBack(s *session, side Side, conn *secure.Conn, err error, 
 	s.opening.away = nil
 	if err == nil {
 		l.board(conn)
-		s.legs[side].io = conn
+		s.legs[side].open(conn)
 	}
 	then(l, s, err)
 	l.update(s)
@@ -175,8 +174,9 @@ func (l *loop) upstreamSecured(s *session, err error) {
 		l.undialed(s, err)
 		return
 	}
-	s.legs[upstream].in, s.legs[upstream].out = inOpen, outOpen
-	l.dialed(s)
+	l.makeRequest(s)
+	l.connected(s)
+	l.writeRequest(s)
 }
 
 // isGone reports whether a peer went away, rather than did something wrong.

@@ -13,51 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/queue"
 )
-
-// poller is the loop's seam to the kernel's readiness: *epoll.Poller in
-// production.
-type poller interface {
-	// Poll returns what is ready now, without waiting, until the next call.
-	Poll() ([]epoll.Event, error)
-	// Max is the largest number of events that Poll returns at once.
-	Max() int
-	Add(fd int, t epoll.Token, want epoll.Ready) error
-	Modify(fd int, t epoll.Token, want epoll.Ready) error
-	Remove(fd int) error
-}
-
-// transport is the loop's seam to one peer. Nothing in it ever blocks.
-type transport interface {
-	// FD is the descriptor to wait for.
-	FD() int
-	// Read takes at most so many bytes from the kernel, one or more, and puts what
-	// they bring into b, which has room for readSize. It returns errAgain when nothing
-	// is there, and io.EOF after the peer's end.
-	Read(b []byte, most int) (int, error)
-	// Write returns what was taken; errAgain if that is nothing at all.
-	Write(b []byte) (int, error)
-	// WriteLast is Write for the last bytes of our direction. The kernel may hold
-	// them back for a moment, so that they leave in one segment with its end:
-	// CloseWrite or Close must follow as soon as they are taken.
-	WriteLast(b []byte) (int, error)
-	// Position is where in the stream, as the peer's TCP counts its bytes, the next
-	// Write begins when taken bytes of the callers' have been taken so far.
-	Position(taken uint64) int64
-	// Unacked, Unsent, Unread and LastACKs are what package queue says of FD.
-	Unacked() int
-	Unsent() int
-	Unread() int
-	LastACKs() queue.ACKs
-	// CloseWrite ends our direction and leaves the peer's open.
-	CloseWrite() error
-	Close() error
-	// Ashore gives the connection to the standard library, for a goroutine
-	// beside the loop. The transport must not be used any more, even on error.
-	Ashore() (net.Conn, error)
-}
 
 // errAgain says that a descriptor is not ready.
 var errAgain error = unix.EAGAIN
@@ -268,8 +225,8 @@ func whyNotAvailable(to endpoint) error {
 	return fmt.Errorf("no local port is left for a connection to the upstream: %w", unix.EADDRNOTAVAIL)
 }
 
-// connected reports how a connect that has become writable came out.
-func (s socket) connected() error {
+// Connected asks the socket for its error.
+func (s socket) Connected() error {
 	failure, err := unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return os.NewSyscallError("getsockopt SO_ERROR", err)

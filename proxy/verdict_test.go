@@ -98,7 +98,7 @@ func TestConnectionToItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := socket(fd)
-	if err := s.connected(); err != nil {
+	if err := s.Connected(); err != nil {
 		t.Fatalf("it does not even connect: %v", err)
 	}
 	port := uint16(name.(*unix.SockaddrInet4).Port)

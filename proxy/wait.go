@@ -87,7 +87,7 @@ func (l *loop) loiter() {
 // before the time that a turn's timers are judged by is in the turn's events.
 func (l *loop) poll() bool {
 	l.now = l.clock()
-	l.look(l.poller.Poll())
+	l.look(l.kernel.Poll())
 	return len(l.ready) > 0
 }
 

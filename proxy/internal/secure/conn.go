@@ -174,6 +174,9 @@ func (c *Conn) Board(s *Scratch) {
 // FD is the descriptor to wait for.
 func (c *Conn) FD() int { return c.fd }
 
+// Connected is for connections that are still being made, which this one is not.
+func (c *Conn) Connected() error { return nil }
+
 // Position is how much ciphertext the socket has taken: it is what the peer's TCP
 // acknowledges. How many bytes of the callers' that is does not matter.
 func (c *Conn) Position(uint64) int64 { return c.sent }
