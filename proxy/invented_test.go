@@ -1,0 +1,261 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/queue"
+)
+
+// An invented kernel has sockets that are two buffers each, and events that follow
+// from them, level-triggered as epoll's are. It opens no descriptor: whole lives
+// of sessions pass on it by the code that runs in production.
+type invented struct {
+	sockets map[int]*inventedSocket // by descriptor
+	next    int
+	waiting []*inventedSocket // clients that have connected
+	dialled []*inventedSocket // the upstream's ends of connections to it
+	refuses bool              // connections to the upstream are refused
+}
+
+func newInvented() *invented { return &invented{sockets: map[int]*inventedSocket{}} }
+
+// room is what a direction of a connection holds.
+const room = 64 << 10
+
+// An inventedSocket is one end of a connection.
+type inventedSocket struct {
+	kernel *invented
+	other  *inventedSocket
+	fd     int
+	in     []byte // what the other end has sent, and nobody has read
+	ended  bool   // the other end sends no more
+	closed bool
+
+	token epoll.Token
+	want  epoll.Ready
+}
+
+// pair makes a connection.
+func (k *invented) pair() (ours, theirs *inventedSocket) {
+	k.next++
+	ours = &inventedSocket{kernel: k, fd: k.next}
+	theirs = &inventedSocket{kernel: k, fd: -1, other: ours}
+	ours.other = theirs
+	k.sockets[ours.fd] = ours
+	return ours, theirs
+}
+
+func (k *invented) Max() int { return 256 }
+
+func (k *invented) Poll() (ready []epoll.Event, err error) {
+	fds := make([]int, 0, len(k.sockets))
+	for fd := range k.sockets {
+		fds = append(fds, fd)
+	}
+	slices.Sort(fds)
+	for _, fd := range fds {
+		s := k.sockets[fd]
+		if now := s.readiness() & (s.want | epoll.Broken); now != 0 && s.want != 0 && len(ready) < k.Max() {
+			ready = append(ready, epoll.Event{Token: s.token, Ready: now})
+		}
+	}
+	if len(k.waiting) > 0 {
+		ready = append(ready, epoll.Event{Token: listenerToken, Ready: epoll.In})
+	}
+	return ready, nil
+}
+
+func (s *inventedSocket) readiness() (now epoll.Ready) {
+	if len(s.in) > 0 || s.ended {
+		now |= epoll.In
+	}
+	if s.ended {
+		now |= epoll.Ended
+	}
+	if len(s.other.in) < room {
+		now |= epoll.Out
+	}
+	if s.other.closed {
+		now |= epoll.Broken
+	}
+	return now
+}
+
+func (k *invented) Add(fd int, t epoll.Token, want epoll.Ready) error {
+	s := k.sockets[fd]
+	if s == nil { // the listener, which is always looked at
+		return nil
+	}
+	s.token, s.want = t, want
+	return nil
+}
+
+func (k *invented) Modify(fd int, t epoll.Token, want epoll.Ready) error { return k.Add(fd, t, want) }
+func (k *invented) Remove(fd int) error                                  { return k.Add(fd, 0, 0) }
+func (k *invented) Waiting(*listener) bool                               { return len(k.waiting) > 0 }
+
+func (k *invented) Accept(*listener) (transport, netip.AddrPort, error) {
+	if len(k.waiting) == 0 {
+		return nil, netip.AddrPort{}, errAgain
+	}
+	s := k.waiting[0]
+	k.waiting = k.waiting[1:]
+	return s, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), uint16(s.fd)), nil
+}
+
+var errInventedRefusal = errors.New("refused by the invented kernel")
+
+func (k *invented) Connect(endpoint) (transport, error) {
+	if k.refuses {
+		return nil, errInventedRefusal
+	}
+	ours, theirs := k.pair()
+	k.dialled = append(k.dialled, theirs)
+	return ours, nil
+}
+
+func (s *inventedSocket) FD() int          { return s.fd }
+func (s *inventedSocket) Connected() error { return nil }
+
+func (s *inventedSocket) Read(b []byte, most int) (int, error) {
+	switch {
+	case len(s.in) > 0:
+		n := copy(b[:min(len(b), most)], s.in)
+		s.in = s.in[n:]
+		return n, nil
+	case s.ended:
+		return 0, io.EOF
+	default:
+		return 0, errAgain
+	}
+}
+
+func (s *inventedSocket) Write(b []byte) (int, error) {
+	if s.other.closed {
+		return 0, io.ErrClosedPipe
+	}
+	n := min(len(b), room-len(s.other.in))
+	if n == 0 {
+		return 0, errAgain
+	}
+	s.other.in = append(s.other.in, b[:n]...)
+	return n, nil
+}
+
+func (s *inventedSocket) WriteLast(b []byte) (int, error) { return s.Write(b) }
+
+func (s *inventedSocket) CloseWrite() error {
+	s.other.ended = true
+	return nil
+}
+
+func (s *inventedSocket) Close() error {
+	s.other.ended = true
+	s.closed = true
+	delete(s.kernel.sockets, s.fd)
+	return nil
+}
+
+func (s *inventedSocket) Position(taken uint64) int64 { return int64(taken) }
+func (s *inventedSocket) Unacked() int                { return len(s.other.in) }
+func (s *inventedSocket) Unsent() int                 { return 0 }
+func (s *inventedSocket) Unread() int                 { return len(s.in) }
+func (s *inventedSocket) LastACKs() queue.ACKs        { return queue.ACKs{} }
+
+func (s *inventedSocket) Ashore() (net.Conn, error) { return nil, errors.ErrUnsupported }
+
+// An inventedWorld is a server over an invented kernel, turned by the test.
+type inventedWorld struct {
+	t      *testing.T
+	server *Server
+	l      *loop
+	kernel *invented
+	now    heartbeat.Time
+}
+
+func newInventedWorld(t *testing.T, change func(*Config)) *inventedWorld {
+	cfg := testConfig()
+	if change != nil {
+		change(&cfg)
+	}
+	w := &inventedWorld{t: t, kernel: newInvented(), now: heartbeat.Time(time.Hour)}
+	clock := func() heartbeat.Time { return w.now }
+	var err error
+	if w.server, err = newServer(cfg, clock); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.server.end)
+	w.l = w.server.addLoop(w.kernel, clock, rand.NewChaCha8([32]byte{}))
+	w.l.listener.open = true
+	w.l.startAccept()
+	return w
+}
+
+// run turns the loop until nothing happens any more.
+func (w *inventedWorld) run() {
+	w.t.Helper()
+	for range 10_000 {
+		ready, _ := w.kernel.Poll()
+		w.l.turn(w.now, ready)
+		if len(ready) == 0 {
+			return
+		}
+	}
+	w.t.Fatal("the loop spins")
+}
+
+// pass lets time pass, every timer on its way.
+func (w *inventedWorld) pass(d time.Duration) {
+	w.t.Helper()
+	until := w.now.Add(d + wheelLag)
+	for next := w.l.wheel.Next(); next <= until; next = w.l.wheel.Next() {
+		w.now = max(w.now, next)
+		w.run()
+	}
+	w.now = until
+	w.run()
+}
+
+// dials is a client that connects.
+func (w *inventedWorld) dials() *inventedSocket {
+	ours, theirs := w.kernel.pair()
+	w.kernel.waiting = append(w.kernel.waiting, ours)
+	w.run()
+	return theirs
+}
+
+// takes reads what has come to the test's end of a connection.
+func (w *inventedWorld) takes(s *inventedSocket) string {
+	got := string(s.in)
+	s.in = nil
+	w.run()
+	return got
+}
+
+// sends writes to the loop's end, as much as that takes at a time.
+func (w *inventedWorld) sends(s *inventedSocket, b []byte) {
+	w.t.Helper()
+	for len(b) > 0 {
+		n, err := s.Write(b)
+		if err != nil && err != errAgain {
+			w.t.Fatal(err)
+		}
+		b = b[n:]
+		w.run()
+	}
+}
+
+// hangsUp closes the test's end.
+func (w *inventedWorld) hangsUp(s *inventedSocket) {
+	s.closed, s.other.ended = true, true
+	w.run()
+}
