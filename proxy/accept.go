@@ -17,6 +17,7 @@ import (
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -53,15 +54,11 @@ func listen(cfg *Config, opts socketOptions) (*listener, error) {
 
 // take takes the descriptor.
 func (ln *listener) take(std net.Listener, opts socketOptions) error {
-	raw, err := std.(syscall.Conn).SyscallConn()
+	fd, err := socket.Duplicate(std.(syscall.Conn))
 	if err != nil {
 		return err
 	}
-	fd, err := duplicate(raw)
-	if err != nil {
-		return err
-	}
-	ln.fd = int(fd)
+	ln.fd = fd
 	if _, tcp := ln.addr.(*net.TCPAddr); tcp {
 		return opts.apply(ln.fd)
 	}

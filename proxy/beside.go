@@ -111,7 +111,7 @@ func (o *origin) tryPlain(ctx context.Context, to endpoint) (net.Conn, error) {
 
 // await waits until a socket is connected, and gives it to the standard library.
 // If it will not be, or ctx ends before, the socket is closed.
-func (s socket) await(ctx context.Context) (net.Conn, error) {
+func (s bare) await(ctx context.Context) (net.Conn, error) {
 	file := os.NewFile(uintptr(s), "connection")
 	defer file.Close() // the standard library makes a duplicate
 	raw, err := file.SyscallConn()

@@ -43,7 +43,7 @@
 // A heartbeat: the wheel calls alarm in deadlines.go; expireLive asks each leg's
 // heartbeat.State what is due (checkLeg, beat). A ping leaves by flush and injectPing,
 // its answer comes back by take and control. If it is late, delivery.go asks the
-// kernel whether the ping has arrived (internal/queue); a missed deadline is an end.
+// kernel whether the ping has arrived (internal/socket); a missed deadline is an end.
 //
 // An end: close.go. The first cause is latched (latch); farewell.go says what
 // either leg is told; settle moves both legs on until their descriptors are

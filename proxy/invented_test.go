@@ -12,7 +12,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/proxy/internal/epoll"
-	"holdfast/proxy/internal/queue"
+	"holdfast/proxy/internal/socket"
 )
 
 // An invented kernel has sockets that are two buffers each, and events that follow
@@ -169,7 +169,7 @@ func (s *inventedSocket) Position(taken uint64) int64 { return int64(taken) }
 func (s *inventedSocket) Unacked() int                { return len(s.other.in) }
 func (s *inventedSocket) Unsent() int                 { return 0 }
 func (s *inventedSocket) Unread() int                 { return len(s.in) }
-func (s *inventedSocket) LastACKs() queue.ACKs        { return queue.ACKs{} }
+func (s *inventedSocket) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
 func (s *inventedSocket) Ashore() (net.Conn, error) { return nil, errors.ErrUnsupported }
 

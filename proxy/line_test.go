@@ -119,7 +119,7 @@ func TestLineIsNotJumped(t *testing.T) {
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
 	st.l.now = st.now
-	st.l.accepted(socket(comes.far), netip.MustParseAddrPort("192.0.2.2:1234"), peraddress.Uncounted, nil)
+	st.l.accepted(bare(comes.far), netip.MustParseAddrPort("192.0.2.2:1234"), peraddress.Uncounted, nil)
 	comes.sendsBytes([]byte(anUpgrade))
 	if got := len(st.l.dialLine.waiting); got != 0 {
 		t.Errorf("%d wait though there is a place", got)
@@ -167,7 +167,7 @@ func TestNoRoomInThePoller(t *testing.T) {
 		p := st.peer(client)
 		st.server.live.Add(1)
 		st.l.sessions.Add(1)
-		st.l.accepted(socket(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, nil)
+		st.l.accepted(bare(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, nil)
 		if got := p.told(); got != "" || !p.ended {
 			t.Errorf("draining %v: the client is told %q, and its connection has ended: %v", draining, got, p.ended)
 		}

@@ -12,7 +12,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/proxy/internal/epoll"
-	"holdfast/proxy/internal/queue"
+	"holdfast/proxy/internal/socket"
 )
 
 // BenchmarkMillionSessions holds 1,000,000 sessions without descriptors on one
@@ -161,7 +161,7 @@ func (p *silentPeer) Position(taken uint64) int64 { return int64(taken) }
 func (p *silentPeer) Unacked() int                { return 0 }
 func (p *silentPeer) Unsent() int                 { return 0 }
 func (p *silentPeer) Unread() int                 { return 0 }
-func (p *silentPeer) LastACKs() queue.ACKs        { return queue.ACKs{} }
+func (p *silentPeer) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
 func (p *silentPeer) Ashore() (net.Conn, error) { return nil, errors.ErrUnsupported }
 

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 
 	"holdfast/proxy/internal/epoll"
-	"holdfast/proxy/internal/queue"
+	"holdfast/proxy/internal/socket"
 )
 
 // kernel is the loop's seam to the operating system. In production it is linux; a
@@ -44,11 +44,11 @@ type transport interface {
 	// Position is where in the stream, as the peer's TCP counts its bytes, the next
 	// Write begins when taken bytes of the callers' have been taken so far.
 	Position(taken uint64) int64
-	// Unacked, Unsent, Unread and LastACKs are what package queue says of FD.
+	// Unacked, Unsent, Unread and LastACKs are what package socket says of FD.
 	Unacked() int
 	Unsent() int
 	Unread() int
-	LastACKs() queue.ACKs
+	LastACKs() socket.ACKs
 	// Connected tells how a connect that has become writable came out.
 	Connected() error
 	// CloseWrite ends our direction and leaves the peer's open.

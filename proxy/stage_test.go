@@ -18,7 +18,7 @@ import (
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
-	"holdfast/proxy/internal/queue"
+	"holdfast/proxy/internal/socket"
 )
 
 // A stage is one loop on invented time, whose sessions have socketpairs for
@@ -76,14 +76,14 @@ func (c *corked) Unacked() int {
 
 func (c *corked) Unsent() int { return c.Unacked() }
 
-func (c *corked) LastACKs() queue.ACKs {
+func (c *corked) LastACKs() socket.ACKs {
 	if c.wire == nil {
 		return c.transport.LastACKs()
 	}
 	if c.wire.full {
-		return queue.ACKs{Last: time.Second, Full: true}
+		return socket.ACKs{Last: time.Second, Full: true}
 	}
-	return queue.ACKs{Last: c.wire.st.now.Sub(c.wire.heard), Gap: c.wire.gap}
+	return socket.ACKs{Last: c.wire.st.now.Sub(c.wire.heard), Gap: c.wire.gap}
 }
 
 func (c *corked) Write(b []byte) (int, error) {
@@ -188,7 +188,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 
 // corks is the transport of a leg.
 func (st *stage) corks(fd int) transport {
-	leg := &corked{transport: socket(fd)}
+	leg := &corked{transport: bare(fd)}
 	st.legs = append(st.legs, leg)
 	return leg
 }

@@ -97,7 +97,7 @@ func TestConnectionToItself(t *testing.T) {
 	if err := unix.Connect(fd, name); err != nil && err != unix.EINPROGRESS {
 		t.Fatal(err)
 	}
-	s := socket(fd)
+	s := bare(fd)
 	if err := s.Connected(); err != nil {
 		t.Fatalf("it does not even connect: %v", err)
 	}

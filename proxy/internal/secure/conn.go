@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/proxy/internal/queue"
+	"holdfast/proxy/internal/socket"
 )
 
 // ErrAborted is the result of a Handshake that Abort has ended.
@@ -19,7 +19,7 @@ var ErrAborted = errors.New("TLS handshake aborted")
 
 // errAgain says that a descriptor is not ready. To crypto/tls it is a temporary
 // net.Error, after which a read can be repeated.
-var errAgain error = unix.EAGAIN
+var errAgain = socket.ErrAgain
 
 // A Conn is one end of a TLS connection. It owns its descriptor.
 type Conn struct {
@@ -138,7 +138,7 @@ func (c *Conn) depart(err error) error {
 // takeBack takes the descriptor out of the runtime's hands.
 func (c *Conn) takeBack(from stream) (err error) {
 	c.buffer = nil // what is left in it is in unfed
-	c.fd, err = duplicate(from)
+	c.fd, err = socket.Duplicate(from)
 	_ = from.Close() // there is our duplicate, or an error to tell
 	return err
 }
@@ -182,17 +182,17 @@ func (c *Conn) Connected() error { return nil }
 func (c *Conn) Position(uint64) int64 { return c.sent }
 
 // Unacked is how much ciphertext the peer's TCP has not acknowledged, see package
-// queue.
-func (c *Conn) Unacked() int { return queue.Unacked(c.fd) }
+// socket.
+func (c *Conn) Unacked() int { return socket.Unacked(c.fd) }
 
 // Unsent is how much of that the kernel has not sent even once.
-func (c *Conn) Unsent() int { return queue.Unsent(c.fd) }
+func (c *Conn) Unsent() int { return socket.Unsent(c.fd) }
 
 // Unread is how much ciphertext is still to be received.
-func (c *Conn) Unread() int { return queue.Unread(c.fd) }
+func (c *Conn) Unread() int { return socket.Unread(c.fd) }
 
 // LastACKs is how the peer's TCP acknowledges.
-func (c *Conn) LastACKs() queue.ACKs { return queue.LastACKs(c.fd) }
+func (c *Conn) LastACKs() socket.ACKs { return socket.LastACKs(c.fd) }
 
 // CloseWrite sends close_notify, if the socket takes it, and ends our direction
 // of the TCP connection. What a Write has left over is lost.
@@ -201,13 +201,13 @@ func (c *Conn) CloseWrite() error {
 	c.notify()
 	c.kept = nil
 	c.broken = unix.EPIPE // as a socket has it after its shutdown
-	return shutdown(c.fd, unix.SHUT_WR)
+	return socket.Shutdown(c.fd, unix.SHUT_WR)
 }
 
 // Close sends close_notify if it can be sent now, and closes the descriptor.
 func (c *Conn) Close() error {
 	c.notify()
-	return closeDescriptor(c.fd)
+	return socket.Close(c.fd)
 }
 
 // notify tells the peer that our stream ends here, as one that lost nothing

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/socket"
 )
 
 // TestSmallMessagesCostNoGarbage pins what a small message allocates.
@@ -22,7 +24,7 @@ func TestSmallMessagesCostNoGarbage(t *testing.T) {
 			records[i] = f.ciphertext(func() { f.sends(message) })
 		}
 		far := rawOf(f)
-		t.Cleanup(func() { must(closeDescriptor(far)) })
+		t.Cleanup(func() { must(socket.Close(far)) })
 
 		got := testing.AllocsPerRun(runs, func() {
 			sendAll(t, far, records[0])
@@ -40,7 +42,7 @@ func TestSmallMessagesCostNoGarbage(t *testing.T) {
 			if size, err := n.Write(message); size != len(message) || err != nil {
 				t.Fatalf("Write: %d bytes, %v", size, err)
 			}
-			if _, err := receive(far, drained); err != nil {
+			if _, err := socket.Receive(far, drained); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -52,13 +54,13 @@ func TestSmallMessagesCostNoGarbage(t *testing.T) {
 
 // rawOf is a descriptor of the far end's, for tests that want nothing between.
 func rawOf(f *far) int {
-	fd, err := duplicate(f.valve.Conn.(stream))
+	fd, err := socket.Duplicate(f.valve.Conn.(stream))
 	must(err)
 	return fd
 }
 
 func sendAll(t *testing.T, fd int, b []byte) {
-	if n, err := send(fd, b, false); n != len(b) || err != nil {
+	if n, err := socket.Send(fd, b, false); n != len(b) || err != nil {
 		t.Fatalf("far end sends %d of %d bytes, %v", n, len(b), err)
 	}
 }
@@ -140,7 +142,7 @@ func (i *idlers) close() {
 		must(c.Close())
 	}
 	for _, fd := range i.fars {
-		must(closeDescriptor(fd))
+		must(socket.Close(fd))
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/socket"
 )
 
 // wantsClosed checks that nobody has the far end's peer open.
@@ -148,7 +150,7 @@ func TestEarlyBytes(t *testing.T) {
 	waiting := &near{Conn: &Conn{fd: fd}, t: t}
 	waiting.await(readable)
 	early := make([]byte, 100)
-	size, err := receive(fd, early)
+	size, err := socket.Receive(fd, early)
 	must(err)
 
 	c := Server(fd, early[:size], w.server())

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/socket"
 )
 
 // maxAnswers bounds what a peer can have us keep for it by asking for answers,
@@ -47,7 +49,7 @@ func (c *Conn) Read(b []byte, most int) (int, error) {
 		return 0, err
 	}
 	// The next Read is to tell; this makes the descriptor readable for it.
-	_ = shutdown(c.fd, unix.SHUT_RD) // it fails only if the peer is gone, which makes it readable too
+	_ = socket.Shutdown(c.fd, unix.SHUT_RD) // it fails only if the peer is gone, which makes it readable too
 	return n, nil
 }
 
@@ -59,7 +61,7 @@ func (c *Conn) receive(most int) error {
 		return nil
 	}
 	in := c.scratch.in[:min(len(c.scratch.in), most)]
-	n, err := receive(c.fd, in)
+	n, err := socket.Receive(c.fd, in)
 	c.unfed = in[:n]
 	return err
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/socket"
 )
 
 func TestRecordSplitAtEveryByte(t *testing.T) {
@@ -182,7 +184,7 @@ func tcpPair(t *testing.T) (int, *net.TCPConn) {
 	ours, err := l.Accept()
 	must(err)
 	defer ours.Close()
-	fd, err := duplicate(ours.(*net.TCPConn))
+	fd, err := socket.Duplicate(ours.(*net.TCPConn))
 	must(err)
 	return fd, theirs.(*net.TCPConn)
 }

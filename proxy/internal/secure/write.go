@@ -1,6 +1,10 @@
 package secure
 
-import "bytes"
+import (
+	"bytes"
+
+	"holdfast/proxy/internal/socket"
+)
 
 const (
 	// maxWrite is what is encrypted at once: the most that one record holds (RFC
@@ -97,7 +101,7 @@ func (c *Conn) push(more bool) error {
 	if len(out) == 0 {
 		return nil
 	}
-	n, err := send(c.fd, out, more || c.parting)
+	n, err := socket.Send(c.fd, out, more || c.parting)
 	if err != nil && err != errAgain {
 		c.broken = err
 		c.kept = nil

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/socket"
 )
 
 // keptLimit is the most that may be kept of one Write: a record, what goes with
@@ -218,7 +220,7 @@ func fill(t *testing.T, fd int) (filler int) {
 	t.Helper()
 	for _, size := range []int{64 << 10, 1} { // a large write may not fit where a small one does
 		for {
-			n, err := send(fd, make([]byte, size), false)
+			n, err := socket.Send(fd, make([]byte, size), false)
 			if err == errAgain {
 				break
 			}

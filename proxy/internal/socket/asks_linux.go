@@ -1,6 +1,4 @@
-// Package queue asks the kernel how far the bytes of a connected socket have
-// come. It knows nothing of what the bytes mean.
-package queue
+package socket
 
 import (
 	"time"

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -13,90 +12,45 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/proxy/internal/queue"
+	"holdfast/proxy/internal/socket"
 )
 
 // errAgain says that a descriptor is not ready.
-var errAgain error = unix.EAGAIN
+var errAgain = socket.ErrAgain
 
-// socket is the transport of plain TCP: a bare non-blocking descriptor.
-//
-// Its reads and writes never block, so they are raw system calls: the runtime
-// need not prepare for a thread that stays in the kernel, nor wake its monitor
-// for it.
-type socket int
+// bare is the transport of a connection without TLS: a descriptor that does not block.
+type bare int
 
-func (s socket) FD() int { return int(s) }
+func (s bare) FD() int { return int(s) }
 
-func (s socket) Read(b []byte, most int) (int, error) {
-	n, err := s.transfer(unix.SYS_RECVFROM, b[:min(len(b), most)], 0)
-	if err == nil && n == 0 {
-		return 0, io.EOF
-	}
-	return n, err
+func (s bare) Read(into []byte, most int) (int, error) {
+	return socket.Receive(int(s), into[:min(len(into), most)])
 }
 
-func (s socket) Write(b []byte) (int, error) {
-	return s.transfer(unix.SYS_SENDTO, b, unix.MSG_NOSIGNAL)
-}
+func (s bare) Write(p []byte) (int, error)     { return socket.Send(int(s), p, false) }
+func (s bare) WriteLast(p []byte) (int, error) { return socket.Send(int(s), p, true) }
 
-func (s socket) WriteLast(b []byte) (int, error) {
-	return s.transfer(unix.SYS_SENDTO, b, unix.MSG_NOSIGNAL|unix.MSG_MORE)
-}
+func (s bare) Position(taken uint64) int64 { return int64(taken) }
+func (s bare) Unacked() int                { return socket.Unacked(int(s)) }
+func (s bare) Unsent() int                 { return socket.Unsent(int(s)) }
+func (s bare) Unread() int                 { return socket.Unread(int(s)) }
+func (s bare) LastACKs() socket.ACKs       { return socket.LastACKs(int(s)) }
 
-// transfer is a recv or a send of at least one byte. For a socket they are a
-// shorter way through the kernel than read and write.
-func (s socket) transfer(call uintptr, b []byte, flags uintptr) (int, error) {
-	for {
-		n, _, errno := syscall.RawSyscall6(call, uintptr(s), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), flags, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return 0, errAgain
-		default:
-			return 0, errno
-		}
-	}
-}
-
-func (s socket) Position(taken uint64) int64 { return int64(taken) }
-func (s socket) Unacked() int                { return queue.Unacked(int(s)) }
-func (s socket) Unsent() int                 { return queue.Unsent(int(s)) }
-func (s socket) Unread() int                 { return queue.Unread(int(s)) }
-func (s socket) LastACKs() queue.ACKs        { return queue.LastACKs(int(s)) }
-
-func (s socket) CloseWrite() error { return call(unix.SYS_SHUTDOWN, uintptr(s), unix.SHUT_WR, 0) }
-
-func (s socket) Close() error { return call(unix.SYS_CLOSE, uintptr(s), 0, 0) }
+func (s bare) CloseWrite() error { return socket.Shutdown(int(s), unix.SHUT_WR) }
+func (s bare) Close() error      { return socket.Close(int(s)) }
 
 // Ashore: the standard library makes a duplicate of the descriptor; ours is closed.
-func (s socket) Ashore() (net.Conn, error) {
+func (s bare) Ashore() (net.Conn, error) {
 	f := os.NewFile(uintptr(s), "socket")
 	defer f.Close()
 	return net.FileConn(f)
 }
 
 // aboard is the way back from Ashore.
-func aboard(c net.Conn) (socket, error) {
+func aboard(c net.Conn) (bare, error) {
 	defer c.Close()
-	raw, err := c.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	return duplicate(raw)
-}
-
-// duplicate takes a descriptor out of the standard library's hands, which would
-// make it blocking if it were asked for it. It stays non-blocking.
-func duplicate(raw syscall.RawConn) (socket, error) {
-	var fd int
-	var dupErr error
-	err := raw.Control(func(theirs uintptr) {
-		fd, dupErr = unix.FcntlInt(theirs, unix.F_DUPFD_CLOEXEC, 0)
-	})
-	return socket(fd), errors.Join(err, os.NewSyscallError("fcntl", dupErr))
+	fd, err := socket.Duplicate(c.(syscall.Conn))
+	return bare(fd), err
 }
 
 // call is a raw system call that does not block.
@@ -108,7 +62,7 @@ func call(number, a, b, c uintptr) error {
 }
 
 // accept takes one connection from a listening descriptor.
-func accept(listener int) (socket, netip.AddrPort, error) {
+func accept(listener int) (bare, netip.AddrPort, error) {
 	for {
 		var from unix.RawSockaddrInet6 // the longest that there is
 		size := uint32(unix.SizeofSockaddrInet6)
@@ -116,7 +70,7 @@ func accept(listener int) (socket, netip.AddrPort, error) {
 			uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case 0:
-			return socket(fd), addrPort(&from), nil
+			return bare(fd), addrPort(&from), nil
 		case unix.EAGAIN:
 			return 0, netip.AddrPort{}, errAgain
 		case unix.EINTR, unix.ECONNABORTED: // that one is gone; there may be others
@@ -136,7 +90,7 @@ func accept(listener int) (socket, netip.AddrPort, error) {
 //
 // SO_RCVTIMEO would bound such a wait, but the connections of the other processes
 // would inherit it.
-func acceptShared(listener int) (socket, netip.AddrPort, error) {
+func acceptShared(listener int) (bare, netip.AddrPort, error) {
 	waiting := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
 	if n, _ := unix.Poll(waiting, 0); n < 1 {
 		return 0, netip.AddrPort{}, errAgain // after an error it is asked again in the next turn
@@ -150,13 +104,13 @@ func acceptShared(listener int) (socket, netip.AddrPort, error) {
 // connect begins a connection. The outcome shows in the first write: it finds
 // the connection there, or is told errAgain or why it will never be. A unix
 // socket whose queue is full says errAgain at once.
-func connect(to endpoint, opts socketOptions) (socket, error) {
+func connect(to endpoint, opts socketOptions) (bare, error) {
 	addr, size := to.sockaddr()
 	fd, _, errno := syscall.RawSyscall(unix.SYS_SOCKET, uintptr(addr.Family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if errno != 0 {
 		return 0, os.NewSyscallError("socket", errno)
 	}
-	s := socket(fd)
+	s := bare(fd)
 	if addr.Family != unix.AF_UNIX {
 		if err := opts.apply(int(fd)); err != nil {
 			_ = s.Close() // the first error is the one to tell
@@ -191,7 +145,7 @@ var (
 // this host that same port for its own end: TCP makes a connection of the two,
 // where nobody listens. Such a connection is to be closed at once, and by a reset:
 // its port is the service's, which could not be bound for a minute otherwise.
-func (s socket) notItself(to endpoint) error {
+func (s bare) notItself(to endpoint) error {
 	if !to.addr.IsValid() {
 		return nil
 	}
@@ -218,7 +172,7 @@ func whyNotAvailable(to endpoint) error {
 		return os.NewSyscallError("socket", errno)
 	}
 	err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size))
-	_ = socket(fd).Close() // nothing is in it
+	_ = bare(fd).Close() // nothing is in it
 	if err == unix.EADDRNOTAVAIL {
 		return errNoSource
 	}
@@ -226,7 +180,7 @@ func whyNotAvailable(to endpoint) error {
 }
 
 // Connected asks the socket for its error.
-func (s socket) Connected() error {
+func (s bare) Connected() error {
 	failure, err := unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return os.NewSyscallError("getsockopt SO_ERROR", err)
