@@ -39,15 +39,15 @@ func (s bare) LastACKs() socket.ACKs       { return socket.LastACKs(int(s)) }
 func (s bare) CloseWrite() error { return socket.Shutdown(int(s), unix.SHUT_WR) }
 func (s bare) Close() error      { return socket.Close(int(s)) }
 
-// Ashore: the standard library makes a duplicate of the descriptor; ours is closed.
-func (s bare) Ashore() (net.Conn, error) {
+// Detach: the standard library makes a duplicate of the descriptor; ours is closed.
+func (s bare) Detach() (net.Conn, error) {
 	f := os.NewFile(uintptr(s), "socket")
 	defer f.Close()
 	return net.FileConn(f)
 }
 
-// aboard is the way back from Ashore.
-func aboard(c net.Conn) (bare, error) {
+// attachBare is the way back from Detach.
+func attachBare(c net.Conn) (bare, error) {
 	defer c.Close()
 	fd, err := socket.Duplicate(c.(syscall.Conn))
 	return bare(fd), err

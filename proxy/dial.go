@@ -158,7 +158,7 @@ func (l *loop) ask(s *session) {
 
 // hangUp gives the connection to the upstream up, wherever it is.
 func (l *loop) hangUp(s *session) {
-	l.callBack(s)
+	l.abortAway(s)
 	l.cut(s, upstream)
 }
 

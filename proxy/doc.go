@@ -16,16 +16,16 @@
 // places it on a loop.
 // opening.go reads who it is (internal/preface), has TLS done beside the loop
 // (tls.go, internal/secure), collects the request head, decides on it by
-// internal/upgrade and learns whom it is from (internal/forwarded). line.go has it wait for
+// internal/upgrade and learns whom it is from (internal/forwarded). queue.go has it wait for
 // its turn; dial.go finds the origin's addresses (lookup.go), puts those that have
 // failed of late last (order.go) and dials one after another; verdict.go says what
 // the outcome means for the upstream. answer.go sends a rebuilt request and collects the answer. A checked 101 makes
-// it a session (open); any other final answer goes to refusal.go, which passes it
+// it a session (open); any other final answer goes to relay.go, which passes it
 // on and closes both sockets. What the proxy itself has to refuse is in refuse.go.
 //
 // A request that is no upgrade: pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade follows on it (rejoin). The
-// request waits in the same line (awaitTurn) and dials like a handshake, but
+// request waits in the same queue (awaitPlace) and dials like a handshake, but
 // beside the loop (beside.go).
 //
 // A frame: wait.go waits in run (internal/epoll: it loiters while the loop is busy
@@ -70,8 +70,8 @@
 // inside it; TLS adds one record of ciphertext. Of a handshake one head is held for each
 // side, and what came behind it up to the size that a head may have. What is held back of an incomplete header or control frame is under
 // 140 bytes; one pong at the most waits for a frame boundary. A frame's length is a
-// counter and never the size of an allocation. In a line (line.go) there are at
+// counter and never the size of an allocation. In a queue (queue.go) there are at
 // most twice as many as wait there, each with a connection of its own; requests
-// for pages, which have goroutines, are pagesInLine at the most. A lookup is shared
+// for pages, which have goroutines, are pagesQueued at the most. A lookup is shared
 // by all who wait for it, and forgets who waits no longer.
 package proxy

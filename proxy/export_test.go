@@ -28,12 +28,12 @@ func (s *Server) AwaitedLookups() int {
 }
 
 // LeaveNoPlace has everybody wait who wants to dial.
-func (s *Server) LeaveNoPlace() { s.onEveryLoop(func(l *loop) { l.dialLine.places = 0 }) }
+func (s *Server) LeaveNoPlace() { s.onEveryLoop(func(l *loop) { l.dialQueue.places = 0 }) }
 
 // PlacesToDial is how many may begin to dial now.
 func (s *Server) PlacesToDial() int {
 	var places atomic.Int64
-	s.onEveryLoop(func(l *loop) { places.Add(int64(l.dialLine.places)) })
+	s.onEveryLoop(func(l *loop) { places.Add(int64(l.dialQueue.places)) })
 	return int(places.Load())
 }
 

@@ -13,7 +13,7 @@ import (
 // handshakesThatFail is how many clients come to grief, each at another step.
 const handshakesThatFail = 10_000
 
-// Nothing is left of handshakes that fail: no session, no place in a line, no
+// Nothing is left of handshakes that fail: no session, no place in a queue, no
 // count for the address, and, as TestMain asks at the end, no descriptor and no
 // goroutine.
 func TestHandshakesThatFailLeaveNothing(t *testing.T) {
@@ -151,7 +151,7 @@ func (r *rig) failsClient(i int, conn net.Conn) {
 	_, _ = conn.Write([]byte(answers[i%len(answers)]))
 }
 
-// A storm waits in line: the upstream sees no more connections being made at a
+// A storm waits in the queue: the upstream sees no more connections being made at a
 // time than may be, and everybody gets in. With TLS a connection is not made
 // before the handshake has ended, which the test can hold up.
 func TestStormQueues(t *testing.T) {

@@ -171,7 +171,7 @@ func (s *inventedSocket) Unsent() int                 { return 0 }
 func (s *inventedSocket) Unread() int                 { return len(s.in) }
 func (s *inventedSocket) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
-func (s *inventedSocket) Ashore() (net.Conn, error) { return nil, errors.ErrUnsupported }
+func (s *inventedSocket) Detach() (net.Conn, error) { return nil, errors.ErrUnsupported }
 
 // An inventedWorld is a server over an invented kernel, turned by the test.
 type inventedWorld struct {

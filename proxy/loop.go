@@ -35,8 +35,8 @@ type loop struct {
 	tails     tailPool
 	random    random
 	scratch   *secure.Scratch // for TLS; nil until there was any
-	tlsLine   line            // of clients, for their TLS handshake
-	dialLine  line            // of those who are to be connected to the upstream
+	tlsQueue  queue           // of clients, for their TLS handshake
+	dialQueue queue           // of those who are to be connected to the upstream
 	listener  *listener       // of the one loop that accepts
 	draining  bool
 	shortEnds int // sessions that a drain had to cut
@@ -69,8 +69,8 @@ func newLoop(server *Server, k kernel, clock func() heartbeat.Time, source io.Re
 		wheel:    heartbeat.NewWheel(clock()),
 		random:   random{source: source},
 
-		tlsLine:  newLine(max(1, securedAtOnce/cfg.Loops)),
-		dialLine: newLine(max(1, dialsAtOnce/cfg.Loops)),
+		tlsQueue:  newQueue(max(1, securedAtOnce/cfg.Loops)),
+		dialQueue: newQueue(max(1, dialsAtOnce/cfg.Loops)),
 	}
 	l.inbox.wake = func() {} // who turns the loop looks by himself
 	return l

@@ -163,7 +163,7 @@ func (p *silentPeer) Unsent() int                 { return 0 }
 func (p *silentPeer) Unread() int                 { return 0 }
 func (p *silentPeer) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
-func (p *silentPeer) Ashore() (net.Conn, error) { return nil, errors.ErrUnsupported }
+func (p *silentPeer) Detach() (net.Conn, error) { return nil, errors.ErrUnsupported }
 
 func (p *silentPeer) Write(b []byte) (int, error) {
 	if len(b) == 0 || b[0] != 0x89 {

@@ -38,7 +38,7 @@ type opening struct {
 	nobody   bool            // a PROXY protocol header named no client
 	story    forwarded.Story // who sent the request, and how the upstream is told
 	offer    *upgrade.Offer
-	place    *line         // where the handshake has a place; nil if nowhere
+	place    *queue        // where the handshake has a place; nil if nowhere
 	asked    *list.Element // the lookup that is waited for
 	dial     dial
 	away     *secure.Conn      // the leg whose TLS handshake is under way beside the loop
@@ -57,15 +57,15 @@ type openingState uint8
 const (
 	awaitPreface     openingState = iota // the PROXY protocol header; → awaitHello, awaitRequest, or what follows those, refusing
 	awaitHello                           // the first record of TLS; → greeting, securing
-	greeting                             // waits for a place in tlsLine; → securing
+	greeting                             // waits for a place in tlsQueue; → securing
 	securing                             // the TLS handshake is under way beside the loop; → awaitRequest
 	awaitRequest                         // → queued, refusing, or the socket leaves the loop (pages.go)
-	queued                               // waits for a place in dialLine; → resolving, refusing
+	queued                               // waits for a place in dialQueue; → resolving, refusing
 	resolving                            // → dialing, refusing
 	dialing                              // → securingUpstream, sendRequest, refusing
 	securingUpstream                     // likewise beside the loop; → dialing, refusing
 	sendRequest                          // → awaitAnswer, refusing
-	awaitAnswer                          // → sendAnswer, refusing, or both sockets leave the loop (refusal.go)
+	awaitAnswer                          // → sendAnswer, refusing, or both sockets leave the loop (relay.go)
 	sendAnswer                           // → the session is open
 	refusing                             // an HTTP refusal is being written; → lingering
 	lingering                            // it is written; the client's end is awaited
@@ -85,7 +85,7 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
 		s.opening.state = awaitPreface
 	}
-	if l.meets(s) && l.draining {
+	if l.listenTo(s) && l.draining {
 		l.refuse(s, metrics.ResultDraining, refuseDraining)
 	}
 	l.update(s)
@@ -113,9 +113,9 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	return s
 }
 
-// meets has the client listened to, and reports whether that can be: the kernel
-// may have no room for one more registration, and then the client is gone.
-func (l *loop) meets(s *session) bool {
+// listenTo registers the client for reading. It returns false if the kernel has no
+// room for another registration; the client is gone then.
+func (l *loop) listenTo(s *session) bool {
 	l.want(s, client, readInterest)
 	return l.table.holds(s)
 }
@@ -284,7 +284,7 @@ func (l *loop) requestRead(s *session, end int) {
 		return
 	}
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
-	l.claim(s, &l.dialLine, queued, (*loop).resolve)
+	l.claim(s, &l.dialQueue, queued, (*loop).resolve)
 }
 
 // passOrRefuse passes a request on that is no upgrade. Behind a trusted proxy
@@ -351,11 +351,11 @@ func (l *loop) openingTimeout(s *session) {
 	case awaitPreface, awaitHello, awaitRequest:
 		l.refuse(s, metrics.ResultTimeout, refuseSlowHead)
 	case greeting:
-		l.abandon(s, metrics.ResultLimit, "TLS handshake with client", errNoTurn)
+		l.abandon(s, metrics.ResultLimit, "TLS handshake with client", errQueuedTooLong)
 	case securing:
 		l.abandon(s, metrics.ResultTimeout, "TLS handshake with client", os.ErrDeadlineExceeded)
 	case queued:
-		l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "wait for other handshakes", errNoTurn)
+		l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "wait for other handshakes", errQueuedTooLong)
 		l.refuse(s, metrics.ResultLimit, refuseBusy)
 	case resolving, dialing, securingUpstream:
 		l.dialTimeout(s)

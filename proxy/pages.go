@@ -27,7 +27,7 @@ func (l *loop) passRequest(s *session) {
 	l.want(s, client, 0)
 	s.legs[client].io = nil
 	l.forget(s)
-	ashore, err := conn.Ashore()
+	detached, err := conn.Detach()
 	if err != nil {
 		l.metrics.Handshake(metrics.ResultInternal)
 		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
@@ -36,7 +36,7 @@ func (l *loop) passRequest(s *session) {
 		return
 	}
 	l.server.pages.Serve(&web.Guest{
-		Conn:      ashore,
+		Conn:      detached,
 		Account:   accountOf(s),
 		Early:     bytes.TrimPrefix(o.head, []byte("\r\n")), // which net/http would not forgive
 		From:      s.remote,
@@ -52,7 +52,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 		refusal = refuseFull
 	}
 	seat := seatOf(g)
-	conn, err := embark(g.Conn)
+	conn, err := attach(g.Conn)
 	if err != nil {
 		s.cfg.Log.Error("take connection back for an upgrade", "client", clientName(g.From), "error", err)
 		s.left(g.From.Addr(), seat)
@@ -67,12 +67,12 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 	}
 }
 
-// embark is the way back from Ashore.
-func embark(c net.Conn) (transport, error) {
-	if conn, ours, err := secure.Aboard(c); ours {
+// attach is the way back from Detach.
+func attach(c net.Conn) (transport, error) {
+	if conn, ours, err := secure.Attach(c); ours {
 		return conn, err
 	}
-	return aboard(c)
+	return attachBare(c)
 }
 
 // rejoined is accepted for a client that the loop has met before.
@@ -85,10 +85,10 @@ func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgr
 	s.opening.head = head
 	secured, hasTLS := conn.(*secure.Conn)
 	if hasTLS {
-		l.board(secured)
+		l.adopt(secured)
 	}
 	switch {
-	case !l.meets(s):
+	case !l.listenTo(s):
 	case l.draining:
 		l.refuse(s, metrics.ResultDraining, refuseDraining)
 	default:
@@ -112,9 +112,9 @@ func (l *loop) rereadRequest(s *session, hasTLS bool) {
 // in its turn, with the same verdict on the upstream. It ends with ctx, which is
 // the request's.
 func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
-	leave, err := s.awaitTurn(ctx)
+	leave, err := s.awaitPlace(ctx)
 	switch {
-	case err == errNoTurn:
+	case err == errQueuedTooLong:
 		return nil, &web.Undialled{Err: err, Refusal: refuseBusy}
 	case err == errShutdown:
 		return nil, &web.Undialled{Err: err, Refusal: refuseDraining}
@@ -129,39 +129,39 @@ func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// pagesInLine bounds the requests that wait for their turn to dial, in all loops
+// pagesQueued bounds the requests that wait for their turn to dial, in all loops
 // together: each has a goroutine and net/http's buffers.
-const pagesInLine = 2048
+const pagesQueued = 2048
 
-// A pageTurn is a request for a page in the line of handshakes to be dialled.
-type pageTurn struct {
+// A pageTicket is a request for a page in the queue of handshakes to be dialled.
+type pageTicket struct {
 	come chan struct{} // closed when its turn has come
 
 	// Owned by the loop.
-	at   *line // where it has a place; nil if nowhere
+	at   *queue // where it has a place; nil if nowhere
 	left bool
 }
 
-func (t *pageTurn) waits(*loop) bool { return !t.left }
+func (t *pageTicket) waits(*loop) bool { return !t.left }
 
-func (t *pageTurn) begin(_ *loop, at *line) {
+func (t *pageTicket) begin(_ *loop, at *queue) {
 	t.at = at
 	close(t.come)
 }
 
-// awaitTurn waits in line, no longer than a handshake may. Whoever gets no error
+// awaitPlace waits in the queue, no longer than a handshake may. Whoever gets no error
 // must call leave after the dial.
-func (s *Server) awaitTurn(ctx context.Context) (leave func(), err error) {
-	defer s.inLine.Add(-1)
-	if s.inLine.Add(1) > pagesInLine {
-		return nil, errNoTurn
+func (s *Server) awaitPlace(ctx context.Context) (leave func(), err error) {
+	defer s.pagesWaiting.Add(-1)
+	if s.pagesWaiting.Add(1) > pagesQueued {
+		return nil, errQueuedTooLong
 	}
 	l := s.loops[s.turns.Add(1)%uint64(len(s.loops))]
-	t := &pageTurn{come: make(chan struct{})}
+	t := &pageTicket{come: make(chan struct{})}
 	if !l.post(func() { l.lineUp(t) }) {
 		return nil, errShutdown
 	}
-	leave = func() { l.post(func() { l.leaveLine(t) }) }
+	leave = func() { l.post(func() { l.leaveQueue(t) }) }
 	patience, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
 	defer cancel()
 	select {
@@ -169,22 +169,22 @@ func (s *Server) awaitTurn(ctx context.Context) (leave func(), err error) {
 		return leave, nil
 	case <-patience.Done():
 		leave()
-		return nil, cmp.Or(ctx.Err(), errNoTurn)
+		return nil, cmp.Or(ctx.Err(), errQueuedTooLong)
 	}
 }
 
 // lineUp takes a place for a page's dial, or has it wait for one.
-func (l *loop) lineUp(t *pageTurn) {
-	if l.dialLine.full() {
-		l.queue(&l.dialLine, t)
+func (l *loop) lineUp(t *pageTicket) {
+	if l.dialQueue.full() {
+		l.enqueue(&l.dialQueue, t)
 		return
 	}
-	l.dialLine.places--
-	t.begin(l, &l.dialLine)
+	l.dialQueue.places--
+	t.begin(l, &l.dialQueue)
 }
 
-// leaveLine gives the place back, or the wait for it up.
-func (l *loop) leaveLine(t *pageTurn) {
+// leaveQueue gives the place back, or the wait for it up.
+func (l *loop) leaveQueue(t *pageTicket) {
 	t.left = true
 	if t.at != nil {
 		t.at.places++

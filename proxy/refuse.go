@@ -107,12 +107,12 @@ func (l *loop) cutOpening(s *session) {
 	if !l.table.holds(s) {
 		return
 	}
-	l.callBack(s)
+	l.abortAway(s)
 	for _, side := range sides {
 		l.cut(s, side)
 	}
 	l.vacate(s)
-	s.opening.forget() // a line may hold the session for some time
+	s.opening.forget() // a queue may hold the session for some time
 	l.release(s)
 }
 

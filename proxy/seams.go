@@ -54,7 +54,7 @@ type transport interface {
 	// CloseWrite ends our direction and leaves the peer's open.
 	CloseWrite() error
 	Close() error
-	// Ashore gives the connection to the standard library, for a goroutine
+	// Detach gives the connection to the standard library, for a goroutine
 	// beside the loop. The transport must not be used any more, even on error.
-	Ashore() (net.Conn, error)
+	Detach() (net.Conn, error)
 }

@@ -37,17 +37,17 @@ type Server struct {
 	trust    forwarded.Trust
 	clock    clock
 
-	live     atomic.Int64  // clients: sessions, handshakes, and those who left their loop for a refusal or a page
-	guests   atomic.Int64  // of them those who are with the server of pages
-	ids      atomic.Uint64 // of the session opened last
-	leaves   atomic.Uint64 // sessions and handshakes that have ended
-	inLine   atomic.Int64  // requests for pages that wait for their turn to dial
-	turns    atomic.Uint64 // requests for pages that have waited: the loops' lines have them by turns
-	draining atomic.Bool
-	emptied  chan struct{} // has an item when live may have fallen to 0 while draining
+	live         atomic.Int64  // clients: sessions, handshakes, and those who left their loop for a refusal or a page
+	guests       atomic.Int64  // of them those who are with the server of pages
+	ids          atomic.Uint64 // of the session opened last
+	leaves       atomic.Uint64 // sessions and handshakes that have ended
+	pagesWaiting atomic.Int64  // requests for pages that wait for their turn to dial
+	turns        atomic.Uint64 // requests for pages that have waited: the loops' lines have them by turns
+	draining     atomic.Bool
+	emptied      chan struct{} // has an item when live may have fallen to 0 while draining
 
 	perAddress *peraddress.Table
-	refusals   refusals
+	relays     relays
 	pages      *web.Server // requests that are no upgrade
 }
 
@@ -206,7 +206,7 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	s.awaitEmpty(patience)
 
 	pages.Wait()
-	s.refusals.cut()
+	s.relays.cut()
 	s.onEveryLoop((*loop).cutAll)
 	s.awaitEmpty(context.Background())
 	s.end() // not before: those who are left may still dial

@@ -30,7 +30,7 @@ const (
 var errNoTLS = errors.New("what the client began with is no TLS handshake")
 
 // readHello collects the first record of a client's TLS handshake, so that a
-// client has no place in line, and no goroutine, before it has said that much.
+// client has no place, and no goroutine, before it has said that much.
 func (l *loop) readHello(s *session) {
 	if l.readHead(s, recordHeader+maxRecord) {
 		l.scanHello(s)
@@ -46,7 +46,7 @@ func (l *loop) scanHello(s *session) {
 	case b[0] != handshakeRecord, size > recordHeader+maxRecord:
 		l.abandon(s, metrics.ResultBadRequest, "TLS handshake with client", errNoTLS)
 	case len(b) >= size:
-		l.claim(s, &l.tlsLine, greeting, (*loop).secureClient)
+		l.claim(s, &l.tlsQueue, greeting, (*loop).secureClient)
 	}
 }
 
@@ -60,14 +60,14 @@ func recordSize(b []byte) int {
 }
 
 // hurried is how long a TLS handshake may take while every second place is
-// taken: who connects only to stand in line does not hold the others up for long.
+// taken: who connects only to stand in the queue does not hold the others up for long.
 const hurried = 2 * time.Second
 
 func (l *loop) secureClient(s *session) {
 	o := s.opening
 	o.state = securing
 	by := o.by
-	if l.tlsLine.places < l.tlsLine.size/2 {
+	if l.tlsQueue.places < l.tlsQueue.size/2 {
 		by = min(by, l.now.Add(hurried))
 	}
 	conn := secure.Server(s.legs[client].io.FD(), o.head, l.cfg.TLS)
@@ -111,24 +111,24 @@ func (l *loop) welcomeBack(s *session, side Side, conn *secure.Conn, err error, 
 	}
 	s.opening.away = nil
 	if err == nil {
-		l.board(conn)
+		l.adopt(conn)
 		s.legs[side].open(conn)
 	}
 	then(l, s, err)
 	l.update(s)
 }
 
-// board makes a TLS connection one of the loop's.
-func (l *loop) board(conn *secure.Conn) {
+// adopt makes a TLS connection one of the loop's.
+func (l *loop) adopt(conn *secure.Conn) {
 	if l.scratch == nil {
 		l.scratch = new(secure.Scratch)
 	}
-	conn.Board(l.scratch)
+	conn.Adopt(l.scratch)
 }
 
-// callBack ends what is done for a handshake beside the loop: the lookup that it
+// abortAway ends what is done for a handshake beside the loop: the lookup that it
 // waits for, or the TLS handshake of a leg that is away.
-func (l *loop) callBack(s *session) {
+func (l *loop) abortAway(s *session) {
 	o := s.opening
 	if o == nil {
 		return
@@ -148,7 +148,7 @@ func (l *loop) clientSecured(s *session, err error) {
 	switch {
 	case err == nil:
 		s.opening.state = awaitRequest
-		if !l.meets(s) {
+		if !l.listenTo(s) {
 			return
 		}
 		if l.draining {

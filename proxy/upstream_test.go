@@ -190,7 +190,7 @@ func TestPagesWaitForTheirTurn(t *testing.T) {
 	}
 }
 
-// A page takes a place in the line only while it dials.
+// A page takes a place in the queue only while it dials.
 func TestPlaceOfAPageIsGivenBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)

@@ -27,7 +27,7 @@ type Conn struct {
 
 	// Owned by whoever has the connection.
 	fd      int
-	shore   stream // the descriptor in the runtime's hands; nil while a loop has it
+	lent    stream // the descriptor in the runtime's hands; nil while a loop has it
 	buffer  *[bufferSize]byte
 	unfed   []byte   // received and not given to crypto/tls yet
 	record  record   // the one that crypto/tls is given now
@@ -37,19 +37,19 @@ type Conn struct {
 	sent    int64    // ciphertext that the socket has taken on the loop
 	ended   error    // how the peer's stream ended; told once all before it is delivered
 	broken  error    // why nothing more can be sent
-	fresh   bool     // no Read since Board
+	fresh   bool     // no Read since Adopt
 	parting bool     // what is sent now is the last, and the stream's end follows
 	scratch *Scratch // the loop's; nil without a loop
 
-	sending sync.Mutex // guards kept, owed and broken while the connection is ashore
+	sending sync.Mutex // guards kept, owed and broken while the connection is detached
 
-	mu      sync.Mutex // guards what follows, and shore until settled
+	mu      sync.Mutex // guards what follows, and lent until settled
 	aborted bool
 	settled bool // the handshake has its outcome
 }
 
 // A stream is a descriptor that the runtime polls: *os.File during a handshake,
-// a net.Conn after Ashore.
+// a net.Conn after Detach.
 type stream interface {
 	io.ReadWriteCloser
 	syscall.Conn
@@ -58,7 +58,7 @@ type stream interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// Scratch holds the buffers of one loop, for all connections that have boarded
+// Scratch holds the buffers of one loop, for all connections that have adopted
 // it. Between two calls there is nothing in them. The zero value is ready.
 type Scratch struct {
 	in  [64 << 10]byte // ciphertext as received
@@ -89,18 +89,18 @@ func (c *Conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionSt
 // closed: os.ErrDeadlineExceeded after the deadline, ErrAborted after Abort,
 // io.EOF if the peer has gone. FD may return another descriptor afterwards.
 func (c *Conn) Handshake(deadline time.Time) error {
-	if err := c.land(deadline); err != nil {
+	if err := c.lend(deadline); err != nil {
 		return err
 	}
 	err := c.tls.Handshake()
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = io.EOF // it is the same end, inside of a record
 	}
-	return c.depart(err)
+	return c.reclaim(err)
 }
 
-// land lends the descriptor to the runtime's poller for a handshake.
-func (c *Conn) land(deadline time.Time) error {
+// lend lends the descriptor to the runtime's poller for a handshake.
+func (c *Conn) lend(deadline time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	file := os.NewFile(uintptr(c.fd), "connection")
@@ -113,16 +113,16 @@ func (c *Conn) land(deadline time.Time) error {
 		_ = file.Close() // the first error is the one to tell
 		return err
 	}
-	c.shore = file
+	c.lent = file
 	return nil
 }
 
-// depart ends a handshake, whose outcome Abort cannot change any more from
+// reclaim ends a handshake, whose outcome Abort cannot change any more from
 // here on, and takes the descriptor back if it went well.
-func (c *Conn) depart(err error) error {
+func (c *Conn) reclaim(err error) error {
 	c.mu.Lock()
-	file := c.shore
-	c.shore = nil
+	file := c.lent
+	c.lent = nil
 	c.settled = true
 	if c.aborted {
 		err = ErrAborted
@@ -158,15 +158,15 @@ func (c *Conn) Abort() {
 		return
 	}
 	c.aborted = true
-	if c.shore != nil {
-		_ = c.shore.SetDeadline(inThePast) // it fails only if the descriptor is closed
+	if c.lent != nil {
+		_ = c.lent.SetDeadline(inThePast) // it fails only if the descriptor is closed
 	}
 }
 
-// Board hands the connection to the loop that owns s. The handshake, or whoever
-// had it ashore, may have read more than was wanted, and the kernel does not
-// announce what it has given away: call Read once after Board.
-func (c *Conn) Board(s *Scratch) {
+// Adopt hands the connection to the loop that owns s. The handshake, or whoever
+// had it detached, may have read more than was wanted, and the kernel does not
+// announce what it has given away: call Read once after Adopt.
+func (c *Conn) Adopt(s *Scratch) {
 	c.scratch = s
 	c.fresh = true
 }

@@ -124,7 +124,7 @@ func (i *idlers) open() {
 	}
 	i.conns, i.fars = append(i.conns, c), append(i.fars, rawOf(f))
 	secured(i.t, c, f)
-	c.Board(&i.scratch)
+	c.Adopt(&i.scratch)
 	n := &near{Conn: c, t: i.t, buf: i.buf}
 	n.wantsNow("nothing came with the handshake", nil)
 	sent := make(chan error, 1)

@@ -6,17 +6,17 @@
 // which never waits: what it reads has been received before (read.go), what it
 // writes is sent afterwards (write.go). The handshake cannot be interrupted in
 // that way; for it, and for connections that net/http is to have, the descriptor
-// goes ashore: it is lent to the runtime's own poller, and the same net.Conn
+// is detached: it is lent to the runtime's own poller, and the same net.Conn
 // waits there like any other.
 //
 // The path of a connection:
 //
-//	Server or Client → Handshake, in a goroutine → Board → Read, Write … → Close
+//	Server or Client → Handshake, in a goroutine → Adopt → Read, Write … → Close
 //	                                        ↑        ↓
-//	                                     Aboard ← Ashore → net/http
+//	                                     Attach ← Detach → net/http
 //
 // A Conn has one owner at a time: the goroutine of its Handshake, the loop that
-// boarded it, or whoever holds the net.Conn that Ashore returned. Abort alone
+// boarded it, or whoever holds the net.Conn that Detach returned. Abort alone
 // may be called by others. The package is not for renegotiation, which is a
 // handshake in the middle: leave tls.Config.Renegotiation as it is, off.
 package secure

@@ -104,13 +104,13 @@ func TestAbortComesTooLate(t *testing.T) {
 	n := board(t, c)
 	n.sends([]byte("unharmed"))
 	f.wants("the handshake had succeeded", []byte("unharmed"))
-	conn, err := n.Ashore()
+	conn, err := n.Detach()
 	must(err)
 	c.Abort()
 	if _, err := conn.Write([]byte("unharmed")); err != nil {
-		t.Errorf("Abort reaches a connection that is ashore: %v", err)
+		t.Errorf("Abort reaches a connection that is detached: %v", err)
 	}
-	f.wants("ashore, too", []byte("unharmed"))
+	f.wants("detached, too", []byte("unharmed"))
 	must(conn.Close())
 }
 
@@ -194,7 +194,7 @@ func TestRequestInTheHandshakesLastSegment(t *testing.T) {
 }
 
 // connectWith makes a connection whose far end sends its request in one segment
-// with the end of the handshake. The Read after Board is not made yet.
+// with the end of the handshake. The Read after Adopt is not made yet.
 func connectWith(t *testing.T, w way, request []byte) (*near, *far) {
 	t.Helper()
 	fd, conn := socketpair(t)

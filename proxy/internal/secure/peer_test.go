@@ -306,7 +306,7 @@ func (n *near) sends(b []byte) {
 // board puts our end on a loop of its own, and makes the Read that follows.
 func board(t testing.TB, c *Conn) *near {
 	n := &near{Conn: c, t: t, buf: make([]byte, readRoom)}
-	c.Board(new(Scratch))
+	c.Adopt(new(Scratch))
 	return n
 }
 

@@ -13,14 +13,14 @@ import (
 const maxAnswers = 16 << 10
 
 // Room is what Read needs: a record of the largest size and as much of the next as
-// may have been received while the connection was ashore, and more.
+// may have been received while the connection was detached, and more.
 const Room = 24 << 10
 
 var errDeaf = errors.New("peer demands answers and does not read them")
 
 // Read receives at most so many bytes, once, and puts everything that can be
 // decrypted into b, which must not be smaller than Room. There is never anything
-// left that the kernel would not announce. The first Read after Board receives
+// left that the kernel would not announce. The first Read after Adopt receives
 // nothing, it delivers what has been read before.
 //
 // With nothing to deliver it returns unix.EAGAIN. The end of the peer's stream

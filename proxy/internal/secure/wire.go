@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// bufferSize is what is received at once while a connection is ashore.
+// bufferSize is what is received at once while a connection is detached.
 const bufferSize = 4 << 10
 
 // A wire is a Conn as crypto/tls sees it: the net.Conn below it.
@@ -20,7 +20,7 @@ type wire Conn
 // Read gives crypto/tls more of the present record.
 func (w *wire) Read(p []byte) (int, error) {
 	if len(w.unfed) == 0 {
-		if w.shore == nil {
+		if w.lent == nil {
 			return 0, errAgain
 		}
 		if missing := w.record.missing(); missing > bufferSize {
@@ -40,7 +40,7 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // pass reads the middle of a large record without a copy.
 func (w *wire) pass(p []byte) (int, error) {
-	n, err := w.shore.Read(p)
+	n, err := w.lent.Read(p)
 	w.record.advance(n)
 	return n, err
 }
@@ -49,7 +49,7 @@ func (w *wire) refill() error {
 	if w.buffer == nil {
 		w.buffer = new([bufferSize]byte)
 	}
-	n, err := w.shore.Read(w.buffer[:])
+	n, err := w.lent.Read(w.buffer[:])
 	w.unfed = w.buffer[:n]
 	return err
 }
@@ -58,7 +58,7 @@ func (w *wire) refill() error {
 // crypto/tls takes any error of a write as the connection's end. Nothing
 // follows a record that was written in part.
 func (w *wire) Write(p []byte) (int, error) {
-	if w.shore == nil {
+	if w.lent == nil {
 		w.scratch.out = append(w.scratch.out, p...)
 		return len(p), nil
 	}
@@ -67,27 +67,27 @@ func (w *wire) Write(p []byte) (int, error) {
 	if err := w.flush(); err != nil {
 		return 0, err
 	}
-	return w.writeAshore(p)
+	return w.writeLent(p)
 }
 
-// flush writes what a connection that is ashore has kept from the loop. The
+// flush writes what a connection that is detached has kept from the loop. The
 // caller holds sending.
 func (w *wire) flush() error {
 	if len(w.kept) == 0 {
 		return w.broken
 	}
-	_, err := w.writeAshore(w.kept)
+	_, err := w.writeLent(w.kept)
 	w.kept, w.answers = nil, 0
 	return err
 }
 
-func (w *wire) writeAshore(p []byte) (n int, err error) {
-	n, w.broken = w.shore.Write(p)
+func (w *wire) writeLent(p []byte) (n int, err error) {
+	n, w.broken = w.lent.Write(p)
 	return n, w.broken
 }
 
-// Close closes the descriptor of a connection that is ashore.
-func (w *wire) Close() error { return w.shore.Close() }
+// Close closes the descriptor of a connection that is detached.
+func (w *wire) Close() error { return w.lent.Close() }
 
 // LocalAddr says no more than that there is an address: only callbacks of
 // tls.Config could ask for it.
@@ -97,7 +97,7 @@ func (w *wire) LocalAddr() net.Addr { return unnamed{} }
 func (w *wire) RemoteAddr() net.Addr { return unnamed{} }
 
 // SetDeadline does nothing, nor does SetReadDeadline: crypto/tls calls neither
-// by itself, and whoever has the connection ashore sets the descriptor's.
+// by itself, and whoever has the detached connection sets the descriptor's.
 func (w *wire) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline does nothing, see SetDeadline.
@@ -106,10 +106,10 @@ func (w *wire) SetReadDeadline(time.Time) error { return nil }
 // SetWriteDeadline is how crypto/tls bounds the writing of close_notify. On the
 // loop nothing waits.
 func (w *wire) SetWriteDeadline(t time.Time) error {
-	if w.shore == nil {
+	if w.lent == nil {
 		return nil
 	}
-	return w.shore.SetWriteDeadline(t)
+	return w.lent.SetWriteDeadline(t)
 }
 
 // unnamed is the address of either end of a wire.

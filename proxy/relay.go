@@ -24,7 +24,7 @@ import (
 // they never come back, and are closed after that one response.
 func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 	o := s.opening
-	r := &refusal{
+	r := &relay{
 		server:   l.server,
 		metrics:  l.metrics,
 		client:   s.legs[client].io,
@@ -43,8 +43,8 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 	go r.pass()
 }
 
-// A refusal is one response on its way from an upstream to a client.
-type refusal struct {
+// A relay is one response on its way from an upstream to a client.
+type relay struct {
 	server           *Server
 	metrics          *metrics.Loop
 	client, upstream transport
@@ -54,7 +54,7 @@ type refusal struct {
 	log              *slog.Logger
 }
 
-func (r *refusal) pass() {
+func (r *relay) pass() {
 	defer func() { r.server.left(r.from, r.seat) }()
 	c, u, err := r.conns()
 	if err != nil {
@@ -64,11 +64,11 @@ func (r *refusal) pass() {
 	}
 	defer c.Close()
 	defer u.Close()
-	if !r.server.refusals.add(c, u) {
+	if !r.server.relays.add(c, u) {
 		r.metrics.Handshake(metrics.ResultDraining)
 		return
 	}
-	defer r.server.refusals.remove(c, u)
+	defer r.server.relays.remove(c, u)
 	deadline := time.Now().Add(r.server.cfg.HandshakeTimeout)
 	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy tells
 	_ = u.SetDeadline(deadline) // likewise
@@ -79,9 +79,9 @@ func (r *refusal) pass() {
 
 // conns moves both descriptors into the care of the standard library. Whatever
 // happens, the bare descriptors are closed.
-func (r *refusal) conns() (c, u net.Conn, err error) {
-	c, errClient := r.client.Ashore()
-	u, errUpstream := r.upstream.Ashore()
+func (r *relay) conns() (c, u net.Conn, err error) {
+	c, errClient := r.client.Detach()
+	u, errUpstream := r.upstream.Detach()
 	if err := errors.Join(errClient, errUpstream); err != nil {
 		for _, conn := range []net.Conn{c, u} {
 			if conn != nil {
@@ -95,7 +95,7 @@ func (r *refusal) conns() (c, u net.Conn, err error) {
 
 // copy writes the response to the client: its end-to-end header fields as
 // they are, its body in whatever framing tells the client where it ends.
-func (r *refusal) copy(c, u net.Conn) metrics.Result {
+func (r *relay) copy(c, u net.Conn) metrics.Result {
 	from := bufio.NewReader(io.MultiReader(bytes.NewReader(r.early), u))
 	resp, err := http.ReadResponse(from, &http.Request{Method: http.MethodGet})
 	if err != nil {
@@ -116,7 +116,7 @@ func (r *refusal) copy(c, u net.Conn) metrics.Result {
 	return metrics.ResultUpstreamRefused
 }
 
-func (r *refusal) badGateway(c net.Conn, err error) {
+func (r *relay) badGateway(c net.Conn, err error) {
 	r.log.Warn("handshake failed", "step", "upstream's answer", "error", err)
 	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid)
 	_, _ = c.Write(refusal.Append(nil)) // a client that is gone need not be told
@@ -124,20 +124,20 @@ func (r *refusal) badGateway(c net.Conn, err error) {
 
 // finish ends our direction and reads what the client still sends: closing
 // with input unread would send a reset that can destroy the response.
-func (r *refusal) finish(c net.Conn) {
+func (r *relay) finish(c net.Conn) {
 	_ = c.(interface{ CloseWrite() error }).CloseWrite()         // it fails only if the connection is gone
 	_ = c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) // as above
 	_, _ = io.CopyN(io.Discard, c, wasteMax)                     // it ends either way
 }
 
-// refusals are the connections of refusals under way, so that a stop can cut them.
-type refusals struct {
+// relays are the connections of relays under way, so that a stop can cut them.
+type relays struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	ended bool
 }
 
-func (rs *refusals) add(conns ...net.Conn) bool {
+func (rs *relays) add(conns ...net.Conn) bool {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if rs.ended {
@@ -152,7 +152,7 @@ func (rs *refusals) add(conns ...net.Conn) bool {
 	return true
 }
 
-func (rs *refusals) remove(conns ...net.Conn) {
+func (rs *relays) remove(conns ...net.Conn) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	for _, c := range conns {
@@ -161,7 +161,7 @@ func (rs *refusals) remove(conns ...net.Conn) {
 }
 
 // cut closes every connection; their goroutines end at once.
-func (rs *refusals) cut() {
+func (rs *relays) cut() {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	rs.ended = true

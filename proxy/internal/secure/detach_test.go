@@ -23,24 +23,24 @@ func TestAshoreAndBack(t *testing.T) {
 		received := make(chan []byte, 1)
 		f.sends([]byte("one, two, three"))
 
-		ashore, err := n.Ashore()
+		detached, err := n.Detach()
 		must(err)
-		must(ashore.SetDeadline(soon()))
+		must(detached.SetDeadline(soon()))
 		go func() { received <- readAll(f, len(stream)) }()
-		if size, err := ashore.Write(tail); size != len(tail) || err != nil {
-			t.Fatalf("Write ashore took %d of %d bytes, %v", size, len(tail), err)
+		if size, err := detached.Write(tail); size != len(tail) || err != nil {
+			t.Fatalf("Write detached took %d of %d bytes, %v", size, len(tail), err)
 		}
 		if got := <-received; !bytes.Equal(got, stream) {
 			t.Fatal("what the far end read is not what was written")
 		}
-		wantsFrom(t, ashore, "one, ")
+		wantsFrom(t, detached, "one, ")
 
-		back, ours, err := Aboard(ashore)
+		back, ours, err := Attach(detached)
 		if !ours || err != nil {
-			t.Fatalf("Aboard: %t, %v", ours, err)
+			t.Fatalf("Attach: %t, %v", ours, err)
 		}
 		n = board(t, back)
-		n.wantsNow("what was decrypted ashore and not read there", []byte("two, three"))
+		n.wantsNow("what was decrypted detached and not read there", []byte("two, three"))
 		f.sends([]byte(", four"))
 		n.wantsNow("what comes next", []byte(", four"))
 		n.sends([]byte("five"))
@@ -58,24 +58,24 @@ func wantsFrom(t *testing.T, r io.Reader, want string) {
 	}
 }
 
-// TestAshoreOwesOnlyOldBytes has the first Write ashore be of nothing else.
+// TestAshoreOwesOnlyOldBytes has the first Write detached be of nothing else.
 func TestAshoreOwesOnlyOldBytes(t *testing.T) {
 	n, f := connectNoClose(t, serverTLS13, nil)
 	stream, taken := n.stuff()
-	ashore, err := n.Ashore()
+	detached, err := n.Detach()
 	must(err)
-	must(ashore.SetDeadline(soon()))
+	must(detached.SetDeadline(soon()))
 	received := make(chan []byte, 1)
 	go func() { received <- readAll(f, len(stream)) }()
 	for _, b := range [][]byte{stream[taken : taken+1], stream[taken+1:]} {
-		if size, err := ashore.Write(b); size != len(b) || err != nil {
-			t.Fatalf("Write ashore took %d of %d bytes, %v", size, len(b), err)
+		if size, err := detached.Write(b); size != len(b) || err != nil {
+			t.Fatalf("Write detached took %d of %d bytes, %v", size, len(b), err)
 		}
 	}
 	if got := <-received; !bytes.Equal(got, stream) {
 		t.Fatal("what the far end read is not what was written")
 	}
-	must(ashore.Close())
+	must(detached.Close())
 }
 
 // TestAshoreWithRecordInHand leaves and comes back in the middle of a record.
@@ -87,14 +87,14 @@ func TestAshoreWithRecordInHand(t *testing.T) {
 		third := len(record) / 3
 		f.throws(record[:third])
 		n.wantsNow("a part is nothing yet", nil)
-		ashore, err := n.Ashore()
+		detached, err := n.Detach()
 		must(err)
 		f.throws(record[third : 2*third])
-		must(ashore.SetReadDeadline(inThePast))
-		if _, err := ashore.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Fatalf("Read ashore of two thirds: %v", err)
+		must(detached.SetReadDeadline(inThePast))
+		if _, err := detached.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("Read detached of two thirds: %v", err)
 		}
-		back, _, err := Aboard(ashore)
+		back, _, err := Attach(detached)
 		must(err)
 		n = board(t, back)
 		f.throws(record[2*third:])
@@ -106,26 +106,26 @@ func TestAshoreWithRecordInHand(t *testing.T) {
 func TestAshoreEnds(t *testing.T) {
 	everyWay(t, func(t *testing.T, w way) {
 		n, f := connectNoClose(t, w, nil)
-		ashore, err := n.Ashore()
+		detached, err := n.Detach()
 		must(err)
-		must(ashore.(interface{ CloseWrite() error }).CloseWrite())
+		must(detached.(interface{ CloseWrite() error }).CloseWrite())
 		f.wantsEnd("close_notify", io.EOF)
 		f.sends([]byte("the answer"))
-		wantsFrom(t, ashore, "the answer")
+		wantsFrom(t, detached, "the answer")
 		must(f.CloseWrite())
-		if _, err := ashore.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := detached.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("Read after the peer's close_notify: %v", err)
 		}
-		must(ashore.Close())
+		must(detached.Close())
 	})
 }
 
 func TestAshoreWriteDeadlineEndsTheStream(t *testing.T) {
 	n, f := connectNoClose(t, serverTLS13, nil)
-	ashore, err := n.Ashore()
+	detached, err := n.Detach()
 	must(err)
-	fillAshore(t, ashore)
-	_ = ashore.Close() // it cannot send close_notify, which must not follow half a record, and says so
+	fillAshore(t, detached)
+	_ = detached.Close() // it cannot send close_notify, which must not follow half a record, and says so
 	_, err = io.Copy(io.Discard, f)
 	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, errCut) {
 		t.Errorf("the far end of a stream that was cut reads %v", err)
@@ -154,8 +154,8 @@ func TestAboardOfAStranger(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	if c, ours, err := Aboard(a); c != nil || ours || err != nil {
-		t.Errorf("Aboard of a pipe: %v, %t, %v", c, ours, err)
+	if c, ours, err := Attach(a); c != nil || ours || err != nil {
+		t.Errorf("Attach of a pipe: %v, %t, %v", c, ours, err)
 	}
 }
 
@@ -173,13 +173,13 @@ func TestAshoreServesHTTP(t *testing.T) {
 		}
 		hijacked, _, err := w.(http.Hijacker).Hijack()
 		must(err)
-		c, _, err := Aboard(hijacked)
+		c, _, err := Attach(hijacked)
 		must(err)
 		back <- c
 	})}
-	ashore, err := n.Ashore()
+	detached, err := n.Detach()
 	must(err)
-	l := &single{conn: ashore, closed: make(chan struct{})}
+	l := &single{conn: detached, closed: make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 

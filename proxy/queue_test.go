@@ -72,26 +72,26 @@ func TestRefusalLeavesWithTheEnd(t *testing.T) {
 // left meanwhile is passed over.
 func TestLineIsServedInOrder(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialLine.places = 0
+	st.l.dialQueue.places = 0
 	first, second, third := st.knocks(), st.knocks(), st.knocks()
 	first.hangsUp()
 	st.counts(map[string]float64{`holdfast_handshakes_total{result="client_gone"}`: 1})
 
-	st.l.dialLine.places = 1
+	st.l.dialQueue.places = 1
 	st.run() // nobody listens there, so each in turn is refused and makes room for the next
 	for _, p := range []*peer{second, third} {
 		if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 			t.Errorf("a client whose turn has come is told %.40q", got)
 		}
 	}
-	if st.l.dialLine.places != 1 || len(st.l.dialLine.waiting) != 0 {
-		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialLine.places, len(st.l.dialLine.waiting))
+	if st.l.dialQueue.places != 1 || len(st.l.dialQueue.waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialQueue.places, len(st.l.dialQueue.waiting))
 	}
 }
 
 func TestLineHasAnEnd(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialLine.places = 0
+	st.l.dialQueue.places = 0
 	p := st.knocks()
 	st.pass(st.server.cfg.HandshakeTimeout - time.Second)
 	if got := p.told(); got != "" {
@@ -102,9 +102,9 @@ func TestLineHasAnEnd(t *testing.T) {
 		t.Errorf("a client that waited in vain is told %q", got)
 	}
 	st.counts(map[string]float64{`holdfast_handshakes_total{result="limit"}`: 1})
-	st.l.dialLine.places = 1
+	st.l.dialQueue.places = 1
 	st.run()
-	if st.l.dialLine.places != 1 {
+	if st.l.dialQueue.places != 1 {
 		t.Error("a place was given to somebody who has left")
 	}
 }
@@ -112,16 +112,16 @@ func TestLineHasAnEnd(t *testing.T) {
 // Who comes while others wait does not pass them, even if a place is free for a moment.
 func TestLineIsNotJumped(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialLine.places = 0
+	st.l.dialQueue.places = 0
 	waits := st.knocks()
-	st.l.dialLine.places = 1
+	st.l.dialQueue.places = 1
 	comes := st.peer(client)
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
 	st.l.now = st.now
 	st.l.accepted(bare(comes.far), netip.MustParseAddrPort("192.0.2.2:1234"), peraddress.Uncounted, nil)
 	comes.sendsBytes([]byte(anUpgrade))
-	if got := len(st.l.dialLine.waiting); got != 0 {
+	if got := len(st.l.dialQueue.waiting); got != 0 {
 		t.Errorf("%d wait though there is a place", got)
 	}
 	for _, p := range []*peer{waits, comes} {
@@ -138,15 +138,15 @@ func TestLineIsNotJumped(t *testing.T) {
 // Clients that come and leave while nothing moves do not fill the memory.
 func TestLineForgetsWhoLeft(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialLine.places = 0
+	st.l.dialQueue.places = 0
 	stays := st.knocks()
 	for range 10 * sweepFrom {
 		st.knocks().hangsUp()
 	}
-	if got := len(st.l.dialLine.waiting); got > sweepFrom+1 {
+	if got := len(st.l.dialQueue.waiting); got > sweepFrom+1 {
 		t.Errorf("%d are remembered, though one waits", got)
 	}
-	st.l.dialLine.places = 1
+	st.l.dialQueue.places = 1
 	st.run()
 	if got := stays.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("the one who stayed is told %.40q", got)
@@ -178,17 +178,17 @@ func TestNoRoomInThePoller(t *testing.T) {
 	}
 }
 
-// Requests for pages stand in the line of handshakes: in order, and who leaves
+// Requests for pages stand in the queue of handshakes: in order, and who leaves
 // it, or has dialled, leaves nothing behind.
-func TestPagesStandInLine(t *testing.T) {
+func TestPagesStandInTheQueue(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialLine.places = 0
-	page := func() *pageTurn {
-		p := &pageTurn{come: make(chan struct{})}
+	st.l.dialQueue.places = 0
+	page := func() *pageTicket {
+		p := &pageTicket{come: make(chan struct{})}
 		st.l.lineUp(p)
 		return p
 	}
-	come := func(p *pageTurn) bool {
+	come := func(p *pageTicket) bool {
 		select {
 		case <-p.come:
 			return true
@@ -197,17 +197,17 @@ func TestPagesStandInLine(t *testing.T) {
 		}
 	}
 	early, leaves, handshake, late := page(), page(), st.knocks(), page()
-	st.l.leaveLine(leaves)
+	st.l.leaveQueue(leaves)
 	st.run()
 	if come(early) || handshake.told() != "" {
 		t.Fatal("somebody went on without a place")
 	}
-	st.l.dialLine.places = 1
+	st.l.dialQueue.places = 1
 	st.run()
 	if !come(early) || come(late) || handshake.told() != "" {
 		t.Fatal("the place did not go to who came first")
 	}
-	st.l.leaveLine(early)
+	st.l.leaveQueue(early)
 	st.run() // nobody listens upstream, so the handshake makes room at once
 	if got := handshake.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("the handshake behind the page is told %.40q", got)
@@ -215,22 +215,22 @@ func TestPagesStandInLine(t *testing.T) {
 	if !come(late) || come(leaves) {
 		t.Error("the place went to who has left, or to nobody")
 	}
-	st.l.leaveLine(late)
-	st.l.leaveLine(late)
-	if st.l.dialLine.places != 1 || len(st.l.dialLine.waiting) != 0 {
-		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialLine.places, len(st.l.dialLine.waiting))
+	st.l.leaveQueue(late)
+	st.l.leaveQueue(late)
+	if st.l.dialQueue.places != 1 || len(st.l.dialQueue.waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialQueue.places, len(st.l.dialQueue.waiting))
 	}
 }
 
 // Requests for pages that wait are bounded in number.
 func TestPagesInLineAreBounded(t *testing.T) {
 	st := newStage(t, nil)
-	st.server.inLine.Store(pagesInLine)
-	if _, err := st.server.awaitTurn(t.Context()); err != errNoTurn {
-		t.Errorf("one too many gets %v, want %v", err, errNoTurn)
+	st.server.pagesWaiting.Store(pagesQueued)
+	if _, err := st.server.awaitPlace(t.Context()); err != errQueuedTooLong {
+		t.Errorf("one too many gets %v, want %v", err, errQueuedTooLong)
 	}
-	if got := st.server.inLine.Load(); got != pagesInLine {
-		t.Errorf("afterwards %d are counted, want %d", got, pagesInLine)
+	if got := st.server.pagesWaiting.Load(); got != pagesQueued {
+		t.Errorf("afterwards %d are counted, want %d", got, pagesQueued)
 	}
 }
 

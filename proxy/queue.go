@@ -5,28 +5,28 @@ import (
 	"slices"
 )
 
-// A line bounds how many of a loop's clients are at a costly step at one time.
+// A queue bounds how many of a loop's clients are at a costly step at one time.
 // The others wait their turn: a storm of clients, as after a restart, takes
 // longer, and overruns neither the upstream's queue nor this process's memory.
-type line struct {
+type queue struct {
 	size    int // places in all; static
 	places  int // not taken
 	waiting []waiter
 	sweepAt int // how long waiting may grow before those who have left are swept out
 }
 
-func newLine(size int) line { return line{size: size, places: size, sweepAt: sweepFrom} }
+func newQueue(size int) queue { return queue{size: size, places: size, sweepAt: sweepFrom} }
 
-// A waiter is somebody in a line: a handshake, or a page's dial (pages.go).
+// A waiter is somebody in a queue: a handshake, or a page's dial (pages.go).
 type waiter interface {
 	// waits reports whether it still waits for its turn.
 	waits(l *loop) bool
-	// begin goes on, with a place in the line.
-	begin(l *loop, at *line)
+	// begin goes on, with a place.
+	begin(l *loop, at *queue)
 }
 
-// A turn is a handshake that waits in a line, and how it goes on.
-type turn struct {
+// A ticket is a handshake that waits in a queue, and how it goes on.
+type ticket struct {
 	s    *session
 	next func(*loop, *session)
 }
@@ -34,7 +34,7 @@ type turn struct {
 const (
 	// dialsAtOnce bounds the connections to the upstream that are being made, in
 	// all loops together. The listen queues of common servers have room for 100 to
-	// 4,096. How long the upstream then takes to answer is no matter of the line: a
+	// 4,096. How long the upstream then takes to answer is no matter of the queue: a
 	// path that answers late would hold up all others.
 	dialsAtOnce = 512
 	// securedAtOnce bounds the clients' TLS handshakes, in all loops together. Each
@@ -42,14 +42,14 @@ const (
 	securedAtOnce = 1024
 )
 
-var errNoTurn = errors.New("too many handshakes were under way")
+var errQueuedTooLong = errors.New("too many handshakes were under way")
 
 // claim takes a place and goes on with next, or waits in the given state until
 // there is one, no longer than the present step may take.
-func (l *loop) claim(s *session, at *line, waiting openingState, next func(*loop, *session)) {
+func (l *loop) claim(s *session, at *queue, waiting openingState, next func(*loop, *session)) {
 	if at.full() {
 		s.opening.state = waiting
-		l.queue(at, turn{s, next})
+		l.enqueue(at, ticket{s, next})
 		return
 	}
 	at.places--
@@ -58,13 +58,13 @@ func (l *loop) claim(s *session, at *line, waiting openingState, next func(*loop
 }
 
 // full reports whether who comes now has to wait.
-func (at *line) full() bool { return at.places == 0 || len(at.waiting) > 0 }
+func (at *queue) full() bool { return at.places == 0 || len(at.waiting) > 0 }
 
 // sweepFrom is how many may wait before those who have left are looked for.
 const sweepFrom = 64
 
-// queue adds to the line. Clients may come and leave faster than the line moves.
-func (l *loop) queue(at *line, next waiter) {
+// enqueue adds to a queue. Clients may come and leave faster than the queue moves.
+func (l *loop) enqueue(at *queue, next waiter) {
 	if len(at.waiting) >= at.sweepAt {
 		at.waiting = slices.DeleteFunc(at.waiting, func(w waiter) bool { return !w.waits(l) })
 		at.sweepAt = max(sweepFrom, 2*len(at.waiting))
@@ -72,7 +72,7 @@ func (l *loop) queue(at *line, next waiter) {
 	at.waiting = append(at.waiting, next)
 }
 
-func (t turn) waits(l *loop) bool {
+func (t ticket) waits(l *loop) bool {
 	s := t.s
 	return l.table.holds(s) && s.opening != nil && (s.opening.state == greeting || s.opening.state == queued)
 }
@@ -87,7 +87,7 @@ func (l *loop) vacate(s *session) {
 
 // admit lets those that wait take the places that have become free.
 func (l *loop) admit() {
-	for _, at := range []*line{&l.tlsLine, &l.dialLine} {
+	for _, at := range []*queue{&l.tlsQueue, &l.dialQueue} {
 		for at.places > 0 && len(at.waiting) > 0 {
 			next := at.waiting[0]
 			at.waiting[0] = nil
@@ -102,7 +102,7 @@ func (l *loop) admit() {
 
 // begin lets a handshake go on. Its time begins anew: it is not to fail at once
 // for having had patience.
-func (t turn) begin(l *loop, at *line) {
+func (t ticket) begin(l *loop, at *queue) {
 	s := t.s
 	s.opening.place = at
 	s.opening.by = l.now.Add(l.cfg.HandshakeTimeout)

@@ -6,43 +6,43 @@ import (
 	"syscall"
 )
 
-// ashore is a Conn that the standard library has: it blocks, has addresses and
+// detached is a Conn that the standard library has: it blocks, has addresses and
 // deadlines, and may be read and written at the same time.
-type ashore struct {
+type detached struct {
 	net.Conn // the descriptor, without TLS
 	conn     *Conn
 }
 
-// Ashore takes the connection off its loop. The net.Conn goes on where the loop
+// Detach takes the connection off its loop. The net.Conn goes on where the loop
 // was: it delivers first what has been received, and sends first what was kept.
 // If the last Write has left bytes over, the net.Conn's first must begin with
 // them. It has a CloseWrite too. The Conn must not be used any more, unless
-// Aboard brings it back; on an error the descriptor is closed.
-func (c *Conn) Ashore() (net.Conn, error) {
+// Attach brings it back; on an error the descriptor is closed.
+func (c *Conn) Detach() (net.Conn, error) {
 	file := os.NewFile(uintptr(c.fd), "connection")
 	defer file.Close() // the standard library makes a duplicate
 	conn, err := net.FileConn(file)
 	if err != nil {
 		return nil, err
 	}
-	c.shore = conn.(stream) // so are all connections that a descriptor can be
+	c.lent = conn.(stream) // so are all connections that a descriptor can be
 	c.scratch = nil
-	return &ashore{Conn: conn, conn: c}, nil
+	return &detached{Conn: conn, conn: c}, nil
 }
 
-// Aboard is the way back from Ashore: the Conn of a net.Conn that came from
-// there, to be given to a loop with Board. Nobody may be reading or writing the
+// Attach is the way back from Detach: the Conn of a net.Conn that came from
+// there, to be given to a loop with Adopt. Nobody may be reading or writing the
 // net.Conn, which is not to be used afterwards; if its descriptor cannot be
 // taken back, it is closed and err says why. Another net.Conn is not ours, and
 // nothing happens to it.
-func Aboard(nc net.Conn) (c *Conn, ours bool, err error) {
-	a, ours := nc.(*ashore)
+func Attach(nc net.Conn) (c *Conn, ours bool, err error) {
+	a, ours := nc.(*detached)
 	if !ours {
 		return nil, false, nil
 	}
 	c = a.conn
-	from := c.shore
-	c.shore = nil
+	from := c.lent
+	c.lent = nil
 	if err := c.takeBack(from); err != nil {
 		return nil, true, err
 	}
@@ -50,10 +50,10 @@ func Aboard(nc net.Conn) (c *Conn, ours bool, err error) {
 }
 
 // Read reads decrypted bytes.
-func (a *ashore) Read(b []byte) (int, error) { return a.conn.tls.Read(b) }
+func (a *detached) Read(b []byte) (int, error) { return a.conn.tls.Read(b) }
 
 // Write encrypts and writes b, but for what a Write on the loop has encrypted.
-func (a *ashore) Write(b []byte) (int, error) {
+func (a *detached) Write(b []byte) (int, error) {
 	done, err := a.conn.repay(len(b))
 	if err != nil {
 		return 0, err
@@ -79,10 +79,10 @@ func (c *Conn) repay(n int) (done int, err error) {
 }
 
 // SyscallConn is for those who want to know more of the descriptor.
-func (a *ashore) SyscallConn() (syscall.RawConn, error) { return a.Conn.(syscall.Conn).SyscallConn() }
+func (a *detached) SyscallConn() (syscall.RawConn, error) { return a.Conn.(syscall.Conn).SyscallConn() }
 
 // CloseWrite sends close_notify and ends our direction of the TCP connection.
-func (a *ashore) CloseWrite() error {
+func (a *detached) CloseWrite() error {
 	if err := a.conn.tls.CloseWrite(); err != nil {
 		return err
 	}
@@ -90,4 +90,4 @@ func (a *ashore) CloseWrite() error {
 }
 
 // Close sends close_notify and closes the descriptor.
-func (a *ashore) Close() error { return a.conn.tls.Close() }
+func (a *detached) Close() error { return a.conn.tls.Close() }
