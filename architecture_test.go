@@ -87,7 +87,7 @@ var bans = []ban{{
 		"proxy/clock_linux.go": "makes the clock that the loops ask, once a turn",
 		"proxy/health.go":      "probes an upstream beside the loops",
 		"proxy/trim.go":        "gives memory back beside the loops",
-		"proxy/refusal.go":     "sets deadlines on connections that no loop owns",
+		"proxy/relay.go":       "sets deadlines on connections that no loop owns",
 		"metrics/metrics.go":   "says since when the counters count",
 	},
 }, {
