@@ -63,7 +63,7 @@ func (l *loop) breathe() {
 func (l *loop) expire(s *session) {
 	switch {
 	case s.opening != nil:
-		l.openingTimeout(s)
+		s.opening.step().late(l, s)
 	case s.cause.kind != live:
 		l.overdue(s)
 	default:

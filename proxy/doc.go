@@ -14,7 +14,8 @@
 // A handshake: accept.go listens (unixsocket.go) and takes the client's connection,
 // which gets a seat among those of its address (seat.go, internal/peraddress), and
 // places it on a loop.
-// opening.go reads who it is (internal/preface), has TLS done beside the loop
+// steps.go lists what a handshake waits for in each of its states, and what it does
+// then. opening.go reads who it is (internal/preface), has TLS done beside the loop
 // (tls.go, internal/secure), collects the request head, decides on it by
 // internal/upgrade and learns whom it is from (internal/forwarded). queue.go has it wait for
 // its turn; dial.go finds the origin's addresses (lookup.go), puts those that have

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 
 	"holdfast/heartbeat"
@@ -48,32 +47,6 @@ type opening struct {
 	scanned  int               // how much of reply has been searched
 	out      []byte            // what is still to be written in this step
 	wasted   int               // bytes that came after the refusal
-}
-
-// openingState is the step that a handshake is at. Any step but the last two
-// may also end it, see abandon.
-type openingState uint8
-
-const (
-	awaitPreface     openingState = iota // the PROXY protocol header; → awaitHello, awaitRequest, or what follows those, refusing
-	awaitHello                           // the first record of TLS; → greeting, securing
-	greeting                             // waits for a place in tlsQueue; → securing
-	securing                             // the TLS handshake is under way beside the loop; → awaitRequest
-	awaitRequest                         // → queued, refusing, or the socket leaves the loop (pages.go)
-	queued                               // waits for a place in dialQueue; → resolving, refusing
-	resolving                            // → dialing, refusing
-	dialing                              // → securingUpstream, sendRequest, refusing
-	securingUpstream                     // likewise beside the loop; → dialing, refusing
-	sendRequest                          // → awaitAnswer, refusing
-	awaitAnswer                          // → sendAnswer, refusing, or both sockets leave the loop (relay.go)
-	sendAnswer                           // → the session is open
-	refusing                             // an HTTP refusal is being written; → lingering
-	lingering                            // it is written; the client's end is awaited
-)
-
-// clientWaits reports whether the client has nothing to do but wait.
-func (o *opening) clientWaits() bool {
-	return o.state == greeting || o.state > awaitRequest && o.state < sendAnswer
 }
 
 // accepted takes over a client's connection, and its seat.
@@ -130,33 +103,12 @@ func (l *loop) firstWord() openingState {
 
 // openingReady handles a ready descriptor of a handshake.
 func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
-	o := s.opening
-	if side == client && o.clientWaits() {
+	step := s.opening.step()
+	switch {
+	case side == client && step.clientWaits:
 		l.clientStirs(s, ready)
-		return
-	}
-	switch o.state {
-	case awaitPreface:
-		l.readPreface(s)
-	case awaitHello:
-		l.readHello(s)
-	case awaitRequest:
-		l.readRequest(s)
-	case dialing:
-		l.dialed(s)
-	case sendRequest:
-		l.writeRequest(s)
-	case awaitAnswer:
-		l.readAnswer(s)
-	case sendAnswer:
-		if side == client {
-			l.writeAnswer(s)
-		}
-	case refusing:
-		l.writeRefusal(s)
-	case lingering:
-		l.linger(s)
-	case greeting, securing, queued, resolving, securingUpstream: // no descriptor but the client's, if any, is with the loop
+	case side == step.leg && step.ready != nil:
+		step.ready(l, s)
 	}
 }
 
@@ -343,27 +295,4 @@ func (c *Config) allows(request *upgrade.Request) bool {
 		return true
 	}
 	return slices.ContainsFunc(c.AllowedOrigins, func(p OriginPattern) bool { return p.Matches(origin) })
-}
-
-// openingTimeout ends a handshake whose present step took too long.
-func (l *loop) openingTimeout(s *session) {
-	switch s.opening.state {
-	case awaitPreface, awaitHello, awaitRequest:
-		l.refuse(s, metrics.ResultTimeout, refuseSlowHead)
-	case greeting:
-		l.abandon(s, metrics.ResultLimit, "TLS handshake with client", errQueuedTooLong)
-	case securing:
-		l.abandon(s, metrics.ResultTimeout, "TLS handshake with client", os.ErrDeadlineExceeded)
-	case queued:
-		l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "wait for other handshakes", errQueuedTooLong)
-		l.refuse(s, metrics.ResultLimit, refuseBusy)
-	case resolving, dialing, securingUpstream:
-		l.dialTimeout(s)
-	case sendRequest, awaitAnswer:
-		l.upstreamFailed(s, metrics.ResultTimeout, "await upstream's answer", errUpstreamSilent)
-	case sendAnswer:
-		l.abandon(s, metrics.ResultClientGone, "send the 101", os.ErrDeadlineExceeded)
-	case refusing, lingering:
-		l.cutOpening(s)
-	}
 }

@@ -74,7 +74,7 @@ func (l *loop) enqueue(at *queue, next waiter) {
 
 func (t ticket) waits(l *loop) bool {
 	s := t.s
-	return l.table.holds(s) && s.opening != nil && (s.opening.state == greeting || s.opening.state == queued)
+	return l.table.holds(s) && s.opening != nil && s.opening.step().queues
 }
 
 // vacate gives a handshake's place back, if it has one.

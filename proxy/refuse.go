@@ -22,10 +22,11 @@ func (l *loop) upstreamFailed(s *session, result metrics.Result, step string, er
 // refuse answers a handshake with an HTTP error, which is counted as result.
 func (l *loop) refuse(s *session, result metrics.Result, r *upgrade.Refusal) {
 	o := s.opening
-	if o.state >= refusing {
+	step := o.step()
+	if step.over {
 		return
 	}
-	if l.cfg.TLS != nil && o.state < awaitRequest { // it cannot be told
+	if l.cfg.TLS != nil && step.beforeTLS {
 		l.abandon(s, result, "TLS handshake with client", errors.New(r.Reason))
 		return
 	}
@@ -82,7 +83,7 @@ func (l *loop) linger(s *session) {
 
 // abandon ends a handshake whose client is not there to be told, or cannot be.
 func (l *loop) abandon(s *session, result metrics.Result, step string, err error) {
-	if s.opening.state < refusing {
+	if !s.opening.step().over {
 		l.metrics.Handshake(result)
 		l.logHandshake(s, slog.LevelDebug, result, step, err)
 	}

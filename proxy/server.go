@@ -335,13 +335,10 @@ func (l *loop) drain() {
 	l.draining = true
 	l.stopAccept()
 	l.table.all(func(s *session) {
-		switch {
-		case s.opening == nil:
+		if s.opening == nil {
 			l.end(s, proxy, metrics.Drain)
-		case s.opening.state == greeting, s.opening.state == securing:
-			// It is refused when it can be told: see clientSecured.
-		case s.opening.state < sendAnswer:
-			l.refuse(s, metrics.ResultDraining, refuseDraining)
+		} else if stop := s.opening.step().stop; stop != nil {
+			stop(l, s)
 		}
 		l.update(s)
 	})

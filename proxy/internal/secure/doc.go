@@ -16,7 +16,7 @@
 //	                                     Attach ← Detach → net/http
 //
 // A Conn has one owner at a time: the goroutine of its Handshake, the loop that
-// boarded it, or whoever holds the net.Conn that Detach returned. Abort alone
+// adopted it, or whoever holds the net.Conn that Detach returned. Abort alone
 // may be called by others. The package is not for renegotiation, which is a
 // handshake in the middle: leave tls.Config.Renegotiation as it is, off.
 package secure
