@@ -12,6 +12,8 @@ import (
 const (
 	soakRest    = 8 * time.Second // between two faults: more than interval and timeout
 	soakVictims = 10              // sessions that freeze each time
+	slowReaders = 20              // that are sent endless streams
+	slowRate    = 50_000          // bytes a second that each of them reads
 	soakMemory  = 32 << 20        // bytes that the process may keep beyond what it began with
 )
 
@@ -87,7 +89,7 @@ func (s *soak) comes() {
 	} {
 		s.healthy = append(s.healthy, startClient(s.t, s.network, b))
 	}
-	s.slow = startClient(s.t, s.network, behaviour{Sessions: 20, ReadRate: 50_000, Path: streamPath})
+	s.slow = startClient(s.t, s.network, behaviour{Sessions: slowReaders, ReadRate: slowRate, Path: streamPath})
 }
 
 // goes ends the clients, all by a Close but for the slow.
@@ -114,8 +116,11 @@ func (s *soak) isSilent(l *link) {
 	l.heals()
 }
 
+// isSlow leaves the slow readers' streams twice what they take. With no more than that
+// the link would be full for good, and TCP could get nothing through for longer
+// than the ping timeout: that is what the timeout is for.
 func (s *soak) isSlow() {
-	s.network.near.isSlow(1_000_000)
+	s.network.near.isSlow(2 * slowReaders * slowRate)
 	time.Sleep(5 * time.Second)
 	s.network.near.isFast()
 }
