@@ -40,7 +40,9 @@ func (s bare) CloseWrite() error { return socket.Shutdown(int(s), unix.SHUT_WR) 
 func (s bare) Close() error      { return socket.Close(int(s)) }
 
 // Detach: the standard library makes a duplicate of the descriptor; ours is closed.
+// What is closed there is closed without socket.Close.
 func (s bare) Detach() (net.Conn, error) {
+	socket.UnlimitBackoff(int(s))
 	f := os.NewFile(uintptr(s), "socket")
 	defer f.Close()
 	return net.FileConn(f)
@@ -203,11 +205,8 @@ func (o socketOptions) apply(fd int) error {
 	if err := setTCPOption(fd, unix.TCP_NODELAY, 1); err != nil {
 		return os.NewSyscallError("setsockopt TCP_NODELAY", err)
 	}
-	if o.rtoMax != 0 {
-		err := setTCPOption(fd, unix.TCP_RTO_MAX_MS, o.rtoMax)
-		if err != nil && err != unix.ENOPROTOOPT { // kernels before 6.15
-			return os.NewSyscallError("setsockopt TCP_RTO_MAX_MS", err)
-		}
+	if err := socket.LimitBackoff(fd, int(o.rtoMax)); err != nil {
+		return os.NewSyscallError("setsockopt TCP_RTO_MAX_MS", err)
 	}
 	if o.keepAlive != 0 {
 		err := errors.Join(setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1), setTCPOption(fd, unix.TCP_KEEPIDLE, o.keepAlive))

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/socket"
 )
 
 // connect dials for those beside the loops, who may block. It does what a
@@ -128,6 +130,7 @@ func (s bare) await(ctx context.Context) (net.Conn, error) {
 	if err := s.Connected(); err != nil {
 		return nil, err
 	}
+	socket.UnlimitBackoff(int(s)) // what is closed by the standard library is closed without socket.Close
 	return net.FileConn(file)
 }
 

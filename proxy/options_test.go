@@ -44,6 +44,38 @@ func TestSocketOptions(t *testing.T) {
 	}
 }
 
+// A socket that is closed with bytes still to be sent keeps the kernel's own
+// patience: with a bound on its waits it would be reset at the first closed window.
+func TestClosedSocketIsPatient(t *testing.T) {
+	cfg := testConfig()
+	for name, leaves := range map[string]func(bare) error{
+		"closed": bare.Close,
+		"detached": func(s bare) error {
+			conn, err := s.Detach()
+			if err == nil {
+				err = conn.Close()
+			}
+			return err
+		},
+	} {
+		accepted, _ := connected(t, &cfg)
+		leaving, err := unix.FcntlInt(uintptr(accepted), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for b := make([]byte, 1<<20); ; {
+			if _, err := unix.Write(accepted, b); err != nil {
+				break // it takes no more
+			}
+		}
+		wantsOption(t, name+": before", accepted, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, 4000)
+		if err := leaves(bare(leaving)); err != nil {
+			t.Fatal(err)
+		}
+		wantsOption(t, name+": after", accepted, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, 120_000)
+	}
+}
+
 // connected makes a connection to the proxy, and one from it.
 func connected(t *testing.T, cfg *Config) (accepted, dialed int) {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 	"holdfast/metrics"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/secure"
+	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
 )
@@ -58,6 +59,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 		s.left(g.From.Addr(), seat)
 		return
 	}
+	_ = socket.LimitBackoff(conn.FD(), int(s.options.rtoMax)) // it was set before, and taken away by Detach
 	to := s.place()
 	to.sessions.Add(1)
 	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), refusal) }) {

@@ -4,6 +4,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"holdfast/proxy/internal/socket"
 )
 
 // detached is a Conn that the standard library has: it blocks, has addresses and
@@ -19,6 +21,7 @@ type detached struct {
 // them. It has a CloseWrite too. The Conn must not be used any more, unless
 // Attach brings it back; on an error the descriptor is closed.
 func (c *Conn) Detach() (net.Conn, error) {
+	socket.UnlimitBackoff(c.fd)
 	file := os.NewFile(uintptr(c.fd), "connection")
 	defer file.Close() // the standard library makes a duplicate
 	conn, err := net.FileConn(file)

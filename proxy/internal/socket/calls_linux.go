@@ -60,8 +60,14 @@ func transfer(call uintptr, fd int, b []byte, flags uintptr) (int, error) {
 // Shutdown ends a direction of a connection: unix.SHUT_RD or unix.SHUT_WR.
 func Shutdown(fd, how int) error { return call(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how)) }
 
-// Close closes a descriptor.
-func Close(fd int) error { return call(unix.SYS_CLOSE, uintptr(fd), 0) }
+// Close closes a descriptor. What its peer has not acknowledged yet the kernel goes on
+// sending.
+func Close(fd int) error {
+	if Unacked(fd) > 0 {
+		UnlimitBackoff(fd)
+	}
+	return call(unix.SYS_CLOSE, uintptr(fd), 0)
+}
 
 func call(number, a, b uintptr) error {
 	if _, _, errno := syscall.RawSyscall(number, a, b, 0); errno != 0 {
