@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/internal/admin"
+	"holdfast/internal/linelog"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -35,7 +37,7 @@ func serve(p process, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
-	log, lines := newLogger(p.stderr, c.LogFormat, slog.Level(c.LogLevel))
+	log, lines := linelog.New(p.stderr, logsText(c.LogFormat, p.stderr), slog.Level(c.LogLevel))
 	defer flush(lines)
 
 	// A log whose reader has gone must not take the sessions with it.
@@ -55,9 +57,14 @@ func serve(p process, args []string) int {
 	return d.run(signals, hangups)
 }
 
+// logsText reports whether the log is text and not JSON.
+func logsText(format logFormat, out io.Writer) bool {
+	return format == formatText || format == formatAuto && linelog.IsTerminal(out)
+}
+
 // flush gives the log's last lines their chance. There is nowhere to say that
 // they did not get out.
-func flush(lines *lineWriter) {
+func flush(lines *linelog.Writer) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	_ = lines.Close(ctx)

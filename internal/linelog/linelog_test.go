@@ -1,4 +1,4 @@
-package main
+package linelog
 
 import (
 	"bytes"
@@ -14,23 +14,22 @@ import (
 
 func TestLogFormats(t *testing.T) {
 	for _, tc := range []struct {
-		format logFormat
-		level  slog.Level
-		want   string // what the one line contains
+		text  bool
+		level slog.Level
+		want  string // what the one line contains
 	}{
-		{formatText, slog.LevelInfo, `level=INFO msg=shown peer="\x1b[2J\nforged"`},
-		{formatJSON, slog.LevelInfo, `"level":"INFO","msg":"shown","peer":"\u001b[2J\nforged"}`},
-		{formatAuto, slog.LevelInfo, `"level":"INFO"`}, // a buffer is no terminal
+		{true, slog.LevelInfo, `level=INFO msg=shown peer="\x1b[2J\nforged"`},
+		{false, slog.LevelInfo, `"level":"INFO","msg":"shown","peer":"\u001b[2J\nforged"}`},
 	} {
 		var out bytes.Buffer
-		log, lines := newLogger(&out, tc.format, tc.level)
+		log, lines := New(&out, tc.text, tc.level)
 		log.Debug("below the level")
 		log.Info("shown", "peer", "\x1b[2J\nforged")
 		if err := lines.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tc.want) {
-			t.Errorf("%s: got %q, want %q", tc.format, got, tc.want)
+			t.Errorf("text %v: got %q, want %q", tc.text, got, tc.want)
 		}
 	}
 }
@@ -42,10 +41,10 @@ func TestIsTerminal(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	if isTerminal(w) {
+	if IsTerminal(w) {
 		t.Error("a pipe was taken for a terminal")
 	}
-	if isTerminal(io.Discard) {
+	if IsTerminal(io.Discard) {
 		t.Error("a writer that is no file was taken for a terminal")
 	}
 }
@@ -54,7 +53,7 @@ func TestIsTerminal(t *testing.T) {
 // first line after the stop says what is missing.
 func TestLogNeverBlocks(t *testing.T) {
 	reader, sink := io.Pipe() // unbuffered: the first Write stands until it is read
-	log, lines := newLogger(sink, formatJSON, slog.LevelInfo)
+	log, lines := New(sink, false, slog.LevelInfo)
 
 	const logged = 5000
 	payload := strings.Repeat("x", 1<<10)
@@ -106,7 +105,7 @@ func TestLogNeverBlocks(t *testing.T) {
 func TestLogLineTooLong(t *testing.T) {
 	var out bytes.Buffer
 	reported := 0
-	w := newLineWriter(&out, 8, func(lost int) { reported += lost })
+	w := newWriter(&out, 8, func(lost int) { reported += lost })
 	for _, line := range []string{"123456789\n", "12345\n"} {
 		if n, err := w.Write([]byte(line)); n != len(line) || err != nil {
 			t.Errorf("Write = %d, %v, want %d, nil", n, err, len(line))

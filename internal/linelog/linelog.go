@@ -1,4 +1,10 @@
-package main
+// Package linelog is a log whose writers never wait for its reader.
+//
+// The event loops log, and a loop that waits stalls all of its sessions. So New
+// returns a logger whose lines are only copied into memory, up to a bound. One
+// goroutine writes them out. Lines for which there is no room are lost, and the
+// log says how many once it flows again. Close writes what is left.
+package linelog
 
 import (
 	"context"
@@ -13,32 +19,33 @@ import (
 // storm of them costs few system calls and wakes the writer seldom.
 const gather = 5 * time.Millisecond
 
-// keptLog is how much memory the writer keeps for its next lines.
+// keptLog is how many bytes of memory the writer keeps for its next lines.
 const keptLog = 64 << 10
 
 // maxPendingLog is how many bytes of log lines may wait for a sink that is slow.
 const maxPendingLog = 1 << 20
 
-// newLogger returns a logger that never waits for out, and the writer behind it,
-// which must be closed for the last lines to get out.
-func newLogger(out io.Writer, format logFormat, level slog.Level) (*slog.Logger, *lineWriter) {
+// New returns a logger that never waits for out, and the writer behind it.
+// The writer must be closed, or the last lines are lost. The lines are JSON unless
+// text is set.
+func New(out io.Writer, text bool, level slog.Level) (*slog.Logger, *Writer) {
 	handler := func(w io.Writer) slog.Handler {
 		options := &slog.HandlerOptions{Level: level}
-		if format == formatText || format == formatAuto && isTerminal(out) {
+		if text {
 			return slog.NewTextHandler(w, options)
 		}
 		return slog.NewJSONHandler(w, options)
 	}
 	direct := slog.New(handler(out))
-	w := newLineWriter(out, maxPendingLog, func(lost int) {
+	w := newWriter(out, maxPendingLog, func(lost int) {
 		direct.Error("log lines lost: the log's reader was too slow", "lines", lost)
 	})
 	return slog.New(handler(w)), w
 }
 
-// isTerminal takes every character device for one. /dev/null is too, which does
-// no harm.
-func isTerminal(out io.Writer) bool {
+// IsTerminal reports whether out is a character device. /dev/null is one too, which
+// does no harm.
+func IsTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok {
 		return false
@@ -47,11 +54,11 @@ func isTerminal(out io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// lineWriter stands between the event loops, which log and must never wait, and
+// Writer stands between the event loops, which log and must never wait, and
 // a log that may stand still: a full pipe, a stopped terminal. It keeps a bounded
 // number of bytes for one goroutine to write. What does not fit is lost line by
 // line, and reported as soon as the log flows again.
-type lineWriter struct {
+type Writer struct {
 	out    io.Writer      // written to by writeLines alone
 	report func(lost int) // writes to out; called by writeLines alone
 	limit  int
@@ -64,8 +71,8 @@ type lineWriter struct {
 	closed  bool
 }
 
-func newLineWriter(out io.Writer, limit int, report func(lost int)) *lineWriter {
-	w := &lineWriter{
+func newWriter(out io.Writer, limit int, report func(lost int)) *Writer {
+	w := &Writer{
 		out:    out,
 		report: report,
 		limit:  limit,
@@ -77,7 +84,7 @@ func newLineWriter(out io.Writer, limit int, report func(lost int)) *lineWriter 
 }
 
 // Write takes one line or loses it. It never fails.
-func (w *lineWriter) Write(line []byte) (int, error) {
+func (w *Writer) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	if len(w.pending)+len(line) <= w.limit {
 		w.pending = append(w.pending, line...)
@@ -91,7 +98,7 @@ func (w *lineWriter) Write(line []byte) (int, error) {
 
 // Close writes what is pending, or gives up when ctx is done. Lines that come
 // afterwards are lost.
-func (w *lineWriter) Close(ctx context.Context) error {
+func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
@@ -104,7 +111,7 @@ func (w *lineWriter) Close(ctx context.Context) error {
 	}
 }
 
-func (w *lineWriter) wakeUp() {
+func (w *Writer) wakeUp() {
 	select {
 	case w.wake <- struct{}{}:
 	default: // there is a token already
@@ -113,7 +120,7 @@ func (w *lineWriter) wakeUp() {
 
 // writeLines is the goroutine that waits for the log so that nobody else has to.
 // A log that cannot be written has nowhere to be complained about.
-func (w *lineWriter) writeLines() {
+func (w *Writer) writeLines() {
 	defer close(w.done)
 	var batch []byte
 	for closed := false; !closed; {
@@ -131,7 +138,7 @@ func (w *lineWriter) writeLines() {
 }
 
 // take exchanges what is pending for the memory of the batch written before.
-func (w *lineWriter) take(written []byte) (batch []byte, lost int, closed bool) {
+func (w *Writer) take(written []byte) (batch []byte, lost int, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if cap(written) > keptLog {
