@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"holdfast/internal/shown"
 )
 
 // firstPassed is the descriptor of the first socket that systemd passes, after
@@ -54,9 +56,9 @@ func passedSockets(environ []string, pid int) (names []string, err error) {
 		return nil, errors.New("wants a socket of systemd, which passed none; start the socket unit")
 	case said["LISTEN_PID"] != strconv.Itoa(pid):
 		return nil, fmt.Errorf("wants a socket of systemd, which passed them to process LISTEN_PID=%s, and this is %d; let no other program stand in between",
-			quoted(said["LISTEN_PID"]), pid)
+			shown.Quoted(said["LISTEN_PID"]), pid)
 	case err != nil:
-		return nil, fmt.Errorf("wants a socket of systemd, and LISTEN_FDS=%s is no number of them; start the socket unit", quoted(said["LISTEN_FDS"]))
+		return nil, fmt.Errorf("wants a socket of systemd, and LISTEN_FDS=%s is no number of them; start the socket unit", shown.Quoted(said["LISTEN_FDS"]))
 	}
 	if said["LISTEN_FDNAMES"] == "" {
 		return slices.Repeat([]string{"unknown"}, int(count)), nil // as sd_listen_fds_with_names has it
@@ -64,7 +66,7 @@ func passedSockets(environ []string, pid int) (names []string, err error) {
 	names = strings.Split(said["LISTEN_FDNAMES"], ":")
 	if len(names) != int(count) {
 		return nil, fmt.Errorf("wants a socket of systemd, and LISTEN_FDNAMES=%s does not name LISTEN_FDS=%d of them; start the socket unit",
-			quoted(said["LISTEN_FDNAMES"]), count)
+			shown.Quoted(said["LISTEN_FDNAMES"]), count)
 	}
 	return names, nil
 }
@@ -75,7 +77,7 @@ func onlySocket(name string, names []string) (int, error) {
 	switch {
 	case i < 0:
 		return 0, fmt.Errorf("is none of the sockets that systemd passed, %s; set FileDescriptorName in the socket unit",
-			quoted(strings.Join(names, ":")))
+			shown.Quoted(strings.Join(names, ":")))
 	case slices.Contains(names[i+1:], name):
 		return 0, errors.New("is more than one of the sockets that systemd passed; give each a socket unit with a FileDescriptorName of its own")
 	}

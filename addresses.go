@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/shown"
 )
 
 // What stands before the path of a unix socket, and before the name of a socket
@@ -104,7 +106,7 @@ func parseUpstream(value string) (url.URL, error) {
 		return url.URL{Scheme: "unix", Path: path, OmitHost: true}, err
 	}
 	if !strings.Contains(value, "://") {
-		return url.URL{}, fmt.Errorf("has no scheme; write %q", bounded(hidden("ws://"+strings.TrimLeft(value, "/"))))
+		return url.URL{}, errors.New("has no scheme; write " + shown.Quoted("ws://"+strings.TrimLeft(value, "/")))
 	}
 	u, err := url.Parse(value)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"holdfast/internal/shown"
 )
 
 func TestHostOf(t *testing.T) {
@@ -41,7 +43,7 @@ func TestSocketPathsFitTheKernel(t *testing.T) {
 	for _, name := range []string{upstreamName, "HOLDFAST_LISTEN"} {
 		mustLoad(t, someUpstream, name+"=unix:"+longest)
 		_, err := load(someUpstream, name+"=unix:"+longest+"y")
-		shown := ("unix:" + longest)[:maxShown] + "…"
+		shown := ("unix:" + longest)[:shown.Max] + "…"
 		if want := fmt.Sprintf("%s=%q has a path of 108 bytes; the kernel takes no more than 107", name, shown); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"holdfast/internal/demo"
+	"holdfast/internal/shown"
 )
 
 // Exit codes. 78 is EX_CONFIG of sysexits.h, so that a supervisor can tell a
@@ -70,7 +71,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		}
 		names = append(names, c.name)
 	}
-	complaint := "unknown command " + quoted(name)
+	complaint := "unknown command " + shown.Quoted(name)
 	if meant := nearest(name, "", names); meant != "" {
 		complaint += "; did you mean " + meant + "?"
 	}
@@ -86,9 +87,9 @@ func (p process) parse(flags *flag.FlagSet, args []string) (code int, ok bool) {
 	case errors.Is(err, flag.ErrHelp):
 		return help(p, nil), false
 	case err != nil:
-		return p.misused(printable(err.Error())), false
+		return p.misused(shown.Printable(err.Error())), false
 	case flags.NArg() > 0:
-		return p.misused("unexpected argument " + quoted(flags.Arg(0))), false
+		return p.misused("unexpected argument " + shown.Quoted(flags.Arg(0))), false
 	}
 	return exitOK, true
 }

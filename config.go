@@ -14,6 +14,7 @@ import (
 	"github.com/caarlos0/env/v10"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/shown"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -173,7 +174,7 @@ func (s settings) strangers() (found problems) {
 			}
 		case serviceLink.MatchString(name):
 		default:
-			found = append(found, problem{variable: printable(name), reason: unknown(name)})
+			found = append(found, problem{variable: shown.Printable(name), reason: unknown(name)})
 		}
 	}
 	return found

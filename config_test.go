@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/shown"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -406,8 +407,8 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_UPSTREAM=ws://host/#s3cret", `HOLDFAST_UPSTREAM="ws://host/#…" must not contain a query or fragment; both come from the client`},
 		{"HOLDFAST_LIVENESS=\x1b[31m\n\"", `HOLDFAST_LIVENESS="\x1b[31m\n\"" must be one of any, pong`},
 		{"HOLDFAST_LIVENESS=\xff", `HOLDFAST_LIVENESS="\xff" must be one of any, pong`},
-		{"HOLDFAST_LIVENESS=" + strings.Repeat("x", 10000), `HOLDFAST_LIVENESS="` + strings.Repeat("x", maxShown) + `…" must be one of any, pong`},
-		{"HOLDFAST_LIVENESS=x" + strings.Repeat("ü", 10000), `HOLDFAST_LIVENESS="x` + strings.Repeat("ü", maxShown/2-1) + `…" must be one of any, pong`},
+		{"HOLDFAST_LIVENESS=" + strings.Repeat("x", 10000), `HOLDFAST_LIVENESS="` + strings.Repeat("x", shown.Max) + `…" must be one of any, pong`},
+		{"HOLDFAST_LIVENESS=x" + strings.Repeat("ü", 10000), `HOLDFAST_LIVENESS="x` + strings.Repeat("ü", shown.Max/2-1) + `…" must be one of any, pong`},
 		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
 		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
 		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version"},

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"holdfast/internal/shown"
 )
 
 // setting is what `holdfast env` says about one variable.
@@ -47,7 +49,7 @@ func showEnvironment(p process, args []string) int {
 	}
 	write, ok := envFormats[*format]
 	if !ok {
-		return p.misused("unknown format " + quoted(*format))
+		return p.misused("unknown format " + shown.Quoted(*format))
 	}
 	s := readSettings(p.environ)
 	c, found := s.config()
@@ -78,7 +80,7 @@ func (s settings) list(c config, refused problems) []setting {
 		case v.name == userTimeoutName && value == "":
 			value, from = inSeconds(c.TCPUserTimeout), fromOthers
 		case bad[v.name] || bad[from]:
-			value = printable(hidden(value))
+			value = shown.Printable(shown.Hidden(value))
 		}
 		switch from {
 		case v.name:

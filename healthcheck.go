@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"holdfast/internal/shown"
 )
 
 // healthTimeout bounds the whole question: a container runtime's own limit is
@@ -41,7 +43,7 @@ func askReadiness(s settings) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: %s", printable(answer.Status))
+		return fmt.Errorf("not ready: %s", shown.Printable(answer.Status))
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, 4<<10))
 	return err

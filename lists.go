@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"holdfast/internal/shown"
 	"holdfast/proxy"
 )
 
@@ -19,7 +20,7 @@ func parseList[T any](list string, parse func(string) (T, error)) (all []T, err 
 		case err != nil && element == list:
 			return nil, err
 		case err != nil:
-			return nil, fmt.Errorf("has an element %s that %w", quoted(element), err)
+			return nil, fmt.Errorf("has an element %s that %w", shown.Quoted(element), err)
 		}
 		all = append(all, value)
 	}

@@ -2,9 +2,9 @@ package main
 
 import (
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"holdfast/internal/shown"
 )
 
 // problem is one reason to refuse an environment.
@@ -18,7 +18,7 @@ func (p problem) String() string {
 	if p.value == "" {
 		return p.variable + " " + p.reason
 	}
-	return p.variable + "=" + quoted(p.value) + " " + p.reason
+	return p.variable + "=" + shown.Quoted(p.value) + " " + p.reason
 }
 
 // problems are all reasons to refuse an environment.
@@ -54,46 +54,4 @@ func (ps problems) sort() {
 		return i
 	}
 	slices.SortStableFunc(ps, func(a, b problem) int { return place(a) - place(b) })
-}
-
-// quoted is a refused value for a message: in quotes, escaped, bounded, and
-// without what may be a secret.
-func quoted(value string) string {
-	return strconv.Quote(bounded(hidden(value)))
-}
-
-// hidden replaces the parts of a URL that may be secrets: user name and password,
-// and whatever follows its path.
-func hidden(value string) string {
-	if i := strings.IndexAny(value, "?#"); i >= 0 {
-		value = value[:i+1] + "…"
-	}
-	if at := strings.LastIndexByte(value, '@'); at >= 0 {
-		scheme := strings.Index(value[:at], "://")
-		if scheme < 0 {
-			return "…" + value[at:]
-		}
-		return value[:scheme+len("://")] + "…" + value[at:]
-	}
-	return value
-}
-
-// maxShown is how many bytes of a value a message shows.
-const maxShown = 80
-
-func bounded(value string) string {
-	if len(value) <= maxShown {
-		return value
-	}
-	end := maxShown
-	for !utf8.RuneStart(value[end]) {
-		end--
-	}
-	return value[:end] + "…"
-}
-
-// printable is a name from outside for a terminal: bounded, and escaped where it has to be.
-func printable(name string) string {
-	quoted := strconv.Quote(bounded(name))
-	return quoted[1 : len(quoted)-1]
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/shown"
 	"holdfast/proxy"
 )
 
@@ -51,7 +52,7 @@ func TestSecretFilesRefused(t *testing.T) {
 		{write(t, "long", "A="+strings.Repeat("s3cret", maxSecret/6+1)), "holds more than 64 KiB; name the right file"},
 	} {
 		_, err := load(someUpstream, headersFile+"="+tc.path)
-		if want := headersFile + "=" + quoted(tc.path) + " " + tc.reason; err == nil || err.Error() != want {
+		if want := headersFile + "=" + shown.Quoted(tc.path) + " " + tc.reason; err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
