@@ -18,14 +18,15 @@ import (
 // what knows no proxy. Tests may import what they like.
 var imports = map[string][]string{
 	".": {
-		"holdfast/heartbeat", "holdfast/internal/admin", "holdfast/internal/certs", "holdfast/internal/demo", "holdfast/internal/linelog", "holdfast/internal/shown", "holdfast/metrics", "holdfast/proxy",
+		"holdfast/heartbeat", "holdfast/internal/activation", "holdfast/internal/admin", "holdfast/internal/certs", "holdfast/internal/demo", "holdfast/internal/linelog", "holdfast/internal/shown", "holdfast/metrics", "holdfast/proxy",
 		"github.com/caarlos0/env/v10", "github.com/gobwas/ws",
 	},
-	"internal/admin":   {"holdfast/proxy"},
-	"internal/certs":   {},
-	"internal/leak":    {},
-	"internal/linelog": {},
-	"internal/shown":   {},
+	"internal/activation": {"holdfast/internal/shown"},
+	"internal/admin":      {"holdfast/proxy"},
+	"internal/certs":      {},
+	"internal/leak":       {},
+	"internal/linelog":    {},
+	"internal/shown":      {},
 	"internal/demo": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",

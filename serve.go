@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/internal/activation"
 	"holdfast/internal/admin"
 	"holdfast/internal/linelog"
 	"holdfast/metrics"
@@ -32,7 +33,7 @@ func serve(p process, args []string) int {
 	if !ok {
 		return exitConfig
 	}
-	listen, err := p.listenFile(c.Listen)
+	listen, err := listenFile(p.environ, c.Listen)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
@@ -55,6 +56,21 @@ func serve(p process, args []string) int {
 		return exitFailed
 	}
 	return d.run(signals, hangups)
+}
+
+// listenFile returns the socket that systemd is to pass for HOLDFAST_LISTEN, or nil
+// if it is to pass none. What is wrong with the way this process was started are
+// problems.
+func listenFile(environ []string, listen listenAddress) (*os.File, error) {
+	name, wanted := listen.systemd()
+	if !wanted {
+		return nil, nil
+	}
+	file, err := activation.Listener(environ, name)
+	if err != nil {
+		return nil, problems{{"HOLDFAST_LISTEN", string(listen), err.Error()}}
+	}
+	return file, nil
 }
 
 // logsText reports whether the log is text and not JSON.

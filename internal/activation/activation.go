@@ -1,4 +1,9 @@
-package main
+// Package activation takes over sockets that systemd has opened for this process.
+// The protocol is that of sd_listen_fds(3): the environment says how many sockets
+// there are and what they are called, and their descriptors follow standard error.
+// Listener finds the one that is asked for and checks that clients can be accepted
+// on it.
+package activation
 
 import (
 	"errors"
@@ -16,34 +21,29 @@ import (
 // standard input, output and error: sd_listen_fds(3).
 const firstPassed = 3
 
-// listenFile returns the socket that systemd is to pass for HOLDFAST_LISTEN, or nil
-// if it is to pass none. What is wrong with the way it was started are problems.
-func (p process) listenFile(listen listenAddress) (*os.File, error) {
-	name, wanted := listen.systemd()
-	if !wanted {
-		return nil, nil
-	}
-	complain := func(err error) error { return problems{{"HOLDFAST_LISTEN", string(listen), err.Error()}} }
-	names, err := passedSockets(p.environ, os.Getpid())
+// Listener returns the socket with that name that systemd has passed to this
+// process, whose environment is environ. The text of its errors goes on after the
+// variable that asked for the socket and its value.
+func Listener(environ []string, name string) (*os.File, error) {
+	names, err := passedSockets(environ, os.Getpid())
 	if err != nil {
-		return nil, complain(err)
+		return nil, err
 	}
 	for i := range names {
 		syscall.CloseOnExec(firstPassed + i)
 	}
 	i, err := onlySocket(name, names)
 	if err != nil {
-		return nil, complain(err)
+		return nil, err
 	}
 	if err := checkListening(firstPassed + i); err != nil {
-		return nil, complain(err)
+		return nil, err
 	}
 	return os.NewFile(uintptr(firstPassed+i), name), nil
 }
 
 // passedSockets returns the names of the sockets that a process was started
-// with, in the order of their descriptors. Its errors, like those of all here, go
-// on after the variable and its value.
+// with, in the order of their descriptors.
 func passedSockets(environ []string, pid int) (names []string, err error) {
 	said := map[string]string{}
 	for _, entry := range environ {
