@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -173,6 +174,38 @@ func hostOf(upstream *url.URL) string {
 		return "[" + host + "]"
 	}
 	return host
+}
+
+// upstreamAddress is where the upstream is, as package net takes it.
+func (c config) upstreamAddress() (network, address string) { return dialAddress(c.Upstream) }
+
+// upstreamRequest is what a client's request for / becomes: the URL, and the Host that
+// the upstream is sent. A client's own Host is that of the upstream here.
+func (c config) upstreamRequest() (url, host string) {
+	return probeURL(c.Upstream), cmp.Or(c.upstreamHost(), hostOf(c.Upstream))
+}
+
+// dialAddress is where an upstream is, as package net takes it.
+func dialAddress(upstream *url.URL) (network, address string) {
+	switch {
+	case upstream.Scheme == "unix":
+		return "unix", upstream.Path
+	case upstream.Port() != "":
+		return "tcp", upstream.Host
+	case upstream.Scheme == "wss", upstream.Scheme == "https":
+		return "tcp", net.JoinHostPort(upstream.Hostname(), "443")
+	}
+	return "tcp", net.JoinHostPort(upstream.Hostname(), "80")
+}
+
+// probeURL is what a client's request for / becomes. Its scheme is the one in which
+// the dialer leaves everything to us, its host is not looked at.
+func probeURL(upstream *url.URL) string {
+	prefix := strings.TrimRight(upstream.EscapedPath(), "/")
+	if upstream.Scheme == "unix" {
+		prefix = ""
+	}
+	return "ws://" + hostOf(upstream) + prefix + "/"
 }
 
 func withoutZone(host string) string {

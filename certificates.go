@@ -107,12 +107,15 @@ func (l *certificates) tell(cfg *proxy.Config) {
 	}
 	if l.client != nil {
 		upstream := cfg.Upstream
-		cfg.UpstreamTLS = func() *tls.Config { return l.upstreamConfig(upstream) }
+		cfg.UpstreamTLS = func() *tls.Config { return l.upstreamTLS(upstream) }
 	}
 }
 
-// upstreamConfig is what to connect to the upstream with.
-func (l *certificates) upstreamConfig(upstream *url.URL) *tls.Config {
+// upstreamTLS is what to connect to the upstream with; nil means without TLS.
+func (l *certificates) upstreamTLS(upstream *url.URL) *tls.Config {
+	if l.client == nil {
+		return nil
+	}
 	return l.client.Config(withoutZone(upstream.Hostname()))
 }
 

@@ -1,105 +1,86 @@
+// Package probe tries an upstream out: it upgrades a connection as a client of it
+// would, sends one ping, and says goodbye.
+//
+// The path through it: Try dials (Target.dial), upgrades (Target.upgrade) and pings
+// (ping). It is given values and says what happened; what that means is for its
+// caller to judge.
 package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"holdfast/heartbeat"
 )
 
-// check validates the configuration; with -connect it also makes one session
-// with the upstream.
-func check(p process, args []string) int {
-	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	tryUpstream := flags.Bool("connect", false, "")
-	if code, ok := p.parse(flags, args); !ok {
-		return code
-	}
-	c, loaded, ok := p.configuration()
-	if !ok {
-		return exitConfig
-	}
-	for _, warning := range c.warnings() {
-		fmt.Fprintln(p.stderr, "warning:", warning)
-	}
-	for _, warning := range loaded.warnings() {
-		fmt.Fprintln(p.stderr, "warning:", warning)
-	}
-	fmt.Fprintln(p.stdout, "configuration ok")
-	if !*tryUpstream {
-		return exitOK
-	}
-	verdict, err := c.tryUpstream(&loaded)
-	if err != nil {
-		fmt.Fprintf(p.stderr, "%s: %v\n", c.Upstream, err)
-		return exitFailed
-	}
-	fmt.Fprintf(p.stdout, "%s: %s\n", c.Upstream, verdict)
-	return exitOK
+// Target says where an upstream is and how it is to be asked.
+type Target struct {
+	Network string // "tcp" or "unix"
+	Address string // as package net takes it
+	URL     string // what is asked for: a ws URL, also where TLS is spoken
+	Host    string // of the request
+	Header  ws.HandshakeHeader
+	TLS     *tls.Config // nil means no TLS
+
+	DialTimeout      time.Duration // name, TCP and TLS
+	HandshakeTimeout time.Duration // the upstream's answer
+	PingTimeout      time.Duration // the pong
+	MaxHeaderSize    int           // of the answer
 }
 
-// tryUpstream upgrades to the upstream as a client that asks for / would be, and
-// pings it. That it never answers is an error only if it would be dropped for it.
-func (c config) tryUpstream(loaded *certificates) (verdict string, err error) {
+// Result is what became of a probe whose upgrade came through.
+type Result struct {
+	Upgraded time.Duration // how long dialling and the upgrade took
+	Answered time.Duration // how long the pong took
+	Silent   bool          // there was no pong within PingTimeout
+}
+
+// Try upgrades to the upstream and pings it. An upstream that does not answer the
+// ping is not an error, since some never do; one that ends the session is.
+func Try(t Target) (Result, error) {
+	var r Result
 	began := time.Now()
-	conn, early, err := c.upgradeToUpstream(loaded)
+	conn, incoming, err := t.upgrade()
 	if err != nil {
-		return "", err
+		return r, err
 	}
 	defer conn.Close()
-	upgraded := time.Since(began)
+	r.Upgraded = time.Since(began)
 
-	patience := c.UpstreamPingTimeout
-	if patience == 0 {
-		patience = time.Duration(c.HandshakeTimeout)
-	}
 	pinged := time.Now()
-	if err := conn.SetDeadline(pinged.Add(patience)); err != nil {
-		return "", err
+	if err := conn.SetDeadline(pinged.Add(t.PingTimeout)); err != nil {
+		return r, err
 	}
-	err = ping(conn, early)
-	answered := time.Since(pinged)
-	verdict = fmt.Sprintf("upgraded in %v", rounded(upgraded))
+	err = ping(conn, incoming)
+	r.Answered = time.Since(pinged)
 	switch {
-	case err == nil:
-		return fmt.Sprintf("%s, answered a ping in %v", verdict, rounded(answered)), nil
-	case !errors.Is(err, os.ErrDeadlineExceeded):
-		return "", fmt.Errorf("%s, then: %w", verdict, err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		r.Silent = true
+	case err != nil:
+		return r, fmt.Errorf("upgraded in %v, then: %w", Rounded(r.Upgraded), err)
 	}
-	verdict = fmt.Sprintf("%s, did not answer a ping within %v", verdict, patience)
-	if c.UpstreamPong == heartbeat.RequirePong && c.UpstreamPingInterval > 0 && c.UpstreamPingTimeout > 0 {
-		return "", fmt.Errorf("%s; HOLDFAST_UPSTREAM_PONG=require would drop its sessions", verdict)
-	}
-	return verdict + ", and will not be held to it", nil
+	return r, nil
 }
 
-// upgradeToUpstream returns an upgraded connection, and a reader of what it has
-// sent and will send.
-func (c config) upgradeToUpstream(loaded *certificates) (net.Conn, io.Reader, error) {
+// upgrade returns an upgraded connection, and a reader of what the upstream has sent
+// and will send.
+func (t Target) upgrade() (net.Conn, io.Reader, error) {
 	dialer := ws.Dialer{
-		NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return c.dialUpstream(ctx, loaded)
-		},
-		Timeout:        time.Duration(c.DialTimeout + c.HandshakeTimeout),
-		ReadBufferSize: int(c.MaxHeaderSize),
-		Host:           cmp.Or(c.upstreamHost(), hostOf(c.Upstream)),
-		Header:         c.UpstreamHeaders,
+		NetDial:        func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) },
+		Timeout:        t.DialTimeout + t.HandshakeTimeout,
+		ReadBufferSize: t.MaxHeaderSize,
+		Host:           t.Host,
+		Header:         t.Header,
 	}
-	conn, early, _, err := dialer.Dial(context.Background(), probeURL(c.Upstream))
+	conn, early, _, err := dialer.Dial(context.Background(), t.URL)
 	var status ws.StatusError
 	switch {
 	case errors.As(err, &status):
@@ -112,23 +93,22 @@ func (c config) upgradeToUpstream(loaded *certificates) (net.Conn, io.Reader, er
 	return conn, conn, nil
 }
 
-// dialUpstream connects to the upstream, and has TLS with it if it is to.
-func (c config) dialUpstream(ctx context.Context, loaded *certificates) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.DialTimeout))
+// dial connects to the upstream, with TLS if that is spoken there.
+func (t Target) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.DialTimeout)
 	defer cancel()
-	network, address := dialAddress(c.Upstream)
 	var dialer net.Dialer
-	plain, err := dialer.DialContext(ctx, network, address)
+	plain, err := dialer.DialContext(ctx, t.Network, t.Address)
 	switch {
 	case err != nil:
 		return nil, err
 	case reachedItself(plain):
 		plain.Close()
 		return nil, errors.New("nobody listens there: the connection reached itself")
-	case !c.hasUpstreamTLS():
+	case t.TLS == nil:
 		return plain, nil
 	}
-	conn := tls.Client(plain, loaded.upstreamConfig(c.Upstream))
+	conn := tls.Client(plain, t.TLS)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		plain.Close()
 		return nil, err
@@ -140,29 +120,6 @@ func (c config) dialUpstream(ctx context.Context, loaded *certificates) (net.Con
 // itself, as it does if it chooses the port that is dialled for the near end too.
 func reachedItself(conn net.Conn) bool {
 	return conn.LocalAddr().String() == conn.RemoteAddr().String()
-}
-
-// dialAddress is where an upstream is, as package net takes it.
-func dialAddress(upstream *url.URL) (network, address string) {
-	switch {
-	case upstream.Scheme == "unix":
-		return "unix", upstream.Path
-	case upstream.Port() != "":
-		return "tcp", upstream.Host
-	case upstream.Scheme == "wss", upstream.Scheme == "https":
-		return "tcp", net.JoinHostPort(upstream.Hostname(), "443")
-	}
-	return "tcp", net.JoinHostPort(upstream.Hostname(), "80")
-}
-
-// probeURL is what a client's request for / becomes. Its scheme is the one in which
-// the dialer leaves everything to us, its host is not looked at.
-func probeURL(upstream *url.URL) string {
-	prefix := strings.TrimRight(upstream.EscapedPath(), "/")
-	if upstream.Scheme == "unix" {
-		prefix = ""
-	}
-	return "ws://" + hostOf(upstream) + prefix + "/"
 }
 
 // ping sends a ping and, once its answer is there, a Close, so that the service
@@ -213,5 +170,5 @@ func awaitPong(r io.Reader, payload []byte) error {
 	}
 }
 
-// rounded keeps the digits of d that mean something to a reader.
-func rounded(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+// Rounded keeps the digits of d that mean something to a reader.
+func Rounded(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
