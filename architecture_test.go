@@ -18,14 +18,15 @@ import (
 // what knows no proxy. Tests may import what they like.
 var imports = map[string][]string{
 	".": {
-		"holdfast/heartbeat", "holdfast/internal/activation", "holdfast/internal/admin", "holdfast/internal/certs", "holdfast/internal/demo", "holdfast/internal/linelog", "holdfast/internal/shown", "holdfast/metrics", "holdfast/proxy",
-		"github.com/caarlos0/env/v10", "github.com/gobwas/ws",
+		"holdfast/heartbeat", "holdfast/internal/activation", "holdfast/internal/admin", "holdfast/internal/certs", "holdfast/internal/demo", "holdfast/internal/linelog", "holdfast/internal/probe", "holdfast/internal/shown", "holdfast/metrics", "holdfast/proxy",
+		"github.com/caarlos0/env/v10",
 	},
 	"internal/activation": {"holdfast/internal/shown"},
 	"internal/admin":      {"holdfast/proxy"},
 	"internal/certs":      {},
 	"internal/leak":       {},
 	"internal/linelog":    {},
+	"internal/probe":      {"github.com/gobwas/ws"},
 	"internal/shown":      {},
 	"internal/demo": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/probe"
 )
 
 // check validates the configuration; with -connect it also makes one session
@@ -45,13 +46,13 @@ func check(p process, args []string) int {
 // if its sessions would be dropped for that.
 func tryUpstream(c config, loaded *certificates) (verdict string, err error) {
 	t := targetOf(c, loaded)
-	result, err := Try(t)
-	verdict = fmt.Sprintf("upgraded in %v", Rounded(result.Upgraded))
+	result, err := probe.Try(t)
+	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
 	switch {
 	case err != nil:
 		return "", err
 	case !result.Silent:
-		return fmt.Sprintf("%s, answered a ping in %v", verdict, Rounded(result.Answered)), nil
+		return fmt.Sprintf("%s, answered a ping in %v", verdict, probe.Rounded(result.Answered)), nil
 	}
 	verdict = fmt.Sprintf("%s, did not answer a ping within %v", verdict, t.PingTimeout)
 	if c.UpstreamPong == heartbeat.RequirePong && c.UpstreamPingInterval > 0 && c.UpstreamPingTimeout > 0 {
@@ -61,10 +62,10 @@ func tryUpstream(c config, loaded *certificates) (verdict string, err error) {
 }
 
 // targetOf is the configured upstream as a probe wants it.
-func targetOf(c config, loaded *certificates) Target {
+func targetOf(c config, loaded *certificates) probe.Target {
 	network, address := c.upstreamAddress()
 	url, host := c.upstreamRequest()
-	return Target{
+	return probe.Target{
 		Network:          network,
 		Address:          address,
 		URL:              url,

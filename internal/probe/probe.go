@@ -4,7 +4,7 @@
 // The path through it: Try dials (Target.dial), upgrades (Target.upgrade) and pings
 // (ping). It is given values and says what happened; what that means is for its
 // caller to judge.
-package main
+package probe
 
 import (
 	"bytes"
