@@ -49,3 +49,52 @@ func TestSocketPathsFitTheKernel(t *testing.T) {
 		}
 	}
 }
+
+func TestAdminAddress(t *testing.T) {
+	for listen, want := range map[string]string{
+		"":               "127.0.0.1:8081",
+		":9100":          "127.0.0.1:9100",
+		"0.0.0.0:9100":   "127.0.0.1:9100",
+		"[::]:9100":      "[::1]:9100",
+		"[::1]:9100":     "[::1]:9100",
+		"10.0.0.1:9100":  "10.0.0.1:9100",
+		"localhost:9100": "localhost:9100",
+	} {
+		got, err := settings{"HOLDFAST_ADMIN_LISTEN": listen}.adminAddress()
+		if got != want || err != nil {
+			t.Errorf("listening on %q: ask %q, %v, want %q", listen, got, err, want)
+		}
+	}
+}
+
+func TestDialAddress(t *testing.T) {
+	for upstream, want := range map[string]string{
+		"ws://h":                  "tcp h:80",
+		"http://h:9000/a":         "tcp h:9000",
+		"wss://h/a":               "tcp h:443",
+		"https://[::1]":           "tcp [::1]:443",
+		"ws://[fe80::1%25eth0]:9": "tcp [fe80::1%eth0]:9",
+		"unix:/run/a.sock":        "unix /run/a.sock",
+	} {
+		network, address := dialAddress(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream)
+		if got := network + " " + address; got != want {
+			t.Errorf("%s is at %s, want %s", upstream, got, want)
+		}
+	}
+}
+
+func TestProbeURL(t *testing.T) {
+	for upstream, want := range map[string]string{
+		"ws://h":            "ws://h/",
+		"http://h:9000/":    "ws://h:9000/",
+		"http://h/app/":     "ws://h/app/",
+		"ws://h/a%2Fb":      "ws://h/a%2Fb/",
+		"ws://[::1]:9000/a": "ws://[::1]:9000/a/",
+		"wss://h/a":         "ws://h/a/",
+		"unix:/run/a.sock":  "ws://localhost/",
+	} {
+		if got := probeURL(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream); got != want {
+			t.Errorf("probeURL(%s) = %s, want %s", upstream, got, want)
+		}
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/url"
-	"os"
 	"time"
 
 	"holdfast/internal/certs"
@@ -117,55 +116,4 @@ func (l *certificates) upstreamTLS(upstream *url.URL) *tls.Config {
 		return nil
 	}
 	return l.client.Config(withoutZone(upstream.Hostname()))
-}
-
-// certificatesEvery is how often TLS files are looked at. Tools that renew them
-// do so days before it matters.
-const certificatesEvery = 5 * time.Second
-
-// keepCertificates reads the TLS files again when they change, and at each of
-// hangups, until ctx ends.
-func (d *daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal) {
-	for _, w := range d.certificates.watched {
-		go w.Watch(ctx, certificatesEvery, func(changed bool, err error) { d.certificatesRead(w, changed, err) })
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangups:
-			d.rereadCertificates()
-		}
-	}
-}
-
-func (d *daemon) rereadCertificates() {
-	if len(d.certificates.watched) == 0 {
-		d.log.Info("SIGHUP is for TLS files, and there are none to read again")
-	}
-	for _, w := range d.certificates.watched {
-		w.Kick()
-	}
-}
-
-func (d *daemon) certificatesRead(w watched, changed bool, err error) {
-	switch {
-	case err != nil:
-		d.log.Error("TLS files cannot be used; those loaded before stay in use", "side", w.side, "error", err)
-	case changed:
-		d.noteCertificates(w)
-		d.log.Info("TLS files loaded", "side", w.side)
-	default:
-		d.log.Info("TLS files are in order, and the same as before", "side", w.side)
-	}
-}
-
-// noteCertificates tells what operators should know of files that have been loaded.
-func (d *daemon) noteCertificates(w watched) {
-	for _, warning := range w.Warnings() {
-		d.log.Warn("TLS files need attention", "side", w.side, "why", warning)
-	}
-	if server := d.certificates.server; server != nil {
-		d.metrics.SetTLSCertificateExpiry(server.Expiry())
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/url"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -76,9 +75,6 @@ type config struct {
 	LogFormat logFormat `env:"HOLDFAST_LOG_FORMAT"`
 	PProf     bool      `env:"HOLDFAST_PPROF"`
 }
-
-// environment is the process's own. Nothing else in the program asks for it.
-func environment() []string { return os.Environ() }
 
 // settings are the variables with our prefix in an environment, by name. An
 // empty value means the default.

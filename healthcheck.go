@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"holdfast/internal/shown"
@@ -47,36 +44,4 @@ func askReadiness(s settings) error {
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, 4<<10))
 	return err
-}
-
-// adminAddress is where the admin listener can be reached from here.
-func (s settings) adminAddress() (string, error) {
-	const name = "HOLDFAST_ADMIN_LISTEN"
-	value, _ := s.effective(variableNamed(name))
-	listen, err := parseAdminListen(value)
-	switch {
-	case err != nil:
-		return "", problems{{name, value, err.Error()}}
-	case listen == "":
-		return "", errors.New(name + " is off: there is nobody to ask")
-	}
-	host, port, err := net.SplitHostPort(string(listen))
-	if err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(reachable(host), port), nil
-}
-
-// reachable is the host to dial for one that is listened on: a wildcard is no destination.
-func reachable(host string) string {
-	ip, err := netip.ParseAddr(host)
-	switch {
-	case host == "":
-		return "127.0.0.1"
-	case err != nil || !ip.IsUnspecified():
-		return host
-	case ip.Is4():
-		return "127.0.0.1"
-	}
-	return "::1"
 }

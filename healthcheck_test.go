@@ -30,20 +30,3 @@ func TestHealthcheck(t *testing.T) {
 	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=8081"}, "healthcheck").
 		wants(t, exitFailed, "", `holdfast: HOLDFAST_ADMIN_LISTEN="8081" has no colon; write ":8081"`+"\n")
 }
-
-func TestAdminAddress(t *testing.T) {
-	for listen, want := range map[string]string{
-		"":               "127.0.0.1:8081",
-		":9100":          "127.0.0.1:9100",
-		"0.0.0.0:9100":   "127.0.0.1:9100",
-		"[::]:9100":      "[::1]:9100",
-		"[::1]:9100":     "[::1]:9100",
-		"10.0.0.1:9100":  "10.0.0.1:9100",
-		"localhost:9100": "localhost:9100",
-	} {
-		got, err := settings{"HOLDFAST_ADMIN_LISTEN": listen}.adminAddress()
-		if got != want || err != nil {
-			t.Errorf("listening on %q: ask %q, %v, want %q", listen, got, err, want)
-		}
-	}
-}

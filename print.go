@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"strconv"
@@ -36,32 +35,6 @@ var envFormats = map[string]func(io.Writer, []setting) error{
 	"markdown": writeMarkdown,
 	"dotenv":   writeDotenv,
 	"json":     writeJSON,
-}
-
-// showEnvironment prints the settings even of an environment that is refused:
-// then they are what one wants to see. A missing upstream alone is no failure,
-// so that the first thing anyone runs can be `holdfast env`.
-func showEnvironment(p process, args []string) int {
-	flags := flag.NewFlagSet("env", flag.ContinueOnError)
-	format := flags.String("format", "table", "")
-	if code, ok := p.parse(flags, args); !ok {
-		return code
-	}
-	write, ok := envFormats[*format]
-	if !ok {
-		return p.misused("unknown format " + shown.Quoted(*format))
-	}
-	s := readSettings(p.environ)
-	c, found := s.config()
-	if err := write(p.stdout, s.list(c, found)); err != nil {
-		fmt.Fprintln(p.stderr, "holdfast: write settings:", err)
-		return exitFailed
-	}
-	if len(found) == 0 || found.onlyUpstreamMissing() {
-		return exitOK
-	}
-	fmt.Fprintln(p.stderr, found)
-	return exitConfig
 }
 
 // list describes all variables; c is what s says. Only a value that was not refused is known to

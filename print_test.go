@@ -1,0 +1,19 @@
+package main
+
+import "testing"
+
+func TestDotenvQuoting(t *testing.T) {
+	for value, want := range map[string]string{
+		"20s":                  "20s",
+		"":                     "",
+		"ws://[::1]:9000/a%2C": "ws://[::1]:9000/a%2C",
+		"ws://h/$HOME":         "'ws://h/$HOME'",
+		"a b":                  "'a b'",
+		"it's":                 `"it's"`,
+		"#":                    "'#'",
+	} {
+		if got := dotenvQuoted(value); got != want {
+			t.Errorf("dotenvQuoted(%q) = %s, want %s", value, got, want)
+		}
+	}
+}
