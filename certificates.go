@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"holdfast/internal/certs"
-	"holdfast/proxy"
 )
 
 // certificates are the TLS files of a configuration, loaded.
@@ -99,21 +98,20 @@ func (l *certificates) warnings() (all []string) {
 	return all
 }
 
-// tell has the proxy use what was loaded.
-func (l *certificates) tell(cfg *proxy.Config) {
-	if l.server != nil {
-		cfg.TLS = l.server.Config()
+// serverTLS is what to meet clients with; nil means without TLS.
+func (l *certificates) serverTLS() *tls.Config {
+	if l.server == nil {
+		return nil
 	}
-	if l.client != nil {
-		upstream := cfg.Upstream
-		cfg.UpstreamTLS = func() *tls.Config { return l.upstreamTLS(upstream) }
-	}
+	return l.server.Config()
 }
 
-// upstreamTLS is what to connect to the upstream with; nil means without TLS.
-func (l *certificates) upstreamTLS(upstream *url.URL) *tls.Config {
+// upstreamTLS makes what to connect to the upstream with, anew for each connection,
+// as the files may have changed. nil means without TLS.
+func (l *certificates) upstreamTLS(upstream *url.URL) func() *tls.Config {
 	if l.client == nil {
 		return nil
 	}
-	return l.client.Config(withoutZone(upstream.Hostname()))
+	name := withoutZone(upstream.Hostname())
+	return func() *tls.Config { return l.client.Config(name) }
 }

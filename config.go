@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/url"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -183,11 +184,15 @@ func unknown(name string) string {
 	return "is not a variable of Holdfast; `holdfast env` lists all"
 }
 
-// proxy is what c tells the proxy.
-func (c config) proxy(log *slog.Logger, m *metrics.Metrics) proxy.Config {
+// proxy is what c and the TLS files that were loaded for it tell the proxy. listen may
+// be nil: then the proxy makes its listener itself.
+func (c config) proxy(loaded *certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
 	return proxy.Config{
 		Listen:             string(c.Listen),
+		ListenFile:         listen,
+		TLS:                loaded.serverTLS(),
 		Upstream:           c.Upstream,
+		UpstreamTLS:        loaded.upstreamTLS(c.Upstream),
 		UpstreamHost:       c.upstreamHost(),
 		UpstreamHeader:     c.UpstreamHeaders,
 		RefuseHTTP:         bool(c.HTTP),

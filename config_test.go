@@ -524,7 +524,7 @@ func TestServiceLinks(t *testing.T) {
 func TestLegsTakeTheGlobalPings(t *testing.T) {
 	c := mustLoad(t, someUpstream, "HOLDFAST_PING_INTERVAL=7s", "HOLDFAST_PING_TIMEOUT=0", "HOLDFAST_CLIENT_PING_TIMEOUT=3s",
 		"HOLDFAST_UPSTREAM_PING_INTERVAL=0", "HOLDFAST_PING_JITTER=0.5", "HOLDFAST_LIVENESS=pong", "HOLDFAST_CLIENT_PONG=ignore")
-	got := c.proxy(nil, nil)
+	got := c.proxy(&certificates{}, nil, nil, nil)
 	client := heartbeat.Rules{Interval: 7 * time.Second, Timeout: 3 * time.Second, Jitter: .5, Liveness: heartbeat.OnlyPong, Pong: heartbeat.IgnorePong}
 	if got.Client != client {
 		t.Errorf("client: got %+v, want %+v", got.Client, client)
@@ -544,7 +544,7 @@ func TestProxyConfig(t *testing.T) {
 		"HOLDFAST_MAX_SESSIONS_PER_IP=10", "HOLDFAST_ALLOWED_ORIGINS=*.example.com", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8,unix:",
 		"HOLDFAST_PROXY_PROTOCOL=accept", "HOLDFAST_UPSTREAM_HOST=upstream", "HOLDFAST_UPSTREAM_HEADERS=A=1;B=2", "HOLDFAST_HTTP=refuse",
 		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
-	got := c.proxy(log, m)
+	got := c.proxy(&certificates{}, nil, log, m)
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
 		Listen:             ":1",

@@ -113,10 +113,7 @@ func newDaemon(c config, loaded certificates, listen *os.File, log *slog.Logger)
 	}
 	host, _ := os.Hostname() // without it the admin listener has one name less
 	m := metrics.New(ownVersion())
-	cfg := c.proxy(log, m)
-	cfg.ListenFile = listen
-	loaded.tell(&cfg)
-	server, err := proxy.New(cfg)
+	server, err := proxy.New(c.proxy(&loaded, listen, log, m))
 	if err != nil {
 		if adminListener != nil {
 			adminListener.Close()

@@ -28,7 +28,7 @@ type Target struct {
 	URL     string // what is asked for: a ws URL, also where TLS is spoken
 	Host    string // of the request
 	Header  ws.HandshakeHeader
-	TLS     *tls.Config // nil means no TLS
+	TLS     func() *tls.Config // nil means no TLS
 
 	DialTimeout      time.Duration // name, TCP and TLS
 	HandshakeTimeout time.Duration // the upstream's answer
@@ -108,7 +108,7 @@ func (t Target) dial(ctx context.Context) (net.Conn, error) {
 	case t.TLS == nil:
 		return plain, nil
 	}
-	conn := tls.Client(plain, t.TLS)
+	conn := tls.Client(plain, t.TLS())
 	if err := conn.HandshakeContext(ctx); err != nil {
 		plain.Close()
 		return nil, err
