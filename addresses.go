@@ -65,8 +65,10 @@ func checkHostPort(value string) error {
 	return nil
 }
 
-// adminAddress is where the admin listener can be reached from here.
-func (s settings) adminAddress() (string, error) {
+// reachableAdmin is where the admin listener of environ can be reached from here. It
+// needs one variable and minds no other.
+func reachableAdmin(environ []string) (string, error) {
+	s := readSettings(environ)
 	const name = "HOLDFAST_ADMIN_LISTEN"
 	value, _ := s.effective(variableNamed(name))
 	listen, err := parseAdminListen(value)

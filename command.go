@@ -106,14 +106,11 @@ func (p process) misused(complaint string) int {
 	return exitUsage
 }
 
-// configuration is the checked configuration with its TLS files; if there is
-// none, the reasons have been told and ok is false.
+// configuration returns the checked configuration with its TLS files. If they are
+// refused, it has said why, and ok is false.
 func (p process) configuration() (c config, loaded certificates, ok bool) {
-	c, found := readSettings(p.environ).config()
-	loaded, bad := c.certificates()
-	found = append(found, bad...)
+	c, loaded, found := loadConfig(p.environ)
 	if len(found) > 0 {
-		found.sort()
 		p.refuse(found)
 		return config{}, certificates{}, false
 	}
@@ -136,11 +133,7 @@ func help(p process, args []string) int {
 	writeCommands(p.stdout)
 	fmt.Fprint(p.stdout, "\nExit codes: 0 clean; 1 runtime error, or a shutdown that had to cut sessions;\n"+
 		"2 usage; 78 bad configuration.\n\nEnvironment variables and their defaults:\n\n")
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	for _, v := range variables {
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", v.name, v.def, plain(v.meaning))
-	}
-	table.Flush()
+	writeDefaults(p.stdout)
 	return exitOK
 }
 

@@ -159,7 +159,7 @@ func TestEnvShowsRefusedValuesSafely(t *testing.T) {
 	}
 	for _, s := range shown {
 		switch s.Name {
-		case upstreamName:
+		case "HOLDFAST_UPSTREAM":
 			if s.Value != "ws://…@host/?…" {
 				t.Errorf("upstream is shown as %q", s.Value)
 			}

@@ -77,6 +77,22 @@ type config struct {
 	PProf     bool      `env:"HOLDFAST_PPROF"`
 }
 
+// loadConfig returns the checked configuration of environ with its TLS files, and every
+// problem with them. If there is any, the configuration must not be used.
+func loadConfig(environ []string) (c config, loaded certificates, found problems) {
+	c, found = readSettings(environ).config()
+	loaded, bad := c.certificates()
+	found = append(found, bad...)
+	found.sort()
+	return c, loaded, found
+}
+
+// logsText reports whether the log is text and not JSON; terminal says what it is
+// written to.
+func (c config) logsText(terminal bool) bool {
+	return c.LogFormat == formatText || c.LogFormat == formatAuto && terminal
+}
+
 // settings are the variables with our prefix in an environment, by name. An
 // empty value means the default.
 type settings map[string]string

@@ -598,6 +598,19 @@ func TestTableMatchesStruct(t *testing.T) {
 	}
 }
 
+func TestLogsText(t *testing.T) {
+	for _, tc := range []struct {
+		format         string
+		terminal, want bool
+	}{
+		{"auto", true, true}, {"auto", false, false}, {"text", false, true}, {"json", true, false},
+	} {
+		if got := mustLoad(t, someUpstream, "HOLDFAST_LOG_FORMAT="+tc.format).logsText(tc.terminal); got != tc.want {
+			t.Errorf("%s, terminal %v: text %v, want %v", tc.format, tc.terminal, got, tc.want)
+		}
+	}
+}
+
 func TestNearest(t *testing.T) {
 	candidates := []string{"serve", "check", "env"}
 	for word, want := range map[string]string{

@@ -20,9 +20,8 @@ func showEnvironment(p process, args []string) int {
 	if !ok {
 		return p.misused("unknown format " + shown.Quoted(*format))
 	}
-	s := readSettings(p.environ)
-	c, found := s.config()
-	if err := write(p.stdout, s.list(c, found)); err != nil {
+	all, found := describe(p.environ)
+	if err := write(p.stdout, all); err != nil {
 		fmt.Fprintln(p.stderr, "holdfast: write settings:", err)
 		return exitFailed
 	}

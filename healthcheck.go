@@ -19,15 +19,15 @@ func healthcheck(p process, args []string) int {
 	if code, ok := p.parseNone("healthcheck", args); !ok {
 		return code
 	}
-	if err := askReadiness(readSettings(p.environ)); err != nil {
+	if err := askReadiness(p.environ); err != nil {
 		fmt.Fprintln(p.stderr, "holdfast:", err)
 		return exitFailed
 	}
 	return exitOK
 }
 
-func askReadiness(s settings) error {
-	address, err := s.adminAddress()
+func askReadiness(environ []string) error {
+	address, err := reachableAdmin(environ)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,14 @@ var envFormats = map[string]func(io.Writer, []setting) error{
 	"json":     writeJSON,
 }
 
+// describe returns what there is to say about each variable in environ, and every
+// problem with it.
+func describe(environ []string) ([]setting, problems) {
+	s := readSettings(environ)
+	c, found := s.config()
+	return s.list(c, found), found
+}
+
 // list describes all variables; c is what s says. Only a value that was not refused is known to
 // hold no password; that of a secret is one.
 func (s settings) list(c config, refused problems) []setting {
@@ -67,6 +75,15 @@ func (s settings) list(c config, refused problems) []setting {
 		all = append(all, setting{v.name, value, from, v.def, v.meaning})
 	}
 	return all
+}
+
+// writeDefaults writes every variable with its default and its meaning.
+func writeDefaults(w io.Writer) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, v := range variables {
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", v.name, v.def, plain(v.meaning))
+	}
+	table.Flush()
 }
 
 func writeTable(w io.Writer, all []setting) error {

@@ -1,6 +1,20 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
+
+// printed is what `holdfast env` prints of an environment.
+func printed(t *testing.T, format string, environ ...string) string {
+	t.Helper()
+	var out strings.Builder
+	all, _ := describe(environ)
+	if err := envFormats[format](&out, all); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
 
 func TestDotenvQuoting(t *testing.T) {
 	for value, want := range map[string]string{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -33,12 +32,12 @@ func serve(p process, args []string) int {
 	if !ok {
 		return exitConfig
 	}
-	listen, err := listenFile(p.environ, c.Listen)
+	listen, err := listenFile(p.environ, c)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
-	log, lines := linelog.New(p.stderr, logsText(c.LogFormat, p.stderr), slog.Level(c.LogLevel))
+	log, lines := linelog.New(p.stderr, c.logsText(linelog.IsTerminal(p.stderr)), slog.Level(c.LogLevel))
 	defer flush(lines)
 
 	// A log whose reader has gone must not take the sessions with it.
@@ -61,21 +60,16 @@ func serve(p process, args []string) int {
 // listenFile returns the socket that systemd is to pass for HOLDFAST_LISTEN, or nil
 // if it is to pass none. What is wrong with the way this process was started are
 // problems.
-func listenFile(environ []string, listen listenAddress) (*os.File, error) {
-	name, wanted := listen.systemd()
+func listenFile(environ []string, c config) (*os.File, error) {
+	name, wanted := c.Listen.systemd()
 	if !wanted {
 		return nil, nil
 	}
 	file, err := activation.Listener(environ, name)
 	if err != nil {
-		return nil, problems{{"HOLDFAST_LISTEN", string(listen), err.Error()}}
+		return nil, problems{{"HOLDFAST_LISTEN", string(c.Listen), err.Error()}}
 	}
 	return file, nil
-}
-
-// logsText reports whether the log is text and not JSON.
-func logsText(format logFormat, out io.Writer) bool {
-	return format == formatText || format == formatAuto && linelog.IsTerminal(out)
 }
 
 // flush gives the log's last lines their chance. There is nowhere to say that
@@ -107,7 +101,7 @@ type daemon struct {
 // makes its listener itself.
 func newDaemon(c config, loaded certificates, listen *os.File, log *slog.Logger) (*daemon, error) {
 	defer listen.Close() // the proxy has a duplicate then; nil does no harm
-	adminListener, err := listenAdmin(c.AdminListen)
+	adminListener, err := listenAdmin(string(c.AdminListen))
 	if err != nil {
 		return nil, err
 	}
@@ -155,11 +149,11 @@ func (d *daemon) announce(c config, listen net.Addr) {
 }
 
 // listenAdmin returns nil for an admin listener that is off.
-func listenAdmin(address adminAddress) (net.Listener, error) {
+func listenAdmin(address string) (net.Listener, error) {
 	if address == "" {
 		return nil, nil
 	}
-	listener, err := net.Listen("tcp", string(address))
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, named("HOLDFAST_ADMIN_LISTEN", err)
 	}

@@ -232,3 +232,9 @@ func TestUnixSocketInTheWay(t *testing.T) {
 			wants(t, exitFailed, "", "HOLDFAST_LISTEN: listen unix "+path+": bind: address already in use")
 	}
 }
+
+func TestServeWarnsOfTheUserTimeout(t *testing.T) {
+	p := startServe(t, someUpstream, "HOLDFAST_TCP_USER_TIMEOUT=3s")
+	p.logs("level=WARN", "HOLDFAST_TCP_USER_TIMEOUT", "HOLDFAST_WRITE_TIMEOUT=30s")
+	p.ends()
+}
