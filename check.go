@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/config"
 	"holdfast/internal/probe"
 )
 
@@ -22,10 +23,10 @@ func check(p process, args []string) int {
 	if !ok {
 		return exitConfig
 	}
-	for _, warning := range c.warnings() {
+	for _, warning := range c.Warnings() {
 		fmt.Fprintln(p.stderr, "warning:", warning)
 	}
-	for _, warning := range loaded.warnings() {
+	for _, warning := range loaded.Warnings() {
 		fmt.Fprintln(p.stderr, "warning:", warning)
 	}
 	fmt.Fprintln(p.stdout, "configuration ok")
@@ -44,7 +45,7 @@ func check(p process, args []string) int {
 // tryUpstream makes one session with the upstream, as a client that asks for / would,
 // and words what became of it. An upstream that never answers a ping is an error only
 // if its sessions would be dropped for that.
-func tryUpstream(c config, loaded *certificates) (verdict string, err error) {
+func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, err error) {
 	t := targetOf(c, loaded)
 	result, err := probe.Try(t)
 	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
@@ -62,16 +63,16 @@ func tryUpstream(c config, loaded *certificates) (verdict string, err error) {
 }
 
 // targetOf is the configured upstream as a probe wants it.
-func targetOf(c config, loaded *certificates) probe.Target {
-	network, address := c.upstreamAddress()
-	url, host := c.upstreamRequest()
+func targetOf(c config.Config, loaded *config.Certificates) probe.Target {
+	network, address := c.UpstreamAddress()
+	url, host := c.UpstreamRequest()
 	return probe.Target{
 		Network:          network,
 		Address:          address,
 		URL:              url,
 		Host:             host,
 		Header:           c.UpstreamHeaders,
-		TLS:              loaded.upstreamTLS(c.Upstream),
+		TLS:              loaded.UpstreamTLS(c.Upstream),
 		DialTimeout:      time.Duration(c.DialTimeout),
 		HandshakeTimeout: time.Duration(c.HandshakeTimeout),
 		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),

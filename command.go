@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"text/tabwriter"
 
+	"holdfast/internal/config"
 	"holdfast/internal/demo"
 	"holdfast/internal/shown"
 )
@@ -72,7 +73,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		names = append(names, c.name)
 	}
 	complaint := "unknown command " + shown.Quoted(name)
-	if meant := nearest(name, "", names); meant != "" {
+	if meant := config.Nearest(name, "", names); meant != "" {
 		complaint += "; did you mean " + meant + "?"
 	}
 	return p.misused(complaint)
@@ -108,18 +109,18 @@ func (p process) misused(complaint string) int {
 
 // configuration returns the checked configuration with its TLS files. If they are
 // refused, it has said why, and ok is false.
-func (p process) configuration() (c config, loaded certificates, ok bool) {
-	c, loaded, found := loadConfig(p.environ)
+func (p process) configuration() (c config.Config, loaded config.Certificates, ok bool) {
+	c, loaded, found := config.Load(p.environ)
 	if len(found) > 0 {
 		p.refuse(found)
-		return config{}, certificates{}, false
+		return config.Config{}, config.Certificates{}, false
 	}
 	return c, loaded, true
 }
 
-func (p process) refuse(found problems) {
+func (p process) refuse(found config.Problems) {
 	fmt.Fprintln(p.stderr, found)
-	if found.onlyUpstreamMissing() {
+	if found.OnlyUpstreamMissing() {
 		fmt.Fprintln(p.stderr, "\nTo see Holdfast at work without configuring anything, run: holdfast demo")
 	}
 }
@@ -133,7 +134,7 @@ func help(p process, args []string) int {
 	writeCommands(p.stdout)
 	fmt.Fprint(p.stdout, "\nExit codes: 0 clean; 1 runtime error, or a shutdown that had to cut sessions;\n"+
 		"2 usage; 78 bad configuration.\n\nEnvironment variables and their defaults:\n\n")
-	writeDefaults(p.stdout)
+	config.WriteDefaults(p.stdout)
 	return exitOK
 }
 

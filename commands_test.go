@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"holdfast/internal/config"
 )
 
 var update = flag.Bool("update", false, "write the golden files of testdata anew")
@@ -153,7 +155,7 @@ func TestEnvShowsRefusedValuesSafely(t *testing.T) {
 	if strings.Contains(o.stdout+o.stderr, "s3cret") {
 		t.Error("a secret is shown")
 	}
-	var shown []setting
+	var shown []config.Setting
 	if err := json.Unmarshal([]byte(o.stdout), &shown); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +178,7 @@ type brokenWriter struct{}
 func (brokenWriter) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
 func TestEnvReportsAWriteError(t *testing.T) {
-	for format := range envFormats {
+	for format := range config.Formats {
 		var stderr bytes.Buffer
 		if code := run([]string{"env", "-format", format}, nil, brokenWriter{}, &stderr); code != exitFailed {
 			t.Errorf("%s: exit code %d, want %d", format, code, exitFailed)

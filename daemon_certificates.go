@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"time"
+
+	"holdfast/internal/config"
 )
 
 // certificatesEvery is how often TLS files are looked at. Tools that renew them
@@ -13,7 +15,7 @@ const certificatesEvery = 5 * time.Second
 // keepCertificates reads the TLS files again when they change, and at each of
 // hangups, until ctx ends.
 func (d *daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal) {
-	for _, w := range d.certificates.watched {
+	for _, w := range d.certificates.Watched {
 		go w.Watch(ctx, certificatesEvery, func(changed bool, err error) { d.certificatesRead(w, changed, err) })
 	}
 	for {
@@ -27,32 +29,32 @@ func (d *daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal)
 }
 
 func (d *daemon) rereadCertificates() {
-	if len(d.certificates.watched) == 0 {
+	if len(d.certificates.Watched) == 0 {
 		d.log.Info("SIGHUP is for TLS files, and there are none to read again")
 	}
-	for _, w := range d.certificates.watched {
+	for _, w := range d.certificates.Watched {
 		w.Kick()
 	}
 }
 
-func (d *daemon) certificatesRead(w watched, changed bool, err error) {
+func (d *daemon) certificatesRead(w config.Watched, changed bool, err error) {
 	switch {
 	case err != nil:
-		d.log.Error("TLS files cannot be used; those loaded before stay in use", "side", w.side, "error", err)
+		d.log.Error("TLS files cannot be used; those loaded before stay in use", "side", w.Side, "error", err)
 	case changed:
 		d.noteCertificates(w)
-		d.log.Info("TLS files loaded", "side", w.side)
+		d.log.Info("TLS files loaded", "side", w.Side)
 	default:
-		d.log.Info("TLS files are in order, and the same as before", "side", w.side)
+		d.log.Info("TLS files are in order, and the same as before", "side", w.Side)
 	}
 }
 
 // noteCertificates tells what operators should know of files that have been loaded.
-func (d *daemon) noteCertificates(w watched) {
+func (d *daemon) noteCertificates(w config.Watched) {
 	for _, warning := range w.Warnings() {
-		d.log.Warn("TLS files need attention", "side", w.side, "why", warning)
+		d.log.Warn("TLS files need attention", "side", w.Side, "why", warning)
 	}
-	if server := d.certificates.server; server != nil {
+	if server := d.certificates.Server; server != nil {
 		d.metrics.SetTLSCertificateExpiry(server.Expiry())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 
+	"holdfast/internal/config"
 	"holdfast/internal/shown"
 )
 
@@ -16,16 +17,16 @@ func showEnvironment(p process, args []string) int {
 	if code, ok := p.parse(flags, args); !ok {
 		return code
 	}
-	write, ok := envFormats[*format]
+	write, ok := config.Formats[*format]
 	if !ok {
 		return p.misused("unknown format " + shown.Quoted(*format))
 	}
-	all, found := describe(p.environ)
+	all, found := config.Describe(p.environ)
 	if err := write(p.stdout, all); err != nil {
 		fmt.Fprintln(p.stderr, "holdfast: write settings:", err)
 		return exitFailed
 	}
-	if len(found) == 0 || found.onlyUpstreamMissing() {
+	if len(found) == 0 || found.OnlyUpstreamMissing() {
 		return exitOK
 	}
 	fmt.Fprintln(p.stderr, found)

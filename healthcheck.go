@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"holdfast/internal/config"
 	"holdfast/internal/shown"
 )
 
@@ -27,7 +28,7 @@ func healthcheck(p process, args []string) int {
 }
 
 func askReadiness(environ []string) error {
-	address, err := reachableAdmin(environ)
+	address, err := config.AdminAddress(environ)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/config"
 	"holdfast/metrics"
 )
 
@@ -35,7 +36,7 @@ func TestDocumentsNameVariablesThatExist(t *testing.T) {
 	name := regexp.MustCompile(`HOLDFAST_[A-Z_]*[A-Z]`)
 	for _, doc := range documents {
 		for _, found := range name.FindAllString(document(t, doc), -1) {
-			if !slices.Contains(knownNames(), found) {
+			if !slices.Contains(config.Names(), found) {
 				t.Errorf("%s: %s is no variable", doc, found)
 			}
 		}

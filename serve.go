@@ -15,6 +15,7 @@ import (
 
 	"holdfast/internal/activation"
 	"holdfast/internal/admin"
+	"holdfast/internal/config"
 	"holdfast/internal/linelog"
 	"holdfast/metrics"
 	"holdfast/proxy"
@@ -37,7 +38,7 @@ func serve(p process, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
-	log, lines := linelog.New(p.stderr, c.logsText(linelog.IsTerminal(p.stderr)), slog.Level(c.LogLevel))
+	log, lines := linelog.New(p.stderr, c.LogsText(linelog.IsTerminal(p.stderr)), slog.Level(c.LogLevel))
 	defer flush(lines)
 
 	// A log whose reader has gone must not take the sessions with it.
@@ -60,14 +61,14 @@ func serve(p process, args []string) int {
 // listenFile returns the socket that systemd is to pass for HOLDFAST_LISTEN, or nil
 // if it is to pass none. What is wrong with the way this process was started are
 // problems.
-func listenFile(environ []string, c config) (*os.File, error) {
-	name, wanted := c.Listen.systemd()
+func listenFile(environ []string, c config.Config) (*os.File, error) {
+	name, wanted := c.Listen.Systemd()
 	if !wanted {
 		return nil, nil
 	}
 	file, err := activation.Listener(environ, name)
 	if err != nil {
-		return nil, problems{{"HOLDFAST_LISTEN", string(c.Listen), err.Error()}}
+		return nil, config.Problems{{Variable: "HOLDFAST_LISTEN", Value: string(c.Listen), Reason: err.Error()}}
 	}
 	return file, nil
 }
@@ -92,14 +93,14 @@ type daemon struct {
 	proxy         proxyServer
 	admin         *admin.Server
 	adminListener net.Listener // nil if there is to be none
-	certificates  certificates
+	certificates  config.Certificates
 	metrics       *metrics.Metrics
 	log           *slog.Logger
 }
 
 // newDaemon makes a daemon whose proxy accepts on listen, or if that is nil
 // makes its listener itself.
-func newDaemon(c config, loaded certificates, listen *os.File, log *slog.Logger) (*daemon, error) {
+func newDaemon(c config.Config, loaded config.Certificates, listen *os.File, log *slog.Logger) (*daemon, error) {
 	defer listen.Close() // the proxy has a duplicate then; nil does no harm
 	adminListener, err := listenAdmin(string(c.AdminListen))
 	if err != nil {
@@ -107,7 +108,7 @@ func newDaemon(c config, loaded certificates, listen *os.File, log *slog.Logger)
 	}
 	host, _ := os.Hostname() // without it the admin listener has one name less
 	m := metrics.New(ownVersion())
-	server, err := proxy.New(c.proxy(&loaded, listen, log, m))
+	server, err := proxy.New(c.Proxy(&loaded, listen, log, m))
 	if err != nil {
 		if adminListener != nil {
 			adminListener.Close()
@@ -133,17 +134,17 @@ func newDaemon(c config, loaded certificates, listen *os.File, log *slog.Logger)
 }
 
 // announce says what is about to run, and what of it should not stay so.
-func (d *daemon) announce(c config, listen net.Addr) {
+func (d *daemon) announce(c config.Config, listen net.Addr) {
 	d.log.Info("holdfast starts",
 		"version", ownVersion(),
 		"listen", listen.String(),
-		"tls", d.certificates.server != nil,
+		"tls", d.certificates.Server != nil,
 		"upstream", c.Upstream.String(),
 		"admin", addressOf(d.adminListener))
-	for _, warning := range c.warnings() {
-		d.log.Warn("configuration needs attention", "variable", warning.variable, "why", warning.String())
+	for _, warning := range c.Warnings() {
+		d.log.Warn("configuration needs attention", "variable", warning.Variable, "why", warning.String())
 	}
-	for _, w := range d.certificates.watched {
+	for _, w := range d.certificates.Watched {
 		d.noteCertificates(w)
 	}
 }

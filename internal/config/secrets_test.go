@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -77,11 +77,11 @@ func TestSecretsAreRedacted(t *testing.T) {
 		{"HOLDFAST_UPSTREAM_HEADERS=s3cret", true, fromEnvironment},
 		{headersFile + "=" + file, false, headersFile},
 	} {
-		all, found := describe([]string{someUpstream, tc.environ})
+		all, found := Describe([]string{someUpstream, tc.environ})
 		if (len(found) > 0) != tc.refused || strings.Contains(found.Error(), "s3cret") {
 			t.Errorf("%s: refused with %q, want %v, and no secret in it", tc.environ, found.Error(), tc.refused)
 		}
-		for format := range envFormats {
+		for format := range Formats {
 			if out := printed(t, format, someUpstream, tc.environ); strings.Contains(out, "s3cret") {
 				t.Errorf("%s, as %s: the secret is in\n%s", tc.environ, format, out)
 			}

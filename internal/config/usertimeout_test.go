@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -28,7 +28,7 @@ func TestUserTimeoutFollowsTheLongestTimeout(t *testing.T) {
 		if c.TCPUserTimeout != tc.want {
 			t.Errorf("%v: %v, want %v", tc.environ, c.TCPUserTimeout, tc.want)
 		}
-		if found := c.warnings(); len(found) > 0 {
+		if found := c.Warnings(); len(found) > 0 {
 			t.Errorf("%v: warns of its own default: %v", tc.environ, found)
 		}
 		shown := fmt.Sprintf("\"value\": %q,\n    \"from\": \"derived\"", tc.shown)
@@ -54,7 +54,7 @@ func TestUserTimeoutThatCutsOthersShort(t *testing.T) {
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=30s"}, ""},
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=0"}, ""}, // the kernel's default
 	} {
-		if got := mustLoad(t, append(tc.environ, someUpstream)...).warnings().Error(); got != tc.warning {
+		if got := mustLoad(t, append(tc.environ, someUpstream)...).Warnings().Error(); got != tc.warning {
 			t.Errorf("%v: warns %q, want %q", tc.environ, got, tc.warning)
 		}
 	}

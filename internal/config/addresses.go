@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"cmp"
@@ -32,8 +32,8 @@ func parseListen(value string) (listenAddress, error) {
 	return listenAddress(value), checkHostPort(value)
 }
 
-// systemd returns the name of the socket that systemd is to pass, if it is one.
-func (a listenAddress) systemd() (name string, ok bool) {
+// Systemd returns the name of the socket that systemd is to pass, if it is one.
+func (a listenAddress) Systemd() (name string, ok bool) {
 	return strings.CutPrefix(string(a), systemdScheme)
 }
 
@@ -65,16 +65,16 @@ func checkHostPort(value string) error {
 	return nil
 }
 
-// reachableAdmin is where the admin listener of environ can be reached from here. It
+// AdminAddress is where the admin listener of environ can be reached from here. It
 // needs one variable and minds no other.
-func reachableAdmin(environ []string) (string, error) {
+func AdminAddress(environ []string) (string, error) {
 	s := readSettings(environ)
 	const name = "HOLDFAST_ADMIN_LISTEN"
 	value, _ := s.effective(variableNamed(name))
 	listen, err := parseAdminListen(value)
 	switch {
 	case err != nil:
-		return "", problems{{name, value, err.Error()}}
+		return "", Problems{{name, value, err.Error()}}
 	case listen == "":
 		return "", errors.New(name + " is off: there is nobody to ask")
 	}
@@ -210,12 +210,12 @@ func hostOf(upstream *url.URL) string {
 	return host
 }
 
-// upstreamAddress is where the upstream is, as package net takes it.
-func (c config) upstreamAddress() (network, address string) { return dialAddress(c.Upstream) }
+// UpstreamAddress is where the upstream is, as package net takes it.
+func (c Config) UpstreamAddress() (network, address string) { return dialAddress(c.Upstream) }
 
-// upstreamRequest is what a client's request for / becomes: the URL, and the Host that
+// UpstreamRequest is what a client's request for / becomes: the URL, and the Host that
 // the upstream is sent. A client's own Host is that of the upstream here.
-func (c config) upstreamRequest() (url, host string) {
+func (c Config) UpstreamRequest() (url, host string) {
 	return probeURL(c.Upstream), cmp.Or(c.upstreamHost(), hostOf(c.Upstream))
 }
 

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -20,18 +20,18 @@ const redacted = "(redacted)"
 const maxSecret = 64 << 10
 
 // reveal is the secret that holds for name, and the variable that gave it.
-func (s settings) reveal(name string) (value, from string, found problems) {
+func (s settings) reveal(name string) (value, from string, found Problems) {
 	file := name + fileSuffix
 	path := s[file]
 	switch {
 	case path == "":
 		return s[name], name, nil
 	case s[name] != "":
-		return "", file, problems{{file, path, "is set, and " + name + " too; unset one of them"}}
+		return "", file, Problems{{file, path, "is set, and " + name + " too; unset one of them"}}
 	}
 	value, err := readSecret(path)
 	if err != nil {
-		return "", file, problems{{file, path, err.Error()}}
+		return "", file, Problems{{file, path, err.Error()}}
 	}
 	return value, file, nil
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"regexp"
@@ -113,8 +113,8 @@ func plain(meaning string) string {
 	return strings.ReplaceAll(meaning, "`", "")
 }
 
-// knownNames are all names that a misspelt one may have been meant for.
-func knownNames() []string {
+// Names are all names that a misspelt one may have been meant for.
+func Names() []string {
 	var names []string
 	for _, v := range variables {
 		names = append(names, v.name)

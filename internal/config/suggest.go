@@ -1,11 +1,11 @@
-package main
+package config
 
 import "strings"
 
-// nearest returns the candidate that word was most likely meant to be, or "" if
+// Nearest returns the candidate that word was most likely meant to be, or "" if
 // none is near: more than a third of the letters wrong is another word. What
 // all candidates begin with does not count as letters.
-func nearest(word, common string, candidates []string) string {
+func Nearest(word, common string, candidates []string) string {
 	best, least := "", len(strings.TrimPrefix(word, common))/3+1
 	for _, candidate := range candidates {
 		if d := editDistance(word, candidate); d < least {

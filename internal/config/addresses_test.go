@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -60,7 +60,7 @@ func TestAdminAddress(t *testing.T) {
 		"10.0.0.1:9100":  "10.0.0.1:9100",
 		"localhost:9100": "localhost:9100",
 	} {
-		got, err := reachableAdmin([]string{"HOLDFAST_ADMIN_LISTEN=" + listen})
+		got, err := AdminAddress([]string{"HOLDFAST_ADMIN_LISTEN=" + listen})
 		if got != want || err != nil {
 			t.Errorf("listening on %q: ask %q, %v, want %q", listen, got, err, want)
 		}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ import (
 
 const someUpstream = "HOLDFAST_UPSTREAM=ws://localhost:9000"
 
-func load(environ ...string) (config, error) {
+func load(environ ...string) (Config, error) {
 	c, found := readSettings(environ).config()
 	if len(found) > 0 {
 		return c, found
@@ -26,7 +26,7 @@ func load(environ ...string) (config, error) {
 	return c, nil
 }
 
-func mustLoad(t *testing.T, environ ...string) config {
+func mustLoad(t *testing.T, environ ...string) Config {
 	t.Helper()
 	c, err := load(environ...)
 	if err != nil {
@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("Upstream = %v", got.Upstream)
 	}
 	got.Upstream = nil
-	want := config{
+	want := Config{
 		Listen:                ":8080",
 		AdminListen:           "127.0.0.1:8081",
 		PingInterval:          20 * time.Second,
@@ -213,8 +213,8 @@ func isFileOfSecret(name string) bool {
 }
 
 // field is the value of a variable's field in c.
-func field(c config, variable string) any {
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[config]()) {
+func field(c Config, variable string) any {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		if f.Tag.Get("env") == variable {
 			return reflect.ValueOf(c).FieldByIndex(f.Index).Interface()
 		}
@@ -445,15 +445,15 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
-	var found problems
-	if !errors.As(err, &found) || found.onlyUpstreamMissing() {
+	var found Problems
+	if !errors.As(err, &found) || found.OnlyUpstreamMissing() {
 		t.Error("more than the upstream is missing")
 	}
 }
 
 func TestEmptyMeansDefault(t *testing.T) {
 	environ := []string{}
-	for _, name := range knownNames() {
+	for _, name := range Names() {
 		environ = append(environ, name+"=")
 	}
 	want := mustLoad(t, someUpstream)
@@ -514,7 +514,7 @@ func TestServiceLinks(t *testing.T) {
 			t.Errorf("%s was taken for a service link", name)
 		}
 	}
-	for _, name := range knownNames() {
+	for _, name := range Names() {
 		if serviceLink.MatchString(name) {
 			t.Errorf("%s looks like a service link", name)
 		}
@@ -524,7 +524,7 @@ func TestServiceLinks(t *testing.T) {
 func TestLegsTakeTheGlobalPings(t *testing.T) {
 	c := mustLoad(t, someUpstream, "HOLDFAST_PING_INTERVAL=7s", "HOLDFAST_PING_TIMEOUT=0", "HOLDFAST_CLIENT_PING_TIMEOUT=3s",
 		"HOLDFAST_UPSTREAM_PING_INTERVAL=0", "HOLDFAST_PING_JITTER=0.5", "HOLDFAST_LIVENESS=pong", "HOLDFAST_CLIENT_PONG=ignore")
-	got := c.proxy(&certificates{}, nil, nil, nil)
+	got := c.Proxy(&Certificates{}, nil, nil, nil)
 	client := heartbeat.Rules{Interval: 7 * time.Second, Timeout: 3 * time.Second, Jitter: .5, Liveness: heartbeat.OnlyPong, Pong: heartbeat.IgnorePong}
 	if got.Client != client {
 		t.Errorf("client: got %+v, want %+v", got.Client, client)
@@ -544,7 +544,7 @@ func TestProxyConfig(t *testing.T) {
 		"HOLDFAST_MAX_SESSIONS_PER_IP=10", "HOLDFAST_ALLOWED_ORIGINS=*.example.com", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8,unix:",
 		"HOLDFAST_PROXY_PROTOCOL=accept", "HOLDFAST_UPSTREAM_HOST=upstream", "HOLDFAST_UPSTREAM_HEADERS=A=1;B=2", "HOLDFAST_HTTP=refuse",
 		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
-	got := c.proxy(&certificates{}, nil, log, m)
+	got := c.Proxy(&Certificates{}, nil, log, m)
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
 		Listen:             ":1",
@@ -580,7 +580,7 @@ func TestProxyConfig(t *testing.T) {
 // The table and the struct are two halves of one thing.
 func TestTableMatchesStruct(t *testing.T) {
 	var read, listed []string
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[config]()) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		name := f.Tag.Get("env")
 		read = append(read, name)
 		if slices.Contains(secrets, name) {
@@ -605,7 +605,7 @@ func TestLogsText(t *testing.T) {
 	}{
 		{"auto", true, true}, {"auto", false, false}, {"text", false, true}, {"json", true, false},
 	} {
-		if got := mustLoad(t, someUpstream, "HOLDFAST_LOG_FORMAT="+tc.format).logsText(tc.terminal); got != tc.want {
+		if got := mustLoad(t, someUpstream, "HOLDFAST_LOG_FORMAT="+tc.format).LogsText(tc.terminal); got != tc.want {
 			t.Errorf("%s, terminal %v: text %v, want %v", tc.format, tc.terminal, got, tc.want)
 		}
 	}
@@ -616,7 +616,7 @@ func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"server": "serve", "chek": "check", "serv": "serve", "env": "env", "envs": "env", "run": "", "": "", "demonstrate": "",
 	} {
-		if got := nearest(word, "", candidates); got != want {
+		if got := Nearest(word, "", candidates); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"strings"
@@ -9,8 +9,8 @@ import (
 func printed(t *testing.T, format string, environ ...string) string {
 	t.Helper()
 	var out strings.Builder
-	all, _ := describe(environ)
-	if err := envFormats[format](&out, all); err != nil {
+	all, _ := Describe(environ)
+	if err := Formats[format](&out, all); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"encoding/json"
@@ -11,8 +11,8 @@ import (
 	"holdfast/internal/shown"
 )
 
-// setting is what `holdfast env` says about one variable.
-type setting struct {
+// Setting is what `holdfast env` says about one variable.
+type Setting struct {
 	Name    string `json:"name"`
 	Value   string `json:"value"` // the effective one
 	From    string `json:"from"`
@@ -28,18 +28,18 @@ const (
 	fromOthers      = "derived" // worked out from several
 )
 
-// envFormats are the ways to print settings. Markdown and dotenv of an empty
+// Formats are the ways to print settings. Markdown and dotenv of an empty
 // environment are the README's table and the example file.
-var envFormats = map[string]func(io.Writer, []setting) error{
+var Formats = map[string]func(io.Writer, []Setting) error{
 	"table":    writeTable,
 	"markdown": writeMarkdown,
 	"dotenv":   writeDotenv,
 	"json":     writeJSON,
 }
 
-// describe returns what there is to say about each variable in environ, and every
+// Describe returns what there is to say about each variable in environ, and every
 // problem with it.
-func describe(environ []string) ([]setting, problems) {
+func Describe(environ []string) ([]Setting, Problems) {
 	s := readSettings(environ)
 	c, found := s.config()
 	return s.list(c, found), found
@@ -47,12 +47,12 @@ func describe(environ []string) ([]setting, problems) {
 
 // list describes all variables; c is what s says. Only a value that was not refused is known to
 // hold no password; that of a secret is one.
-func (s settings) list(c config, refused problems) []setting {
+func (s settings) list(c Config, refused Problems) []Setting {
 	bad := map[string]bool{}
 	for _, p := range refused {
-		bad[p.variable] = true
+		bad[p.Variable] = true
 	}
-	var all []setting
+	var all []Setting
 	for _, v := range variables {
 		value, from := s.effective(v)
 		switch {
@@ -72,13 +72,13 @@ func (s settings) list(c config, refused problems) []setting {
 				from = fromNowhere
 			}
 		}
-		all = append(all, setting{v.name, value, from, v.def, v.meaning})
+		all = append(all, Setting{v.name, value, from, v.def, v.meaning})
 	}
 	return all
 }
 
-// writeDefaults writes every variable with its default and its meaning.
-func writeDefaults(w io.Writer) {
+// WriteDefaults writes every variable with its default and its meaning.
+func WriteDefaults(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, v := range variables {
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", v.name, v.def, plain(v.meaning))
@@ -86,7 +86,7 @@ func writeDefaults(w io.Writer) {
 	table.Flush()
 }
 
-func writeTable(w io.Writer, all []setting) error {
+func writeTable(w io.Writer, all []Setting) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "VARIABLE\tVALUE\tFROM\tMEANING")
 	for _, s := range all {
@@ -96,7 +96,7 @@ func writeTable(w io.Writer, all []setting) error {
 }
 
 // writeMarkdown has a column for set values only where there are any.
-func writeMarkdown(w io.Writer, all []setting) error {
+func writeMarkdown(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	anySet := false
 	for _, s := range all {
@@ -132,7 +132,7 @@ func code(text string) string {
 
 // writeDotenv leaves what is not set commented out: a copied default would
 // outlive the version whose default it is. So it does with secrets.
-func writeDotenv(w io.Writer, all []setting) error {
+func writeDotenv(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	for i, s := range all {
 		if i > 0 {
@@ -163,7 +163,7 @@ func dotenvQuoted(value string) string {
 	return strconv.Quote(value)
 }
 
-func writeJSON(w io.Writer, all []setting) error {
+func writeJSON(w io.Writer, all []Setting) error {
 	for i := range all {
 		all[i].Meaning = plain(all[i].Meaning)
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"context"
@@ -10,16 +10,16 @@ import (
 	"holdfast/internal/certs"
 )
 
-// certificates are the TLS files of a configuration, loaded.
-type certificates struct {
-	server  *certs.Server // nil if clients are met without TLS
+// Certificates are the TLS files of a configuration, loaded.
+type Certificates struct {
+	Server  *certs.Server // nil if clients are met without TLS
 	client  *certs.Client // nil if the upstream is connected to without
-	watched []watched
+	Watched []Watched
 }
 
-// watched are files that are read again when they change.
-type watched struct {
-	side string // whom the TLS is with
+// Watched are files that are read again when they change.
+type Watched struct {
+	Side string // whom the TLS is with
 	files
 }
 
@@ -30,15 +30,15 @@ type files interface {
 }
 
 // hasServerTLS says that clients are to be met with TLS, be it half set up.
-func (c config) hasServerTLS() bool { return c.TLSCertFile != "" || c.TLSKeyFile != "" }
+func (c Config) hasServerTLS() bool { return c.TLSCertFile != "" || c.TLSKeyFile != "" }
 
 // hasUpstreamTLS says that the upstream is connected to with TLS.
-func (c config) hasUpstreamTLS() bool {
+func (c Config) hasUpstreamTLS() bool {
 	return c.Upstream != nil && (c.Upstream.Scheme == "wss" || c.Upstream.Scheme == "https")
 }
 
 // certificates loads the files, and says what is wrong with them.
-func (c config) certificates() (loaded certificates, found problems) {
+func (c Config) certificates() (loaded Certificates, found Problems) {
 	if c.hasServerTLS() {
 		found = append(found, loaded.loadServer(c)...)
 	}
@@ -48,7 +48,7 @@ func (c config) certificates() (loaded certificates, found problems) {
 	return loaded, found
 }
 
-func (l *certificates) loadServer(c config) problems {
+func (l *Certificates) loadServer(c Config) Problems {
 	server, err := certs.NewServer(certs.Files{
 		Cert: certs.File{Variable: "HOLDFAST_TLS_CERT_FILE", Path: c.TLSCertFile},
 		Key:  certs.File{Variable: "HOLDFAST_TLS_KEY_FILE", Path: c.TLSKeyFile},
@@ -57,12 +57,12 @@ func (l *certificates) loadServer(c config) problems {
 	if err != nil {
 		return problemsOf(err)
 	}
-	l.server = server
-	l.watched = append(l.watched, watched{"client", server})
+	l.Server = server
+	l.Watched = append(l.Watched, Watched{"client", server})
 	return nil
 }
 
-func (l *certificates) loadClient(c config) problems {
+func (l *Certificates) loadClient(c Config) Problems {
 	client, err := certs.NewClient(certs.Files{
 		Cert: certs.File{Variable: "HOLDFAST_UPSTREAM_TLS_CERT_FILE", Path: c.UpstreamTLSCertFile},
 		Key:  certs.File{Variable: "HOLDFAST_UPSTREAM_TLS_KEY_FILE", Path: c.UpstreamTLSKeyFile},
@@ -73,42 +73,42 @@ func (l *certificates) loadClient(c config) problems {
 	}
 	l.client = client
 	if c.UpstreamTLSCertFile != "" || c.UpstreamTLSCAFile != "" {
-		l.watched = append(l.watched, watched{"upstream", client})
+		l.Watched = append(l.Watched, Watched{"upstream", client})
 	}
 	return nil
 }
 
 // problemsOf are those of an error about TLS files.
-func problemsOf(err error) (found problems) {
+func problemsOf(err error) (found Problems) {
 	var bad certs.Problems
 	if !errors.As(err, &bad) {
 		panic(err) // there is no other kind
 	}
 	for _, p := range bad {
-		found = append(found, problem{p.File.Variable, p.File.Path, p.Reason})
+		found = append(found, Problem{p.File.Variable, p.File.Path, p.Reason})
 	}
 	return found
 }
 
-// warnings are about files that have been loaded and need attention all the same.
-func (l *certificates) warnings() (all []string) {
-	for _, w := range l.watched {
+// Warnings are about files that have been loaded and need attention all the same.
+func (l *Certificates) Warnings() (all []string) {
+	for _, w := range l.Watched {
 		all = append(all, w.Warnings()...)
 	}
 	return all
 }
 
 // serverTLS is what to meet clients with; nil means without TLS.
-func (l *certificates) serverTLS() *tls.Config {
-	if l.server == nil {
+func (l *Certificates) serverTLS() *tls.Config {
+	if l.Server == nil {
 		return nil
 	}
-	return l.server.Config()
+	return l.Server.Config()
 }
 
-// upstreamTLS makes what to connect to the upstream with, anew for each connection,
+// UpstreamTLS makes what to connect to the upstream with, anew for each connection,
 // as the files may have changed. nil means without TLS.
-func (l *certificates) upstreamTLS(upstream *url.URL) func() *tls.Config {
+func (l *Certificates) UpstreamTLS(upstream *url.URL) func() *tls.Config {
 	if l.client == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ const (
 
 // longestTimeout returns the longest of the timeouts that the kernel must not cut
 // short, and the name of its variable.
-func (c config) longestTimeout() (longest time.Duration, name string) {
+func (c Config) longestTimeout() (longest time.Duration, name string) {
 	for _, timeout := range []struct {
 		name  string
 		value time.Duration
@@ -37,18 +37,18 @@ func (c config) longestTimeout() (longest time.Duration, name string) {
 }
 
 // defaultUserTimeout is the user timeout that holds while its variable is unset.
-func (c config) defaultUserTimeout() time.Duration {
+func (c Config) defaultUserTimeout() time.Duration {
 	longest, _ := c.longestTimeout()
 	return min(max(longest+userTimeoutMargin, minUserTimeout), maxUserTimeout)
 }
 
 // userTimeoutWarning complains about a user timeout that cuts a longer timeout short.
-func (c config) userTimeoutWarning() (found problems) {
+func (c Config) userTimeoutWarning() (found Problems) {
 	longest, name := c.longestTimeout()
 	if c.TCPUserTimeout == 0 || c.TCPUserTimeout >= min(longest, maxUserTimeout) {
 		return nil
 	}
-	return problems{{userTimeoutName, inSeconds(c.TCPUserTimeout), fmt.Sprintf(
+	return Problems{{userTimeoutName, inSeconds(c.TCPUserTimeout), fmt.Sprintf(
 		"is shorter than %s=%s, so the kernel may drop a connection before that time is over; unset it, or set at least %s",
 		name, inSeconds(longest), inSeconds(c.defaultUserTimeout()))}}
 }

@@ -1,4 +1,16 @@
-package main
+// Package config is the configuration of Holdfast, which environment variables alone
+// make.
+//
+// The path through it: Load keeps what is set under our prefix (settings), fills
+// Config with it by the rules of its fields' types (values.go and others), looks for
+// values that contradict each other (contradictions.go) and for names that do not
+// exist, and loads the TLS files (certificates.go). Every problem is reported, each
+// with its variable and what to write instead (problems.go). Config.Proxy says it all
+// to the proxy. Describe is for those who want to see the configuration, and the
+// Formats print it (print.go).
+//
+// The environment is an argument: only main asks for that of the process.
+package config
 
 import (
 	"errors"
@@ -19,9 +31,9 @@ import (
 	"holdfast/proxy"
 )
 
-// config is the checked configuration. Names, defaults and meanings of its
+// Config is the checked configuration. Names, defaults and meanings of its
 // variables stand in the variables table, the rules of its types in parsers.
-type config struct {
+type Config struct {
 	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM"`
 	Listen      listenAddress `env:"HOLDFAST_LISTEN"`
 	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN"`
@@ -77,9 +89,9 @@ type config struct {
 	PProf     bool      `env:"HOLDFAST_PPROF"`
 }
 
-// loadConfig returns the checked configuration of environ with its TLS files, and every
+// Load returns the checked configuration of environ with its TLS files, and every
 // problem with them. If there is any, the configuration must not be used.
-func loadConfig(environ []string) (c config, loaded certificates, found problems) {
+func Load(environ []string) (c Config, loaded Certificates, found Problems) {
 	c, found = readSettings(environ).config()
 	loaded, bad := c.certificates()
 	found = append(found, bad...)
@@ -87,9 +99,9 @@ func loadConfig(environ []string) (c config, loaded certificates, found problems
 	return c, loaded, found
 }
 
-// logsText reports whether the log is text and not JSON; terminal says what it is
+// LogsText reports whether the log is text and not JSON; terminal says what it is
 // written to.
-func (c config) logsText(terminal bool) bool {
+func (c Config) LogsText(terminal bool) bool {
 	return c.LogFormat == formatText || c.LogFormat == formatAuto && terminal
 }
 
@@ -124,14 +136,14 @@ func (s settings) effective(v variable) (value, from string) {
 
 // config checks everything that is set and reports all that is wrong with it. Of
 // what is wrong c has nothing.
-func (s settings) config() (c config, found problems) {
+func (s settings) config() (c Config, found Problems) {
 	found = s.parse(&c)
 	if s[userTimeoutName] == "" {
 		c.TCPUserTimeout = c.defaultUserTimeout()
 	}
 	found = append(found, c.contradictions(s)...)
 	if s[upstreamName] == "" {
-		found = append(found, problem{variable: upstreamName, reason: noUpstream})
+		found = append(found, Problem{Variable: upstreamName, Reason: noUpstream})
 	}
 	found = append(found, s.strangers()...)
 	found.sort()
@@ -140,13 +152,13 @@ func (s settings) config() (c config, found problems) {
 
 // parse fills c and says which values broke the rule of their type. A value
 // taken from another variable is that one's fault.
-func (s settings) parse(c *config) (found problems) {
+func (s settings) parse(c *Config) (found Problems) {
 	given, from := map[string]string{}, map[string]string{}
 	for _, v := range variables {
 		given[v.name], from[v.name] = s.effective(v)
 	}
 	for _, name := range secrets {
-		var bad problems
+		var bad Problems
 		given[name], from[name], bad = s.reveal(name)
 		found = append(found, bad...)
 	}
@@ -162,7 +174,7 @@ func (s settings) parse(c *config) (found problems) {
 		}
 		name := variableOf(bad.Name)
 		if giver := from[name]; giver == name || giver == name+fileSuffix {
-			found = append(found, problem{giver, s.shown(giver), bad.Err.Error()})
+			found = append(found, Problem{giver, s.shown(giver), bad.Err.Error()})
 		}
 	}
 	return found
@@ -170,45 +182,45 @@ func (s settings) parse(c *config) (found problems) {
 
 // variableOf is the variable of a field of config: the parser's errors know only the field.
 func variableOf(field string) string {
-	f, _ := reflect.TypeFor[config]().FieldByName(field)
+	f, _ := reflect.TypeFor[Config]().FieldByName(field)
 	return f.Tag.Get("env")
 }
 
 // strangers are variables with our prefix that this version does not know or
 // does not build. Their values are never shown: what they mean is unknown, and
 // some are secrets.
-func (s settings) strangers() (found problems) {
+func (s settings) strangers() (found Problems) {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		switch {
 		case slices.ContainsFunc(variables, func(v variable) bool { return v.name == name }):
 		case slices.Contains(unsupported, name):
 			if s[name] != "" {
-				found = append(found, problem{variable: name, reason: "is not supported by this version"})
+				found = append(found, Problem{Variable: name, Reason: "is not supported by this version"})
 			}
 		case serviceLink.MatchString(name):
 		default:
-			found = append(found, problem{variable: shown.Printable(name), reason: unknown(name)})
+			found = append(found, Problem{Variable: shown.Printable(name), Reason: unknown(name)})
 		}
 	}
 	return found
 }
 
 func unknown(name string) string {
-	if meant := nearest(name, prefix, knownNames()); meant != "" {
+	if meant := Nearest(name, prefix, Names()); meant != "" {
 		return "is not a variable of Holdfast; did you mean " + meant + "?"
 	}
 	return "is not a variable of Holdfast; `holdfast env` lists all"
 }
 
-// proxy is what c and the TLS files that were loaded for it tell the proxy. listen may
+// Proxy is what c and the TLS files that were loaded for it tell the proxy. listen may
 // be nil: then the proxy makes its listener itself.
-func (c config) proxy(loaded *certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
+func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
 	return proxy.Config{
 		Listen:             string(c.Listen),
 		ListenFile:         listen,
 		TLS:                loaded.serverTLS(),
 		Upstream:           c.Upstream,
-		UpstreamTLS:        loaded.upstreamTLS(c.Upstream),
+		UpstreamTLS:        loaded.UpstreamTLS(c.Upstream),
 		UpstreamHost:       c.upstreamHost(),
 		UpstreamHeader:     c.UpstreamHeaders,
 		RefuseHTTP:         bool(c.HTTP),
@@ -241,7 +253,7 @@ func (c config) proxy(loaded *certificates, listen *os.File, log *slog.Logger, m
 }
 
 // upstreamHost is the Host that requests are sent on with; empty means the client's.
-func (c config) upstreamHost() string {
+func (c Config) upstreamHost() string {
 	switch c.UpstreamHost {
 	case hostPreserve:
 		return ""
@@ -252,7 +264,7 @@ func (c config) upstreamHost() string {
 }
 
 // rules are the keepalive rules of a leg.
-func (c config) rules(interval, timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {
+func (c Config) rules(interval, timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {
 	return heartbeat.Rules{
 		Interval: interval,
 		Timeout:  timeout,
