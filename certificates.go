@@ -14,7 +14,7 @@ const certificatesEvery = 5 * time.Second
 
 // keepCertificates reads the TLS files again when they change, and at each of
 // hangups, until ctx ends.
-func (d *daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal) {
+func (d *Daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal) {
 	for _, w := range d.certificates.Watched {
 		go w.Watch(ctx, certificatesEvery, func(changed bool, err error) { d.certificatesRead(w, changed, err) })
 	}
@@ -28,7 +28,7 @@ func (d *daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal)
 	}
 }
 
-func (d *daemon) rereadCertificates() {
+func (d *Daemon) rereadCertificates() {
 	if len(d.certificates.Watched) == 0 {
 		d.log.Info("SIGHUP is for TLS files, and there are none to read again")
 	}
@@ -37,7 +37,7 @@ func (d *daemon) rereadCertificates() {
 	}
 }
 
-func (d *daemon) certificatesRead(w config.Watched, changed bool, err error) {
+func (d *Daemon) certificatesRead(w config.Watched, changed bool, err error) {
 	switch {
 	case err != nil:
 		d.log.Error("TLS files cannot be used; those loaded before stay in use", "side", w.Side, "error", err)
@@ -50,7 +50,7 @@ func (d *daemon) certificatesRead(w config.Watched, changed bool, err error) {
 }
 
 // noteCertificates tells what operators should know of files that have been loaded.
-func (d *daemon) noteCertificates(w config.Watched) {
+func (d *Daemon) noteCertificates(w config.Watched) {
 	for _, warning := range w.Warnings() {
 		d.log.Warn("TLS files need attention", "side", w.Side, "why", warning)
 	}
