@@ -18,9 +18,10 @@ import (
 // what knows no proxy. Tests may import what they like.
 var imports = map[string][]string{
 	".": {
-		"holdfast/heartbeat", "holdfast/internal/activation", "holdfast/internal/admin", "holdfast/internal/config", "holdfast/internal/demo",
-		"holdfast/internal/linelog", "holdfast/internal/probe", "holdfast/internal/shown", "holdfast/metrics", "holdfast/proxy",
+		"holdfast/heartbeat", "holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/daemon",
+		"holdfast/internal/demo", "holdfast/internal/linelog", "holdfast/internal/probe", "holdfast/internal/shown",
 	},
+	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/metrics", "holdfast/proxy"},
 	"internal/config": {
 		"holdfast/heartbeat", "holdfast/internal/certs", "holdfast/internal/shown", "holdfast/metrics", "holdfast/proxy",
 		"github.com/caarlos0/env/v10",

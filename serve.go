@@ -11,6 +11,7 @@ import (
 
 	"holdfast/internal/activation"
 	"holdfast/internal/config"
+	"holdfast/internal/daemon"
 	"holdfast/internal/linelog"
 )
 
@@ -43,7 +44,7 @@ func serve(p process, args []string) int {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 
-	d, err := New(c, loaded, listen, log, ownVersion())
+	d, err := daemon.New(c, loaded, listen, log, ownVersion())
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed

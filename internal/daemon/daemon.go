@@ -1,4 +1,11 @@
-package main
+// Package daemon runs the proxy and its admin listener as a process that is told what
+// to do by signals.
+//
+// The path through it: New builds both out of a configuration and binds them. Run
+// serves until a signal, drains, and says whether all went well. certificates.go reads
+// the TLS files again when they change. The log and the signals are handed in: the
+// process is the command's.
+package daemon
 
 import (
 	"context"
@@ -96,8 +103,8 @@ func listenAdmin(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// named says which variable holds the address that cannot be listened on, be it
-// that of a socket whose file is in the way.
+// named says which variable holds the address that cannot be listened on. That is also
+// the address of a unix socket whose file is in the way.
 func named(variable string, err error) error {
 	var op *net.OpError
 	var file *fs.PathError
