@@ -14,29 +14,32 @@ import (
 )
 
 // imports holds every package of the module and what it may import beyond the
-// standard library. The edges run one way: main, then internal, then proxy, then
-// what knows no proxy. Tests may import what they like.
+// standard library. The edges run one way, from above to below: main, the commands,
+// what they run, what that is made of, the proxy, and what knows no proxy. Tests may
+// import what they like.
 var imports = map[string][]string{
-	".": {
-		"holdfast/heartbeat", "holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/daemon",
-		"holdfast/internal/demo", "holdfast/internal/linelog", "holdfast/internal/probe", "holdfast/internal/shown",
+	".": {"holdfast/internal/command"},
+	"internal/command": {
+		"holdfast/internal/daemon", "holdfast/internal/demo", "holdfast/internal/probe",
+		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/shown",
+		"holdfast/heartbeat",
 	},
-	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/metrics", "holdfast/proxy"},
-	"internal/config": {
-		"holdfast/heartbeat", "holdfast/internal/certs", "holdfast/internal/shown", "holdfast/metrics", "holdfast/proxy",
-		"github.com/caarlos0/env/v10",
-	},
-	"internal/activation": {"holdfast/internal/shown"},
-	"internal/admin":      {"holdfast/proxy"},
-	"internal/certs":      {},
-	"internal/leak":       {},
-	"internal/linelog":    {},
-	"internal/probe":      {"github.com/gobwas/ws"},
-	"internal/shown":      {},
+	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics"},
 	"internal/demo": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
 	},
+	"internal/probe":      {"github.com/gobwas/ws"},
+	"internal/activation": {"holdfast/internal/shown"},
+	"internal/admin":      {"holdfast/proxy"},
+	"internal/config": {
+		"holdfast/internal/certs", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",
+		"github.com/caarlos0/env/v10",
+	},
+	"internal/linelog": {},
+	"internal/certs":   {},
+	"internal/shown":   {},
+	"internal/leak":    {}, // for tests
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
 		"holdfast/proxy/internal/epoll", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",

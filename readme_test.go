@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/command"
 	"holdfast/internal/config"
 	"holdfast/metrics"
 )
@@ -26,7 +28,9 @@ func document(t *testing.T, name string) string {
 }
 
 func TestReadmeTableIsThatOfTheCode(t *testing.T) {
-	table := holdfast(nil, "env", "-format", "markdown").stdout
+	var out strings.Builder
+	command.Run([]string{"env", "-format", "markdown"}, nil, &out, io.Discard)
+	table := out.String()
 	if table == "" || !strings.Contains(document(t, "README.md"), "\n\n"+table+"\n") {
 		t.Errorf("README.md: the table of variables is not what `holdfast env -format markdown` prints:\n%s", table)
 	}

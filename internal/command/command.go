@@ -1,4 +1,10 @@
-package main
+// Package command is the program but for the process around it: every command of
+// `holdfast`, its flags, its output and its exit code.
+//
+// The path through it: Run (command.go) finds the command that the arguments name.
+// Each has a file of its own. It parses its flags, asks package config for what it
+// needs, and gives values to the package that does the work: daemon, probe or demo.
+package command
 
 import (
 	"errors"
@@ -52,8 +58,8 @@ func commands() []command {
 	}
 }
 
-// run is the whole program but for the process around it.
-func run(args, environ []string, stdout, stderr io.Writer) int {
+// Run is the whole program but for the process around it.
+func Run(args, environ []string, stdout, stderr io.Writer) int {
 	p := process{environ, stdout, stderr}
 	if len(args) == 0 {
 		return serve(p, nil)

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ type outcome struct {
 
 func holdfast(environ []string, args ...string) outcome {
 	var stdout, stderr bytes.Buffer
-	code := run(args, environ, &stdout, &stderr)
+	code := Run(args, environ, &stdout, &stderr)
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
@@ -180,7 +180,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, os.ErrClosed }
 func TestEnvReportsAWriteError(t *testing.T) {
 	for format := range config.Formats {
 		var stderr bytes.Buffer
-		if code := run([]string{"env", "-format", format}, nil, brokenWriter{}, &stderr); code != exitFailed {
+		if code := Run([]string{"env", "-format", format}, nil, brokenWriter{}, &stderr); code != exitFailed {
 			t.Errorf("%s: exit code %d, want %d", format, code, exitFailed)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bufio"
@@ -42,7 +42,7 @@ func startServe(t *testing.T, environ ...string) *served {
 	environ = append([]string{"HOLDFAST_LISTEN=127.0.0.1:0", "HOLDFAST_ADMIN_LISTEN=127.0.0.1:0", "HOLDFAST_LOG_FORMAT=text"}, environ...)
 	go func() {
 		defer stderr.Close()
-		s.exit <- run(nil, environ, io.Discard, stderr)
+		s.exit <- Run(nil, environ, io.Discard, stderr)
 	}()
 	return s
 }

@@ -1,12 +1,15 @@
-package main
+package command
 
 import (
 	"bufio"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
+
+	"holdfast/internal/leak"
 )
 
 // fileOf is the socket behind one of package net's.
@@ -30,11 +33,16 @@ func TestSocketActivationRefused(t *testing.T) {
 // runsMain is set for a process that is to be the program, and not its tests.
 const runsMain = "RUNS_MAIN"
 
+// TestMain wants back whatever the tests took.
 func TestMain(m *testing.M) {
 	if os.Getenv(runsMain) != "" {
-		main()
+		os.Exit(Run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	// The runtime keeps one goroutine for signals from the first time on.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	signal.Stop(signals)
+	os.Exit(leak.Check(m.Run))
 }
 
 func TestSocketActivation(t *testing.T) {
