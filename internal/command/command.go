@@ -11,9 +11,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
-	"text/tabwriter"
 
 	"holdfast/internal/config"
 	"holdfast/internal/demo"
@@ -28,9 +25,6 @@ const (
 	exitUsage  = 2
 	exitConfig = 78
 )
-
-// version is set by the linker in a release.
-var version = ""
 
 // process is what a command has of the world.
 type process struct {
@@ -131,49 +125,4 @@ func (p process) refuse(found config.Problems) {
 	}
 }
 
-func help(p process, args []string) int {
-	if code, ok := p.parseNone("help", args); !ok {
-		return code
-	}
-	fmt.Fprint(p.stdout, "Holdfast is a WebSocket keepalive proxy. It pings both sides, answers their pings,\n"+
-		"and ends both when one stops answering.\n\n")
-	writeCommands(p.stdout)
-	fmt.Fprint(p.stdout, "\nExit codes: 0 clean; 1 runtime error, or a shutdown that had to cut sessions;\n"+
-		"2 usage; 78 bad configuration.\n\nEnvironment variables and their defaults:\n\n")
-	config.WriteDefaults(p.stdout)
-	return exitOK
-}
-
-func writeCommands(w io.Writer) {
-	fmt.Fprint(w, "usage: holdfast [command]\n\n")
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, c := range commands() {
-		call := c.name
-		if c.args != "" {
-			call += " " + c.args
-		}
-		fmt.Fprintf(table, "  %s\t%s\n", call, c.does)
-	}
-	table.Flush()
-}
-
 func runDemo(p process, args []string) int { return demo.Run(args, p.stdout, p.stderr) }
-
-func showVersion(p process, args []string) int {
-	if code, ok := p.parseNone("version", args); !ok {
-		return code
-	}
-	fmt.Fprintf(p.stdout, "holdfast %s %s %s/%s\n", ownVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return exitOK
-}
-
-// ownVersion is the release's, or that of the module as `go install` built it.
-func ownVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
