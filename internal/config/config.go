@@ -14,20 +14,14 @@ package config
 
 import (
 	"errors"
-	"log/slog"
 	"maps"
 	"net/url"
-	"os"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v10"
 
 	"holdfast/heartbeat"
-	"holdfast/internal/shown"
-	"holdfast/metrics"
 	"holdfast/proxy"
 )
 
@@ -105,35 +99,6 @@ func (c Config) LogsText(terminal bool) bool {
 	return c.LogFormat == formatText || c.LogFormat == formatAuto && terminal
 }
 
-// settings are the variables with our prefix in an environment, by name. An
-// empty value means the default.
-type settings map[string]string
-
-func readSettings(environ []string) settings {
-	s := settings{}
-	for _, entry := range environ {
-		name, value, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, prefix) {
-			s[name] = value
-		}
-	}
-	return s
-}
-
-// effective is the value that holds for v, and the name of the variable that
-// gave it: v's own, that of the one whose value it takes, or "" for v's default.
-func (s settings) effective(v variable) (value, from string) {
-	if value := s[v.name]; value != "" {
-		return value, v.name
-	}
-	parent, ok := v.inherits()
-	if !ok {
-		return v.def, ""
-	}
-	value, _ = s.effective(variableNamed(parent))
-	return value, parent
-}
-
 // config checks everything that is set and reports all that is wrong with it. Of
 // what is wrong c has nothing.
 func (s settings) config() (c Config, found Problems) {
@@ -184,92 +149,4 @@ func (s settings) parse(c *Config) (found Problems) {
 func variableOf(field string) string {
 	f, _ := reflect.TypeFor[Config]().FieldByName(field)
 	return f.Tag.Get("env")
-}
-
-// strangers are variables with our prefix that this version does not know or
-// does not build. Their values are never shown: what they mean is unknown, and
-// some are secrets.
-func (s settings) strangers() (found Problems) {
-	for _, name := range slices.Sorted(maps.Keys(s)) {
-		switch {
-		case slices.ContainsFunc(variables, func(v variable) bool { return v.name == name }):
-		case slices.Contains(unsupported, name):
-			if s[name] != "" {
-				found = append(found, Problem{Variable: name, Reason: "is not supported by this version"})
-			}
-		case serviceLink.MatchString(name):
-		default:
-			found = append(found, Problem{Variable: shown.Printable(name), Reason: unknown(name)})
-		}
-	}
-	return found
-}
-
-func unknown(name string) string {
-	if meant := Nearest(name, prefix, Names()); meant != "" {
-		return "is not a variable of Holdfast; did you mean " + meant + "?"
-	}
-	return "is not a variable of Holdfast; `holdfast env` lists all"
-}
-
-// Proxy is what c and the TLS files that were loaded for it tell the proxy. listen may
-// be nil: then the proxy makes its listener itself.
-func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
-	return proxy.Config{
-		Listen:             string(c.Listen),
-		ListenFile:         listen,
-		TLS:                loaded.serverTLS(),
-		Upstream:           c.Upstream,
-		UpstreamTLS:        loaded.UpstreamTLS(c.Upstream),
-		UpstreamHost:       c.upstreamHost(),
-		UpstreamHeader:     c.UpstreamHeaders,
-		RefuseHTTP:         bool(c.HTTP),
-		TrustedProxies:     c.TrustedProxies.prefixes,
-		TrustUnix:          c.TrustedProxies.unix,
-		ProxyProtocol:      bool(c.ProxyProtocol),
-		AllowedOrigins:     c.AllowedOrigins,
-		Client:             c.rules(c.ClientPingInterval, c.ClientPingTimeout, c.ClientPong),
-		UpstreamSide:       c.rules(c.UpstreamPingInterval, c.UpstreamPingTimeout, c.UpstreamPong),
-		PeerPings:          c.PeerPings,
-		HandshakeTimeout:   time.Duration(c.HandshakeTimeout),
-		DialTimeout:        time.Duration(c.DialTimeout),
-		WriteTimeout:       time.Duration(c.WriteTimeout),
-		CloseTimeout:       time.Duration(c.CloseTimeout),
-		IdleTimeout:        c.IdleTimeout,
-		MaxSessionDuration: c.MaxSessionDuration,
-		TCPUserTimeout:     c.TCPUserTimeout,
-		MaxSessions:        c.MaxSessions,
-		MaxSessionsPerIP:   c.MaxSessionsPerIP,
-		MaxFrameSize:       int64(c.MaxFrameSize),
-		MaxHeaderSize:      int(c.MaxHeaderSize),
-		CloseCodes: proxy.CloseCodes{
-			Timeout:      uint16(c.CloseCodeTimeout),
-			UpstreamLost: uint16(c.CloseCodeUpstreamLost),
-			Drain:        uint16(c.CloseCodeDrain),
-		},
-		Log:     log,
-		Metrics: m,
-	}
-}
-
-// upstreamHost is the Host that requests are sent on with; empty means the client's.
-func (c Config) upstreamHost() string {
-	switch c.UpstreamHost {
-	case hostPreserve:
-		return ""
-	case hostUpstream:
-		return hostOf(c.Upstream)
-	}
-	return string(c.UpstreamHost)
-}
-
-// rules are the keepalive rules of a leg.
-func (c Config) rules(interval, timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {
-	return heartbeat.Rules{
-		Interval: interval,
-		Timeout:  timeout,
-		Jitter:   float64(c.PingJitter),
-		Liveness: c.Liveness,
-		Pong:     pong,
-	}
 }
