@@ -48,11 +48,16 @@ func (c Config) certificates() (loaded Certificates, found Problems) {
 	return loaded, found
 }
 
+// file is a TLS file as package certs takes it; path points to the field that names it.
+func (c *Config) file(path *string) certs.File {
+	return certs.File{Variable: c.nameOf(path), Path: *path}
+}
+
 func (l *Certificates) loadServer(c Config) Problems {
 	server, err := certs.NewServer(certs.Files{
-		Cert: certs.File{Variable: "HOLDFAST_TLS_CERT_FILE", Path: c.TLSCertFile},
-		Key:  certs.File{Variable: "HOLDFAST_TLS_KEY_FILE", Path: c.TLSKeyFile},
-		CA:   certs.File{Variable: "HOLDFAST_TLS_CLIENT_CA_FILE", Path: c.TLSClientCAFile},
+		Cert: c.file(&c.TLSCertFile),
+		Key:  c.file(&c.TLSKeyFile),
+		CA:   c.file(&c.TLSClientCAFile),
 	})
 	if err != nil {
 		return problemsOf(err)
@@ -64,9 +69,9 @@ func (l *Certificates) loadServer(c Config) Problems {
 
 func (l *Certificates) loadClient(c Config) Problems {
 	client, err := certs.NewClient(certs.Files{
-		Cert: certs.File{Variable: "HOLDFAST_UPSTREAM_TLS_CERT_FILE", Path: c.UpstreamTLSCertFile},
-		Key:  certs.File{Variable: "HOLDFAST_UPSTREAM_TLS_KEY_FILE", Path: c.UpstreamTLSKeyFile},
-		CA:   certs.File{Variable: "HOLDFAST_UPSTREAM_TLS_CA_FILE", Path: c.UpstreamTLSCAFile},
+		Cert: c.file(&c.UpstreamTLSCertFile),
+		Key:  c.file(&c.UpstreamTLSKeyFile),
+		CA:   c.file(&c.UpstreamTLSCAFile),
 	}, string(c.UpstreamTLSServerName), c.UpstreamTLSInsecure)
 	if err != nil {
 		return problemsOf(err)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -209,7 +210,7 @@ func TestAccepted(t *testing.T) {
 
 func isFileOfSecret(name string) bool {
 	secret, isFile := strings.CutSuffix(name, fileSuffix)
-	return isFile && slices.Contains(secrets, secret)
+	return isFile && slices.ContainsFunc(variables, func(v variable) bool { return v.secret && v.name == secret })
 }
 
 // field is the value of a variable's field in c.
@@ -387,7 +388,7 @@ func TestRefused(t *testing.T) {
 				environ = append(environ, someUpstream)
 			}
 			want := v.name + `="` + tc.value + `" ` + tc.reason
-			if v.isSecret() {
+			if v.secret {
 				want = v.name + " " + tc.reason
 			}
 			if _, err := load(environ...); err == nil || err.Error() != want {
@@ -577,25 +578,51 @@ func TestProxyConfig(t *testing.T) {
 	}
 }
 
-// The table and the struct are two halves of one thing.
-func TestTableMatchesStruct(t *testing.T) {
-	var read, listed []string
+// A variable is a field of Config with the right tags, and nothing else.
+func TestEveryFieldIsAVariable(t *testing.T) {
+	var above []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		name := f.Tag.Get("env")
-		read = append(read, name)
-		if slices.Contains(secrets, name) {
-			read = append(read, name+fileSuffix)
+		if !strings.HasPrefix(name, prefix) || slices.Contains(above, name) {
+			t.Errorf("%s: %q is not a name, or another field's", f.Name, name)
+		}
+		if f.Tag.Get("meaning") == "" {
+			t.Errorf("%s has no meaning", name)
+		}
+		if meaning, secret := f.Tag.Lookup("file"); secret && meaning == "" {
+			t.Errorf("%s has no meaning", name+fileSuffix)
+		}
+		if parent, ok := f.Tag.Lookup("inherits"); ok && !slices.Contains(above, parent) {
+			t.Errorf("%s inherits from %s, which is not above it", name, parent)
+		}
+		if parsers[f.Type] == nil && parsers[elem(f.Type)] == nil && f.Type.Kind() != reflect.String {
+			t.Errorf("%s: its type %v has no rule", name, f.Type)
+		}
+		above = append(above, name)
+	}
+}
+
+// A tag that is misspelt, or cut short by a quotation mark, says nothing.
+func TestTagsAreKnown(t *testing.T) {
+	one := regexp.MustCompile(`^(env|envDefault|inherits|meaning|file):"[^"\\]+"( |$)`)
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		for rest := string(f.Tag); rest != ""; {
+			tag := one.FindString(rest)
+			if tag == "" {
+				t.Errorf("%s: there is no such tag: %s", f.Name, rest)
+				break
+			}
+			rest = rest[len(tag):]
 		}
 	}
-	for _, v := range variables {
-		listed = append(listed, v.name)
-		if v.meaning == "" {
-			t.Errorf("%s has no meaning", v.name)
-		}
+}
+
+// elem is what a type points to, if it does.
+func elem(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
 	}
-	if !slices.Equal(read, listed) {
-		t.Errorf("the struct reads  %v\nthe table lists    %v", read, listed)
-	}
+	return t
 }
 
 func TestLogsText(t *testing.T) {

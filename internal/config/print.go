@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ func (s settings) list(c Config, refused Problems) []Setting {
 	for _, v := range variables {
 		value, from := s.effective(v)
 		switch {
-		case v.isSecret():
+		case v.secret:
 			value, from = s.conceal(v.name)
 		case v.name == userTimeoutName && value == "":
 			value, from = inSeconds(c.TCPUserTimeout), fromOthers
@@ -72,7 +73,7 @@ func (s settings) list(c Config, refused Problems) []Setting {
 				from = fromNowhere
 			}
 		}
-		all = append(all, Setting{v.name, value, from, v.def, v.meaning})
+		all = append(all, Setting{v.name, value, from, cmp.Or(v.def, v.parent), v.meaning})
 	}
 	return all
 }
@@ -81,7 +82,7 @@ func (s settings) list(c Config, refused Problems) []Setting {
 func WriteDefaults(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, v := range variables {
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", v.name, v.def, plain(v.meaning))
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", v.name, cmp.Or(v.def, v.parent), plain(v.meaning))
 	}
 	table.Flush()
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 )
 
@@ -49,7 +48,7 @@ func (s settings) conceal(name string) (value, from string) {
 
 // shown is the value of a variable for a message: nothing of a secret.
 func (s settings) shown(name string) string {
-	if slices.Contains(secrets, name) {
+	if variableNamed(name).secret {
 		return ""
 	}
 	return s[name]

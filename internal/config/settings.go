@@ -29,12 +29,11 @@ func (s settings) effective(v variable) (value, from string) {
 	if value := s[v.name]; value != "" {
 		return value, v.name
 	}
-	parent, ok := v.inherits()
-	if !ok {
+	if v.parent == "" {
 		return v.def, ""
 	}
-	value, _ = s.effective(variableNamed(parent))
-	return value, parent
+	value, _ = s.effective(variableNamed(v.parent))
+	return value, v.parent
 }
 
 // strangers are variables with our prefix that this version does not know or

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"time"
 )
@@ -19,18 +20,15 @@ const (
 // longestTimeout returns the longest of the timeouts that the kernel must not cut
 // short, and the name of its variable.
 func (c Config) longestTimeout() (longest time.Duration, name string) {
-	for _, timeout := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"HOLDFAST_CLIENT_PING_TIMEOUT", c.ClientPingTimeout},
-		{"HOLDFAST_UPSTREAM_PING_TIMEOUT", c.UpstreamPingTimeout},
-		{"HOLDFAST_WRITE_TIMEOUT", time.Duration(c.WriteTimeout)},
-		{"HOLDFAST_CLOSE_TIMEOUT", time.Duration(c.CloseTimeout)},
-		{"HOLDFAST_DIAL_TIMEOUT", time.Duration(c.DialTimeout)}, // it bounds unanswered SYNs, too
+	for _, field := range []any{
+		&c.ClientPingTimeout,
+		&c.UpstreamPingTimeout,
+		&c.WriteTimeout,
+		&c.CloseTimeout,
+		&c.DialTimeout, // it bounds unanswered SYNs, too
 	} {
-		if timeout.value > longest {
-			longest, name = timeout.value, timeout.name
+		if timeout := time.Duration(reflect.ValueOf(field).Elem().Int()); timeout > longest {
+			longest, name = timeout, c.nameOf(field)
 		}
 	}
 	return longest, name
