@@ -158,6 +158,16 @@ func isNoPackage(dir string) bool {
 	return strings.HasPrefix(dir, ".") || dir == "testdata" || dir == "node_modules" || dir == "tools"
 }
 
+// The root is a front door: the program's code stands in folders.
+func TestRootHoldsNoOtherCode(t *testing.T) {
+	allowed := []string{"main.go", "architecture_test.go", "readme_test.go"}
+	for _, s := range sources(t) {
+		if path.Dir(s.name) == "." && !slices.Contains(allowed, s.name) {
+			t.Errorf("%s belongs in a package under internal", s.name)
+		}
+	}
+}
+
 func TestImportsRunOneWay(t *testing.T) {
 	for _, s := range sources(t) {
 		allowed, known := imports[path.Dir(s.name)]

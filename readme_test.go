@@ -1,6 +1,8 @@
-package main
+package main_test
 
 import (
+	"go/ast"
+	"go/token"
 	"io"
 	"os"
 	"path/filepath"
@@ -44,6 +46,28 @@ func TestDocumentsNameVariablesThatExist(t *testing.T) {
 				t.Errorf("%s: %s is no variable", doc, found)
 			}
 		}
+	}
+}
+
+// Errors and log lines name variables too.
+func TestCodeNamesVariablesThatExist(t *testing.T) {
+	name := regexp.MustCompile(`HOLDFAST_[A-Z_]*[A-Z]`)
+	for _, s := range sources(t) {
+		if isTest(s.name) {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			literal, ok := n.(*ast.BasicLit)
+			if !ok || literal.Kind != token.STRING {
+				return true
+			}
+			for _, found := range name.FindAllString(literal.Value, -1) {
+				if !slices.Contains(config.Names(), found) {
+					t.Errorf("%s: %s is not a variable", s.set.Position(literal.Pos()), found)
+				}
+			}
+			return true
+		})
 	}
 }
 
