@@ -62,7 +62,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, 
 	return verdict + ", and will not be held to it", nil
 }
 
-// targetOf is the configured upstream as a probe wants it.
+// targetOf returns the configured upstream as a probe wants it.
 func targetOf(c config.Config, loaded *config.Certificates) probe.Target {
 	network, address := c.UpstreamAddress()
 	url, host := c.UpstreamRequest()

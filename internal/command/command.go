@@ -1,5 +1,5 @@
-// Package command is the program but for the process around it: every command of
-// `holdfast`, its flags, its output and its exit code.
+// Package command is the whole program except for the process around it: every command
+// of `holdfast`, its flags, its output and its exit code.
 //
 // The path through it: Run (command.go) finds the command that the arguments name.
 // Each has a file of its own. It parses its flags, asks package config for what it
@@ -26,7 +26,7 @@ const (
 	exitConfig = 78
 )
 
-// process is what a command has of the world.
+// process is all that a command knows of the process around it.
 type process struct {
 	environ        []string
 	stdout, stderr io.Writer
@@ -52,7 +52,7 @@ func commands() []command {
 	}
 }
 
-// Run is the whole program but for the process around it.
+// Run runs the command that args name, and returns its exit code.
 func Run(args, environ []string, stdout, stderr io.Writer) int {
 	p := process{environ, stdout, stderr}
 	if len(args) == 0 {

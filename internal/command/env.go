@@ -8,9 +8,9 @@ import (
 	"holdfast/internal/shown"
 )
 
-// showEnvironment prints the settings even of an environment that is refused:
-// then they are what one wants to see. A missing upstream alone is no failure,
-// so that the first thing anyone runs can be `holdfast env`.
+// showEnvironment prints the settings of an environment, also if it is refused: then
+// people want to see them most. A missing upstream alone is not a failure, so that
+// `holdfast env` can be the first thing that somebody runs.
 func showEnvironment(p process, args []string) int {
 	flags := flag.NewFlagSet("env", flag.ContinueOnError)
 	format := flags.String("format", "table", "")

@@ -10,12 +10,12 @@ import (
 	"holdfast/internal/shown"
 )
 
-// healthTimeout bounds the whole question: a container runtime's own limit is
-// often not much longer.
+// healthTimeout bounds the whole check. The limit of a container runtime is often not
+// much longer.
 const healthTimeout = 3 * time.Second
 
-// healthcheck needs one variable and minds no other: whether the rest is right
-// is for the proxy that runs to know.
+// healthcheck asks the proxy that runs whether it is ready. It looks at one variable:
+// whether the others are right is known to that proxy.
 func healthcheck(p process, args []string) int {
 	if code, ok := p.parseNone("healthcheck", args); !ok {
 		return code

@@ -15,7 +15,7 @@ import (
 	"holdfast/internal/linelog"
 )
 
-// flushTimeout is how long the end of the process waits for a log that stands still.
+// flushTimeout is how long the end of the process waits for a log that nobody reads.
 const flushTimeout = 2 * time.Second
 
 // serve runs the proxy until it is told to end.
@@ -35,7 +35,7 @@ func serve(p process, args []string) int {
 	log, lines := linelog.New(p.stderr, c.LogsText(linelog.IsTerminal(p.stderr)), slog.Level(c.LogLevel))
 	defer flush(lines)
 
-	// A log whose reader has gone must not take the sessions with it.
+	// If the log's reader is gone, the sessions go on.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -55,9 +55,9 @@ func serve(p process, args []string) int {
 	return exitOK
 }
 
-// listenFile returns the socket that systemd is to pass for HOLDFAST_LISTEN, or nil
-// if it is to pass none. What is wrong with the way this process was started are
-// problems.
+// listenFile returns the socket that systemd is to pass for HOLDFAST_LISTEN, or nil if
+// that is another kind of address. If systemd passed no such socket, the error is a
+// problem of that variable.
 func listenFile(environ []string, c config.Config) (*os.File, error) {
 	name, wanted := c.Listen.Systemd()
 	if !wanted {
@@ -70,8 +70,8 @@ func listenFile(environ []string, c config.Config) (*os.File, error) {
 	return file, nil
 }
 
-// flush gives the log's last lines their chance. There is nowhere to say that
-// they did not get out.
+// flush waits until the log's last lines are written, but not for long. There is nowhere
+// to report that they were not.
 func flush(lines *linelog.Writer) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()

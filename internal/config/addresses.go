@@ -8,17 +8,19 @@ import (
 	"strings"
 )
 
-// What stands before the path of a unix socket, and before the name of a socket
-// that systemd passes.
+// These stand before the path of a unix socket, and before the name of a socket that
+// systemd passes.
 const (
 	unixScheme    = "unix:"
 	systemdScheme = "systemd:"
 )
 
-// maxSocketPath is what the kernel has room for, with a zero byte behind it: unix(7).
+// maxSocketPath is the longest path that the kernel has room for. A zero byte follows it:
+// unix(7).
 const maxSocketPath = 107
 
-// socketPath takes what stands behind unix: in unix:/path, or in unix:///path.
+// socketPath checks what follows unix: in unix:/path or in unix:///path, and returns the
+// path.
 func socketPath(path string) (string, error) {
 	if !strings.HasPrefix(path, "/") {
 		return "", errors.New(`has no absolute path; write for example "unix:/run/app.sock"`)

@@ -67,7 +67,7 @@ func TestAdminAddress(t *testing.T) {
 	}
 }
 
-func TestDialAddress(t *testing.T) {
+func TestUpstreamAddress(t *testing.T) {
 	for upstream, want := range map[string]string{
 		"ws://h":                  "tcp h:80",
 		"http://h:9000/a":         "tcp h:9000",
@@ -76,7 +76,7 @@ func TestDialAddress(t *testing.T) {
 		"ws://[fe80::1%25eth0]:9": "tcp [fe80::1%eth0]:9",
 		"unix:/run/a.sock":        "unix /run/a.sock",
 	} {
-		network, address := dialAddress(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream)
+		network, address := mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).UpstreamAddress()
 		if got := network + " " + address; got != want {
 			t.Errorf("%s is at %s, want %s", upstream, got, want)
 		}

@@ -29,15 +29,11 @@ type files interface {
 	Watch(ctx context.Context, every time.Duration, report func(changed bool, err error))
 }
 
-// hasServerTLS says that clients are to be met with TLS, be it half set up.
+// hasServerTLS reports whether clients are to be met with TLS. One of its two files may
+// be missing.
 func (c Config) hasServerTLS() bool { return c.TLSCertFile != "" || c.TLSKeyFile != "" }
 
-// hasUpstreamTLS says that the upstream is connected to with TLS.
-func (c Config) hasUpstreamTLS() bool {
-	return c.Upstream != nil && (c.Upstream.Scheme == "wss" || c.Upstream.Scheme == "https")
-}
-
-// certificates loads the files, and says what is wrong with them.
+// certificates loads the files, and reports every problem with them.
 func (c Config) certificates() (loaded Certificates, found Problems) {
 	if c.hasServerTLS() {
 		found = append(found, loaded.loadServer(c)...)
@@ -48,7 +44,8 @@ func (c Config) certificates() (loaded Certificates, found Problems) {
 	return loaded, found
 }
 
-// file is a TLS file as package certs takes it; path points to the field that names it.
+// file returns a TLS file as package certs takes it. path points to the field that names
+// the file.
 func (c *Config) file(path *string) certs.File {
 	return certs.File{Variable: c.nameOf(path), Path: *path}
 }
@@ -83,7 +80,7 @@ func (l *Certificates) loadClient(c Config) Problems {
 	return nil
 }
 
-// problemsOf are those of an error about TLS files.
+// problemsOf returns the problems that an error of package certs is made of.
 func problemsOf(err error) (found Problems) {
 	var bad certs.Problems
 	if !errors.As(err, &bad) {
@@ -95,7 +92,7 @@ func problemsOf(err error) (found Problems) {
 	return found
 }
 
-// Warnings are about files that have been loaded and need attention all the same.
+// Warnings reports files that were loaded and need attention all the same.
 func (l *Certificates) Warnings() (all []string) {
 	for _, w := range l.Watched {
 		all = append(all, w.Warnings()...)
@@ -103,7 +100,7 @@ func (l *Certificates) Warnings() (all []string) {
 	return all
 }
 
-// serverTLS is what to meet clients with; nil means without TLS.
+// serverTLS returns what clients are met with; nil means no TLS.
 func (l *Certificates) serverTLS() *tls.Config {
 	if l.Server == nil {
 		return nil
@@ -111,8 +108,9 @@ func (l *Certificates) serverTLS() *tls.Config {
 	return l.Server.Config()
 }
 
-// UpstreamTLS makes what to connect to the upstream with, anew for each connection,
-// as the files may have changed. nil means without TLS.
+// UpstreamTLS returns the function that gives the TLS of the next connection to the
+// upstream; nil means no TLS. It must be asked for each connection, since the files may
+// have changed.
 func (l *Certificates) UpstreamTLS(upstream *url.URL) func() *tls.Config {
 	if l.client == nil {
 		return nil

@@ -31,12 +31,11 @@ var ownFields = []string{
 	"X-Forwarded-Proto",
 }
 
-// ownPrefix is what the names of the handshake's fields begin with, which are the
-// proxy's own too.
+// ownPrefix begins the names of the handshake's fields. They are the proxy's own too.
 const ownPrefix = "Sec-WebSocket-"
 
-// parseHeaderFields reads name=value;name=value. It tells what is wrong by
-// number, because any part of a secret may be one.
+// parseHeaderFields reads name=value;name=value. Its errors call a field by its number,
+// because any part of the text may be a secret.
 func parseHeaderFields(value string) (fields headerFields, err error) {
 	numbers := map[string]int{} // by alias
 	for text := range strings.SplitSeq(value, ";") {
@@ -97,11 +96,11 @@ func (fields headerFields) WriteTo(w io.Writer) (n int64, err error) {
 	return n, nil
 }
 
-// alias is what all names have in common that CGI and its heirs (WSGI, Rack,
-// PHP) give the same variable.
+// alias returns one spelling for all names that become the same variable in CGI and its
+// heirs (WSGI, Rack, PHP).
 func alias(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
-// isToken: RFC 9110, section 5.6.2.
+// isToken reports whether s is a token (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))

@@ -20,12 +20,13 @@ func parseListen(value string) (listenAddress, error) {
 	return listenAddress(value), checkHostPort(value)
 }
 
-// Systemd returns the name of the socket that systemd is to pass, if it is one.
+// Systemd returns the name of the socket that systemd is to pass. It returns false if a is
+// another kind of address.
 func (a listenAddress) Systemd() (name string, ok bool) {
 	return strings.CutPrefix(string(a), systemdScheme)
 }
 
-// checkSocketName wants what systemd takes for a FileDescriptorName:
+// checkSocketName accepts what systemd accepts as a FileDescriptorName:
 // systemd.socket(5).
 func checkSocketName(name string) error {
 	isBad := func(r rune) bool { return r < ' ' || r > '~' || r == ':' }
@@ -66,8 +67,8 @@ func checkHostPort(value string) error {
 	return nil
 }
 
-// AdminAddress is where the admin listener of environ can be reached from here. It
-// needs one variable and minds no other.
+// AdminAddress returns where the admin listener of environ can be reached from this
+// host. It looks at one variable, and ignores problems with others.
 func AdminAddress(environ []string) (string, error) {
 	s := readSettings(environ)
 	const name = "HOLDFAST_ADMIN_LISTEN"
@@ -86,7 +87,8 @@ func AdminAddress(environ []string) (string, error) {
 	return net.JoinHostPort(reachable(host), port), nil
 }
 
-// reachable is the host to dial for one that is listened on: a wildcard is no destination.
+// reachable returns the host to dial for one that is listened on. A wildcard cannot be
+// dialled.
 func reachable(host string) string {
 	ip, err := netip.ParseAddr(host)
 	switch {

@@ -10,8 +10,8 @@ import (
 	"holdfast/proxy"
 )
 
-// parseList reads a comma-separated list with the rule of its elements, and says
-// which of several is at fault.
+// parseList reads a comma-separated list with the rule of its elements. Its error says
+// which of several elements is at fault.
 func parseList[T any](list string, parse func(string) (T, error)) (all []T, err error) {
 	for element := range strings.SplitSeq(list, ",") {
 		element = strings.TrimSpace(element)
@@ -31,10 +31,10 @@ func parseOrigins(value string) (originList, error) {
 	return parseList(value, proxy.ParseOrigin)
 }
 
-// trusted are the peers whose word on the client is believed.
+// trusted are the peers that are believed when they say who the client is.
 type trusted struct {
 	prefixes []netip.Prefix
-	unix     bool // whoever connects to a unix socket
+	unix     bool // everybody who connects to a unix socket
 }
 
 func parseTrusted(value string) (trusted, error) {
@@ -50,11 +50,11 @@ func parseTrusted(value string) (trusted, error) {
 	return t, err
 }
 
-// unixPeer stands for whoever connects to a unix socket, and so has no address.
+// unixPeer stands for every peer on a unix socket. Such a peer has no address.
 var unixPeer netip.Prefix
 
-// parseTrustedPeer takes a CIDR, or an address for itself alone. IPv4 is IPv4
-// also where it is written in IPv6.
+// parseTrustedPeer takes a CIDR, or an address, which stands for itself alone. IPv4
+// addresses that are written in IPv6 become IPv4.
 func parseTrustedPeer(text string) (netip.Prefix, error) {
 	if text == unixScheme {
 		return unixPeer, nil

@@ -21,7 +21,8 @@ type Setting struct {
 	Meaning string `json:"meaning"`
 }
 
-// Where a value came from, unless it came from another variable: then that one's name.
+// Where a value came from. If it came from another variable, that one's name stands
+// here instead.
 const (
 	fromDefault     = "default"
 	fromEnvironment = "environment"
@@ -29,8 +30,8 @@ const (
 	fromOthers      = "derived" // worked out from several
 )
 
-// Formats are the ways to print settings. Markdown and dotenv of an empty
-// environment are the README's table and the example file.
+// Formats are the ways to print settings. Of an empty environment, markdown is the
+// table of the README, and dotenv is the example file.
 var Formats = map[string]func(io.Writer, []Setting) error{
 	"table":    writeTable,
 	"markdown": writeMarkdown,
@@ -46,8 +47,8 @@ func Describe(environ []string) ([]Setting, Problems) {
 	return s.list(c, found), found
 }
 
-// list describes all variables; c is what s says. Only a value that was not refused is known to
-// hold no password; that of a secret is one.
+// list describes all variables. c is the configuration of s. A value that was refused
+// may hold a password in the wrong place, and is shown without what may be one.
 func (s settings) list(c Config, refused Problems) []Setting {
 	bad := map[string]bool{}
 	for _, p := range refused {
@@ -96,7 +97,7 @@ func writeTable(w io.Writer, all []Setting) error {
 	return table.Flush()
 }
 
-// writeMarkdown has a column for set values only where there are any.
+// writeMarkdown writes a column for set values only if there are any.
 func writeMarkdown(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	anySet := false
@@ -123,7 +124,7 @@ func writeMarkdown(w io.Writer, all []Setting) error {
 	return err
 }
 
-// code is text in Markdown's code style, within a table.
+// code returns text in Markdown's code style, for a cell of a table.
 func code(text string) string {
 	if text == "" {
 		return ""
@@ -131,8 +132,8 @@ func code(text string) string {
 	return "`" + strings.ReplaceAll(text, "|", `\|`) + "`"
 }
 
-// writeDotenv leaves what is not set commented out: a copied default would
-// outlive the version whose default it is. So it does with secrets.
+// writeDotenv comments out what is not set, since a copied default would outlive the
+// version whose default it is. It comments out secrets too.
 func writeDotenv(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	for i, s := range all {

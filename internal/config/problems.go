@@ -24,7 +24,7 @@ func (p Problem) String() string {
 // Problems are all reasons to refuse an environment.
 type Problems []Problem
 
-// Error is one line for each problem.
+// Error returns one line for each problem.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
@@ -38,13 +38,13 @@ const (
 	noUpstream   = "is not set; it says where the service is, for example " + upstreamName + "=ws://localhost:9000"
 )
 
-// OnlyUpstreamMissing says that nothing is wrong but that nothing was begun:
-// what a newcomer meets first.
+// OnlyUpstreamMissing reports whether the only problem is that no upstream is set. That
+// is what a newcomer meets first.
 func (ps Problems) OnlyUpstreamMissing() bool {
 	return len(ps) == 1 && ps[0].Reason == noUpstream
 }
 
-// sort puts ps in the order of the table of variables, what is not there last.
+// sort puts ps in the order of the variables. Names that do not exist come last.
 func (ps Problems) sort() {
 	place := func(p Problem) int {
 		i := slices.IndexFunc(variables, func(v variable) bool { return v.name == p.Variable })

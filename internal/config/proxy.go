@@ -10,8 +10,8 @@ import (
 	"holdfast/proxy"
 )
 
-// Proxy is what c and the TLS files that were loaded for it tell the proxy. listen may
-// be nil: then the proxy makes its listener itself.
+// Proxy returns the configuration of the proxy. loaded are the TLS files of c. If listen
+// is nil, the proxy makes its listener itself.
 func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
 	return proxy.Config{
 		Listen:             string(c.Listen),
@@ -50,7 +50,7 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 	}
 }
 
-// upstreamHost is the Host that requests are sent on with; empty means the client's.
+// upstreamHost returns the Host of requests to the upstream; empty means the client's.
 func (c Config) upstreamHost() string {
 	switch c.UpstreamHost {
 	case hostPreserve:
@@ -61,7 +61,7 @@ func (c Config) upstreamHost() string {
 	return string(c.UpstreamHost)
 }
 
-// rules are the keepalive rules of a leg.
+// rules returns the keepalive rules of a leg.
 func (c Config) rules(interval, timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {
 	return heartbeat.Rules{
 		Interval: interval,

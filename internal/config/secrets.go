@@ -9,16 +9,17 @@ import (
 	"strings"
 )
 
-// fileSuffix makes of a secret's name that of the variable with the file that holds it.
+// fileSuffix turns the name of a secret into that of the variable for the file that
+// holds it.
 const fileSuffix = "_FILE"
 
-// redacted stands for a secret in whatever is shown.
+// redacted is shown in place of a secret.
 const redacted = "(redacted)"
 
-// maxSecret bounds what is read of a file: a device has no end.
+// maxSecret bounds what is read of a file, since a device has no end.
 const maxSecret = 64 << 10
 
-// reveal is the secret that holds for name, and the variable that gave it.
+// reveal returns the value of the secret name, and the variable that gave it.
 func (s settings) reveal(name string) (value, from string, found Problems) {
 	file := name + fileSuffix
 	path := s[file]
@@ -35,8 +36,7 @@ func (s settings) reveal(name string) (value, from string, found Problems) {
 	return value, file, nil
 }
 
-// conceal is what is shown of a secret: whether there is one, and the variable
-// that gave it.
+// conceal returns what is shown of a secret: whether it is set, and by which variable.
 func (s settings) conceal(name string) (value, from string) {
 	for _, from := range []string{name, name + fileSuffix} {
 		if s[from] != "" {
@@ -46,7 +46,7 @@ func (s settings) conceal(name string) (value, from string) {
 	return "", ""
 }
 
-// shown is the value of a variable for a message: nothing of a secret.
+// shown returns the value of a variable for a message. It is empty for a secret.
 func (s settings) shown(name string) string {
 	if variableNamed(name).secret {
 		return ""
@@ -54,9 +54,9 @@ func (s settings) shown(name string) string {
 	return s[name]
 }
 
-// readSecret returns what a file holds, but for the newline that editors and echo
-// put at its end. An error is the end of a sentence that begins with the file's
-// variable, and tells nothing of what is in it.
+// readSecret returns what a file holds, without the newline that editors and echo put
+// at its end. The text of its errors goes on after the file's variable, and shows
+// nothing of what is in the file.
 func readSecret(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -76,7 +76,7 @@ func readSecret(path string) (string, error) {
 	return secret, nil
 }
 
-// unreadable says what the system had against a file, and what to do about it.
+// unreadable says why the system refused to read a file, and what to do about it.
 func unreadable(err error) error {
 	var op *fs.PathError
 	if errors.As(err, &op) {

@@ -8,7 +8,7 @@ import (
 	"holdfast/internal/shown"
 )
 
-// settings are the variables with our prefix in an environment, by name. An
+// settings are those variables of an environment that have our prefix, by name. An
 // empty value means the default.
 type settings map[string]string
 
@@ -23,8 +23,8 @@ func readSettings(environ []string) settings {
 	return s
 }
 
-// effective is the value that holds for v, and the name of the variable that
-// gave it: v's own, that of the one whose value it takes, or "" for v's default.
+// effective returns the value that holds for v, and the name of the variable that gave
+// it: v itself, the one whose value v takes, or "" for v's default.
 func (s settings) effective(v variable) (value, from string) {
 	if value := s[v.name]; value != "" {
 		return value, v.name
@@ -36,9 +36,8 @@ func (s settings) effective(v variable) (value, from string) {
 	return value, v.parent
 }
 
-// strangers are variables with our prefix that this version does not know or
-// does not build. Their values are never shown: what they mean is unknown, and
-// some are secrets.
+// strangers reports variables with our prefix that this version does not know or does
+// not build. Their values are never shown: some of them are secrets.
 func (s settings) strangers() (found Problems) {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		switch {

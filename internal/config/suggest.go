@@ -2,9 +2,9 @@ package config
 
 import "strings"
 
-// Nearest returns the candidate that word was most likely meant to be, or "" if
-// none is near: more than a third of the letters wrong is another word. What
-// all candidates begin with does not count as letters.
+// Nearest returns the candidate that word was most likely meant to be. It returns "" if
+// more than a third of the letters would be wrong. common is what all candidates begin
+// with; its letters do not count.
 func Nearest(word, common string, candidates []string) string {
 	best, least := "", len(strings.TrimPrefix(word, common))/3+1
 	for _, candidate := range candidates {

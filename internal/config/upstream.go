@@ -12,8 +12,8 @@ import (
 	"holdfast/internal/shown"
 )
 
-// parseUpstream never repeats what net/url found wrong: its messages quote parts
-// of the value, and those may be a password.
+// parseUpstream does not repeat the errors of net/url: they quote parts of the value,
+// and those may be a password.
 func parseUpstream(value string) (url.URL, error) {
 	if strings.Contains(value, ",") {
 		return url.URL{}, errors.New("a list is not supported by this version; name one upstream (a comma in its path is written %2C)")
@@ -58,11 +58,9 @@ func validUpstreamPort(u *url.URL) bool {
 	return err == nil && n > 0
 }
 
-// UpstreamAddress is where the upstream is, as package net takes it.
-func (c Config) UpstreamAddress() (network, address string) { return dialAddress(c.Upstream) }
-
-// dialAddress is where an upstream is, as package net takes it.
-func dialAddress(upstream *url.URL) (network, address string) {
+// UpstreamAddress returns where the upstream is, as package net takes it.
+func (c Config) UpstreamAddress() (network, address string) {
+	upstream := c.Upstream
 	switch {
 	case upstream.Scheme == "unix":
 		return "unix", upstream.Path
@@ -74,14 +72,19 @@ func dialAddress(upstream *url.URL) (network, address string) {
 	return "tcp", net.JoinHostPort(upstream.Hostname(), "80")
 }
 
-// UpstreamRequest is what a client's request for / becomes: the URL, and the Host that
-// the upstream is sent. A client's own Host is that of the upstream here.
+// hasUpstreamTLS reports whether the upstream is connected to with TLS.
+func (c Config) hasUpstreamTLS() bool {
+	return c.Upstream != nil && (c.Upstream.Scheme == "wss" || c.Upstream.Scheme == "https")
+}
+
+// UpstreamRequest returns what a client's request for / becomes: the URL, and the Host.
+// The client is taken to name the upstream as its own Host.
 func (c Config) UpstreamRequest() (url, host string) {
 	return probeURL(c.Upstream), cmp.Or(c.upstreamHost(), hostOf(c.Upstream))
 }
 
-// probeURL is what a client's request for / becomes. Its scheme is the one in which
-// the dialer leaves everything to us, its host is not looked at.
+// probeURL returns the URL of the upstream that a client's request for / becomes. Its
+// scheme is always ws, so that the dialer leaves TLS to us. Its host is not dialled.
 func probeURL(upstream *url.URL) string {
 	prefix := strings.TrimRight(upstream.EscapedPath(), "/")
 	if upstream.Scheme == "unix" {
@@ -108,9 +111,9 @@ func parseUpstreamHost(value string) (upstreamHost, error) {
 	return host, nil
 }
 
-// hostOf is the Host that a client of the upstream itself would send: without a
-// zone, which means nothing to others (RFC 6874, section 1). A unix socket has
-// none, and is asked for the one that curl and nginx send there.
+// hostOf returns the Host that a direct client of the upstream would send. A zone is left
+// out, since it means nothing to other hosts (RFC 6874, section 1). For a unix socket it
+// is localhost, as curl and nginx have it.
 func hostOf(upstream *url.URL) string {
 	host := withoutZone(upstream.Hostname())
 	switch {

@@ -34,13 +34,13 @@ func (c Config) longestTimeout() (longest time.Duration, name string) {
 	return longest, name
 }
 
-// defaultUserTimeout is the user timeout that holds while its variable is unset.
+// defaultUserTimeout returns the user timeout that holds while its variable is unset.
 func (c Config) defaultUserTimeout() time.Duration {
 	longest, _ := c.longestTimeout()
 	return min(max(longest+userTimeoutMargin, minUserTimeout), maxUserTimeout)
 }
 
-// userTimeoutWarning complains about a user timeout that cuts a longer timeout short.
+// userTimeoutWarning warns of a user timeout that cuts a longer timeout short.
 func (c Config) userTimeoutWarning() (found Problems) {
 	longest, name := c.longestTimeout()
 	if c.TCPUserTimeout == 0 || c.TCPUserTimeout >= min(longest, maxUserTimeout) {
@@ -51,7 +51,7 @@ func (c Config) userTimeoutWarning() (found Problems) {
 		name, inSeconds(longest), inSeconds(c.defaultUserTimeout()))}}
 }
 
-// inSeconds writes a duration as a variable takes it.
+// inSeconds returns a duration as a variable takes it.
 func inSeconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
 }

@@ -24,7 +24,7 @@ type (
 	serverName    string        // a host name or an IP address
 	upstreamHost  string        // a Host, or one of two words
 	proxyProtocol bool          // whether there is to be a header
-	httpRefusal   bool          // whether requests that are no upgrade are refused
+	httpRefusal   bool          // whether requests that are not an upgrade are refused
 	positive      time.Duration // a duration of which zero has no meaning
 	fraction      float64       // 0 to 1
 	frameSize     int64         // bytes; 0 means no limit
@@ -42,14 +42,14 @@ const (
 	formatJSON logFormat = "json"
 )
 
-// word is one of the possible values of a variable that takes words.
+// word is one of the values of a variable that takes words.
 type word[T any] struct {
 	name  string
 	value T
 }
 
-// parsers holds the rule of each field type of config. A rule's error is the end
-// of a sentence that begins with the variable and its value.
+// parsers holds the rule of each field type of Config. The text of a rule's error goes
+// on after the variable and its value.
 var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[url.URL]():       rule(parseUpstream),
 	reflect.TypeFor[listenAddress](): rule(parseListen),
@@ -104,12 +104,12 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	}),
 }
 
-// rule is parse as the environment parser wants it.
+// rule returns parse in the form that the environment parser wants.
 func rule[T any](parse func(string) (T, error)) env.ParserFunc {
 	return func(value string) (any, error) { return parse(value) }
 }
 
-// oneOf is the rule that accepts exactly these words.
+// oneOf returns the rule that accepts these words and no others.
 func oneOf[T any](words []word[T]) env.ParserFunc {
 	return func(value string) (any, error) {
 		var names []string
@@ -123,8 +123,8 @@ func oneOf[T any](words []word[T]) env.ParserFunc {
 	}
 }
 
-// Durations that are not zero stay within what a timer can tell apart and what
-// can be added to a time without running over.
+// A duration that is not zero is at least what a timer can tell apart, and at most what
+// can be added to a time without an overflow.
 const (
 	minDuration = time.Millisecond
 	maxDuration = 365 * 24 * time.Hour
@@ -207,7 +207,7 @@ func parseHeaderSize(value string) (headerSize, error) {
 
 // parseCloseCode accepts the codes that an endpoint may send: those registered
 // and the ranges of libraries and applications (RFC 6455, section 7.4). 1004 is
-// reserved; 1005, 1006 and 1015 only ever say that there was no such frame.
+// reserved; 1005, 1006 and 1015 only say that there was no Close frame.
 func parseCloseCode(value string) (closeCode, error) {
 	n, err := strconv.ParseUint(value, 10, 16)
 	sendable := n >= 1000 && n <= 1003 || n >= 1007 && n <= 1014 || n >= 3000 && n <= 4999

@@ -9,7 +9,7 @@ import (
 
 const prefix = "HOLDFAST_"
 
-// variable is what a field of Config says about itself.
+// variable is what a field of Config says about itself, or about the file of its secret.
 type variable struct {
 	name    string
 	def     string // the value that holds while the variable is unset or empty
@@ -23,6 +23,7 @@ type variable struct {
 // shown and complained about: that of the fields of Config.
 var variables = variablesOf(reflect.TypeFor[Config]())
 
+// variablesOf reads the tags of a struct, which are described at Config.
 func variablesOf(config reflect.Type) (all []variable) {
 	for i := range config.NumField() {
 		tag := config.Field(i).Tag
@@ -51,7 +52,7 @@ func quoteWords(meaning string) string {
 
 // unsupported are names of the documented configuration that this version does
 // not build. They are refused, since a setting that is silently ignored is
-// worse than none: a health check, for one.
+// worse than none. A health check is an example.
 var unsupported = []string{
 	"HOLDFAST_BALANCE",
 	"HOLDFAST_HEALTH_INTERVAL",
@@ -92,12 +93,13 @@ func (c *Config) nameOf(field any) string {
 	panic("nameOf: not a field of Config")
 }
 
-// plain is a meaning for a terminal.
+// plain returns a meaning for a terminal.
 func plain(meaning string) string {
 	return strings.ReplaceAll(meaning, "`", "")
 }
 
-// Names are all names that a misspelt one may have been meant for.
+// Names returns all names that a misspelt one may have been meant for, those that are not
+// supported included.
 func Names() []string {
 	var names []string
 	for _, v := range variables {

@@ -49,7 +49,7 @@ func (d *Daemon) certificatesRead(w config.Watched, changed bool, err error) {
 	}
 }
 
-// noteCertificates tells what operators should know of files that have been loaded.
+// noteCertificates tells operators what they should know about files that were loaded.
 func (d *Daemon) noteCertificates(w config.Watched) {
 	for _, warning := range w.Warnings() {
 		d.log.Warn("TLS files need attention", "side", w.Side, "why", warning)

@@ -23,7 +23,7 @@ import (
 	"holdfast/proxy"
 )
 
-// proxyServer is what a daemon wants of a proxy.Server.
+// proxyServer is what a daemon needs of a proxy.Server.
 type proxyServer interface {
 	admin.Proxy
 	Run() error
@@ -75,7 +75,7 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	return d, nil
 }
 
-// announce says what is about to run, and what of it should not stay so.
+// announce logs what is about to run, and which settings need attention.
 func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 	d.log.Info("holdfast starts",
 		"version", version,
@@ -146,8 +146,8 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 
 func (d *Daemon) runProxy(ended chan<- error) { ended <- d.proxy.Run() }
 
-// runAdmin goes on for as long as the proxy does. Without it the sessions still
-// live, so its failure ends nothing.
+// runAdmin serves for as long as the proxy runs. Sessions do not need it, so its failure
+// is only logged.
 func (d *Daemon) runAdmin() {
 	if err := d.admin.Serve(d.adminListener); !errors.Is(err, http.ErrServerClosed) {
 		d.log.Error("the admin listener failed", "error", err)

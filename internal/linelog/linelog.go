@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// gather is how long lines are collected before they are written, so that a
-// storm of them costs few system calls and wakes the writer seldom.
+// gather is how long lines are collected before they are written. A storm of lines then
+// costs few system calls and few wake-ups.
 const gather = 5 * time.Millisecond
 
 // keptLog is how many bytes of memory the writer keeps for its next lines.
@@ -118,8 +118,8 @@ func (w *Writer) wakeUp() {
 	}
 }
 
-// writeLines is the goroutine that waits for the log so that nobody else has to.
-// A log that cannot be written has nowhere to be complained about.
+// writeLines is the goroutine that waits for the log, so that nobody else has to. There
+// is nowhere to report that the log cannot be written.
 func (w *Writer) writeLines() {
 	defer close(w.done)
 	var batch []byte
@@ -137,7 +137,8 @@ func (w *Writer) writeLines() {
 	}
 }
 
-// take exchanges what is pending for the memory of the batch written before.
+// take returns what is pending. The batch that was written before gives its memory to
+// the next lines.
 func (w *Writer) take(written []byte) (batch []byte, lost int, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
