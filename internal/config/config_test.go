@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/internal/shown"
-	"holdfast/metrics"
 	"holdfast/proxy"
 )
 
@@ -466,165 +464,6 @@ func TestEmptyMeansDefault(t *testing.T) {
 	}
 }
 
-func TestUnsupported(t *testing.T) {
-	for _, name := range unsupported {
-		_, err := load(someUpstream, name+"=1")
-		if want := name + " is not supported by this version"; err == nil || err.Error() != want {
-			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-}
-
-func TestUnknown(t *testing.T) {
-	for name, want := range map[string]string{
-		"HOLDFAST_UPSTREM":        "HOLDFAST_UPSTREAM",
-		"HOLDFAST_PING_INTERVALL": "HOLDFAST_PING_INTERVAL",
-		"HOLDFAST_PINGINTERVAL":   "HOLDFAST_PING_INTERVAL",
-		"HOLDFAST_ORIGINS":        "",
-		"HOLDFAST_TLS_CRT_FILE":   "HOLDFAST_TLS_CERT_FILE",
-		"HOLDFAST_BALANCER":       "HOLDFAST_BALANCE",
-		"HOLDFAST_":               "",
-		"HOLDFAST_listen":         "",
-	} {
-		_, err := load(someUpstream, name+"=") // a misspelt name is one with any value
-		message := name + " is not a variable of Holdfast; `holdfast env` lists all"
-		if want != "" {
-			message = name + " is not a variable of Holdfast; did you mean " + want + "?"
-		}
-		if err == nil || err.Error() != message {
-			t.Errorf("got  %v\nwant %s", err, message)
-		}
-	}
-}
-
-func TestServiceLinks(t *testing.T) {
-	environ := []string{someUpstream, "PATH=/bin", "HOLDFASTER=1", "XHOLDFAST_LISTEN=1", "holdfast_listen=1"}
-	for _, service := range []string{"HOLDFAST", "HOLDFAST_ADMIN", "HOLDFAST_2"} {
-		for _, suffix := range []string{
-			"_SERVICE_HOST", "_SERVICE_PORT", "_SERVICE_PORT_HTTP", "_SERVICE_PORT_WEB_SOCKETS", "_PORT",
-			"_PORT_8080_TCP", "_PORT_8080_TCP_PROTO", "_PORT_8080_TCP_PORT", "_PORT_8080_TCP_ADDR",
-			"_PORT_8080_UDP", "_PORT_8080_UDP_PROTO", "_PORT_8080_UDP_PORT", "_PORT_8080_UDP_ADDR",
-		} {
-			environ = append(environ, service+suffix+"=tcp://10.0.0.1:8080")
-		}
-	}
-	mustLoad(t, environ...)
-
-	for _, name := range []string{"HOLDFAST_PORTS", "HOLDFAST_PORT_TCP", "HOLDFAST_SERVICE", "HOLDFAST_SERVICE_HOSTS"} {
-		if _, err := load(someUpstream, name+"=1"); err == nil {
-			t.Errorf("%s was taken for a service link", name)
-		}
-	}
-	for _, name := range Names() {
-		if serviceLink.MatchString(name) {
-			t.Errorf("%s looks like a service link", name)
-		}
-	}
-}
-
-func TestLegsTakeTheGlobalPings(t *testing.T) {
-	c := mustLoad(t, someUpstream, "HOLDFAST_PING_INTERVAL=7s", "HOLDFAST_PING_TIMEOUT=0", "HOLDFAST_CLIENT_PING_TIMEOUT=3s",
-		"HOLDFAST_UPSTREAM_PING_INTERVAL=0", "HOLDFAST_PING_JITTER=0.5", "HOLDFAST_LIVENESS=pong", "HOLDFAST_CLIENT_PONG=ignore")
-	got := c.Proxy(&Certificates{}, nil, nil, nil)
-	client := heartbeat.Rules{Interval: 7 * time.Second, Timeout: 3 * time.Second, Jitter: .5, Liveness: heartbeat.OnlyPong, Pong: heartbeat.IgnorePong}
-	if got.Client != client {
-		t.Errorf("client: got %+v, want %+v", got.Client, client)
-	}
-	upstream := heartbeat.Rules{Jitter: .5, Liveness: heartbeat.OnlyPong, Pong: heartbeat.LearnPong}
-	if got.UpstreamSide != upstream {
-		t.Errorf("upstream: got %+v, want %+v", got.UpstreamSide, upstream)
-	}
-}
-
-// Every setting reaches the proxy, in the right place.
-func TestProxyConfig(t *testing.T) {
-	log, m := slog.New(slog.DiscardHandler), metrics.New("test")
-	c := mustLoad(t, someUpstream, "HOLDFAST_LISTEN=:1", "HOLDFAST_PEER_PINGS=forward", "HOLDFAST_WRITE_TIMEOUT=1s",
-		"HOLDFAST_CLOSE_TIMEOUT=2s", "HOLDFAST_IDLE_TIMEOUT=3s", "HOLDFAST_MAX_SESSION_DURATION=4s", "HOLDFAST_HANDSHAKE_TIMEOUT=5s",
-		"HOLDFAST_DIAL_TIMEOUT=6s", "HOLDFAST_TCP_USER_TIMEOUT=7s", "HOLDFAST_MAX_SESSIONS=8", "HOLDFAST_MAX_FRAME_SIZE=9",
-		"HOLDFAST_MAX_SESSIONS_PER_IP=10", "HOLDFAST_ALLOWED_ORIGINS=*.example.com", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8,unix:",
-		"HOLDFAST_PROXY_PROTOCOL=accept", "HOLDFAST_UPSTREAM_HOST=upstream", "HOLDFAST_UPSTREAM_HEADERS=A=1;B=2", "HOLDFAST_HTTP=refuse",
-		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
-	got := c.Proxy(&Certificates{}, nil, log, m)
-	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
-	want := proxy.Config{
-		Listen:             ":1",
-		Upstream:           c.Upstream,
-		UpstreamHost:       "localhost:9000",
-		UpstreamHeader:     []proxy.HeaderField{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}},
-		RefuseHTTP:         true,
-		TrustedProxies:     prefixes("10.0.0.0/8"),
-		TrustUnix:          true,
-		ProxyProtocol:      true,
-		AllowedOrigins:     origins("*.example.com"),
-		PeerPings:          proxy.ForwardPings,
-		WriteTimeout:       1 * time.Second,
-		CloseTimeout:       2 * time.Second,
-		IdleTimeout:        3 * time.Second,
-		MaxSessionDuration: 4 * time.Second,
-		HandshakeTimeout:   5 * time.Second,
-		DialTimeout:        6 * time.Second,
-		TCPUserTimeout:     7 * time.Second,
-		MaxSessions:        8,
-		MaxSessionsPerIP:   10,
-		MaxFrameSize:       9,
-		MaxHeaderSize:      2 << 10,
-		CloseCodes:         proxy.CloseCodes{Timeout: 4001, UpstreamLost: 4002, Drain: 4003},
-		Log:                log,
-		Metrics:            m,
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-}
-
-// A variable is a field of Config with the right tags, and nothing else.
-func TestEveryFieldIsAVariable(t *testing.T) {
-	var above []string
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		name := f.Tag.Get("env")
-		if !strings.HasPrefix(name, prefix) || slices.Contains(above, name) {
-			t.Errorf("%s: %q is not a name, or another field's", f.Name, name)
-		}
-		if f.Tag.Get("meaning") == "" {
-			t.Errorf("%s has no meaning", name)
-		}
-		if meaning, secret := f.Tag.Lookup("file"); secret && meaning == "" {
-			t.Errorf("%s has no meaning", name+fileSuffix)
-		}
-		if parent, ok := f.Tag.Lookup("inherits"); ok && !slices.Contains(above, parent) {
-			t.Errorf("%s inherits from %s, which is not above it", name, parent)
-		}
-		if parsers[f.Type] == nil && parsers[elem(f.Type)] == nil && f.Type.Kind() != reflect.String {
-			t.Errorf("%s: its type %v has no rule", name, f.Type)
-		}
-		above = append(above, name)
-	}
-}
-
-// A tag that is misspelt, or cut short by a quotation mark, says nothing.
-func TestTagsAreKnown(t *testing.T) {
-	one := regexp.MustCompile(`^(env|envDefault|inherits|meaning|file):"[^"\\]+"( |$)`)
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		for rest := string(f.Tag); rest != ""; {
-			tag := one.FindString(rest)
-			if tag == "" {
-				t.Errorf("%s: there is no such tag: %s", f.Name, rest)
-				break
-			}
-			rest = rest[len(tag):]
-		}
-	}
-}
-
-// elem is what a type points to, if it does.
-func elem(t reflect.Type) reflect.Type {
-	if t.Kind() == reflect.Pointer {
-		return t.Elem()
-	}
-	return t
-}
-
 func TestLogsText(t *testing.T) {
 	for _, tc := range []struct {
 		format         string
@@ -634,28 +473,6 @@ func TestLogsText(t *testing.T) {
 	} {
 		if got := mustLoad(t, someUpstream, "HOLDFAST_LOG_FORMAT="+tc.format).LogsText(tc.terminal); got != tc.want {
 			t.Errorf("%s, terminal %v: text %v, want %v", tc.format, tc.terminal, got, tc.want)
-		}
-	}
-}
-
-func TestNearest(t *testing.T) {
-	candidates := []string{"serve", "check", "env"}
-	for word, want := range map[string]string{
-		"server": "serve", "chek": "check", "serv": "serve", "env": "env", "envs": "env", "run": "", "": "", "demonstrate": "",
-	} {
-		if got := Nearest(word, "", candidates); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
-		}
-	}
-}
-
-func TestEditDistance(t *testing.T) {
-	for _, tc := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}} {
-		if got := editDistance(tc.a, tc.b); got != tc.want {
-			t.Errorf("editDistance(%q, %q) = %d, want %d", tc.a, tc.b, got, tc.want)
 		}
 	}
 }
