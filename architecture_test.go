@@ -14,20 +14,32 @@ import (
 )
 
 // imports holds every package of the module and what it may import beyond the
-// standard library. The edges run one way: main, then internal, then proxy, then
-// what knows no proxy. Tests may import what they like.
+// standard library. The edges run one way, from above to below: main, the commands,
+// what they run, what that is made of, the proxy, and what knows no proxy. Tests may
+// import what they like.
 var imports = map[string][]string{
-	".": {
-		"holdfast/heartbeat", "holdfast/internal/admin", "holdfast/internal/certs", "holdfast/internal/demo", "holdfast/metrics", "holdfast/proxy",
-		"github.com/caarlos0/env/v10", "github.com/gobwas/ws",
+	".": {"holdfast/internal/command"},
+	"internal/command": {
+		"holdfast/internal/daemon", "holdfast/internal/demo", "holdfast/internal/probe",
+		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/shown",
+		"holdfast/heartbeat",
 	},
-	"internal/admin": {"holdfast/proxy"},
-	"internal/certs": {},
-	"internal/leak":  {},
+	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics"},
 	"internal/demo": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
 	},
+	"internal/probe":      {"github.com/gobwas/ws"},
+	"internal/activation": {"holdfast/internal/shown"},
+	"internal/admin":      {"holdfast/proxy"},
+	"internal/config": {
+		"holdfast/internal/certs", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",
+		"github.com/caarlos0/env/v10",
+	},
+	"internal/linelog": {},
+	"internal/certs":   {},
+	"internal/shown":   {},
+	"internal/leak":    {}, // for tests
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
 		"holdfast/proxy/internal/epoll", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
@@ -95,7 +107,7 @@ var bans = []ban{{
 	names:  []string{"Getenv", "LookupEnv", "Environ"},
 	why:    "the environment is read in one place",
 	holds:  isProduct,
-	except: map[string]string{"config.go": "is that place"},
+	except: map[string]string{"main.go": "is that place"},
 }, {
 	pkg:    "os",
 	names:  []string{"Exit"},
@@ -144,6 +156,16 @@ func sources(t *testing.T) (all []source) {
 
 func isNoPackage(dir string) bool {
 	return strings.HasPrefix(dir, ".") || dir == "testdata" || dir == "node_modules" || dir == "tools"
+}
+
+// The root is a front door: the program's code stands in folders.
+func TestRootHoldsNoOtherCode(t *testing.T) {
+	allowed := []string{"main.go", "architecture_test.go", "readme_test.go"}
+	for _, s := range sources(t) {
+		if path.Dir(s.name) == "." && !slices.Contains(allowed, s.name) {
+			t.Errorf("%s belongs in a package under internal", s.name)
+		}
+	}
 }
 
 func TestImportsRunOneWay(t *testing.T) {

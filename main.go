@@ -4,8 +4,12 @@
 // lists them.
 package main
 
-import "os"
+import (
+	"os"
+
+	"holdfast/internal/command"
+)
 
 func main() {
-	os.Exit(run(os.Args[1:], environment(), os.Stdout, os.Stderr))
+	os.Exit(command.Run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }

@@ -1,6 +1,9 @@
-package main
+package main_test
 
 import (
+	"go/ast"
+	"go/token"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/command"
+	"holdfast/internal/config"
 	"holdfast/metrics"
 )
 
@@ -25,7 +30,9 @@ func document(t *testing.T, name string) string {
 }
 
 func TestReadmeTableIsThatOfTheCode(t *testing.T) {
-	table := holdfast(nil, "env", "-format", "markdown").stdout
+	var out strings.Builder
+	command.Run([]string{"env", "-format", "markdown"}, nil, &out, io.Discard)
+	table := out.String()
 	if table == "" || !strings.Contains(document(t, "README.md"), "\n\n"+table+"\n") {
 		t.Errorf("README.md: the table of variables is not what `holdfast env -format markdown` prints:\n%s", table)
 	}
@@ -35,10 +42,32 @@ func TestDocumentsNameVariablesThatExist(t *testing.T) {
 	name := regexp.MustCompile(`HOLDFAST_[A-Z_]*[A-Z]`)
 	for _, doc := range documents {
 		for _, found := range name.FindAllString(document(t, doc), -1) {
-			if !slices.Contains(knownNames(), found) {
+			if !slices.Contains(config.Names(), found) {
 				t.Errorf("%s: %s is no variable", doc, found)
 			}
 		}
+	}
+}
+
+// Errors and log lines name variables too.
+func TestCodeNamesVariablesThatExist(t *testing.T) {
+	name := regexp.MustCompile(`HOLDFAST_[A-Z_]*[A-Z]`)
+	for _, s := range sources(t) {
+		if isTest(s.name) {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			literal, ok := n.(*ast.BasicLit)
+			if !ok || literal.Kind != token.STRING {
+				return true
+			}
+			for _, found := range name.FindAllString(literal.Value, -1) {
+				if !slices.Contains(config.Names(), found) {
+					t.Errorf("%s: %s is not a variable", s.set.Position(literal.Pos()), found)
+				}
+			}
+			return true
+		})
 	}
 }
 

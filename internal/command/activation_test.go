@@ -1,0 +1,73 @@
+package command
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"holdfast/internal/leak"
+)
+
+// fileOf is the socket behind one of package net's.
+func fileOf(t *testing.T, socket any) *os.File {
+	t.Helper()
+	file, err := socket.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return file
+}
+
+// Only `holdfast serve` is started by a socket unit.
+func TestSocketActivationRefused(t *testing.T) {
+	environ := []string{someUpstream, "HOLDFAST_LISTEN=systemd:web"}
+	holdfast(environ, "check").wants(t, exitOK, "configuration ok\n", "")
+	holdfast(environ, "serve").wants(t, exitConfig, "", `HOLDFAST_LISTEN="systemd:web" wants a socket of systemd, which passed none; start the socket unit`+"\n")
+}
+
+// runsMain is set for a process that is to be the program, and not its tests.
+const runsMain = "RUNS_MAIN"
+
+// TestMain wants back whatever the tests took.
+func TestMain(m *testing.M) {
+	if os.Getenv(runsMain) != "" {
+		os.Exit(Run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	}
+	// The runtime keeps one goroutine for signals from the first time on.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	signal.Stop(signals)
+	os.Exit(leak.Check(m.Run))
+}
+
+func TestSocketActivation(t *testing.T) {
+	other, web := listen(t, "tcp", "127.0.0.1:0"), listen(t, "tcp", "127.0.0.1:0")
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
+	cmd.Env = []string{runsMain + "=1", "LISTEN_FDS=2", "LISTEN_FDNAMES=other:web",
+		someUpstream, "HOLDFAST_LISTEN=systemd:web", "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_LOG_FORMAT=text"}
+	cmd.ExtraFiles = []*os.File{fileOf(t, other), fileOf(t, web)}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	if lines.Scan(); !strings.Contains(lines.Text(), "listen="+web.Addr().String()) {
+		t.Errorf("its first line is %q, want it to listen on %v", lines.Text(), web.Addr())
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	for lines.Scan() { // until it has ended
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,168 @@
+package command
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// identity is a certificate for 127.0.0.1, issued by itself, and its key, in PEM.
+type identity struct {
+	expires   time.Time
+	cert, key string
+}
+
+func newIdentity(t *testing.T, expires time.Time) identity {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    expires.Add(-48 * time.Hour),
+		NotAfter:     expires,
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:         true,
+
+		BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity{expires.Truncate(time.Second), pemOf("CERTIFICATE", cert), pemOf("PRIVATE KEY", pkcs8)}
+}
+
+func pemOf(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+// tomorrow is when the certificates of most tests expire.
+func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
+
+// What is wrong with the files is told with all else, in the order of the table.
+func TestTLSFilesRefused(t *testing.T) {
+	one, other := newIdentity(t, tomorrow()), newIdentity(t, tomorrow())
+	cert, key := write(t, "tls.crt", one.cert), write(t, "tls.key", one.key)
+	otherKey := write(t, "other.key", other.key)
+	for _, tc := range []struct {
+		name    string
+		environ []string
+		stderr  string
+	}{
+		{"absent", []string{someUpstream, "HOLDFAST_PPROF=on", "HOLDFAST_TLS_CERT_FILE=/absent.crt", "HOLDFAST_TLS_KEY_FILE=" + key, "HOLDFAST_LISTEN=80"},
+			`^HOLDFAST_LISTEN="80" .*\nHOLDFAST_TLS_CERT_FILE="/absent.crt" does not exist.*\nHOLDFAST_PPROF="on" .*\n$`},
+		{"absent, and no upstream", []string{"HOLDFAST_TLS_CERT_FILE=/absent.crt", "HOLDFAST_TLS_KEY_FILE=" + key},
+			`^HOLDFAST_UPSTREAM is not set.*\nHOLDFAST_TLS_CERT_FILE="/absent.crt" does not exist.*\n$`},
+		{"no key", []string{someUpstream, "HOLDFAST_TLS_CERT_FILE=" + cert}, `^HOLDFAST_TLS_KEY_FILE is not set, but HOLDFAST_TLS_CERT_FILE=.* is; set both or neither\n$`},
+		{"no certificate", []string{someUpstream, "HOLDFAST_TLS_KEY_FILE=" + key}, `^HOLDFAST_TLS_CERT_FILE is not set, but HOLDFAST_TLS_KEY_FILE=.* is; set both or neither\n$`},
+		{"another key", []string{someUpstream, "HOLDFAST_TLS_CERT_FILE=" + cert, "HOLDFAST_TLS_KEY_FILE=" + otherKey}, `^HOLDFAST_TLS_KEY_FILE="\S+" does not work with .*\n$`},
+		{"a CA that is none", []string{someUpstream, "HOLDFAST_TLS_CERT_FILE=" + cert, "HOLDFAST_TLS_KEY_FILE=" + key, "HOLDFAST_TLS_CLIENT_CA_FILE=" + key},
+			`^HOLDFAST_TLS_CLIENT_CA_FILE="\S+" holds no CERTIFICATE .*\n$`},
+		{"no key for the upstream", []string{"HOLDFAST_UPSTREAM=wss://localhost", "HOLDFAST_UPSTREAM_TLS_CERT_FILE=" + cert},
+			`^HOLDFAST_UPSTREAM_TLS_KEY_FILE is not set, but HOLDFAST_UPSTREAM_TLS_CERT_FILE=.* is; set both or neither\n$`},
+		{"an upstream's CA that is absent", []string{"HOLDFAST_UPSTREAM=https://localhost", "HOLDFAST_UPSTREAM_TLS_CA_FILE=/absent.crt"},
+			`^HOLDFAST_UPSTREAM_TLS_CA_FILE="/absent.crt" does not exist.*\n$`},
+		{"a CA that would not be asked", []string{"HOLDFAST_UPSTREAM=wss://localhost", "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + cert, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"},
+			`^HOLDFAST_UPSTREAM_TLS_INSECURE="true" has no certificate checked, and HOLDFAST_UPSTREAM_TLS_CA_FILE says how to; unset one of them\n$`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, command := range []string{"check", "serve"} {
+				holdfast(tc.environ, command).matches(t, exitConfig, `^$`, tc.stderr)
+			}
+		})
+	}
+}
+
+func TestCheckWarnsOfAnExpiredCertificate(t *testing.T) {
+	expired := newIdentity(t, time.Now().Add(-time.Hour))
+	holdfast([]string{
+		someUpstream,
+		"HOLDFAST_TLS_CERT_FILE=" + write(t, "tls.crt", expired.cert),
+		"HOLDFAST_TLS_KEY_FILE=" + write(t, "tls.key", expired.key),
+	}, "check").matches(t, exitOK, `^configuration ok\n$`, `^warning: HOLDFAST_TLS_CERT_FILE="\S+": certificate 1 of 1 expired at .*\n$`)
+}
+
+// A certificate is replaced under a proxy that runs, and a mistake with it harms
+// nobody.
+func TestServeWithTLS(t *testing.T) {
+	first, second := newIdentity(t, tomorrow()), newIdentity(t, tomorrow().Add(time.Hour))
+	certFile, keyFile := write(t, "tls.crt", first.cert), write(t, "tls.key", first.key)
+	p := startServe(t, "HOLDFAST_UPSTREAM=wss://localhost", "HOLDFAST_UPSTREAM_TLS_INSECURE=true",
+		"HOLDFAST_TLS_CERT_FILE="+certFile, "HOLDFAST_TLS_KEY_FILE="+keyFile)
+	started := p.logs(`msg="holdfast starts"`, "tls=true", "upstream=wss://localhost")
+	p.logs("level=WARN", "HOLDFAST_UPSTREAM_TLS_INSECURE")
+	listen, metrics := valueOf(started, "listen"), "http://"+valueOf(started, "admin")+"/metrics"
+	wantsCertificate(t, listen, first)
+	wantsExpiry(t, metrics, first)
+
+	rewrite(t, certFile, second.cert)
+	p.signal(syscall.SIGHUP)
+	p.logs("level=ERROR", "TLS files cannot be used", "side=client", "HOLDFAST_TLS_KEY_FILE")
+	wantsCertificate(t, listen, first)
+
+	rewrite(t, keyFile, second.key)
+	p.signal(syscall.SIGHUP)
+	p.logs("level=INFO", "TLS files loaded", "side=client")
+	wantsCertificate(t, listen, second)
+	wantsExpiry(t, metrics, second)
+
+	p.signal(syscall.SIGHUP)
+	p.logs("level=INFO", "the same as before", "side=client")
+	p.ends()
+}
+
+func wantsCertificate(t *testing.T, address string, want identity) {
+	t.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(want.cert))
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots})
+	if err != nil {
+		t.Errorf("a client that wants the certificate that expires at %v: %v", want.expires, err)
+		return
+	}
+	conn.Close()
+}
+
+func wantsExpiry(t *testing.T, metrics string, want identity) {
+	t.Helper()
+	answer, err := http.Get(metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := fmt.Sprintf("\nholdfast_tls_certificate_expiry_timestamp_seconds %v\n", float64(want.expires.Unix()))
+	if !strings.Contains(string(body), line) {
+		t.Errorf("the metrics lack%s", line)
+	}
+}
+
+func TestServeWarnsOfAnExpiredCertificate(t *testing.T) {
+	expired := newIdentity(t, time.Now().Add(-time.Hour))
+	p := startServe(t, someUpstream,
+		"HOLDFAST_TLS_CERT_FILE="+write(t, "tls.crt", expired.cert), "HOLDFAST_TLS_KEY_FILE="+write(t, "tls.key", expired.key))
+	p.logs(`msg="holdfast starts"`, "tls=true")
+	p.logs("level=WARN", "HOLDFAST_TLS_CERT_FILE", "expired at")
+	p.ends()
+}

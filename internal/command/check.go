@@ -1,0 +1,81 @@
+package command
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/internal/config"
+	"holdfast/internal/probe"
+)
+
+// check validates the configuration; with -connect it also makes one session
+// with the upstream.
+func check(p process, args []string) int {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	connect := flags.Bool("connect", false, "")
+	if code, ok := p.parse(flags, args); !ok {
+		return code
+	}
+	c, loaded, ok := p.configuration()
+	if !ok {
+		return exitConfig
+	}
+	for _, warning := range c.Warnings() {
+		fmt.Fprintln(p.stderr, "warning:", warning)
+	}
+	for _, warning := range loaded.Warnings() {
+		fmt.Fprintln(p.stderr, "warning:", warning)
+	}
+	fmt.Fprintln(p.stdout, "configuration ok")
+	if !*connect {
+		return exitOK
+	}
+	verdict, err := tryUpstream(c, &loaded)
+	if err != nil {
+		fmt.Fprintf(p.stderr, "%s: %v\n", c.Upstream, err)
+		return exitFailed
+	}
+	fmt.Fprintf(p.stdout, "%s: %s\n", c.Upstream, verdict)
+	return exitOK
+}
+
+// tryUpstream makes one session with the upstream, as a client that asks for / would,
+// and words what became of it. An upstream that never answers a ping is an error only
+// if its sessions would be dropped for that.
+func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, err error) {
+	t := targetOf(c, loaded)
+	result, err := probe.Try(t)
+	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
+	switch {
+	case err != nil:
+		return "", err
+	case !result.Silent:
+		return fmt.Sprintf("%s, answered a ping in %v", verdict, probe.Rounded(result.Answered)), nil
+	}
+	verdict = fmt.Sprintf("%s, did not answer a ping within %v", verdict, t.PingTimeout)
+	if c.UpstreamPong == heartbeat.RequirePong && c.UpstreamPingInterval > 0 && c.UpstreamPingTimeout > 0 {
+		return "", fmt.Errorf("%s; HOLDFAST_UPSTREAM_PONG=require would drop its sessions", verdict)
+	}
+	return verdict + ", and will not be held to it", nil
+}
+
+// targetOf returns the configured upstream as a probe wants it.
+func targetOf(c config.Config, loaded *config.Certificates) probe.Target {
+	network, address := c.UpstreamAddress()
+	url, host := c.UpstreamRequest()
+	return probe.Target{
+		Network:          network,
+		Address:          address,
+		URL:              url,
+		Host:             host,
+		Header:           c.UpstreamHeaders,
+		TLS:              loaded.UpstreamTLS(c.Upstream),
+		DialTimeout:      time.Duration(c.DialTimeout),
+		HandshakeTimeout: time.Duration(c.HandshakeTimeout),
+		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),
+		MaxHeaderSize:    int(c.MaxHeaderSize),
+	}
+}

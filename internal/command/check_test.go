@@ -1,0 +1,187 @@
+package command
+
+import (
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+// service is an upstream that upgrades every request and then behaves as told.
+func service(t *testing.T, behave func(conn net.Conn)) (address string) {
+	t.Helper()
+	server := httptest.NewServer(upgrades(t, behave))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func upgrades(t *testing.T, behave func(conn net.Conn)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, _, err := ws.UpgradeHTTP(r, w)
+		if err != nil {
+			t.Errorf("the upgrade was refused: %v", err)
+			return
+		}
+		defer conn.Close()
+		behave(conn)
+	})
+}
+
+// answers is a service that answers a ping, among other things.
+func answers(t *testing.T) func(conn net.Conn) {
+	return func(conn net.Conn) {
+		ws.WriteFrame(conn, ws.NewTextFrame([]byte("welcome"))) // perhaps in one packet with the 101
+		p := read(t, conn)
+		ws.WriteFrame(conn, ws.NewPongFrame([]byte("else")))
+		ws.WriteFrame(conn, ws.NewPongFrame([]byte("unasked")))
+		ws.WriteFrame(conn, ws.NewPongFrame(p.Payload))
+		if farewell := read(t, conn); farewell.Header.OpCode != ws.OpClose {
+			t.Errorf("after the pong came opcode %v, want a Close", farewell.Header.OpCode)
+		}
+	}
+}
+
+// read returns the next frame that the client sends, unmasked.
+func read(t *testing.T, conn net.Conn) ws.Frame {
+	t.Helper()
+	//lint:ignore SA1019 the input is the test's own, and bounded
+	frame, err := ws.ReadFrame(conn)
+	if err != nil {
+		t.Errorf("read: %v", err)
+	}
+	if !frame.Header.Masked {
+		t.Error("a client's frame was not masked")
+	}
+	return ws.UnmaskFrameInPlace(frame)
+}
+
+func TestCheckConnect(t *testing.T) {
+	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
+	closes := func(conn net.Conn) {
+		read(t, conn)
+		ws.WriteFrame(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusPolicyViolation, "no")))
+	}
+	hangsUp := func(conn net.Conn) { read(t, conn) }
+
+	const soon = "HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms"
+	for _, tc := range []struct {
+		name           string
+		behave         func(net.Conn)
+		environ        []string
+		code           int
+		stdout, stderr string // patterns
+	}{
+		{"answers", answers(t), nil, 0, `^configuration ok\nws://\S+: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`},
+		{"silent", silent, []string{soon}, 0,
+			`: upgraded in \S+s, did not answer a ping within 1ms, and will not be held to it\n$`, `^$`},
+		{"silent, though it must answer", silent, []string{soon, "HOLDFAST_UPSTREAM_PONG=require"}, 1,
+			`^configuration ok\n$`, `^ws://\S+: upgraded in \S+s, did not answer a ping within 1ms; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
+		{"silent, without a deadline", silent, []string{"HOLDFAST_UPSTREAM_PING_TIMEOUT=0", "HOLDFAST_UPSTREAM_PONG=require", "HOLDFAST_HANDSHAKE_TIMEOUT=200ms"}, 0,
+			`: upgraded in \S+s, did not answer a ping within 200ms, and will not be held to it\n$`, `^$`},
+		{"closes", closes, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it sent a Close instead of answering a ping\n$`},
+		{"hangs up", hangsUp, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: no answer to a ping: EOF\n$`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			environ := append(tc.environ, "HOLDFAST_UPSTREAM=ws://"+service(t, tc.behave))
+			holdfast(environ, "check", "-connect").matches(t, tc.code, tc.stdout, tc.stderr)
+		})
+	}
+}
+
+func (o outcome) matches(t *testing.T, code int, stdout, stderr string) {
+	t.Helper()
+	if o.code != code {
+		t.Errorf("exit code %d, want %d", o.code, code)
+	}
+	if !regexp.MustCompile(stdout).MatchString(o.stdout) {
+		t.Errorf("stdout %q does not match %s", o.stdout, stdout)
+	}
+	if !regexp.MustCompile(stderr).MatchString(o.stderr) {
+		t.Errorf("stderr %q does not match %s", o.stderr, stderr)
+	}
+}
+
+func TestCheckConnectRefused(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	environ := []string{"HOLDFAST_UPSTREAM=" + server.URL}
+	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `refused the upgrade with HTTP status 404\n$`)
+	server.Close()
+	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `cannot upgrade: dial tcp .* connection refused\n$`)
+}
+
+// The upstream is reached however it is to be reached, and asked for what sessions
+// will ask it for.
+func TestCheckConnectWays(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "service.sock")
+	overUnix := httptest.NewUnstartedServer(nil)
+	overUnix.Listener.Close()
+	overUnix.Listener = listen(t, "unix", socket)
+	overTCP, overTLS := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
+	asked := make(chan *http.Request, 1)
+	for _, server := range []*httptest.Server{overTCP, overTLS, overUnix} {
+		server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked <- r.Clone(r.Context())
+			upgrades(t, answers(t)).ServeHTTP(w, r)
+		})
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are to fail
+		t.Cleanup(server.Close)
+	}
+	overTCP.Start()
+	overUnix.Start()
+	overTLS.StartTLS()
+	tcp, secure := overTCP.Listener.Addr().String(), overTLS.Listener.Addr().String()
+	ca := write(t, "ca.pem", pemOf("CERTIFICATE", overTLS.Certificate().Raw))
+	const answered = `^configuration ok\n.*: upgraded in \S+s, answered a ping in \S+s\n$`
+
+	for _, tc := range []struct {
+		name    string
+		environ []string
+		host    string // what the service is asked for; "" if it is not reached
+		stderr  string
+	}{
+		{"TCP", []string{"HOLDFAST_UPSTREAM=ws://" + tcp}, tcp, `^$`},
+		{"TLS", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca}, secure, `^$`},
+		{"TLS, unchecked", []string{"HOLDFAST_UPSTREAM=https://" + secure, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"}, secure,
+			`^warning: HOLDFAST_UPSTREAM_TLS_INSECURE="true" lets whoever .*\n$`},
+		{"TLS of an unknown CA", []string{"HOLDFAST_UPSTREAM=wss://" + secure}, "", `cannot upgrade: .*certificate signed by unknown authority\n$`},
+		{"TLS of another name", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca,
+			"HOLDFAST_UPSTREAM_TLS_SERVER_NAME=elsewhere.example.net"}, "", `cannot upgrade: .*not elsewhere.example.net\n$`},
+		{"TLS that is none", []string{"HOLDFAST_UPSTREAM=wss://" + tcp}, "", `cannot upgrade: .*does not look like a TLS handshake\n$`},
+		{"unix", []string{"HOLDFAST_UPSTREAM=unix:" + socket}, "localhost", `^$`},
+		{"unix, nobody there", []string{"HOLDFAST_UPSTREAM=unix:" + socket + "x"}, "", `cannot upgrade: dial unix .*no such file or directory\n$`},
+		{"another host", []string{"HOLDFAST_UPSTREAM=unix:" + socket, "HOLDFAST_UPSTREAM_HOST=service.example:80"}, "service.example:80", `^$`},
+		{"its own host", []string{"HOLDFAST_UPSTREAM=ws://" + tcp, "HOLDFAST_UPSTREAM_HOST=upstream"}, tcp, `^$`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := holdfast(append(tc.environ, "HOLDFAST_UPSTREAM_HEADERS=X-One=1;X-Two=2"), "check", "-connect")
+			if tc.host == "" {
+				got.matches(t, exitFailed, `^configuration ok\n$`, tc.stderr)
+				return
+			}
+			if got.matches(t, exitOK, answered, tc.stderr); t.Failed() {
+				return // it may not have been asked at all
+			}
+			if r := <-asked; r.Host != tc.host || r.Header.Get("X-One") != "1" || r.Header.Get("X-Two") != "2" {
+				t.Errorf("the service at %s was asked with %v", r.Host, r.Header)
+			}
+		})
+	}
+}
+
+func listen(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	listener, err := plain.Listen(t.Context(), network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener
+}

@@ -1,0 +1,128 @@
+// Package command is the whole program except for the process around it: every command
+// of `holdfast`, its flags, its output and its exit code.
+//
+// The path through it: Run (command.go) finds the command that the arguments name.
+// Each has a file of its own. It parses its flags, asks package config for what it
+// needs, and gives values to the package that does the work: daemon, probe or demo.
+package command
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"holdfast/internal/config"
+	"holdfast/internal/demo"
+	"holdfast/internal/shown"
+)
+
+// Exit codes. 78 is EX_CONFIG of sysexits.h, so that a supervisor can tell a
+// configuration that will not mend itself from a failure that may.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitConfig = 78
+)
+
+// process is all that a command knows of the process around it.
+type process struct {
+	environ        []string
+	stdout, stderr io.Writer
+}
+
+type command struct {
+	name string
+	args string // as the usage shows them
+	does string
+	run  func(p process, args []string) int
+}
+
+// commands is a function because help, one of them, lists them all.
+func commands() []command {
+	return []command{
+		{"serve", "", "run the proxy; what holdfast does without a command", serve},
+		{"demo", "[-once]", "show what it is for, without any configuration", runDemo},
+		{"check", "[-connect]", "validate the configuration; -connect: also try the upstream", check},
+		{"env", "[-format table|markdown|dotenv|json]", "show every variable, its value and where it came from", showEnvironment},
+		{"healthcheck", "", "ask the running proxy whether it is ready: exit 0 or 1", healthcheck},
+		{"version", "", "print the version", showVersion},
+		{"help", "", "print this; also -h", help},
+	}
+}
+
+// Run runs the command that args name, and returns its exit code.
+func Run(args, environ []string, stdout, stderr io.Writer) int {
+	p := process{environ, stdout, stderr}
+	if len(args) == 0 {
+		return serve(p, nil)
+	}
+	name := args[0]
+	switch name {
+	case "-h", "-help", "--help":
+		name = "help"
+	case "-version", "--version":
+		name = "version"
+	}
+	var names []string
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(p, args[1:])
+		}
+		names = append(names, c.name)
+	}
+	complaint := "unknown command " + shown.Quoted(name)
+	if meant := config.Nearest(name, "", names); meant != "" {
+		complaint += "; did you mean " + meant + "?"
+	}
+	return p.misused(complaint)
+}
+
+// parse reads a command's flags. If the command is to go no further, ok is false
+// and code its exit code.
+func (p process) parse(flags *flag.FlagSet, args []string) (code int, ok bool) {
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return help(p, nil), false
+	case err != nil:
+		return p.misused(shown.Printable(err.Error())), false
+	case flags.NArg() > 0:
+		return p.misused("unexpected argument " + shown.Quoted(flags.Arg(0))), false
+	}
+	return exitOK, true
+}
+
+// parseNone is parse for a command without flags.
+func (p process) parseNone(name string, args []string) (code int, ok bool) {
+	return p.parse(flag.NewFlagSet(name, flag.ContinueOnError), args)
+}
+
+// misused says what is wrong with the command line.
+func (p process) misused(complaint string) int {
+	fmt.Fprintf(p.stderr, "holdfast: %s\n\n", complaint)
+	writeCommands(p.stderr)
+	return exitUsage
+}
+
+// configuration returns the checked configuration with its TLS files. If they are
+// refused, it has said why, and ok is false.
+func (p process) configuration() (c config.Config, loaded config.Certificates, ok bool) {
+	c, loaded, found := config.Load(p.environ)
+	if len(found) > 0 {
+		p.refuse(found)
+		return config.Config{}, config.Certificates{}, false
+	}
+	return c, loaded, true
+}
+
+func (p process) refuse(found config.Problems) {
+	fmt.Fprintln(p.stderr, found)
+	if found.OnlyUpstreamMissing() {
+		fmt.Fprintln(p.stderr, "\nTo see Holdfast at work without configuring anything, run: holdfast demo")
+	}
+}
+
+func runDemo(p process, args []string) int { return demo.Run(args, p.stdout, p.stderr) }

@@ -1,0 +1,187 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"holdfast/internal/config"
+)
+
+var update = flag.Bool("update", false, "write the golden files of testdata anew")
+
+// outcome is what a run of the program left behind.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+func holdfast(environ []string, args ...string) outcome {
+	var stdout, stderr bytes.Buffer
+	code := Run(args, environ, &stdout, &stderr)
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+// wants compares o to an exit code and to what the outputs must contain; "" means nothing at all.
+func (o outcome) wants(t *testing.T, code int, stdout, stderr string) {
+	t.Helper()
+	if o.code != code {
+		t.Errorf("exit code %d, want %d", o.code, code)
+	}
+	for _, out := range []struct{ name, got, want string }{{"stdout", o.stdout, stdout}, {"stderr", o.stderr, stderr}} {
+		if !strings.Contains(out.got, out.want) || out.want == "" && out.got != "" {
+			t.Errorf("%s:\n%s\nwant:\n%s", out.name, out.got, out.want)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	const usage = "usage: holdfast [command]"
+	good, bad := []string{someUpstream}, []string{someUpstream, "HOLDFAST_PING_INTERVAL=20"}
+	const badInterval = `HOLDFAST_PING_INTERVAL="20" has no unit; write "20s"` + "\n"
+
+	for _, tc := range []struct {
+		args           string
+		environ        []string
+		code           int
+		stdout, stderr string
+	}{
+		{"-h", nil, 0, usage, ""},
+		{"--help", bad, 0, usage, ""},
+		{"help", nil, 0, usage, ""},
+		{"check -h", nil, 0, usage, ""},
+		{"version", nil, 0, "holdfast ", ""},
+		{"--version", bad, 0, "holdfast ", ""},
+		{"check", good, 0, "configuration ok\n", ""},
+		{"check", bad, 78, "", badInterval},
+		{"serve", bad, 78, "", badInterval},
+		{"", bad, 78, "", badInterval},
+		{"env", bad, 78, "HOLDFAST_PING_INTERVAL ", badInterval},
+		{"env", nil, 0, "HOLDFAST_PING_INTERVAL ", ""},
+		{"env -format=json", good, 0, `"ws://localhost:9000"`, ""},
+		{"chek", good, 2, "", `holdfast: unknown command "chek"; did you mean check?` + "\n\n" + usage},
+		{"frobnicate", good, 2, "", `holdfast: unknown command "frobnicate"` + "\n\n" + usage},
+		{"-connect", good, 2, "", `holdfast: unknown command "-connect"` + "\n\n" + usage},
+		{"serve now", good, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
+		{"check now", good, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
+		{"check -conect", good, 2, "", "holdfast: flag provided but not defined: -conect\n\n" + usage},
+		{"env -format yaml", good, 2, "", `holdfast: unknown format "yaml"` + "\n\n" + usage},
+		{"env -format", good, 2, "", "holdfast: flag needs an argument: -format\n\n" + usage},
+		{"version 2", nil, 2, "", `holdfast: unexpected argument "2"` + "\n\n" + usage},
+		{"help me", nil, 2, "", `holdfast: unexpected argument "me"` + "\n\n" + usage},
+		{"healthcheck now", nil, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			holdfast(tc.environ, strings.Fields(tc.args)...).wants(t, tc.code, tc.stdout, tc.stderr)
+		})
+	}
+}
+
+// Who has configured nothing yet is told the one thing to do, and the other.
+func TestNothingConfigured(t *testing.T) {
+	const want = "HOLDFAST_UPSTREAM is not set; it says where the service is, for example HOLDFAST_UPSTREAM=ws://localhost:9000\n" +
+		"\nTo see Holdfast at work without configuring anything, run: holdfast demo\n"
+	for _, args := range [][]string{nil, {"serve"}, {"check"}} {
+		if o := holdfast(nil, args...); o != (outcome{78, "", want}) {
+			t.Errorf("%v: got %+v", args, o)
+		}
+	}
+	if o := holdfast([]string{"HOLDFAST_PPROF=on"}); strings.Contains(o.stderr, "demo") {
+		t.Errorf("the demo is advertised to someone with another problem: %s", o.stderr)
+	}
+}
+
+func TestGoldenOutputs(t *testing.T) {
+	set := []string{
+		"HOLDFAST_UPSTREAM=ws://localhost:9000/a|b$c",
+		"HOLDFAST_PING_INTERVAL=5s",
+		"HOLDFAST_CLIENT_PING_INTERVAL=7s",
+		"HOLDFAST_PING_TIMEOUT=", // empty: the default
+		"HOLDFAST_UPSTREAM_HEADERS=Authorization=s3cret",
+	}
+	for file, run := range map[string]struct {
+		environ []string
+		args    string
+	}{
+		"help.txt":        {nil, "-h"},
+		"env-default.md":  {nil, "env -format markdown"},
+		"env-default.env": {nil, "env -format dotenv"},
+		"env-default.txt": {nil, "env"},
+		"env-set.md":      {set, "env -format markdown"},
+		"env-set.env":     {set, "env -format dotenv"},
+		"env-set.txt":     {set, "env -format table"},
+		"env-set.json":    {set, "env -format json"},
+	} {
+		t.Run(file, func(t *testing.T) {
+			o := holdfast(run.environ, strings.Fields(run.args)...)
+			if o.code != exitOK || o.stderr != "" {
+				t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+			}
+			if strings.Contains(o.stdout, "s3cret") {
+				t.Error("a secret is shown")
+			}
+			golden(t, file, o.stdout)
+		})
+	}
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s\n(go test -update, if the change is meant)", path, got, want)
+	}
+}
+
+// The environment of a failed start is shown whole, but for what may be secret.
+func TestEnvShowsRefusedValuesSafely(t *testing.T) {
+	o := holdfast([]string{"HOLDFAST_UPSTREAM=ws://me:s3cret@host/?t=s3cret", "HOLDFAST_PING_INTERVAL=\x1b[2J"}, "env", "-format", "json")
+	if o.code != exitConfig {
+		t.Errorf("exit code %d, want %d", o.code, exitConfig)
+	}
+	if strings.Contains(o.stdout+o.stderr, "s3cret") {
+		t.Error("a secret is shown")
+	}
+	var shown []config.Setting
+	if err := json.Unmarshal([]byte(o.stdout), &shown); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range shown {
+		switch s.Name {
+		case "HOLDFAST_UPSTREAM":
+			if s.Value != "ws://…@host/?…" {
+				t.Errorf("upstream is shown as %q", s.Value)
+			}
+		case "HOLDFAST_PING_INTERVAL", "HOLDFAST_CLIENT_PING_INTERVAL":
+			if s.Value != `\x1b[2J` {
+				t.Errorf("%s is shown as %q", s.Name, s.Value)
+			}
+		}
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestEnvReportsAWriteError(t *testing.T) {
+	for format := range config.Formats {
+		var stderr bytes.Buffer
+		if code := Run([]string{"env", "-format", format}, nil, brokenWriter{}, &stderr); code != exitFailed {
+			t.Errorf("%s: exit code %d, want %d", format, code, exitFailed)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package command
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestAddressInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, variables := range [][2]string{
+		{"HOLDFAST_LISTEN", "HOLDFAST_ADMIN_LISTEN"},
+		{"HOLDFAST_ADMIN_LISTEN", "HOLDFAST_LISTEN"},
+	} {
+		o := holdfast([]string{someUpstream, "HOLDFAST_LOG_FORMAT=text",
+			variables[0] + "=" + taken.Addr().String(), variables[1] + "=127.0.0.1:0"})
+		o.wants(t, exitFailed, "", variables[0]+": listen tcp "+taken.Addr().String()+": bind: address already in use")
+	}
+}
+
+// served is a run of the whole program whose log is read line by line.
+type served struct {
+	t     *testing.T
+	lines *bufio.Scanner
+	exit  chan int
+}
+
+func startServe(t *testing.T, environ ...string) *served {
+	t.Helper()
+	reader, stderr := io.Pipe()
+	s := &served{t: t, lines: bufio.NewScanner(reader), exit: make(chan int, 1)}
+	environ = append([]string{"HOLDFAST_LISTEN=127.0.0.1:0", "HOLDFAST_ADMIN_LISTEN=127.0.0.1:0", "HOLDFAST_LOG_FORMAT=text"}, environ...)
+	go func() {
+		defer stderr.Close()
+		s.exit <- Run(nil, environ, io.Discard, stderr)
+	}()
+	return s
+}
+
+// logs waits for a line with all of that in it, and returns it.
+func (s *served) logs(want ...string) string {
+	s.t.Helper()
+	for s.lines.Scan() {
+		line := s.lines.Text()
+		if !slices.ContainsFunc(want, func(part string) bool { return !strings.Contains(line, part) }) {
+			return line
+		}
+	}
+	s.t.Fatalf("the log ended without a line with %q", want)
+	return ""
+}
+
+func (s *served) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := syscall.Kill(os.Getpid(), sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// ends has the program end in the usual way.
+func (s *served) ends() {
+	s.t.Helper()
+	s.signal(syscall.SIGTERM)
+	s.logs("msg=draining", "signal=terminated")
+	s.logs(`msg="holdfast ends"`, "cut=0")
+	if got := <-s.exit; got != exitOK {
+		s.t.Errorf("exit code %d, want %d", got, exitOK)
+	}
+}
+
+// valueOf is an attribute's value in a line of text.
+func valueOf(line, key string) string {
+	_, rest, _ := strings.Cut(line, " "+key+"=")
+	value, _, _ := strings.Cut(rest, " ")
+	return value
+}
+
+// The whole program, from its first log line to its last, ended by a signal.
+func TestServe(t *testing.T) {
+	p := startServe(t, someUpstream)
+	p.logs(`msg="holdfast starts"`, "version=", "listen=127.0.0.1:", "tls=false", "upstream=ws://localhost:9000", "admin=127.0.0.1:")
+	p.signal(syscall.SIGHUP)
+	p.logs("level=INFO", "there are none to read again")
+	p.ends()
+}
+
+func TestServeOnAUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "holdfast.sock")
+	p := startServe(t, someUpstream, "HOLDFAST_LISTEN=unix:"+path)
+	p.logs(`msg="holdfast starts"`, "listen="+path, "tls=false")
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	p.ends()
+}
+
+// The sockets of others are not taken away, and what is no socket is not removed.
+func TestUnixSocketInTheWay(t *testing.T) {
+	file := write(t, "holdfast.sock", "")
+	taken := filepath.Join(t.TempDir(), "taken.sock")
+	listen(t, "unix", taken)
+	for _, path := range []string{file, taken} {
+		holdfast([]string{someUpstream, "HOLDFAST_LISTEN=unix:" + path, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_LOG_FORMAT=text"}).
+			wants(t, exitFailed, "", "HOLDFAST_LISTEN: listen unix "+path+": bind: address already in use")
+	}
+}
+
+func TestServeWarnsOfTheUserTimeout(t *testing.T) {
+	p := startServe(t, someUpstream, "HOLDFAST_TCP_USER_TIMEOUT=3s")
+	p.logs("level=WARN", "HOLDFAST_TCP_USER_TIMEOUT", "HOLDFAST_WRITE_TIMEOUT=30s")
+	p.ends()
+}

@@ -1,0 +1,154 @@
+// Package config is the configuration of Holdfast, which environment variables alone
+// make.
+//
+// The path through it: Load keeps what is set under our prefix (settings), fills
+// Config with it by the rules of its fields' types (values.go and others), looks for
+// values that contradict each other (contradictions.go) and for names that do not
+// exist, and loads the TLS files (certificates.go). Every problem is reported, each
+// with its variable and what to write instead (problems.go). Config.Proxy says it all
+// to the proxy. Describe is for those who want to see the configuration, and the
+// Formats print it (print.go).
+//
+// The environment is an argument: only main asks for that of the process.
+package config
+
+import (
+	"errors"
+	"maps"
+	"net/url"
+	"time"
+
+	"github.com/caarlos0/env/v10"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy"
+)
+
+// Config is the checked configuration, and the only list of its variables. A field is a
+// variable: its place is where the variable is shown and complained about, its type
+// has the rule (parsers), and its tags say the rest:
+//
+//   - env: its name
+//   - envDefault: the value that holds while it is unset or empty
+//   - inherits: the variable above whose value it takes instead
+//   - meaning: what users read about it; words of the configuration stand in braces
+//   - file: no output may show its value, and there is a variable of the same name and
+//     _FILE, for a file that holds the value; this is the meaning of that one
+type Config struct {
+	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix; or {unix:/path}"`
+	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path}, or {systemd:NAME} for a socket of that {FileDescriptorName}"`
+	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN" envDefault:"127.0.0.1:8081" meaning:"metrics and health: {host:port} or {off}"`
+
+	PingInterval         time.Duration      `env:"HOLDFAST_PING_INTERVAL" envDefault:"20s" meaning:"both legs; {0} = no pings"`
+	PingTimeout          time.Duration      `env:"HOLDFAST_PING_TIMEOUT" envDefault:"20s" meaning:"both legs: how long a ping's answer may take; {0} = pings without a deadline"`
+	ClientPingInterval   time.Duration      `env:"HOLDFAST_CLIENT_PING_INTERVAL" inherits:"HOLDFAST_PING_INTERVAL" meaning:"the client leg's own"`
+	ClientPingTimeout    time.Duration      `env:"HOLDFAST_CLIENT_PING_TIMEOUT" inherits:"HOLDFAST_PING_TIMEOUT" meaning:"the client leg's own"`
+	UpstreamPingInterval time.Duration      `env:"HOLDFAST_UPSTREAM_PING_INTERVAL" inherits:"HOLDFAST_PING_INTERVAL" meaning:"the upstream leg's own"`
+	UpstreamPingTimeout  time.Duration      `env:"HOLDFAST_UPSTREAM_PING_TIMEOUT" inherits:"HOLDFAST_PING_TIMEOUT" meaning:"the upstream leg's own"`
+	PingJitter           fraction           `env:"HOLDFAST_PING_JITTER" envDefault:"0.1" meaning:"part of the interval, {0} to {1}, by which a session's first ping may come early: sessions opened together do not ping together"`
+	Liveness             heartbeat.Liveness `env:"HOLDFAST_LIVENESS" envDefault:"any" meaning:"what proves a peer alive after a ping: {any} byte from it, or only the matching {pong}"`
+	ClientPong           heartbeat.PongMode `env:"HOLDFAST_CLIENT_PONG" envDefault:"require" meaning:"{require} · {auto} (learnt per session) · {ignore} (pings and measures, no deadline)"`
+	UpstreamPong         heartbeat.PongMode `env:"HOLDFAST_UPSTREAM_PONG" envDefault:"auto" meaning:"{require} · {auto} (the deadline holds only for an upstream that has ever answered a ping) · {ignore}"`
+	PeerPings            proxy.PeerPings    `env:"HOLDFAST_PEER_PINGS" envDefault:"answer" meaning:"a peer's own pings: {answer} here (and swallow unasked pongs), or {forward} to the other side, with all pongs but those to our own pings"`
+
+	WriteTimeout       positive      `env:"HOLDFAST_WRITE_TIMEOUT" envDefault:"30s" meaning:"a leg that takes no byte for so long while bytes wait for it is dropped"`
+	CloseTimeout       positive      `env:"HOLDFAST_CLOSE_TIMEOUT" envDefault:"10s" meaning:"how long a close handshake may take"`
+	IdleTimeout        time.Duration `env:"HOLDFAST_IDLE_TIMEOUT" envDefault:"0" meaning:"ends a session with no data frame either way for so long; {0} = never"`
+	MaxSessionDuration time.Duration `env:"HOLDFAST_MAX_SESSION_DURATION" envDefault:"0" meaning:"ends a session of that age, with ±10 % jitter; {0} = never"`
+	HandshakeTimeout   positive      `env:"HOLDFAST_HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"the client's request head, and the upstream's answer: each in total, not per byte"`
+	DialTimeout        positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"TCP and TLS to the upstream, name resolution included"`
+	TCPUserTimeout     time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"both legs: the kernel's own backstop for unacknowledged data; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
+
+	MaxSessions      int        `env:"HOLDFAST_MAX_SESSIONS" envDefault:"0" meaning:"{0} = what the file-descriptor limit allows; over it: 503 with {Retry-After}"`
+	MaxSessionsPerIP int        `env:"HOLDFAST_MAX_SESSIONS_PER_IP" envDefault:"0" meaning:"connections of one client address, or one IPv6 /64, whatever they are for; over it: 429; {0} = no limit"`
+	MaxFrameSize     frameSize  `env:"HOLDFAST_MAX_FRAME_SIZE" envDefault:"0" meaning:"larger: Close 1009 to its sender; {0} = no limit"`
+	MaxHeaderSize    headerSize `env:"HOLDFAST_MAX_HEADER_SIZE" envDefault:"32KiB" meaning:"{1KiB} to {1MiB}; a larger request head: 431"`
+
+	AllowedOrigins originList    `env:"HOLDFAST_ALLOWED_ORIGINS" meaning:"pages whose browsers may open sessions, a list like {https://app.example.com} or {*.example.com}; those of others get 403; unset = all may"`
+	TrustedProxies trusted       `env:"HOLDFAST_TRUSTED_PROXIES" meaning:"whose word on the client is believed, a list of addresses and CIDRs, and {unix:} for all who connect to a unix socket: their {Forwarded} and {X-Forwarded-*} are extended, those of others replaced"`
+	ProxyProtocol  proxyProtocol `env:"HOLDFAST_PROXY_PROTOCOL" envDefault:"off" meaning:"{off}, or {accept}: a PROXY protocol header, version 1 or 2, begins each connection of a trusted proxy, and of no other client"`
+
+	TLSCertFile           string     `env:"HOLDFAST_TLS_CERT_FILE" meaning:"with it clients are met with TLS: a PEM file of the certificate and those that lead to its root; TLS files are read again when they change, and on SIGHUP"`
+	TLSKeyFile            string     `env:"HOLDFAST_TLS_KEY_FILE" meaning:"the certificate's private key"`
+	TLSClientCAFile       string     `env:"HOLDFAST_TLS_CLIENT_CA_FILE" meaning:"with it only clients are let in whose certificate leads to one of these CAs"`
+	UpstreamTLSCAFile     string     `env:"HOLDFAST_UPSTREAM_TLS_CA_FILE" meaning:"the CAs that the certificate of a {wss://} or {https://} upstream may lead to; unset = the system's"`
+	UpstreamTLSCertFile   string     `env:"HOLDFAST_UPSTREAM_TLS_CERT_FILE" meaning:"the certificate that such an upstream is shown if it asks for one"`
+	UpstreamTLSKeyFile    string     `env:"HOLDFAST_UPSTREAM_TLS_KEY_FILE" meaning:"that certificate's private key"`
+	UpstreamTLSServerName serverName `env:"HOLDFAST_UPSTREAM_TLS_SERVER_NAME" meaning:"the name that such an upstream's certificate must be for; unset = the upstream's host"`
+	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and whoever is in between can read and change all; for tests"`
+
+	UpstreamHost    upstreamHost `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
+	UpstreamHeaders headerFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is no part of it"`
+	HTTP            httpRefusal  `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are no WebSocket upgrade: {proxy} to the upstream, or {refuse} with 426"`
+
+	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
+	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
+	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN" envDefault:"1012" meaning:"what a client is sent whose session is idle, too old or drained"`
+
+	LogLevel  logLevel  `env:"HOLDFAST_LOG_LEVEL" envDefault:"info" meaning:"{debug} · {info} · {warn} · {error}"`
+	LogFormat logFormat `env:"HOLDFAST_LOG_FORMAT" envDefault:"auto" meaning:"{auto} (text on a terminal, else JSON) · {text} · {json}"`
+	PProf     bool      `env:"HOLDFAST_PPROF" envDefault:"false" meaning:"{true}: {/debug/pprof/} on the admin listener"`
+}
+
+// Load returns the checked configuration of environ with its TLS files, and every
+// problem with them. If there is any, the configuration must not be used.
+func Load(environ []string) (c Config, loaded Certificates, found Problems) {
+	c, found = readSettings(environ).config()
+	loaded, bad := c.certificates()
+	found = append(found, bad...)
+	found.sort()
+	return c, loaded, found
+}
+
+// LogsText reports whether the log is text and not JSON; terminal says what it is
+// written to.
+func (c Config) LogsText(terminal bool) bool {
+	return c.LogFormat == formatText || c.LogFormat == formatAuto && terminal
+}
+
+// config checks everything that is set and reports every problem. A field whose value
+// was refused stays zero.
+func (s settings) config() (c Config, found Problems) {
+	found = s.parse(&c)
+	if s[userTimeoutName] == "" {
+		c.TCPUserTimeout = c.defaultUserTimeout()
+	}
+	found = append(found, c.contradictions(s)...)
+	if s[upstreamName] == "" {
+		found = append(found, Problem{Variable: upstreamName, Reason: noUpstream})
+	}
+	found = append(found, s.strangers()...)
+	found.sort()
+	return c, found
+}
+
+// parse fills c and says which values broke the rule of their type. A value
+// taken from another variable is that one's fault.
+func (s settings) parse(c *Config) (found Problems) {
+	given, from := map[string]string{}, map[string]string{}
+	for _, v := range variables {
+		if !v.secret {
+			given[v.name], from[v.name] = s.effective(v)
+			continue
+		}
+		var bad Problems
+		given[v.name], from[v.name], bad = s.reveal(v.name)
+		found = append(found, bad...)
+	}
+	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return found
+	}
+	for _, err := range all.Errors {
+		var bad env.ParseError
+		if !errors.As(err, &bad) {
+			panic(err) // the struct is at fault, not what the user wrote
+		}
+		name := variableOf(bad.Name).name
+		if giver := from[name]; giver == name || giver == name+fileSuffix {
+			found = append(found, Problem{giver, s.shown(giver), bad.Err.Error()})
+		}
+	}
+	return found
+}

@@ -1,0 +1,478 @@
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/internal/shown"
+	"holdfast/proxy"
+)
+
+const someUpstream = "HOLDFAST_UPSTREAM=ws://localhost:9000"
+
+func load(environ ...string) (Config, error) {
+	c, found := readSettings(environ).config()
+	if len(found) > 0 {
+		return c, found
+	}
+	return c, nil
+}
+
+func mustLoad(t *testing.T, environ ...string) Config {
+	t.Helper()
+	c, err := load(environ...)
+	if err != nil {
+		t.Fatalf("refused: %v", err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	got := mustLoad(t, someUpstream)
+	if got.Upstream.String() != "ws://localhost:9000" {
+		t.Errorf("Upstream = %v", got.Upstream)
+	}
+	got.Upstream = nil
+	want := Config{
+		Listen:                ":8080",
+		AdminListen:           "127.0.0.1:8081",
+		PingInterval:          20 * time.Second,
+		PingTimeout:           20 * time.Second,
+		ClientPingInterval:    20 * time.Second,
+		ClientPingTimeout:     20 * time.Second,
+		UpstreamPingInterval:  20 * time.Second,
+		UpstreamPingTimeout:   20 * time.Second,
+		PingJitter:            0.1,
+		Liveness:              heartbeat.AnyByte,
+		ClientPong:            heartbeat.RequirePong,
+		UpstreamPong:          heartbeat.LearnPong,
+		PeerPings:             proxy.AnswerPings,
+		WriteTimeout:          positive(30 * time.Second),
+		CloseTimeout:          positive(10 * time.Second),
+		HandshakeTimeout:      positive(10 * time.Second),
+		DialTimeout:           positive(5 * time.Second),
+		TCPUserTimeout:        time.Minute,
+		MaxHeaderSize:         32 << 10,
+		UpstreamHost:          hostPreserve,
+		CloseCodeTimeout:      1011,
+		CloseCodeUpstreamLost: 1012,
+		CloseCodeDrain:        1012,
+		LogLevel:              logLevel(slog.LevelInfo),
+		LogFormat:             formatAuto,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// accepted are values of every variable, by variable, with what becomes of them.
+var accepted = map[string][]struct {
+	value string
+	want  any
+}{
+	"HOLDFAST_UPSTREAM": {
+		{"ws://localhost:9000", "ws://localhost:9000"},
+		{"http://legacy", "http://legacy"},
+		{"WS://legacy_app.internal:80/chat/v1", "ws://legacy_app.internal:80/chat/v1"},
+		{"ws://[::1]:9000", "ws://[::1]:9000"},
+		{"ws://[fe80::1%25eth0]:9000", "ws://[fe80::1%25eth0]:9000"},
+		{"ws://10.0.0.1/a%2Cb/@me", "ws://10.0.0.1/a%2Cb/@me"},
+		{"wss://legacy", "wss://legacy"},
+		{"https://legacy:8443/app", "https://legacy:8443/app"},
+		{"unix:/run/app.sock", "unix:/run/app.sock"},
+		{"unix:///run/app.sock", "unix:/run/app.sock"},
+	},
+	"HOLDFAST_LISTEN": {
+		{":80", listenAddress(":80")}, {"127.0.0.1:0", listenAddress("127.0.0.1:0")},
+		{"[::1]:65535", listenAddress("[::1]:65535")}, {"edge-1.example:8080", listenAddress("edge-1.example:8080")},
+		{"unix:/run/holdfast.sock", listenAddress("unix:/run/holdfast.sock")},
+		{"unix:///run/holdfast.sock", listenAddress("unix:/run/holdfast.sock")},
+		{"systemd:holdfast web", listenAddress("systemd:holdfast web")},
+	},
+	"HOLDFAST_ADMIN_LISTEN":           {{"off", adminAddress("")}, {":9100", adminAddress(":9100")}},
+	"HOLDFAST_PING_INTERVAL":          {{"0", time.Duration(0)}, {"0s", time.Duration(0)}, {"1m30s", 90 * time.Second}, {"1ms", time.Millisecond}, {"8760h", 8760 * time.Hour}},
+	"HOLDFAST_PING_TIMEOUT":           {{"0", time.Duration(0)}, {"2.5s", 2500 * time.Millisecond}},
+	"HOLDFAST_CLIENT_PING_INTERVAL":   {{"5s", 5 * time.Second}},
+	"HOLDFAST_CLIENT_PING_TIMEOUT":    {{"5s", 5 * time.Second}},
+	"HOLDFAST_UPSTREAM_PING_INTERVAL": {{"0", time.Duration(0)}},
+	"HOLDFAST_UPSTREAM_PING_TIMEOUT":  {{"5s", 5 * time.Second}},
+	"HOLDFAST_PING_JITTER":            {{"0", fraction(0)}, {"1", fraction(1)}, {".25", fraction(.25)}},
+	"HOLDFAST_LIVENESS":               {{"any", heartbeat.AnyByte}, {"pong", heartbeat.OnlyPong}},
+	"HOLDFAST_CLIENT_PONG":            {{"require", heartbeat.RequirePong}, {"auto", heartbeat.LearnPong}, {"ignore", heartbeat.IgnorePong}},
+	"HOLDFAST_UPSTREAM_PONG":          {{"require", heartbeat.RequirePong}, {"auto", heartbeat.LearnPong}, {"ignore", heartbeat.IgnorePong}},
+	"HOLDFAST_PEER_PINGS":             {{"answer", proxy.AnswerPings}, {"forward", proxy.ForwardPings}},
+	"HOLDFAST_WRITE_TIMEOUT":          {{"1s", positive(time.Second)}},
+	"HOLDFAST_CLOSE_TIMEOUT":          {{"1s", positive(time.Second)}},
+	"HOLDFAST_IDLE_TIMEOUT":           {{"0", time.Duration(0)}, {"1h", time.Hour}},
+	"HOLDFAST_MAX_SESSION_DURATION":   {{"0", time.Duration(0)}, {"24h", 24 * time.Hour}},
+	"HOLDFAST_HANDSHAKE_TIMEOUT":      {{"500ms", positive(500 * time.Millisecond)}},
+	"HOLDFAST_DIAL_TIMEOUT":           {{"1s", positive(time.Second)}},
+	"HOLDFAST_TCP_USER_TIMEOUT":       {{"0", time.Duration(0)}, {"596h", 596 * time.Hour}},
+	"HOLDFAST_MAX_SESSIONS":           {{"0", 0}, {"2147483647", 1<<31 - 1}},
+	"HOLDFAST_MAX_SESSIONS_PER_IP":    {{"0", 0}, {"20", 20}},
+	"HOLDFAST_MAX_FRAME_SIZE":         {{"0", frameSize(0)}, {"1", frameSize(1)}, {"16MiB", frameSize(16 << 20)}, {"9223372036854775807", frameSize(1<<63 - 1)}},
+	"HOLDFAST_MAX_HEADER_SIZE":        {{"1KiB", headerSize(1 << 10)}, {"1MiB", headerSize(1 << 20)}, {"5000", headerSize(5000)}},
+	"HOLDFAST_ALLOWED_ORIGINS": {
+		{"https://app.example.com", origins("https://app.example.com")},
+		{" *.example.com , http://localhost:3000 ", origins("*.example.com", "http://localhost:3000")},
+	},
+	"HOLDFAST_TRUSTED_PROXIES": {
+		{"unix:", trusted{unix: true}},
+		{"192.0.2.1", trusted{prefixes: prefixes("192.0.2.1/32")}},
+		{"10.0.0.0/8, ::1 ,unix:,2001:db8::/32", trusted{prefixes: prefixes("10.0.0.0/8", "::1/128", "2001:db8::/32"), unix: true}},
+		{"0.0.0.0/0,::/0", trusted{prefixes: prefixes("0.0.0.0/0", "::/0")}},
+		{"::ffff:10.0.0.0/104,::ffff:192.0.2.1", trusted{prefixes: prefixes("10.0.0.0/8", "192.0.2.1/32")}},
+	},
+	"HOLDFAST_PROXY_PROTOCOL":           {{"off", proxyProtocol(false)}, {"accept", proxyProtocol(true)}},
+	"HOLDFAST_TLS_CERT_FILE":            {{"/run/tls.crt", "/run/tls.crt"}},
+	"HOLDFAST_TLS_KEY_FILE":             {{"tls/tls key", "tls/tls key"}},
+	"HOLDFAST_TLS_CLIENT_CA_FILE":       {{"/run/ca.crt", "/run/ca.crt"}},
+	"HOLDFAST_UPSTREAM_TLS_CA_FILE":     {{"/run/ca.crt", "/run/ca.crt"}},
+	"HOLDFAST_UPSTREAM_TLS_CERT_FILE":   {{"/run/tls.crt", "/run/tls.crt"}},
+	"HOLDFAST_UPSTREAM_TLS_KEY_FILE":    {{"/run/tls.key", "/run/tls.key"}},
+	"HOLDFAST_UPSTREAM_TLS_SERVER_NAME": {{"legacy_app.internal", serverName("legacy_app.internal")}, {"192.0.2.1", serverName("192.0.2.1")}, {"::1", serverName("::1")}},
+	"HOLDFAST_UPSTREAM_TLS_INSECURE":    {{"true", true}, {"false", false}},
+	"HOLDFAST_UPSTREAM_HOST": {
+		{"preserve", hostPreserve}, {"upstream", hostUpstream}, {"service.example", upstreamHost("service.example")},
+		{"legacy_app:8080", upstreamHost("legacy_app:8080")}, {"[::1]", upstreamHost("[::1]")}, {"[2001:db8::1]:80", upstreamHost("[2001:db8::1]:80")},
+	},
+	"HOLDFAST_UPSTREAM_HEADERS": {
+		{"Authorization=Basic dTpw==", headerFields{{Name: "Authorization", Value: "Basic dTpw=="}}},
+		{" X-One = 1, 2 ; X_Two=\tü; Origin=", headerFields{{Name: "X-One", Value: "1, 2"}, {Name: "X_Two", Value: "ü"}, {Name: "Origin"}}},
+	},
+	"HOLDFAST_HTTP":                     {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
+	"HOLDFAST_CLOSE_CODE_TIMEOUT":       {{"1000", closeCode(1000)}, {"1003", closeCode(1003)}, {"1007", closeCode(1007)}, {"1014", closeCode(1014)}},
+	"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST": {{"3000", closeCode(3000)}, {"4999", closeCode(4999)}},
+	"HOLDFAST_CLOSE_CODE_DRAIN":         {{"1001", closeCode(1001)}},
+	"HOLDFAST_LOG_LEVEL":                {{"debug", logLevel(slog.LevelDebug)}, {"info", logLevel(slog.LevelInfo)}, {"warn", logLevel(slog.LevelWarn)}, {"error", logLevel(slog.LevelError)}},
+	"HOLDFAST_LOG_FORMAT":               {{"auto", formatAuto}, {"text", formatText}, {"json", formatJSON}},
+	"HOLDFAST_PPROF":                    {{"true", true}, {"false", false}},
+}
+
+// companions are what some variables make sense with alone.
+var companions = map[string][]string{
+	"HOLDFAST_PROXY_PROTOCOL":           {"HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8"},
+	"HOLDFAST_TLS_CLIENT_CA_FILE":       {"HOLDFAST_TLS_CERT_FILE=tls.crt"},
+	"HOLDFAST_UPSTREAM_TLS_CA_FILE":     {"HOLDFAST_UPSTREAM=wss://localhost"},
+	"HOLDFAST_UPSTREAM_TLS_CERT_FILE":   {"HOLDFAST_UPSTREAM=wss://localhost"},
+	"HOLDFAST_UPSTREAM_TLS_KEY_FILE":    {"HOLDFAST_UPSTREAM=https://localhost"},
+	"HOLDFAST_UPSTREAM_TLS_SERVER_NAME": {"HOLDFAST_UPSTREAM=https://localhost"},
+	"HOLDFAST_UPSTREAM_TLS_INSECURE":    {"HOLDFAST_UPSTREAM=https://localhost"},
+}
+
+func origins(patterns ...string) (all originList) {
+	for _, pattern := range patterns {
+		p, err := proxy.ParseOrigin(pattern)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func prefixes(cidrs ...string) (all []netip.Prefix) {
+	for _, cidr := range cidrs {
+		all = append(all, netip.MustParsePrefix(cidr))
+	}
+	return all
+}
+
+func TestAccepted(t *testing.T) {
+	for _, v := range variables {
+		if isFileOfSecret(v.name) {
+			continue // see TestSecretFiles
+		}
+		if len(accepted[v.name]) == 0 {
+			t.Errorf("%s has no accepted value here", v.name)
+		}
+		for _, tc := range accepted[v.name] {
+			environ := append([]string{someUpstream}, companions[v.name]...)
+			got := field(mustLoad(t, append(environ, v.name+"="+tc.value)...), v.name)
+			if u, ok := got.(interface{ String() string }); ok && v.name == upstreamName {
+				got = u.String()
+			}
+			if !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("%s=%q: got %v, want %v", v.name, tc.value, got, tc.want)
+			}
+		}
+	}
+}
+
+func isFileOfSecret(name string) bool {
+	secret, isFile := strings.CutSuffix(name, fileSuffix)
+	return isFile && slices.ContainsFunc(variables, func(v variable) bool { return v.secret && v.name == secret })
+}
+
+// field is the value of a variable's field in c.
+func field(c Config, variable string) any {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		if f.Tag.Get("env") == variable {
+			return reflect.ValueOf(c).FieldByIndex(f.Index).Interface()
+		}
+	}
+	return nil
+}
+
+const (
+	noURL       = `is not a URL; write for example "ws://localhost:9000"`
+	noHost      = `has no valid host; use an ASCII host name or an IP address`
+	noDuration  = `is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`
+	notPositive = "must be more than zero"
+	noSize      = `is not a size; write a whole number of bytes, or one with KiB or MiB, like "64KiB"`
+	noCloseCode = "is not a close code that may be sent; use one of 1000-1003, 1007-1014, 3000-4999"
+	noScheme    = "has an unknown scheme; use ws://, wss://, http://, https:// or unix:/path"
+	noPath      = `has no absolute path; write for example "unix:/run/app.sock"`
+	noTLS       = "is of no use to an upstream without TLS; unset it, or make that wss:// or https://"
+	noPrefix    = `is neither an address nor a CIDR nor unix:; write for example "192.0.2.1" or "10.0.0.0/8"`
+	noUpHost    = `must be preserve, upstream, or a host like "service.example" or "service.example:8080"`
+	noName      = "must be a host name or an IP address, without scheme, brackets and port"
+	noAddress   = `is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`
+)
+
+// refused are values of every variable, by variable, with the reason given.
+var refused = map[string][]struct{ value, reason string }{
+	"HOLDFAST_UPSTREAM": {
+		{"localhost:9000", `has no scheme; write "ws://localhost:9000"`},
+		{"localhost", `has no scheme; write "ws://localhost"`},
+		{"10.0.0.1:9000/chat", `has no scheme; write "ws://10.0.0.1:9000/chat"`},
+		{"//localhost", `has no scheme; write "ws://localhost"`},
+		{"unix:run/app.sock", noPath},
+		{"unix:", noPath},
+		{"unix:/run/", "is a directory; name a socket in it"},
+		{"unix:/a.sock,unix:/b.sock", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
+		{"ws://a,ws://b", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
+		{"tcp://localhost:9000", noScheme},
+		{"ws://", `has no host; write for example "ws://localhost:9000"`},
+		{"ws://:9000", `has no host; write for example "ws://localhost:9000"`},
+		{"ws://localhost:", "has no valid port; it must be a number from 1 to 65535"},
+		{"ws://localhost:0", "has no valid port; it must be a number from 1 to 65535"},
+		{"ws://localhost:65536", "has no valid port; it must be a number from 1 to 65535"},
+		{"ws://localhost:port", noURL},
+		{"ws://local host", noURL},
+		{"ws://localhost/%zz", noURL},
+		{"ws://bücher.example", noHost},
+		{"ws://a%22b", noURL},
+	},
+	"HOLDFAST_LISTEN": {
+		{"unix:holdfast.sock", noPath},
+		{"unix:///", "is a directory; name a socket in it"},
+		{"systemd:", `has no name; write the FileDescriptorName of the socket unit, like "systemd:web"`},
+		{"systemd:a:b", "has no valid name; systemd's are of up to 255 printable ASCII characters, none of them a colon"},
+		{"systemd:bücher", "has no valid name; systemd's are of up to 255 printable ASCII characters, none of them a colon"},
+		{"8080", `has no colon; write ":8080"`},
+		{"localhost", `has no port; write "localhost:PORT"`},
+		{"::1", `has no port; write "[::1]:PORT"`},
+		{"http://localhost:8080", `is not host:port; leave out scheme and path, like ":8080" or "127.0.0.1:8080"`},
+		{"a b:8080", noAddress},
+		{"a:b:8080", noAddress},
+		{":", "has no valid port; it must be a number from 0 to 65535"},
+		{":http", "has no valid port; it must be a number from 0 to 65535"},
+		{":65536", "has no valid port; it must be a number from 0 to 65535"},
+	},
+	"HOLDFAST_ADMIN_LISTEN": {
+		{"Off", `has no port; write "Off:PORT"`},
+		{":8080", "is HOLDFAST_LISTEN too; they need an address each"},
+		{"unix:/run/admin.sock", "must be host:port or off; other sockets are for HOLDFAST_LISTEN alone"},
+		{"systemd:admin", "must be host:port or off; other sockets are for HOLDFAST_LISTEN alone"},
+	},
+	"HOLDFAST_PING_INTERVAL": {
+		{"20", `has no unit; write "20s"`},
+		{"0.5", `has no unit; write "0.5s"`},
+		{"-20s", "must not be negative"},
+		{"20 s", noDuration},
+		{"1d", noDuration},
+		{"often", noDuration},
+		{"999us", `is too short; the shortest is "1ms"`},
+		{"8761h", `is too long; the longest is "8760h"`},
+		{"9999999999h", noDuration},
+	},
+	"HOLDFAST_PING_TIMEOUT":           {{"-1s", "must not be negative"}},
+	"HOLDFAST_CLIENT_PING_INTERVAL":   {{"5", `has no unit; write "5s"`}},
+	"HOLDFAST_CLIENT_PING_TIMEOUT":    {{"5", `has no unit; write "5s"`}},
+	"HOLDFAST_UPSTREAM_PING_INTERVAL": {{"5", `has no unit; write "5s"`}},
+	"HOLDFAST_UPSTREAM_PING_TIMEOUT":  {{"5", `has no unit; write "5s"`}},
+	"HOLDFAST_PING_JITTER": {
+		{"10%", "must be a number from 0 to 1"}, {"1.1", "must be a number from 0 to 1"},
+		{"-0.1", "must be a number from 0 to 1"}, {"NaN", "must be a number from 0 to 1"},
+	},
+	"HOLDFAST_LIVENESS":             {{"ping", "must be one of any, pong"}},
+	"HOLDFAST_CLIENT_PONG":          {{"yes", "must be one of require, auto, ignore"}},
+	"HOLDFAST_UPSTREAM_PONG":        {{"Auto", "must be one of require, auto, ignore"}},
+	"HOLDFAST_PEER_PINGS":           {{"drop", "must be one of answer, forward"}},
+	"HOLDFAST_WRITE_TIMEOUT":        {{"0", notPositive}},
+	"HOLDFAST_CLOSE_TIMEOUT":        {{"0s", notPositive}},
+	"HOLDFAST_IDLE_TIMEOUT":         {{"60", `has no unit; write "60s"`}},
+	"HOLDFAST_MAX_SESSION_DURATION": {{"1 day", noDuration}},
+	"HOLDFAST_HANDSHAKE_TIMEOUT":    {{"0", notPositive}, {"-1s", "must not be negative"}},
+	"HOLDFAST_DIAL_TIMEOUT":         {{"0", notPositive}},
+	"HOLDFAST_TCP_USER_TIMEOUT":     {{"597h", `is too long for the kernel; the longest is "596h"`}},
+	"HOLDFAST_MAX_SESSIONS": {
+		{"-1", "must be a whole number from 0 to 2147483647"}, {"1e3", "must be a whole number from 0 to 2147483647"},
+		{"2147483648", "must be a whole number from 0 to 2147483647"},
+	},
+	"HOLDFAST_MAX_SESSIONS_PER_IP": {{"some", "must be a whole number from 0 to 2147483647"}},
+	"HOLDFAST_ALLOWED_ORIGINS": {
+		{"https://", `has no host; write for example "https://app.example.com"`},
+		{"*.example.com,https://a b", `has an element "https://a b" that has no valid host; a name is made of letters, digits, hyphens, underscores and dots`},
+		{"*.example.com,", `has an element "" that is empty; write an origin, like "https://app.example.com"`},
+	},
+	"HOLDFAST_TRUSTED_PROXIES": {
+		{"localhost", noPrefix},
+		{"10.0.0.0/33", noPrefix},
+		{"fe80::1%eth0", noPrefix},
+		{"unix:/run/front.sock", noPrefix},
+		{"10.0.0.1/8", `has bits set behind its prefix length; write "10.0.0.0/8", or "10.0.0.1" for one host`},
+		{"unix:,2001:db8::1/32", `has an element "2001:db8::1/32" that has bits set behind its prefix length; write "2001:db8::/32", or "2001:db8::1" for one host`},
+	},
+	"HOLDFAST_PROXY_PROTOCOL": {
+		{"on", "must be one of off, accept"},
+		{"accept", "needs HOLDFAST_TRUSTED_PROXIES, since such a header is taken from those alone; set it"},
+	},
+	"HOLDFAST_TLS_CLIENT_CA_FILE":     {{"ca.crt", "needs HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE; set them, or unset it"}},
+	"HOLDFAST_UPSTREAM_TLS_CA_FILE":   {{"ca.crt", noTLS}},
+	"HOLDFAST_UPSTREAM_TLS_CERT_FILE": {{"tls.crt", noTLS}},
+	"HOLDFAST_UPSTREAM_TLS_KEY_FILE":  {{"tls.key", noTLS}},
+	"HOLDFAST_UPSTREAM_TLS_SERVER_NAME": {
+		{"localhost", noTLS}, {"https://localhost", noName}, {"localhost:443", noName}, {"[::1]", noName}, {"fe80::1%eth0", noName},
+	},
+	"HOLDFAST_UPSTREAM_TLS_INSECURE": {{"yes", "must be one of true, false"}, {"true", noTLS}},
+	"HOLDFAST_UPSTREAM_HOST": {
+		{"http://a", noUpHost}, {"a/b", noUpHost}, {"a:", noUpHost}, {"a:0", noUpHost}, {":80", noUpHost},
+		{"::1", noUpHost}, {"[fe80::1%25eth0]", noUpHost}, {"a b", noUpHost}, {"bücher.example", noUpHost},
+	},
+	"HOLDFAST_UPSTREAM_HEADERS": {
+		{"s3cret", "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
+		{"A=s3cret;", "has a field, number 2, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
+		{"A=1;s3 cret=2", "has a field, number 2, that has no valid name; use letters, digits and hyphens"},
+		{"=s3cret", "has a field, number 1, that has no valid name; use letters, digits and hyphens"},
+		{"A=s3\ncret", "has a field, number 1, that has a control character in its value; write one line of text"},
+		{"A=1;B=2;a=s3cret", "has fields of the same name, numbers 1 and 3; leave one out"},
+		{"X-A=1;x_a=s3cret", "has fields of the same name, numbers 1 and 2; leave one out"},
+		{"host=s3cret", "has a field, number 1, that is Host; set HOLDFAST_UPSTREAM_HOST instead"},
+		{"te=s3cret", "has a field, number 1, that is TE, which the proxy states itself; leave it out"},
+		{"X_Forwarded_For=s3cret", "has a field, number 1, that is X-Forwarded-For, which the proxy states itself; leave it out"},
+		{"Sec-WebSocket-Key=s3cret", "has a field, number 1, that is one of Sec-WebSocket-*, which belong to the handshake; leave it out"},
+	},
+	"HOLDFAST_HTTP": {{"deny", "must be one of proxy, refuse"}},
+	"HOLDFAST_MAX_FRAME_SIZE": {
+		{"1MB", noSize}, {"1.5MiB", noSize}, {"-1", noSize}, {"MiB", noSize}, {"1 KiB", noSize},
+		{"9223372036854775808", "is too large"}, {"8796093022208MiB", "is too large"},
+	},
+	"HOLDFAST_MAX_HEADER_SIZE":          {{"1023", "must be from 1KiB to 1MiB"}, {"0", "must be from 1KiB to 1MiB"}, {"2MiB", "must be from 1KiB to 1MiB"}, {"32k", noSize}},
+	"HOLDFAST_CLOSE_CODE_TIMEOUT":       {{"1005", noCloseCode}, {"1006", noCloseCode}, {"1015", noCloseCode}, {"1004", noCloseCode}, {"going away", noCloseCode}},
+	"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST": {{"999", noCloseCode}, {"2999", noCloseCode}, {"5000", noCloseCode}, {"70000", noCloseCode}},
+	"HOLDFAST_CLOSE_CODE_DRAIN":         {{"-1", noCloseCode}},
+	"HOLDFAST_LOG_LEVEL":                {{"trace", "must be one of debug, info, warn, error"}, {"INFO+2", "must be one of debug, info, warn, error"}},
+	"HOLDFAST_LOG_FORMAT":               {{"logfmt", "must be one of auto, text, json"}},
+	"HOLDFAST_PPROF":                    {{"on", "must be one of true, false"}},
+}
+
+func TestRefused(t *testing.T) {
+	for _, v := range variables {
+		if len(refused[v.name]) == 0 && !strings.HasSuffix(v.name, "_FILE") { // any path may be one
+			t.Errorf("%s has no refused value here", v.name)
+		}
+		for _, tc := range refused[v.name] {
+			environ := []string{v.name + "=" + tc.value}
+			if v.name != upstreamName {
+				environ = append(environ, someUpstream)
+			}
+			want := v.name + `="` + tc.value + `" ` + tc.reason
+			if v.secret {
+				want = v.name + " " + tc.reason
+			}
+			if _, err := load(environ...); err == nil || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+		}
+	}
+}
+
+// What is refused is shown, but neither raw, nor endlessly, nor with a secret in it.
+func TestRefusedValuesAreShownSafely(t *testing.T) {
+	for _, tc := range []struct{ environ, want string }{
+		{"HOLDFAST_UPSTREAM=ws://user:s3cret@host", `HOLDFAST_UPSTREAM="ws://…@host" must not contain a user name or password`},
+		{"HOLDFAST_UPSTREAM=user:s3cret@host:9000", `HOLDFAST_UPSTREAM="…@host:9000" has no scheme; write "ws://…@host:9000"`},
+		{"HOLDFAST_UPSTREAM=ws://user:s3/cret@host", `HOLDFAST_UPSTREAM="ws://…@host" ` + noURL},
+		{"HOLDFAST_UPSTREAM=ws://host/?token=s3cret", `HOLDFAST_UPSTREAM="ws://host/?…" must not contain a query or fragment; both come from the client`},
+		{"HOLDFAST_UPSTREAM=ws://host/#s3cret", `HOLDFAST_UPSTREAM="ws://host/#…" must not contain a query or fragment; both come from the client`},
+		{"HOLDFAST_LIVENESS=\x1b[31m\n\"", `HOLDFAST_LIVENESS="\x1b[31m\n\"" must be one of any, pong`},
+		{"HOLDFAST_LIVENESS=\xff", `HOLDFAST_LIVENESS="\xff" must be one of any, pong`},
+		{"HOLDFAST_LIVENESS=" + strings.Repeat("x", 10000), `HOLDFAST_LIVENESS="` + strings.Repeat("x", shown.Max) + `…" must be one of any, pong`},
+		{"HOLDFAST_LIVENESS=x" + strings.Repeat("ü", 10000), `HOLDFAST_LIVENESS="x` + strings.Repeat("ü", shown.Max/2-1) + `…" must be one of any, pong`},
+		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
+		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
+		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version"},
+		{"HOLDFAST_\x1b[2J=1", `HOLDFAST_\x1b[2J is not a variable of Holdfast; ` + "`holdfast env` lists all"},
+	} {
+		environ := []string{tc.environ}
+		if !strings.HasPrefix(tc.environ, upstreamName+"=") {
+			environ = append(environ, someUpstream)
+		}
+		if _, err := load(environ...); err == nil || err.Error() != tc.want {
+			t.Errorf("got  %v\nwant %s", err, tc.want)
+		}
+	}
+}
+
+func TestAllProblemsAtOnce(t *testing.T) {
+	_, err := load(
+		"HOLDFAST_TAKEOVER=/run/holdfast.sock",
+		"HOLDFAST_PPROF=on",
+		"HOLDFAST_LISTENN=:80",
+		"HOLDFAST_PING_INTERVAL=20",
+		"HOLDFAST_LISTEN=8080",
+		"HOLDFAST_TCP_USER_TIMEOUT=600h",
+	)
+	want := strings.Join([]string{
+		"HOLDFAST_UPSTREAM is not set; it says where the service is, for example HOLDFAST_UPSTREAM=ws://localhost:9000",
+		`HOLDFAST_LISTEN="8080" has no colon; write ":8080"`,
+		`HOLDFAST_PING_INTERVAL="20" has no unit; write "20s"`, // and not again for the legs that take it
+		`HOLDFAST_TCP_USER_TIMEOUT="600h" is too long for the kernel; the longest is "596h"`,
+		`HOLDFAST_PPROF="on" must be one of true, false`,
+		"HOLDFAST_LISTENN is not a variable of Holdfast; did you mean HOLDFAST_LISTEN?",
+		"HOLDFAST_TAKEOVER is not supported by this version",
+	}, "\n")
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	var found Problems
+	if !errors.As(err, &found) || found.OnlyUpstreamMissing() {
+		t.Error("more than the upstream is missing")
+	}
+}
+
+func TestEmptyMeansDefault(t *testing.T) {
+	environ := []string{}
+	for _, name := range Names() {
+		environ = append(environ, name+"=")
+	}
+	want := mustLoad(t, someUpstream)
+	if got := mustLoad(t, append(environ, someUpstream)...); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if _, err := load(environ...); err == nil {
+		t.Error("an empty upstream was accepted")
+	}
+}
+
+func TestLogsText(t *testing.T) {
+	for _, tc := range []struct {
+		format         string
+		terminal, want bool
+	}{
+		{"auto", true, true}, {"auto", false, false}, {"text", false, true}, {"json", true, false},
+	} {
+		if got := mustLoad(t, someUpstream, "HOLDFAST_LOG_FORMAT="+tc.format).LogsText(tc.terminal); got != tc.want {
+			t.Errorf("%s, terminal %v: text %v, want %v", tc.format, tc.terminal, got, tc.want)
+		}
+	}
+}

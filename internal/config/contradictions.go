@@ -1,0 +1,62 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// contradictions reports values that are well formed and still cannot hold.
+func (c Config) contradictions(s settings) (found Problems) {
+	if c.TCPUserTimeout > maxUserTimeout {
+		found = append(found, c.problem(s, &c.TCPUserTimeout, `is too long for the kernel; the longest is "596h"`))
+	}
+	if c.AdminListen != "" && string(c.AdminListen) == string(c.Listen) && !strings.HasSuffix(string(c.Listen), ":0") {
+		found = append(found, c.problem(s, &c.AdminListen, "is HOLDFAST_LISTEN too; they need an address each"))
+	}
+	if c.ProxyProtocol && s["HOLDFAST_TRUSTED_PROXIES"] == "" {
+		found = append(found, c.problem(s, &c.ProxyProtocol, "needs HOLDFAST_TRUSTED_PROXIES, since such a header is taken from those alone; set it"))
+	}
+	if c.TLSClientCAFile != "" && !c.hasServerTLS() {
+		found = append(found, c.problem(s, &c.TLSClientCAFile, "needs HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE; set them, or unset it"))
+	}
+	found = append(found, c.needlessUpstreamTLS(s)...)
+	if c.UpstreamTLSInsecure && c.UpstreamTLSCAFile != "" {
+		found = append(found, c.problem(s, &c.UpstreamTLSInsecure, "has no certificate checked, and HOLDFAST_UPSTREAM_TLS_CA_FILE says how to; unset one of them"))
+	}
+	return found
+}
+
+// problem is one with the value that holds for a field of c, which field points to.
+func (c *Config) problem(s settings, field any, reason string) Problem {
+	v := variableNamed(c.nameOf(field))
+	value, _ := s.effective(v)
+	return Problem{v.name, value, reason}
+}
+
+// Warnings reports settings that can hold and should not stay so.
+func (c Config) Warnings() (found Problems) {
+	found = c.userTimeoutWarning()
+	if c.UpstreamTLSInsecure {
+		found = append(found, Problem{c.nameOf(&c.UpstreamTLSInsecure), "true", "lets whoever stands between here and the upstream read and change everything; unset it where that matters"})
+	}
+	return found
+}
+
+// upstreamTLSPrefix is what the names of the variables about TLS with the upstream
+// begin with.
+const upstreamTLSPrefix = prefix + "UPSTREAM_TLS_"
+
+// needlessUpstreamTLS reports what is set about TLS with an upstream that is reached
+// without. One of the two is not what was meant.
+func (c Config) needlessUpstreamTLS(s settings) (found Problems) {
+	if c.hasUpstreamTLS() || c.Upstream == nil || c.Upstream.Scheme == "" { // missing, or refused
+		return nil
+	}
+	fields := reflect.ValueOf(c)
+	for _, v := range variables {
+		if strings.HasPrefix(v.name, upstreamTLSPrefix) && !fields.Field(v.field).IsZero() { // refused ones are
+			found = append(found, Problem{v.name, s[v.name], "is of no use to an upstream without TLS; unset it, or make that wss:// or https://"})
+		}
+	}
+	return found
+}

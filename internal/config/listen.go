@@ -1,0 +1,103 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+func parseListen(value string) (listenAddress, error) {
+	if path, ok := strings.CutPrefix(value, unixScheme); ok {
+		path, err := socketPath(path)
+		return listenAddress(unixScheme + path), err
+	}
+	if name, ok := strings.CutPrefix(value, systemdScheme); ok {
+		return listenAddress(value), checkSocketName(name)
+	}
+	return listenAddress(value), checkHostPort(value)
+}
+
+// Systemd returns the name of the socket that systemd is to pass. It returns false if a is
+// another kind of address.
+func (a listenAddress) Systemd() (name string, ok bool) {
+	return strings.CutPrefix(string(a), systemdScheme)
+}
+
+// checkSocketName accepts what systemd accepts as a FileDescriptorName:
+// systemd.socket(5).
+func checkSocketName(name string) error {
+	isBad := func(r rune) bool { return r < ' ' || r > '~' || r == ':' }
+	switch {
+	case name == "":
+		return errors.New(`has no name; write the FileDescriptorName of the socket unit, like "systemd:web"`)
+	case len(name) > 255 || strings.ContainsFunc(name, isBad):
+		return errors.New("has no valid name; systemd's are of up to 255 printable ASCII characters, none of them a colon")
+	}
+	return nil
+}
+
+func parseAdminListen(value string) (adminAddress, error) {
+	switch {
+	case value == "off":
+		return "", nil
+	case strings.HasPrefix(value, unixScheme), strings.HasPrefix(value, systemdScheme):
+		return "", errors.New("must be host:port or off; other sockets are for HOLDFAST_LISTEN alone")
+	}
+	return adminAddress(value), checkHostPort(value)
+}
+
+func checkHostPort(value string) error {
+	host, port, err := net.SplitHostPort(value)
+	switch {
+	case strings.Contains(value, "//"):
+		return errors.New(`is not host:port; leave out scheme and path, like ":8080" or "127.0.0.1:8080"`)
+	case err != nil && strings.Trim(value, "0123456789") == "":
+		return fmt.Errorf("has no colon; write %q", ":"+value)
+	case err != nil && validHost(value):
+		return fmt.Errorf("has no port; write %q", net.JoinHostPort(value, "PORT"))
+	case err != nil || host != "" && !validHost(host):
+		return errors.New(`is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("has no valid port; it must be a number from 0 to 65535")
+	}
+	return nil
+}
+
+// AdminAddress returns where the admin listener of environ can be reached from this
+// host. It looks at one variable, and ignores problems with others.
+func AdminAddress(environ []string) (string, error) {
+	s := readSettings(environ)
+	const name = "HOLDFAST_ADMIN_LISTEN"
+	value, _ := s.effective(variableNamed(name))
+	listen, err := parseAdminListen(value)
+	switch {
+	case err != nil:
+		return "", Problems{{name, value, err.Error()}}
+	case listen == "":
+		return "", errors.New(name + " is off: there is nobody to ask")
+	}
+	host, port, err := net.SplitHostPort(string(listen))
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(reachable(host), port), nil
+}
+
+// reachable returns the host to dial for one that is listened on. A wildcard cannot be
+// dialled.
+func reachable(host string) string {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "":
+		return "127.0.0.1"
+	case err != nil || !ip.IsUnspecified():
+		return host
+	case ip.Is4():
+		return "127.0.0.1"
+	}
+	return "::1"
+}

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"holdfast/internal/shown"
+	"holdfast/proxy"
+)
+
+// parseList reads a comma-separated list with the rule of its elements. Its error says
+// which of several elements is at fault.
+func parseList[T any](list string, parse func(string) (T, error)) (all []T, err error) {
+	for element := range strings.SplitSeq(list, ",") {
+		element = strings.TrimSpace(element)
+		value, err := parse(element)
+		switch {
+		case err != nil && element == list:
+			return nil, err
+		case err != nil:
+			return nil, fmt.Errorf("has an element %s that %w", shown.Quoted(element), err)
+		}
+		all = append(all, value)
+	}
+	return all, nil
+}
+
+func parseOrigins(value string) (originList, error) {
+	return parseList(value, proxy.ParseOrigin)
+}
+
+// trusted are the peers that are believed when they say who the client is.
+type trusted struct {
+	prefixes []netip.Prefix
+	unix     bool // everybody who connects to a unix socket
+}
+
+func parseTrusted(value string) (trusted, error) {
+	var t trusted
+	peers, err := parseList(value, parseTrustedPeer)
+	for _, peer := range peers {
+		if peer == unixPeer {
+			t.unix = true
+		} else {
+			t.prefixes = append(t.prefixes, peer)
+		}
+	}
+	return t, err
+}
+
+// unixPeer stands for every peer on a unix socket. Such a peer has no address.
+var unixPeer netip.Prefix
+
+// parseTrustedPeer takes a CIDR, or an address, which stands for itself alone. IPv4
+// addresses that are written in IPv6 become IPv4.
+func parseTrustedPeer(text string) (netip.Prefix, error) {
+	if text == unixScheme {
+		return unixPeer, nil
+	}
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		return prefix, errors.New(`is neither an address nor a CIDR nor unix:; write for example "192.0.2.1" or "10.0.0.0/8"`)
+	case prefix != prefix.Masked():
+		return prefix, fmt.Errorf("has bits set behind its prefix length; write %q, or %q for one host", prefix.Masked(), prefix.Addr())
+	case prefix.Addr().Is4In6():
+		return netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96), nil
+	}
+	return prefix, nil
+}

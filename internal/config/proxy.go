@@ -1,0 +1,73 @@
+package config
+
+import (
+	"log/slog"
+	"os"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+// Proxy returns the configuration of the proxy. loaded are the TLS files of c. If listen
+// is nil, the proxy makes its listener itself.
+func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
+	return proxy.Config{
+		Listen:             string(c.Listen),
+		ListenFile:         listen,
+		TLS:                loaded.serverTLS(),
+		Upstream:           c.Upstream,
+		UpstreamTLS:        loaded.UpstreamTLS(c.Upstream),
+		UpstreamHost:       c.upstreamHost(),
+		UpstreamHeader:     c.UpstreamHeaders,
+		RefuseHTTP:         bool(c.HTTP),
+		TrustedProxies:     c.TrustedProxies.prefixes,
+		TrustUnix:          c.TrustedProxies.unix,
+		ProxyProtocol:      bool(c.ProxyProtocol),
+		AllowedOrigins:     c.AllowedOrigins,
+		Client:             c.rules(c.ClientPingInterval, c.ClientPingTimeout, c.ClientPong),
+		UpstreamSide:       c.rules(c.UpstreamPingInterval, c.UpstreamPingTimeout, c.UpstreamPong),
+		PeerPings:          c.PeerPings,
+		HandshakeTimeout:   time.Duration(c.HandshakeTimeout),
+		DialTimeout:        time.Duration(c.DialTimeout),
+		WriteTimeout:       time.Duration(c.WriteTimeout),
+		CloseTimeout:       time.Duration(c.CloseTimeout),
+		IdleTimeout:        c.IdleTimeout,
+		MaxSessionDuration: c.MaxSessionDuration,
+		TCPUserTimeout:     c.TCPUserTimeout,
+		MaxSessions:        c.MaxSessions,
+		MaxSessionsPerIP:   c.MaxSessionsPerIP,
+		MaxFrameSize:       int64(c.MaxFrameSize),
+		MaxHeaderSize:      int(c.MaxHeaderSize),
+		CloseCodes: proxy.CloseCodes{
+			Timeout:      uint16(c.CloseCodeTimeout),
+			UpstreamLost: uint16(c.CloseCodeUpstreamLost),
+			Drain:        uint16(c.CloseCodeDrain),
+		},
+		Log:     log,
+		Metrics: m,
+	}
+}
+
+// upstreamHost returns the Host of requests to the upstream; empty means the client's.
+func (c Config) upstreamHost() string {
+	switch c.UpstreamHost {
+	case hostPreserve:
+		return ""
+	case hostUpstream:
+		return hostOf(c.Upstream)
+	}
+	return string(c.UpstreamHost)
+}
+
+// rules returns the keepalive rules of a leg.
+func (c Config) rules(interval, timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {
+	return heartbeat.Rules{
+		Interval: interval,
+		Timeout:  timeout,
+		Jitter:   float64(c.PingJitter),
+		Liveness: c.Liveness,
+		Pong:     pong,
+	}
+}

@@ -1,0 +1,86 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// fileSuffix turns the name of a secret into that of the variable for the file that
+// holds it.
+const fileSuffix = "_FILE"
+
+// redacted is shown in place of a secret.
+const redacted = "(redacted)"
+
+// maxSecret bounds what is read of a file, since a device has no end.
+const maxSecret = 64 << 10
+
+// reveal returns the value of the secret name, and the variable that gave it.
+func (s settings) reveal(name string) (value, from string, found Problems) {
+	file := name + fileSuffix
+	path := s[file]
+	switch {
+	case path == "":
+		return s[name], name, nil
+	case s[name] != "":
+		return "", file, Problems{{file, path, "is set, and " + name + " too; unset one of them"}}
+	}
+	value, err := readSecret(path)
+	if err != nil {
+		return "", file, Problems{{file, path, err.Error()}}
+	}
+	return value, file, nil
+}
+
+// conceal returns what is shown of a secret: whether it is set, and by which variable.
+func (s settings) conceal(name string) (value, from string) {
+	for _, from := range []string{name, name + fileSuffix} {
+		if s[from] != "" {
+			return redacted, from
+		}
+	}
+	return "", ""
+}
+
+// shown returns the value of a variable for a message. It is empty for a secret.
+func (s settings) shown(name string) string {
+	if variableNamed(name).secret {
+		return ""
+	}
+	return s[name]
+}
+
+// readSecret returns what a file holds, without the newline that editors and echo put
+// at its end. The text of its errors goes on after the file's variable, and shows
+// nothing of what is in the file.
+func readSecret(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", unreadable(err)
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	secret := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	switch {
+	case err != nil:
+		return "", unreadable(err)
+	case len(content) > maxSecret:
+		return "", fmt.Errorf("holds more than %d KiB; name the right file", maxSecret>>10)
+	case secret == "":
+		return "", errors.New("is empty; write the value to it")
+	}
+	return secret, nil
+}
+
+// unreadable says why the system refused to read a file, and what to do about it.
+func unreadable(err error) error {
+	var op *fs.PathError
+	if errors.As(err, &op) {
+		err = op.Err // the path is said already
+	}
+	return fmt.Errorf("cannot be read by user %d, whom this process runs as: %w; correct the path or the permissions", os.Geteuid(), err)
+}

@@ -1,0 +1,95 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"holdfast/internal/shown"
+	"holdfast/proxy"
+)
+
+const headersFile = "HOLDFAST_UPSTREAM_HEADERS_FILE"
+
+// write makes a file that only this test knows.
+func write(t *testing.T, name, content string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), name)
+	rewrite(t, path, content)
+	return path
+}
+
+func rewrite(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSecretFiles(t *testing.T) {
+	for _, content := range []string{"A=s3=cret", "A=s3=cret\n", "A=s3=cret\r\n"} {
+		c := mustLoad(t, someUpstream, headersFile+"="+write(t, "headers", content))
+		if len(c.UpstreamHeaders) != 1 || c.UpstreamHeaders[0] != (proxy.HeaderField{Name: "A", Value: "s3=cret"}) {
+			t.Errorf("%q is read as %v", content, c.UpstreamHeaders)
+		}
+	}
+}
+
+func TestSecretFilesRefused(t *testing.T) {
+	unreadable := func(why string) string {
+		return fmt.Sprintf("cannot be read by user %d, whom this process runs as: %s; correct the path or the permissions", os.Geteuid(), why)
+	}
+	directory := t.TempDir()
+	for _, tc := range []struct{ path, reason string }{
+		{filepath.Join(directory, "absent"), unreadable("no such file or directory")},
+		{directory, unreadable("is a directory")},
+		{write(t, "empty", ""), "is empty; write the value to it"},
+		{write(t, "blank", "\n"), "is empty; write the value to it"},
+		{write(t, "two-lines", "A=s3cret\n\n"), "has a field, number 1, that has a control character in its value; write one line of text"},
+		{write(t, "wrong", "s3cret"), "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
+		{write(t, "long", "A="+strings.Repeat("s3cret", maxSecret/6+1)), "holds more than 64 KiB; name the right file"},
+	} {
+		_, err := load(someUpstream, headersFile+"="+tc.path)
+		if want := headersFile + "=" + shown.Quoted(tc.path) + " " + tc.reason; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+
+	_, err := load(someUpstream, headersFile+"=/run/headers", "HOLDFAST_UPSTREAM_HEADERS=A=s3cret")
+	want := headersFile + `="/run/headers" is set, and HOLDFAST_UPSTREAM_HEADERS too; unset one of them`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// What is shown says that there is a secret and where it is from, no more, even if it
+// is refused.
+func TestSecretsAreRedacted(t *testing.T) {
+	file := write(t, "headers", "A=s3cret")
+	for _, tc := range []struct {
+		environ string
+		refused bool
+		from    string
+	}{
+		{"HOLDFAST_UPSTREAM_HEADERS=A=s3cret", false, fromEnvironment},
+		{"HOLDFAST_UPSTREAM_HEADERS=s3cret", true, fromEnvironment},
+		{headersFile + "=" + file, false, headersFile},
+	} {
+		all, found := Describe([]string{someUpstream, tc.environ})
+		if (len(found) > 0) != tc.refused || strings.Contains(found.Error(), "s3cret") {
+			t.Errorf("%s: refused with %q, want %v, and no secret in it", tc.environ, found.Error(), tc.refused)
+		}
+		for format := range Formats {
+			if out := printed(t, format, someUpstream, tc.environ); strings.Contains(out, "s3cret") {
+				t.Errorf("%s, as %s: the secret is in\n%s", tc.environ, format, out)
+			}
+		}
+		for _, shown := range all {
+			if shown.Name == "HOLDFAST_UPSTREAM_HEADERS" && (shown.Value != redacted || shown.From != tc.from) {
+				t.Errorf("%s is shown as %+v", tc.environ, shown)
+			}
+		}
+	}
+}

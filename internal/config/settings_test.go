@@ -1,0 +1,59 @@
+package config
+
+import "testing"
+
+func TestUnsupported(t *testing.T) {
+	for _, name := range unsupported {
+		_, err := load(someUpstream, name+"=1")
+		if want := name + " is not supported by this version"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	for name, want := range map[string]string{
+		"HOLDFAST_UPSTREM":        "HOLDFAST_UPSTREAM",
+		"HOLDFAST_PING_INTERVALL": "HOLDFAST_PING_INTERVAL",
+		"HOLDFAST_PINGINTERVAL":   "HOLDFAST_PING_INTERVAL",
+		"HOLDFAST_ORIGINS":        "",
+		"HOLDFAST_TLS_CRT_FILE":   "HOLDFAST_TLS_CERT_FILE",
+		"HOLDFAST_BALANCER":       "HOLDFAST_BALANCE",
+		"HOLDFAST_":               "",
+		"HOLDFAST_listen":         "",
+	} {
+		_, err := load(someUpstream, name+"=") // a misspelt name is one with any value
+		message := name + " is not a variable of Holdfast; `holdfast env` lists all"
+		if want != "" {
+			message = name + " is not a variable of Holdfast; did you mean " + want + "?"
+		}
+		if err == nil || err.Error() != message {
+			t.Errorf("got  %v\nwant %s", err, message)
+		}
+	}
+}
+
+func TestServiceLinks(t *testing.T) {
+	environ := []string{someUpstream, "PATH=/bin", "HOLDFASTER=1", "XHOLDFAST_LISTEN=1", "holdfast_listen=1"}
+	for _, service := range []string{"HOLDFAST", "HOLDFAST_ADMIN", "HOLDFAST_2"} {
+		for _, suffix := range []string{
+			"_SERVICE_HOST", "_SERVICE_PORT", "_SERVICE_PORT_HTTP", "_SERVICE_PORT_WEB_SOCKETS", "_PORT",
+			"_PORT_8080_TCP", "_PORT_8080_TCP_PROTO", "_PORT_8080_TCP_PORT", "_PORT_8080_TCP_ADDR",
+			"_PORT_8080_UDP", "_PORT_8080_UDP_PROTO", "_PORT_8080_UDP_PORT", "_PORT_8080_UDP_ADDR",
+		} {
+			environ = append(environ, service+suffix+"=tcp://10.0.0.1:8080")
+		}
+	}
+	mustLoad(t, environ...)
+
+	for _, name := range []string{"HOLDFAST_PORTS", "HOLDFAST_PORT_TCP", "HOLDFAST_SERVICE", "HOLDFAST_SERVICE_HOSTS"} {
+		if _, err := load(someUpstream, name+"=1"); err == nil {
+			t.Errorf("%s was taken for a service link", name)
+		}
+	}
+	for _, name := range Names() {
+		if serviceLink.MatchString(name) {
+			t.Errorf("%s looks like a service link", name)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"holdfast/internal/shown"
+)
+
+// parseUpstream does not repeat the errors of net/url: they quote parts of the value,
+// and those may be a password.
+func parseUpstream(value string) (url.URL, error) {
+	if strings.Contains(value, ",") {
+		return url.URL{}, errors.New("a list is not supported by this version; name one upstream (a comma in its path is written %2C)")
+	}
+	if path, ok := strings.CutPrefix(value, unixScheme); ok {
+		path, err := socketPath(path)
+		return url.URL{Scheme: "unix", Path: path, OmitHost: true}, err
+	}
+	if !strings.Contains(value, "://") {
+		return url.URL{}, errors.New("has no scheme; write " + shown.Quoted("ws://"+strings.TrimLeft(value, "/")))
+	}
+	u, err := url.Parse(value)
+	if err != nil {
+		return url.URL{}, errors.New(`is not a URL; write for example "ws://localhost:9000"`)
+	}
+	return *u, checkUpstream(u, value)
+}
+
+func checkUpstream(u *url.URL, value string) error {
+	switch {
+	case !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme):
+		return errors.New("has an unknown scheme; use ws://, wss://, http://, https:// or unix:/path")
+	case u.User != nil:
+		return errors.New("must not contain a user name or password")
+	case strings.ContainsAny(value, "?#"):
+		return errors.New("must not contain a query or fragment; both come from the client")
+	case u.Hostname() == "":
+		return errors.New(`has no host; write for example "ws://localhost:9000"`)
+	case !validHost(u.Hostname()):
+		return errors.New("has no valid host; use an ASCII host name or an IP address")
+	case !validUpstreamPort(u):
+		return errors.New("has no valid port; it must be a number from 1 to 65535")
+	}
+	return nil
+}
+
+func validUpstreamPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
+}
+
+// UpstreamAddress returns where the upstream is, as package net takes it.
+func (c Config) UpstreamAddress() (network, address string) {
+	upstream := c.Upstream
+	switch {
+	case upstream.Scheme == "unix":
+		return "unix", upstream.Path
+	case upstream.Port() != "":
+		return "tcp", upstream.Host
+	case upstream.Scheme == "wss", upstream.Scheme == "https":
+		return "tcp", net.JoinHostPort(upstream.Hostname(), "443")
+	}
+	return "tcp", net.JoinHostPort(upstream.Hostname(), "80")
+}
+
+// hasUpstreamTLS reports whether the upstream is connected to with TLS.
+func (c Config) hasUpstreamTLS() bool {
+	return c.Upstream != nil && (c.Upstream.Scheme == "wss" || c.Upstream.Scheme == "https")
+}
+
+// UpstreamRequest returns what a client's request for / becomes: the URL, and the Host.
+// The client is taken to name the upstream as its own Host.
+func (c Config) UpstreamRequest() (url, host string) {
+	return probeURL(c.Upstream), cmp.Or(c.upstreamHost(), hostOf(c.Upstream))
+}
+
+// probeURL returns the URL of the upstream that a client's request for / becomes. Its
+// scheme is always ws, so that the dialer leaves TLS to us. Its host is not dialled.
+func probeURL(upstream *url.URL) string {
+	prefix := strings.TrimRight(upstream.EscapedPath(), "/")
+	if upstream.Scheme == "unix" {
+		prefix = ""
+	}
+	return "ws://" + hostOf(upstream) + prefix + "/"
+}
+
+// Words that may stand for a Host.
+const (
+	hostPreserve upstreamHost = "preserve" // the client's
+	hostUpstream upstreamHost = "upstream" // the upstream's own
+)
+
+func parseUpstreamHost(value string) (upstreamHost, error) {
+	host := upstreamHost(value)
+	if host == hostPreserve || host == hostUpstream {
+		return host, nil
+	}
+	u, err := url.Parse("//" + value)
+	if err != nil || u.Host != value || !validHost(u.Hostname()) || !validUpstreamPort(u) {
+		return "", errors.New(`must be preserve, upstream, or a host like "service.example" or "service.example:8080"`)
+	}
+	return host, nil
+}
+
+// hostOf returns the Host that a direct client of the upstream would send. A zone is left
+// out, since it means nothing to other hosts (RFC 6874, section 1). For a unix socket it
+// is localhost, as curl and nginx have it.
+func hostOf(upstream *url.URL) string {
+	host := withoutZone(upstream.Hostname())
+	switch {
+	case upstream.Scheme == "unix":
+		return "localhost"
+	case upstream.Port() != "":
+		return net.JoinHostPort(host, upstream.Port())
+	case strings.Contains(host, ":"):
+		return "[" + host + "]"
+	}
+	return host
+}
+
+func parseServerName(value string) (serverName, error) {
+	if !validHost(value) || withoutZone(value) != value {
+		return "", errors.New("must be a host name or an IP address, without scheme, brackets and port")
+	}
+	return serverName(value), nil
+}

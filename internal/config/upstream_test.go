@@ -1,0 +1,66 @@
+package config
+
+import (
+	"testing"
+)
+
+func TestHostOf(t *testing.T) {
+	for upstream, want := range map[string]string{
+		"ws://legacy":                "legacy",
+		"https://legacy:443/a":       "legacy:443",
+		"ws://[::1]":                 "[::1]",
+		"ws://[fe80::1%25eth0]:9000": "[fe80::1]:9000",
+		"ws://[fe80::1%25eth0]":      "[fe80::1]",
+		"unix:/run/app.sock":         "localhost",
+	} {
+		if got := hostOf(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream); got != want {
+			t.Errorf("%s is asked for %q, want %q", upstream, got, want)
+		}
+	}
+}
+
+func TestUpstreamHost(t *testing.T) {
+	for value, want := range map[string]string{
+		"":                     "",
+		"preserve":             "",
+		"upstream":             "localhost:9000",
+		"service.example:8080": "service.example:8080",
+	} {
+		c := mustLoad(t, someUpstream, "HOLDFAST_UPSTREAM_HOST="+value)
+		if got := c.upstreamHost(); got != want {
+			t.Errorf("HOLDFAST_UPSTREAM_HOST=%s sends %q, want %q", value, got, want)
+		}
+	}
+}
+
+func TestUpstreamAddress(t *testing.T) {
+	for upstream, want := range map[string]string{
+		"ws://h":                  "tcp h:80",
+		"http://h:9000/a":         "tcp h:9000",
+		"wss://h/a":               "tcp h:443",
+		"https://[::1]":           "tcp [::1]:443",
+		"ws://[fe80::1%25eth0]:9": "tcp [fe80::1%eth0]:9",
+		"unix:/run/a.sock":        "unix /run/a.sock",
+	} {
+		network, address := mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).UpstreamAddress()
+		if got := network + " " + address; got != want {
+			t.Errorf("%s is at %s, want %s", upstream, got, want)
+		}
+	}
+}
+
+func TestProbeURL(t *testing.T) {
+	for upstream, want := range map[string]string{
+		"ws://h":            "ws://h/",
+		"http://h:9000/":    "ws://h:9000/",
+		"http://h/app/":     "ws://h/app/",
+		"ws://h/a%2Fb":      "ws://h/a%2Fb/",
+		"ws://[::1]:9000/a": "ws://[::1]:9000/a/",
+		"wss://h/a":         "ws://h/a/",
+		"unix:/run/a.sock":  "ws://localhost/",
+	} {
+		if got := probeURL(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream); got != want {
+			t.Errorf("probeURL(%s) = %s, want %s", upstream, got, want)
+		}
+	}
+}

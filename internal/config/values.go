@@ -1,0 +1,218 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v10"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy"
+)
+
+// Types of configuration values whose rules differ from those of their kind.
+type (
+	listenAddress string        // host:port, unix:/path or systemd:NAME
+	adminAddress  string        // host:port, or "" for none
+	serverName    string        // a host name or an IP address
+	upstreamHost  string        // a Host, or one of two words
+	proxyProtocol bool          // whether there is to be a header
+	httpRefusal   bool          // whether requests that are not an upgrade are refused
+	positive      time.Duration // a duration of which zero has no meaning
+	fraction      float64       // 0 to 1
+	frameSize     int64         // bytes; 0 means no limit
+	headerSize    int           // bytes
+	closeCode     uint16        // a status code that may be sent (RFC 6455, section 7.4)
+	logLevel      slog.Level
+	logFormat     string
+	originList    []proxy.OriginPattern
+	headerFields  []proxy.HeaderField
+)
+
+const (
+	formatAuto logFormat = "auto" // text on a terminal, else JSON
+	formatText logFormat = "text"
+	formatJSON logFormat = "json"
+)
+
+// word is one of the values of a variable that takes words.
+type word[T any] struct {
+	name  string
+	value T
+}
+
+// parsers holds the rule of each field type of Config. The text of a rule's error goes
+// on after the variable and its value.
+var parsers = map[reflect.Type]env.ParserFunc{
+	reflect.TypeFor[url.URL]():       rule(parseUpstream),
+	reflect.TypeFor[listenAddress](): rule(parseListen),
+	reflect.TypeFor[adminAddress]():  rule(parseAdminListen),
+	reflect.TypeFor[serverName]():    rule(parseServerName),
+	reflect.TypeFor[upstreamHost]():  rule(parseUpstreamHost),
+	reflect.TypeFor[headerFields]():  rule(parseHeaderFields),
+	reflect.TypeFor[originList]():    rule(parseOrigins),
+	reflect.TypeFor[trusted]():       rule(parseTrusted),
+	reflect.TypeFor[time.Duration](): rule(parseDuration),
+	reflect.TypeFor[positive]():      rule(parsePositive),
+	reflect.TypeFor[fraction]():      rule(parseFraction),
+	reflect.TypeFor[int]():           rule(parseCount),
+	reflect.TypeFor[frameSize]():     rule(parseFrameSize),
+	reflect.TypeFor[headerSize]():    rule(parseHeaderSize),
+	reflect.TypeFor[closeCode]():     rule(parseCloseCode),
+	reflect.TypeFor[bool](): oneOf([]word[bool]{
+		{"true", true},
+		{"false", false},
+	}),
+	reflect.TypeFor[heartbeat.Liveness](): oneOf([]word[heartbeat.Liveness]{
+		{"any", heartbeat.AnyByte},
+		{"pong", heartbeat.OnlyPong},
+	}),
+	reflect.TypeFor[heartbeat.PongMode](): oneOf([]word[heartbeat.PongMode]{
+		{"require", heartbeat.RequirePong},
+		{"auto", heartbeat.LearnPong},
+		{"ignore", heartbeat.IgnorePong},
+	}),
+	reflect.TypeFor[proxy.PeerPings](): oneOf([]word[proxy.PeerPings]{
+		{"answer", proxy.AnswerPings},
+		{"forward", proxy.ForwardPings},
+	}),
+	reflect.TypeFor[proxyProtocol](): oneOf([]word[proxyProtocol]{
+		{"off", false},
+		{"accept", true},
+	}),
+	reflect.TypeFor[httpRefusal](): oneOf([]word[httpRefusal]{
+		{"proxy", false},
+		{"refuse", true},
+	}),
+	reflect.TypeFor[logLevel](): oneOf([]word[logLevel]{
+		{"debug", logLevel(slog.LevelDebug)},
+		{"info", logLevel(slog.LevelInfo)},
+		{"warn", logLevel(slog.LevelWarn)},
+		{"error", logLevel(slog.LevelError)},
+	}),
+	reflect.TypeFor[logFormat](): oneOf([]word[logFormat]{
+		{"auto", formatAuto},
+		{"text", formatText},
+		{"json", formatJSON},
+	}),
+}
+
+// rule returns parse in the form that the environment parser wants.
+func rule[T any](parse func(string) (T, error)) env.ParserFunc {
+	return func(value string) (any, error) { return parse(value) }
+}
+
+// oneOf returns the rule that accepts these words and no others.
+func oneOf[T any](words []word[T]) env.ParserFunc {
+	return func(value string) (any, error) {
+		var names []string
+		for _, w := range words {
+			if w.name == value {
+				return w.value, nil
+			}
+			names = append(names, w.name)
+		}
+		return nil, fmt.Errorf("must be one of %s", strings.Join(names, ", "))
+	}
+}
+
+// A duration that is not zero is at least what a timer can tell apart, and at most what
+// can be added to a time without an overflow.
+const (
+	minDuration = time.Millisecond
+	maxDuration = 365 * 24 * time.Hour
+)
+
+func parseDuration(value string) (time.Duration, error) {
+	if value == "0" {
+		return 0, nil
+	}
+	if strings.Trim(value, "0123456789.") == "" {
+		return 0, fmt.Errorf("has no unit; write %q", value+"s")
+	}
+	d, err := time.ParseDuration(value)
+	switch {
+	case err != nil:
+		return 0, errors.New(`is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`)
+	case d < 0:
+		return 0, errors.New("must not be negative")
+	case d > 0 && d < minDuration:
+		return 0, fmt.Errorf("is too short; the shortest is %q", "1ms")
+	case d > maxDuration:
+		return 0, fmt.Errorf("is too long; the longest is %q", "8760h")
+	}
+	return d, nil
+}
+
+func parsePositive(value string) (positive, error) {
+	d, err := parseDuration(value)
+	if err == nil && d == 0 {
+		err = errors.New("must be more than zero")
+	}
+	return positive(d), err
+}
+
+func parseFraction(value string) (fraction, error) {
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil || !(f >= 0 && f <= 1) { // a NaN is neither
+		return 0, errors.New("must be a number from 0 to 1")
+	}
+	return fraction(f), nil
+}
+
+func parseCount(value string) (int, error) {
+	n, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("must be a whole number from 0 to %d", math.MaxInt32)
+	}
+	return int(n), nil
+}
+
+func parseSize(value string) (int64, error) {
+	digits, unit := value, int64(1)
+	if kib, ok := strings.CutSuffix(value, "KiB"); ok {
+		digits, unit = kib, 1<<10
+	} else if mib, ok := strings.CutSuffix(value, "MiB"); ok {
+		digits, unit = mib, 1<<20
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	switch {
+	case errors.Is(err, strconv.ErrRange), err == nil && n > math.MaxInt64/uint64(unit):
+		return 0, errors.New("is too large")
+	case err != nil:
+		return 0, errors.New(`is not a size; write a whole number of bytes, or one with KiB or MiB, like "64KiB"`)
+	}
+	return int64(n) * unit, nil
+}
+
+func parseFrameSize(value string) (frameSize, error) {
+	n, err := parseSize(value)
+	return frameSize(n), err
+}
+
+func parseHeaderSize(value string) (headerSize, error) {
+	n, err := parseSize(value)
+	if err == nil && (n < 1<<10 || n > 1<<20) {
+		err = errors.New("must be from 1KiB to 1MiB")
+	}
+	return headerSize(n), err
+}
+
+// parseCloseCode accepts the codes that an endpoint may send: those registered
+// and the ranges of libraries and applications (RFC 6455, section 7.4). 1004 is
+// reserved; 1005, 1006 and 1015 only say that there was no Close frame.
+func parseCloseCode(value string) (closeCode, error) {
+	n, err := strconv.ParseUint(value, 10, 16)
+	sendable := n >= 1000 && n <= 1003 || n >= 1007 && n <= 1014 || n >= 3000 && n <= 4999
+	if err != nil || !sendable {
+		return 0, errors.New("is not a close code that may be sent; use one of 1000-1003, 1007-1014, 3000-4999")
+	}
+	return closeCode(n), nil
+}

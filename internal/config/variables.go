@@ -1,0 +1,109 @@
+package config
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const prefix = "HOLDFAST_"
+
+// variable is what a field of Config says about itself, or about the file of its secret.
+type variable struct {
+	name    string
+	def     string // the value that holds while the variable is unset or empty
+	parent  string // the variable whose value it takes instead; "" if it takes none
+	meaning string // words of the configuration stand in backquotes
+	secret  bool   // no output may show its value
+	field   int    // of Config; that of the secret if v names the file of one
+}
+
+// variables are all that this version understands, in the order in which they are
+// shown and complained about: that of the fields of Config.
+var variables = variablesOf(reflect.TypeFor[Config]())
+
+// variablesOf reads the tags of a struct, which are described at Config.
+func variablesOf(config reflect.Type) (all []variable) {
+	for i := range config.NumField() {
+		tag := config.Field(i).Tag
+		name := tag.Get("env")
+		fileMeaning, secret := tag.Lookup("file")
+		all = append(all, variable{
+			name:    name,
+			def:     tag.Get("envDefault"),
+			parent:  tag.Get("inherits"),
+			meaning: quoteWords(tag.Get("meaning")),
+			secret:  secret,
+			field:   i,
+		})
+		if secret {
+			all = append(all, variable{name: name + fileSuffix, meaning: quoteWords(fileMeaning), field: i})
+		}
+	}
+	return all
+}
+
+// quoteWords makes the backquotes of a meaning out of its braces: a tag stands in
+// backquotes itself.
+func quoteWords(meaning string) string {
+	return strings.NewReplacer("{", "`", "}", "`").Replace(meaning)
+}
+
+// unsupported are names of the documented configuration that this version does
+// not build. They are refused, since a setting that is silently ignored is
+// worse than none. A health check is an example.
+var unsupported = []string{
+	"HOLDFAST_BALANCE",
+	"HOLDFAST_HEALTH_INTERVAL",
+	"HOLDFAST_HEALTH_PATH",
+	"HOLDFAST_DRAIN_DELAY",
+	"HOLDFAST_DRAIN_SPREAD",
+	"HOLDFAST_DRAIN_TIMEOUT",
+	"HOLDFAST_TAKEOVER",
+	"HOLDFAST_ADMIN_TOKEN",
+	"HOLDFAST_ADMIN_TOKEN_FILE",
+}
+
+// serviceLink matches what Kubernetes sets in every container for a service
+// named holdfast, or holdfast- and more:
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+var serviceLink = regexp.MustCompile(`^HOLDFAST(_[A-Z0-9_]+)?` +
+	`(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// variableNamed returns the variable with a name that is known to exist.
+func variableNamed(name string) variable {
+	return variables[slices.IndexFunc(variables, func(v variable) bool { return v.name == name })]
+}
+
+// variableOf returns the variable of a field of Config by the field's name.
+func variableOf(field string) variable {
+	f, _ := reflect.TypeFor[Config]().FieldByName(field)
+	return variableNamed(f.Tag.Get("env"))
+}
+
+// nameOf returns the variable of a field of c, which field points to.
+func (c *Config) nameOf(field any) string {
+	fields := reflect.ValueOf(c).Elem()
+	for _, v := range variables {
+		if fields.Field(v.field).Addr().Interface() == field {
+			return v.name
+		}
+	}
+	panic("nameOf: not a field of Config")
+}
+
+// plain returns a meaning for a terminal.
+func plain(meaning string) string {
+	return strings.ReplaceAll(meaning, "`", "")
+}
+
+// Names returns all names that a misspelt one may have been meant for, those that are not
+// supported included.
+func Names() []string {
+	var names []string
+	for _, v := range variables {
+		names = append(names, v.name)
+	}
+	return append(names, unsupported...)
+}

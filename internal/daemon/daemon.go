@@ -1,0 +1,185 @@
+// Package daemon runs the proxy and its admin listener as a process that is told what
+// to do by signals.
+//
+// The path through it: New builds both out of a configuration and binds them. Run
+// serves until a signal, drains, and says whether all went well. certificates.go reads
+// the TLS files again when they change. The log and the signals are handed in: the
+// process is the command's.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+
+	"holdfast/internal/admin"
+	"holdfast/internal/config"
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+// proxyServer is what a daemon needs of a proxy.Server.
+type proxyServer interface {
+	admin.Proxy
+	Run() error
+	Shutdown(ctx context.Context) (cut int, err error)
+}
+
+// Daemon is a proxy with its admin listener, built and bound but not yet running.
+type Daemon struct {
+	proxy         proxyServer
+	admin         *admin.Server
+	adminListener net.Listener // nil if there is to be none
+	certificates  config.Certificates
+	metrics       *metrics.Metrics
+	log           *slog.Logger
+}
+
+// New builds and binds what c says. The proxy accepts on listen; if that is nil, it
+// makes its listener itself. version is told to the log and the metrics.
+func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog.Logger, version string) (*Daemon, error) {
+	defer listen.Close() // the proxy has a duplicate then; nil does no harm
+	adminListener, err := listenAdmin(string(c.AdminListen))
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname() // without it the admin listener has one name less
+	m := metrics.New(version)
+	server, err := proxy.New(c.Proxy(&loaded, listen, log, m))
+	if err != nil {
+		if adminListener != nil {
+			adminListener.Close()
+		}
+		return nil, named("HOLDFAST_LISTEN", err)
+	}
+	d := &Daemon{
+		proxy: server,
+		admin: admin.NewServer(admin.Config{
+			Proxy:     server,
+			Host:      host,
+			Metrics:   m.Handler(),
+			Profiling: c.PProf,
+			Log:       log,
+		}),
+		adminListener: adminListener,
+		certificates:  loaded,
+		metrics:       m,
+		log:           log,
+	}
+	d.announce(c, server.Addr(), version)
+	return d, nil
+}
+
+// announce logs what is about to run, and which settings need attention.
+func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
+	d.log.Info("holdfast starts",
+		"version", version,
+		"listen", listen.String(),
+		"tls", d.certificates.Server != nil,
+		"upstream", c.Upstream.String(),
+		"admin", addressOf(d.adminListener))
+	for _, warning := range c.Warnings() {
+		d.log.Warn("configuration needs attention", "variable", warning.Variable, "why", warning.String())
+	}
+	for _, w := range d.certificates.Watched {
+		d.noteCertificates(w)
+	}
+}
+
+// listenAdmin returns nil for an admin listener that is off.
+func listenAdmin(address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, named("HOLDFAST_ADMIN_LISTEN", err)
+	}
+	return listener, nil
+}
+
+// named says which variable holds the address that cannot be listened on. That is also
+// the address of a unix socket whose file is in the way.
+func named(variable string, err error) error {
+	var op *net.OpError
+	var file *fs.PathError
+	if errors.As(err, &op) && op.Op == "listen" || errors.As(err, &file) {
+		return fmt.Errorf("%s: %w", variable, err)
+	}
+	return err
+}
+
+func addressOf(listener net.Listener) string {
+	if listener == nil {
+		return "off"
+	}
+	return listener.Addr().String()
+}
+
+// Run serves until the first of signals, and drains then; after another signal it
+// cuts. At each of hangups the TLS files are read again. It returns false if the proxy
+// failed, or if sessions had to be cut.
+func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go d.keepCertificates(ctx, hangups)
+	ended := make(chan error, 1)
+	go d.runProxy(ended)
+	if d.adminListener != nil {
+		go d.runAdmin()
+		defer d.admin.Close()
+	}
+	select {
+	case err := <-ended:
+		d.log.Error("the proxy failed", "error", err)
+		return false
+	case s := <-signals:
+		d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions())
+	}
+	return d.drain(signals, ended)
+}
+
+func (d *Daemon) runProxy(ended chan<- error) { ended <- d.proxy.Run() }
+
+// runAdmin serves for as long as the proxy runs. Sessions do not need it, so its failure
+// is only logged.
+func (d *Daemon) runAdmin() {
+	if err := d.admin.Serve(d.adminListener); !errors.Is(err, http.ErrServerClosed) {
+		d.log.Error("the admin listener failed", "error", err)
+	}
+}
+
+// drain ends every session: with a Close, or at once after another signal. It returns
+// false if that failed, or if sessions had to be cut.
+func (d *Daemon) drain(signals <-chan os.Signal, ended <-chan error) bool {
+	ctx, cut := context.WithCancel(context.Background())
+	defer cut()
+	go d.cutOnSignal(ctx, cut, signals)
+
+	left, err := d.proxy.Shutdown(ctx)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		d.log.Error("shutdown failed", "error", err)
+		return false
+	}
+	if err := <-ended; err != nil {
+		d.log.Error("the proxy failed", "error", err)
+		return false
+	}
+	d.log.Info("holdfast ends", "cut", left)
+	return left == 0
+}
+
+// cutOnSignal calls cut at the next signal, and ends when ctx does.
+func (d *Daemon) cutOnSignal(ctx context.Context, cut context.CancelFunc, signals <-chan os.Signal) {
+	select {
+	case s := <-signals:
+		d.log.Warn("cutting the sessions that are left", "signal", s.String(), "sessions", d.proxy.Sessions())
+		cut()
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"holdfast/internal/admin"
+)
+
+// shutdown is a Shutdown as a test wants it.
+type shutdown func(ctx context.Context) (cut int, err error)
+
+// fakeProxy ends when it is shut down, or with fails.
+type fakeProxy struct {
+	fails    error // what Run returns at once
+	shutdown shutdown
+	draining atomic.Bool
+	ended    chan struct{}
+}
+
+func (p *fakeProxy) Run() error {
+	if p.fails == nil {
+		<-p.ended
+	}
+	return p.fails
+}
+
+func (p *fakeProxy) Shutdown(ctx context.Context) (int, error) {
+	p.draining.Store(true)
+	defer close(p.ended)
+	return p.shutdown(ctx)
+}
+
+func (p *fakeProxy) Draining() bool   { return p.draining.Load() }
+func (p *fakeProxy) Sessions() int    { return 2 }
+func (p *fakeProxy) UpstreamUp() bool { return true }
+
+func TestRun(t *testing.T) {
+	cuts := func(n int) shutdown {
+		return func(context.Context) (int, error) { return n, nil }
+	}
+	cutsWhenTold := func(n int, err error) shutdown {
+		return func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return n, err
+		}
+	}
+	term, interrupt := syscall.SIGTERM, syscall.SIGINT
+	for _, tc := range []struct {
+		name     string
+		fails    error
+		shutdown shutdown
+		signals  []os.Signal
+		want     bool
+	}{
+		{"all sessions closed", nil, cuts(0), []os.Signal{term}, true},
+		{"all sessions closed, from the keyboard", nil, cuts(0), []os.Signal{interrupt}, true},
+		{"a session was cut", nil, cuts(1), []os.Signal{term}, false},
+		{"cut by a second signal", nil, cutsWhenTold(2, nil), []os.Signal{term, term}, false},
+		{"cut by a second, other signal", nil, cutsWhenTold(2, context.Canceled), []os.Signal{term, interrupt}, false},
+		{"nothing left to cut", nil, cutsWhenTold(0, nil), []os.Signal{interrupt, interrupt}, true},
+		{"the proxy failed", errors.New("epoll: no such thing"), nil, nil, false},
+		{"the shutdown failed", nil, func(context.Context) (int, error) { return 0, errors.New("no") }, []os.Signal{term}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			signals := make(chan os.Signal, 2)
+			for _, s := range tc.signals {
+				signals <- s
+			}
+			server := &fakeProxy{fails: tc.fails, shutdown: tc.shutdown, ended: make(chan struct{})}
+			d := &Daemon{proxy: server, log: slog.New(slog.DiscardHandler)}
+			if got := d.Run(signals, nil); got != tc.want {
+				t.Errorf("ended well: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+// While sessions are being ended the admin listener says so, and afterwards it is gone.
+func TestAdminWhileDraining(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + listener.Addr().String() + "/readyz"
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	server := &fakeProxy{ended: make(chan struct{})}
+	server.shutdown = func(context.Context) (int, error) {
+		answer, err := client.Get(url)
+		if err != nil {
+			t.Error(err)
+			return 0, nil
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		if want := `{"ready":false,"draining":true,"upstream_up":true,"sessions":2}` + "\n"; answer.StatusCode != 503 || string(body) != want {
+			t.Errorf("while draining: %d %s, want 503 %s", answer.StatusCode, body, want)
+		}
+		return 0, nil
+	}
+	log := slog.New(slog.DiscardHandler)
+	d := &Daemon{
+		proxy:         server,
+		admin:         admin.NewServer(admin.Config{Proxy: server, Metrics: http.NotFoundHandler(), Log: log}),
+		adminListener: listener,
+		log:           log,
+	}
+	signals := make(chan os.Signal, 1)
+	signals <- syscall.SIGTERM
+	if !d.Run(signals, nil) {
+		t.Error("it failed")
+	}
+	if answer, err := client.Get(url); err == nil {
+		answer.Body.Close()
+		t.Error("the admin listener outlives the proxy")
+	}
+}

@@ -1,0 +1,120 @@
+package linelog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestLogFormats(t *testing.T) {
+	for _, tc := range []struct {
+		text  bool
+		level slog.Level
+		want  string // what the one line contains
+	}{
+		{true, slog.LevelInfo, `level=INFO msg=shown peer="\x1b[2J\nforged"`},
+		{false, slog.LevelInfo, `"level":"INFO","msg":"shown","peer":"\u001b[2J\nforged"}`},
+	} {
+		var out bytes.Buffer
+		log, lines := New(&out, tc.text, tc.level)
+		log.Debug("below the level")
+		log.Info("shown", "peer", "\x1b[2J\nforged")
+		if err := lines.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tc.want) {
+			t.Errorf("text %v: got %q, want %q", tc.text, got, tc.want)
+		}
+	}
+}
+
+func TestIsTerminal(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if IsTerminal(w) {
+		t.Error("a pipe was taken for a terminal")
+	}
+	if IsTerminal(io.Discard) {
+		t.Error("a writer that is no file was taken for a terminal")
+	}
+}
+
+// Nobody reads the log: whoever logs goes on, memory stays bounded, and the
+// first line after the stop says what is missing.
+func TestLogNeverBlocks(t *testing.T) {
+	reader, sink := io.Pipe() // unbuffered: the first Write stands until it is read
+	log, lines := New(sink, false, slog.LevelInfo)
+
+	const logged = 5000
+	payload := strings.Repeat("x", 1<<10)
+	for range logged {
+		log.Info("line", "payload", payload)
+	}
+	lines.mu.Lock()
+	if len(lines.pending) > maxPendingLog {
+		t.Errorf("%d bytes are kept, want at most %d", len(lines.pending), maxPendingLog)
+	}
+	lines.mu.Unlock()
+
+	gaveUp, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := lines.Close(gaveUp); !errors.Is(err, context.Canceled) {
+		t.Errorf("Close of a log that stands still = %v, want %v", err, context.Canceled)
+	}
+
+	go func() {
+		<-lines.done
+		sink.Close()
+	}()
+	written, lost := 0, 0
+	for decoder := json.NewDecoder(reader); ; {
+		var line struct {
+			Msg   string
+			Lines int
+		}
+		if err := decoder.Decode(&line); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if line.Msg == "line" {
+			written++
+		} else {
+			lost += line.Lines
+		}
+	}
+	if lost == 0 {
+		t.Error("nothing was lost: the test proves nothing")
+	}
+	if written+lost != logged {
+		t.Errorf("%d lines written, %d reported lost, want %d in all", written, lost, logged)
+	}
+}
+
+// A line larger than all memory there is for lines is lost too, and the next is not.
+func TestLogLineTooLong(t *testing.T) {
+	var out bytes.Buffer
+	reported := 0
+	w := newWriter(&out, 8, func(lost int) { reported += lost })
+	for _, line := range []string{"123456789\n", "12345\n"} {
+		if n, err := w.Write([]byte(line)); n != len(line) || err != nil {
+			t.Errorf("Write = %d, %v, want %d, nil", n, err, len(line))
+		}
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != "12345\n" || reported != 1 {
+		t.Errorf("written %q, reported lost %d", out.String(), reported)
+	}
+}
