@@ -209,7 +209,13 @@ func (o socketOptions) apply(fd int) error {
 		return os.NewSyscallError("setsockopt TCP_RTO_MAX_MS", err)
 	}
 	if o.keepAlive != 0 {
-		err := errors.Join(setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1), setTCPOption(fd, unix.TCP_KEEPIDLE, o.keepAlive))
+		const probes = 4 // that a peer may leave unanswered, within as long again
+		err := errors.Join(
+			setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+			setTCPOption(fd, unix.TCP_KEEPIDLE, o.keepAlive),
+			setTCPOption(fd, unix.TCP_KEEPINTVL, max(1, o.keepAlive/probes)),
+			setTCPOption(fd, unix.TCP_KEEPCNT, probes),
+		)
 		if err != nil {
 			return os.NewSyscallError("setsockopt SO_KEEPALIVE", err)
 		}

@@ -89,16 +89,16 @@ func (l *loop) violated(s *session, from Side, v *frame.Violation) {
 // lost handles the end of a peer's TCP.
 func (l *loop) lost(s *session, side Side, err error) {
 	g := &s.legs[side]
-	reason := lostReason(err)
-	if g.out == outBroken {
-		reason = g.fault // a write failed first, which tells more than the end does
+	reason, detail := lostReason(err), err.Error()
+	if g.out == outBroken { // a write failed first, which tells more than the end does
+		reason, detail = g.fault, "a write failed"
 	}
 	g.ended()
 	if reason != metrics.EOF {
 		l.broke(s, side, reason)
 	}
 	if s.cause.kind == live {
-		l.drop(s, cause{side: side, reason: reason, detail: err.Error()}, nil)
+		l.drop(s, cause{side: side, reason: reason, detail: detail}, nil)
 		return
 	}
 	l.unanswered(s, side, reason)

@@ -39,6 +39,8 @@ func TestSocketOptions(t *testing.T) {
 			wantsOption(t, name, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, min(1, tt.keepAlive))
 			if tt.keepAlive > 0 {
 				wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.keepAlive)
+				wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, max(1, tt.keepAlive/4))
+				wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4)
 			}
 		}
 	}
