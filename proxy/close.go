@@ -231,6 +231,9 @@ func (l *loop) cut(s *session, side Side) {
 		l.log.Error("close", idAttr(s), "side", side, "error", err)
 	}
 	g.cut()
+	if side == client {
+		l.rise(s)
+	}
 }
 
 // overdue handles the deadlines of a session that is ending.

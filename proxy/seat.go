@@ -11,7 +11,7 @@ import (
 // Whoever holds one of the client's descriptors holds a seat of the client's
 // address, from accept to close: a connection that says nothing yet, a
 // handshake, a session, a refusal, a page. The seat goes with the connection, and
-// Server.left gives it back. A trusted proxy speaks for many, so its
+// rise or Server.left gives it back. A trusted proxy speaks for many, so its
 // connections have no seat until it has said for whom.
 
 var errAddressFull = errors.New("the client's address has as many connections as it may have, and as many more are being refused")
@@ -78,4 +78,11 @@ func seatOf(g *web.Guest) peraddress.Seat {
 		return peraddress.Admitted
 	}
 	return peraddress.Uncounted
+}
+
+// rise gives the seat back of a client whose connection is closed. Its session may
+// go on for a while, until the upstream has ended its side too.
+func (l *loop) rise(s *session) {
+	l.server.perAddress.Leave(s.remote.Addr(), s.seat)
+	s.seat = peraddress.Uncounted
 }

@@ -252,6 +252,20 @@ func TestRefusalsBehindATrustedProxyAreBounded(t *testing.T) {
 }
 
 // The limit decides when a client asks, and not when it came.
+// A client that has left may come back at once, however long its session waits for
+// the upstream's end.
+func TestSeatIsFreeWhenTheClientHasLeft(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessionsPerIP = 1 })
+	client, upstream := r.opens()
+	client.hangsUp()
+	upstream.wants("the client is gone", closing(1001, "client connection lost"))
+	again, _ := r.opens() // the first session still waits for the upstream's answer
+	again.hangsUp()
+	upstream.sends(closing(1001, ""))
+	upstream.hangsUp()
+}
+
 func TestClientBeyondTheLimitMovesUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessionsPerIP = 1 })
