@@ -251,7 +251,6 @@ func TestRefusalsBehindATrustedProxyAreBounded(t *testing.T) {
 	r.opens("X-Forwarded-For: 203.0.113.8")
 }
 
-// The limit decides when a client asks, and not when it came.
 // A client that has left may come back at once, however long its session waits for
 // the upstream's end.
 func TestSeatIsFreeWhenTheClientHasLeft(t *testing.T) {
@@ -266,6 +265,7 @@ func TestSeatIsFreeWhenTheClientHasLeft(t *testing.T) {
 	upstream.hangsUp()
 }
 
+// The limit decides when a client asks, and not when it came.
 func TestClientBeyondTheLimitMovesUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessionsPerIP = 1 })
