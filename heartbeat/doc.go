@@ -11,9 +11,9 @@
 //
 //   - Ping: a ping is wanted. The owner writes one at the next frame boundary,
 //     which may be much later, and reports [State.Sent] once the kernel has it.
-//   - Look: the answer is late. The owner finds out whether the ping has arrived,
-//     and reports [State.Looked].
-//   - Expired: the peer missed its deadline. The owner ends the session.
+//   - Look: the answer is late. The owner finds out how far the ping has come, and
+//     reports [State.Looked]. If that says Expired the peer missed its deadline,
+//     and the owner ends the session.
 //
 // What comes from the peer is reported as [State.Heard], and each pong among it
 // as [State.Pong] too. When the owner stops reading and goes on it says
@@ -43,8 +43,7 @@
 // Beyond the library: any byte may count as a sign of life ([AnyByte]); a
 // deadline may wait until the peer has shown that it answers pings at all
 // ([LearnPong]); a peer inside a frame cannot send a pong, so its progress puts
-// the deadline off; a peer whose bytes we leave unread cannot miss one; and a full
-// socket that takes bytes shows that its peer reads.
+// the deadline off; and a peer whose bytes we leave unread cannot miss one.
 //
 // # What it is not for
 //

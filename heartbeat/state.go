@@ -8,8 +8,8 @@ type Action uint8
 const (
 	None    Action = iota // nothing
 	Ping                  // write a ping at the next frame boundary, then report Sent
-	Look                  // the pong is late: find out whether the ping has arrived, and report Looked
-	Expired               // the peer missed its deadline: end the session
+	Look                  // the pong is late: find out how far the ping has come, and report Looked
+	Expired               // said by Looked: the peer missed its deadline, so end the session
 )
 
 // status is where a State stands. There is at most one instant to wait for, and
@@ -18,8 +18,8 @@ const (
 //	off      nothing, ever                       Open → waiting
 //	waiting  the next ping is due at at          Advance → wanted
 //	wanted   a ping is due since at, not sent    Sent → owed, or waiting if it has no deadline
-//	owed     an answer is awaited; by wait, at   Pong, Heard, Took → waiting
-//	         is when to look, or its deadline;   Advance, Looked → off, having said Expired
+//	owed     an answer is awaited; by wait, at   Pong, Heard → waiting
+//	         is when to look, or its deadline;   Looked → off, having said Expired
 //	         Never while paused
 //
 // Stop leads from each of them to off.
@@ -69,15 +69,14 @@ func (s *State) Next() Time {
 	}
 }
 
-// Overdue reports whether Advance would say Look or Expired. A caller looks for
-// unread bytes once more before it lets that happen.
+// Overdue reports whether Advance would say Look. A caller reads once more before
+// it looks.
 func (s *State) Overdue(now Time) bool {
 	return s.status == owed && s.reached(now)
 }
 
 // Advance says what is due at now: one Ping, however much time was slept
-// through; Look, which Looked must follow; Expired, after which nothing does; or
-// None before Next. A caller
+// through; Look, which Looked must follow; or None before Next. A caller
 // that would rather send a ping early than wake up for it alone says by horizon,
 // not before now, which pings may leave: those that are due by then.
 func (s *State) Advance(now, horizon Time) Action {
@@ -86,17 +85,14 @@ func (s *State) Advance(now, horizon Time) Action {
 		s.status = wanted
 		return Ping
 	case s.status == owed && s.reached(now):
-		if s.wait != Arrived {
-			return Look
-		}
-		s.Stop()
-		return Expired
+		return Look
 	default:
 		return None
 	}
 }
 
-// Looked answers Look: how far the ping has come. It says Expired, or None.
+// Looked answers Look: how far the ping has come. It says Expired, after which
+// nothing follows, or None.
 func (s *State) Looked(r *Rules, now Time, d Delivery) Action {
 	if s.status != owed || !s.reached(now) {
 		return None
@@ -172,15 +168,6 @@ func (s *State) Heard(r *Rules, now Time, midFrame bool) {
 	}
 }
 
-// Took says that the peer's socket, which had been full, has taken bytes. Then
-// the peer's program reads, and will come to the ping: that is life, where any
-// byte is.
-func (s *State) Took(r *Rules, now Time) {
-	if s.status == owed && r.Liveness == AnyByte {
-		s.settle(r, now)
-	}
-}
-
 // Echo says what a pong is to us.
 type Echo uint8
 
@@ -190,9 +177,10 @@ const (
 	Measured               // it answers a ping of ours
 )
 
-// Pong says that a pong arrived, and returns the round trip if it was measured. It
-// knows our pings after Stop as well, so that their pongs are never taken for others.
-func (s *State) Pong(r *Rules, now Time, payload []byte) (rtt time.Duration, echo Echo) {
+// Pong says that a pong arrived, and returns how long that took since its ping left;
+// 0 where that is not known. It knows our pings after Stop as well, so that their
+// pongs are never taken for others.
+func (s *State) Pong(r *Rules, now Time, payload []byte) (took time.Duration, echo Echo) {
 	sentAt, latest, ok := s.answer(payload)
 	if !ok {
 		return 0, Foreign
@@ -200,8 +188,11 @@ func (s *State) Pong(r *Rules, now Time, payload []byte) (rtt time.Duration, ech
 	if latest && s.status == owed {
 		s.settle(r, now)
 	}
-	if sentAt == Never || latest && s.delayed {
+	switch {
+	case sentAt == Never:
 		return 0, Unmeasured
+	case latest && s.delayed:
+		return now.Sub(sentAt), Unmeasured
 	}
 	s.rtt, s.measured = now.Sub(sentAt), true
 	return s.rtt, Measured

@@ -355,6 +355,13 @@ func TestAnAnswerIsOwedOnceThePingHasArrived(t *testing.T) {
 		c.at("60s").looks(full, None, "and still")
 		c.at("64s").looks(full, Expired, "nothing has moved for all of it")
 	})
+	t.Run("and its TCP has no room behind it", func(t *testing.T) {
+		c := sent(t)
+		c.at("30s").looks(arrived("20.1s"), None, "half of the timeout is over")
+		c.at("40s").looks(Delivery{Arrived: true, Moved: instant(t, "38s"), Patience: 30 * time.Second}, None, "its program may read slowly")
+		c.at("50s").looks(Delivery{Arrived: true, Moved: instant(t, "49s"), Patience: 30 * time.Second}, None, "it reads")
+		c.at("60s").looks(Delivery{Arrived: true, Moved: instant(t, "49s")}, Expired, "it has room, and does not answer")
+	})
 	t.Run("while we do not read", func(t *testing.T) {
 		c := sent(t)
 		c.at("30s").looks(moved("30s"), None, "under way").pauses().next("never", "the deadline stands still")
@@ -381,20 +388,6 @@ func TestAnAnswerIsOwedOnceThePingHasArrived(t *testing.T) {
 			c.next(tt.next, "a whole timeout from when it may have arrived")
 		}
 	})
-}
-
-func TestAFullSocketThatTakesBytesProvesLife(t *testing.T) {
-	for _, rules := range []Rules{anyByte, onlyPong} {
-		c := opened(t, rules)
-		c.at("20s").wantsPing("the first").sends(1)
-		c.state.Took(&c.rules, instant(t, "39s"))
-		c.at("40s")
-		if rules.Liveness == AnyByte {
-			c.wants(Ping, "its program reads: the next ping")
-		} else {
-			c.expires("only the pong counts")
-		}
-	}
 }
 
 func TestARoundTripThatWasHeldUpIsNotMeasured(t *testing.T) {

@@ -30,8 +30,8 @@ type Delivery struct {
 	// it, as near as the kernel tells. Never is no such time, and the zero Time
 	// says that it has acknowledged nothing.
 	Moved Time
-	// Patience is how long nothing may move, if that is longer than the timeout: the
-	// peer's TCP may be there and have no room, since its program reads slowly.
+	// Patience is how long nothing may move, if the peer's TCP is there and has no
+	// room: its program may read slowly, or not at all. 0 is no such patience.
 	Patience time.Duration
 }
 
@@ -48,12 +48,18 @@ func (w *Wait) Ask(now Time, timeout time.Duration) (at Time) {
 //   - To what arrived later, one timeout after it did.
 //   - While it has not arrived, the peer is alive as long as something moves. It
 //     is dead when nothing has moved for a whole timeout, or for its Patience.
+//   - A peer without room has its Patience for the answer, too: what is full of
+//     bytes to be read is what the question stands behind.
 func (w *Wait) Look(at, now Time, timeout time.Duration, d Delivery) (next Time, over bool) {
 	half := timeout / 2
 	deadline := at.Add(timeout - half) // of Ask, if nobody has looked yet
 	switch {
 	case *w == Arrived:
-		return at, true
+		if d.Patience == 0 {
+			return at, true
+		}
+		next = min(d.Moved.Add(d.Patience), now.Add(half))
+		return next, now >= next
 	case *w == Unseen && now < deadline:
 		next = deadline
 	case *w == Unseen && d.Arrived: // we were kept from looking in time

@@ -35,6 +35,7 @@ func (s bare) Unacked() int                { return socket.Unacked(int(s)) }
 func (s bare) Unsent() int                 { return socket.Unsent(int(s)) }
 func (s bare) Unread() int                 { return socket.Unread(int(s)) }
 func (s bare) LastACKs() socket.ACKs       { return socket.LastACKs(int(s)) }
+func (s bare) Unlimit()                    { socket.UnlimitBackoff(int(s)) }
 
 func (s bare) CloseWrite() error { return socket.Shutdown(int(s), unix.SHUT_WR) }
 func (s bare) Close() error      { return socket.Close(int(s)) }

@@ -12,11 +12,11 @@ type Reason = metrics.Reason
 // later in a session that is ending changes neither side nor reason.
 type cause struct {
 	kind   endKind
-	side   Side   // closing, closed: who began; dropped: who is at fault
-	reason Reason // dropped
-	short  bool   // a leg was cut before all was said on it
-	waste  uint32 // bytes that came for nobody since the session began to end
-	detail string // dropped: for the log, in our own words
+	side   Side      // closing, closed: who began; dropped: who is at fault
+	reason Reason    // dropped
+	short  bool      // a leg was cut before all was said on it
+	waste  [2]uint16 // KiB that came on each leg and are for nobody
+	detail string    // dropped: for the log, in our own words
 }
 
 // endKind is how far a session's end has come.
@@ -326,6 +326,10 @@ func (l *loop) finish(s *session) {
 	for _, side := range sides {
 		l.pause(&s.legs[side], side, false)
 	}
+	if s.cause.kind == closing { // who ends the leg that owes the answer says why
+		l.log.Error("a session ended without a cause", idAttr(s))
+		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal}
+	}
 	e := l.ended(s)
 	if e.Closed {
 		l.metrics.Closed(e.Side)
@@ -344,31 +348,44 @@ func (l *loop) finish(s *session) {
 	l.release(s)
 }
 
-// wasteMax is how much a peer may send that is for nobody: what was on its way when
-// the session ended. More is a flood, and to read it for CLOSE_TIMEOUT would cost a core.
-const wasteMax = 1 << 20
+// What a peer still sends after its session has ended is for nobody, and is bounded,
+// in KiB:
+const (
+	wasteStep = 1 << 10 // it is looked at again after so much
+	// lastWordMax is for a peer that has sent its own Close, and so nothing after it.
+	lastWordMax = 1 << 10
+	// toldMax is for one whose TCP has acknowledged our Close. Its program may have
+	// queued some megabytes before it comes to read that.
+	toldMax = 16 << 10
+	// untoldMax is for one whose TCP has not, or that is to get its Close last.
+	untoldMax = 1<<16 - 1
+)
 
-// undeliveredMax is how much that may be while the peer's TCP has not even
-// acknowledged the Close that asks it to stop.
-const undeliveredMax = 64 << 20
-
-// wasted counts bytes that came on a leg of a session that is ending, and that
-// nobody wants. A flood of them has the leg cut, with a reset since input is unread.
+// wasted counts bytes that came on a leg and that nobody wants, since the session is
+// ending or the other leg is broken. A flood of them ends the leg.
 func (l *loop) wasted(s *session, from Side, n int) {
-	g := &s.legs[from]
-	before := s.cause.waste
-	s.cause.waste += uint32(n)
-	if s.cause.waste/wasteMax == before/wasteMax || g.io == nil {
+	g, waste := &s.legs[from], &s.cause.waste[from]
+	before := *waste
+	*waste = uint16(min(int(before)+(n+1<<10-1)>>10, untoldMax))
+	if g.io == nil || *waste/wasteStep == before/wasteStep && *waste < untoldMax {
 		return
 	}
-	if s.cause.kind == live { // the other leg is broken, and its end is about to be read
+	switch {
+	case s.cause.kind == live: // the other leg's end is about to be read
 		l.lost(s, opposite(from), errUnread)
+	case g.closeIn != noCode && *waste >= lastWordMax, g.told && *waste >= toldMax, *waste >= untoldMax:
+		l.flooded(s, from)
+	case !g.told && g.said() && l.delivery(g, 0, 0).Arrived:
+		g.told, *waste = true, 0
+	}
+}
+
+// flooded ends a leg whose peer goes on sending. Its input is unread, so it is reset.
+func (l *loop) flooded(s *session, from Side) {
+	if s.cause.kind == closing && from != s.cause.side {
+		l.unanswered(s, from, metrics.CloseTimeout)
 		return
 	}
-	asked := g.in == inDiscard || s.told // its Close was its last word, or ours has been there for a whole wasteMax
-	s.told = (g.out == outClosed || g.out == outResting) && l.delivery(g, 0, 0).Arrived
-	if asked || s.cause.waste >= undeliveredMax {
-		l.cutShort(s, from)
-		l.settle(s)
-	}
+	l.cutShort(s, from)
+	l.settle(s)
 }

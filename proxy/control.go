@@ -44,10 +44,10 @@ func (l *loop) control(s *session, from Side, raw []byte) controlAction {
 	g := &s.legs[from]
 	c := &l.frame
 	frame.ParseControl(raw, c)
-	var rtt time.Duration
+	var took time.Duration
 	var echo heartbeat.Echo
 	if c.Op == ws.OpPong {
-		rtt, echo = g.beat.Pong(&l.rules[from], l.now, c.Payload())
+		took, echo = g.beat.Pong(&l.rules[from], l.now, c.Payload())
 	}
 	action := decideControl(c.Op, l.cfg.PeerPings, echo != heartbeat.Foreign)
 	switch {
@@ -55,23 +55,26 @@ func (l *loop) control(s *session, from Side, raw []byte) controlAction {
 		p := g.pend()
 		p.hasPong, p.pong = true, *c // it is sent when all of the read is through: only the latest is answered
 	case action == noteAnswer:
-		l.noteAnswer(s, from, rtt, echo)
+		l.noteAnswer(s, from, took, echo)
 	}
 	return action
 }
 
 // noteAnswer notes that a peer has answered a ping of ours.
-func (l *loop) noteAnswer(s *session, from Side, rtt time.Duration, echo heartbeat.Echo) {
+func (l *loop) noteAnswer(s *session, from Side, took time.Duration, echo heartbeat.Echo) {
 	g := &s.legs[from]
 	l.metrics.PongReceived(from)
 	if echo == heartbeat.Measured {
-		l.metrics.RoundTrip(from, rtt)
+		l.metrics.RoundTrip(from, took)
+		if g.beat.AllAnswered() {
+			g.answered()
+		}
 	}
-	if g.beat.AllAnswered() {
-		g.answered()
+	if took > l.backoff {
+		l.easeBackoff(g, g.io.LastACKs())
 	}
 	l.learn(s, from)
-	l.logPong(s, from, rtt)
+	l.logPong(s, from, took)
 }
 
 // learn notes that a peer answers pings, for the `auto` modes.

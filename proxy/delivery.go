@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/proxy/internal/socket"
 )
 
 // A peer owes an answer only once it has got what asks for it. Between our write
@@ -48,11 +49,21 @@ func (l *loop) delivery(g *leg, timeout, patience time.Duration) heartbeat.Deliv
 	if moves || acks.Gap {
 		g.moved = max(g.moved, l.now-heartbeat.Time(acks.Last))
 	}
+	l.easeBackoff(g, acks)
 	d := heartbeat.Delivery{Arrived: g.acked >= g.mark, Moved: g.moved}
 	if acks.Full && acks.Last < timeout {
 		d.Patience = patience
 	}
 	return d
+}
+
+// easeBackoff takes the bound on the kernel's waits away from a path that is slower
+// than the bound: there nothing is lost when the time is over, and what is sent
+// again only makes the path slower.
+func (l *loop) easeBackoff(g *leg, acks socket.ACKs) {
+	if acks.RTT > l.backoff {
+		g.io.Unlimit()
+	}
 }
 
 // queued reports whether the kernel has other bytes to send before what is
@@ -66,7 +77,8 @@ func (l *loop) queued(g *leg) bool {
 	return g.acked < g.written() && g.io.Unsent() > 0
 }
 
-// answered notes that the peer has got everything up to the last ping.
+// answered notes that the peer has got everything up to the last ping, which was
+// written on its own: one that stood in a tail may have been followed by more.
 func (g *leg) answered() { g.acked = max(g.acked, g.mark) }
 
 // tookNothing reports whether the peer of a leg with a tail, whose time has come,

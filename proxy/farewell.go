@@ -74,7 +74,7 @@ func ownWords(r Reason) string {
 // say arranges for one leg's farewell.
 func (l *loop) say(s *session, side Side, f farewell) {
 	g := &s.legs[side]
-	if g.io == nil || g.out == outClosed || g.out == outResting {
+	if g.io == nil || g.said() {
 		return
 	}
 	if f.how == cutOff || g.out == outBroken {

@@ -169,6 +169,7 @@ func (s *inventedSocket) Position(taken uint64) int64 { return int64(taken) }
 func (s *inventedSocket) Unacked() int                { return len(s.other.in) }
 func (s *inventedSocket) Unsent() int                 { return 0 }
 func (s *inventedSocket) Unread() int                 { return len(s.in) }
+func (s *inventedSocket) Unlimit()                    {}
 func (s *inventedSocket) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
 func (s *inventedSocket) Detach() (net.Conn, error) { return nil, errors.ErrUnsupported }

@@ -16,6 +16,7 @@ type leg struct {
 	out      outState
 	paused   bool           // not read because the other leg has a tail
 	parting  bool           // what is written now is the last, and our end of the TCP stream follows
+	told     bool           // our Close has arrived at the peer's TCP, and it sends on
 	crowded  bool           // the last read brought many control frames: the next takes less
 	fault    Reason         // outBroken: how the write failed
 	wait     heartbeat.Wait // with by: how far the wait has come
@@ -106,6 +107,9 @@ func (g *leg) wants() bool {
 // takes reports whether bytes of the other peer's may still be written to the leg.
 func (g *leg) takes() bool { return g.out < outClosed }
 
+// said reports whether a Close has been written to the leg.
+func (g *leg) said() bool { return g.out == outClosed || g.out == outResting }
+
 // wantsPing reports whether a ping is due that does not stand in the tail already.
 func (g *leg) wantsPing() bool { return g.beat.Wanted() && !g.pingInTail() }
 
@@ -179,10 +183,30 @@ func (g *leg) flushed(now heartbeat.Time, p *patience) {
 	}
 }
 
-// resumes: the leg is read again. An answer that may have lain unread has its whole time.
-func (g *leg) resumes(now heartbeat.Time, p *patience) {
-	if g.out == outClosed || g.out == outResting {
-		g.asks(now, p.close)
+// pauses: the leg is not read, and its clock stands still. by is how much of the
+// time is left until it goes on.
+func (g *leg) pauses(now heartbeat.Time) {
+	g.paused = true
+	g.beat.Pause()
+	if g.out != outBroken && g.by != heartbeat.Never {
+		g.by -= now
+	}
+}
+
+// resumes: the leg is read again. What lay unread is read before anything is judged.
+func (g *leg) resumes(r *heartbeat.Rules, now heartbeat.Time) {
+	g.paused = false
+	g.beat.Resume(r, now)
+	if g.out != outBroken && g.by != heartbeat.Never {
+		g.by += now
+	}
+}
+
+// till sets the deadline.
+func (g *leg) till(now, by heartbeat.Time) {
+	g.by = by
+	if g.paused && g.out != outBroken {
+		g.by -= now // see pauses
 	}
 }
 
@@ -209,7 +233,7 @@ func (g *leg) cut() {
 // asks starts a whole timeout for the answer to what was written last.
 func (g *leg) asks(now heartbeat.Time, timeout time.Duration) {
 	g.marks(now)
-	g.by = g.wait.Ask(now, timeout)
+	g.till(now, g.wait.Ask(now, timeout))
 }
 
 // marks notes that the peer will owe an answer to what was written last.
@@ -236,5 +260,6 @@ func (g *leg) deadline() heartbeat.Time {
 // within sets a deadline that no acknowledgement puts off.
 func (g *leg) within(now heartbeat.Time, timeout time.Duration) {
 	g.backlog = 0
-	g.wait, g.by = heartbeat.Arrived, now.Add(timeout)
+	g.wait = heartbeat.Arrived
+	g.till(now, now.Add(timeout))
 }

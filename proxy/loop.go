@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
@@ -22,6 +23,7 @@ type loop struct {
 	rules    [2]heartbeat.Rules // by side
 	grids    [2]heartbeat.Grid  // of the pings of each side
 	patience patience
+	backoff  time.Duration // that the kernel's waits are bounded to
 	metrics  *metrics.Loop
 	log      *slog.Logger
 	clock    func() heartbeat.Time
@@ -59,6 +61,7 @@ func newLoop(server *Server, k kernel, clock func() heartbeat.Time, source io.Re
 		cfg:      cfg,
 		rules:    [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
 		grids:    [2]heartbeat.Grid{client: heartbeat.GridFor(cfg.Client.Interval), upstream: heartbeat.GridFor(cfg.UpstreamSide.Interval)},
+		backoff:  cfg.longestBackoff(),
 		patience: patience{write: cfg.WriteTimeout, close: cfg.CloseTimeout},
 		metrics:  cfg.Metrics.NewLoop(),
 		log:      cfg.Log,

@@ -254,7 +254,6 @@ func (l *loop) writable(s *session, side Side) {
 	l.metrics.Buffered(side, -n)
 	t.by = t.wait.Ask(l.now, l.patience.write)
 	l.moves(g)
-	g.beat.Took(&l.rules[side], l.now)
 	if pinging && !g.pingInTail() {
 		l.pinged(s, side, t.ping, true)
 	}
@@ -321,14 +320,12 @@ func (l *loop) pause(g *leg, side Side, paused bool) {
 	if g.paused == paused {
 		return
 	}
-	g.paused = paused
 	if paused {
-		g.beat.Pause()
+		g.pauses(l.now)
 		l.metrics.Paused(side, 1)
 		return
 	}
-	g.beat.Resume(&l.rules[side], l.now)
-	g.resumes(l.now, &l.patience)
+	g.resumes(&l.rules[side], l.now)
 	l.metrics.Paused(side, -1)
 }
 

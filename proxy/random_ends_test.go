@@ -48,6 +48,9 @@ func playRandomEnd(t *testing.T, seed uint64) {
 		t.Errorf("%v ends are counted, %v sessions are left, %v active", ended, left, got["holdfast_sessions_active"])
 		st.l.table.all(func(s *session) { t.Logf("left: %+v", *s) })
 	}
+	if n := got[`holdfast_sessions_dropped_total{reason="internal",side="proxy"}`]; n != 0 {
+		t.Error("the session has ended without a cause")
+	}
 	st.l.cutAll()
 	st.l.epoll.Close()
 	c.close()
@@ -62,7 +65,7 @@ func (v *vandal) does(rnd *rand.Rand) {
 		v.st.pass(time.Duration(rnd.IntN(30)) * time.Second)
 		return
 	}
-	switch rnd.IntN(12) {
+	switch rnd.IntN(13) {
 	case 0, 1:
 		v.tries(text(strings.Repeat("t", rnd.IntN(300))))
 	case 2:
@@ -87,6 +90,10 @@ func (v *vandal) does(rnd *rand.Rand) {
 		v.st.run()
 	case 10:
 		v.read()
+	case 11: // megabytes, and whatever it is told meanwhile
+		for range 20 + rnd.IntN(20) {
+			v.tries(bin(strings.Repeat("f", 60_000)))
+		}
 	default:
 		v.st.pass(time.Duration(rnd.IntN(30)) * time.Second)
 	}
@@ -95,6 +102,9 @@ func (v *vandal) does(rnd *rand.Rand) {
 // tries sends frames, if the socket takes them.
 func (v *vandal) tries(frames ...msg) {
 	for _, f := range frames {
+		if v.fd < 0 {
+			return
+		}
 		_, _ = unix.Write(v.fd, f.encode(v.side == client))
 		v.st.run()
 	}

@@ -76,7 +76,7 @@ func (l *loop) linger(s *session) {
 	}
 	l.count(s, client, n)
 	o.wasted += n
-	if err != nil || o.wasted > wasteMax {
+	if err != nil || o.wasted > lastWordMax<<10 {
 		l.cutOpening(s)
 	}
 }

@@ -127,7 +127,7 @@ func (r *relay) badGateway(c net.Conn, err error) {
 func (r *relay) finish(c net.Conn) {
 	_ = c.(interface{ CloseWrite() error }).CloseWrite()         // it fails only if the connection is gone
 	_ = c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) // as above
-	_, _ = io.CopyN(io.Discard, c, wasteMax)                     // it ends either way
+	_, _ = io.CopyN(io.Discard, c, lastWordMax<<10)              // it ends either way
 }
 
 // relays are the connections of relays under way, so that a stop can cut them.

@@ -49,6 +49,8 @@ type transport interface {
 	Unsent() int
 	Unread() int
 	LastACKs() socket.ACKs
+	// Unlimit takes the bound on the kernel's waits away, see socket.LimitBackoff.
+	Unlimit()
 	// Connected tells how a connect that has become writable came out.
 	Connected() error
 	// CloseWrite ends our direction and leaves the peer's open.

@@ -47,5 +47,4 @@ type session struct {
 	seat   peraddress.Seat // how it counts for its client's address, see seat.go
 	learnt bool            // the client has answered a ping
 	why    Reason          // of an end of ours at until, while the session is live
-	told   bool            // a peer that floods us after the end has our Close
 }

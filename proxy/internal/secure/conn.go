@@ -191,6 +191,9 @@ func (c *Conn) Unsent() int { return socket.Unsent(c.fd) }
 // Unread is how much ciphertext is still to be received.
 func (c *Conn) Unread() int { return socket.Unread(c.fd) }
 
+// Unlimit takes the bound on the kernel's waits away.
+func (c *Conn) Unlimit() { socket.UnlimitBackoff(c.fd) }
+
 // LastACKs is how the peer's TCP acknowledges.
 func (c *Conn) LastACKs() socket.ACKs { return socket.LastACKs(c.fd) }
 

@@ -44,8 +44,11 @@ type ACKs struct {
 	// Gap says that it has bytes behind others that were lost on their way. Of what
 	// arrives meanwhile Unacked shows nothing.
 	Gap bool
-	// Full says that it has no room at present: bytes wait here, and none is under way.
+	// Full says that it has no room at present: bytes wait here, and what is under
+	// way takes up its window.
 	Full bool
+	// RTT is the path's round trip as TCP measures it; 0 where the kernel does not tell.
+	RTT time.Duration
 }
 
 // LastACKs returns how the peer of fd acknowledges.
@@ -57,6 +60,7 @@ func LastACKs(fd int) ACKs {
 	return ACKs{
 		Last: time.Duration(info.Last_ack_recv) * time.Millisecond,
 		Gap:  info.Sacked > 0,
-		Full: info.Unacked == 0 && info.Notsent_bytes > 0,
+		Full: info.Notsent_bytes > 0 && info.Snd_wnd < (info.Unacked+1)*info.Snd_mss,
+		RTT:  time.Duration(info.Rtt) * time.Microsecond,
 	}
 }
