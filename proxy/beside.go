@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/socket"
 )
 
 // connect dials for those beside the loops, who may block. It does what a
@@ -53,16 +55,16 @@ func causeOf(err error, caller, within context.Context) error {
 
 // addresses are the origin's, looked up if need be together with all others who
 // ask for them.
-func (o *origin) addresses(ctx context.Context) ([]endpoint, error) {
+func (o *origin) addresses(ctx context.Context) ([]socket.Endpoint, error) {
 	if addrs, ok := o.known(o.clock()); ok {
 		return addrs, nil
 	}
 	type answer struct {
-		addrs []endpoint
+		addrs []socket.Endpoint
 		err   error
 	}
 	answers := make(chan answer, 1)
-	asked := o.lookup(func(addrs []endpoint, err error) { answers <- answer{addrs, err} })
+	asked := o.lookup(func(addrs []socket.Endpoint, err error) { answers <- answer{addrs, err} })
 	select {
 	case a := <-answers:
 		return a.addrs, a.err
@@ -73,7 +75,7 @@ func (o *origin) addresses(ctx context.Context) ([]endpoint, error) {
 }
 
 // try connects to one address, in its share of the time.
-func (o *origin) try(within context.Context, to endpoint, share time.Duration) (net.Conn, error) {
+func (o *origin) try(within context.Context, to socket.Endpoint, share time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(within, share)
 	defer cancel()
 	plain, err := o.tryPlain(ctx, to)
@@ -91,11 +93,11 @@ func (o *origin) try(within context.Context, to endpoint, share time.Duration) (
 	return conn, nil
 }
 
-func (o *origin) tryPlain(ctx context.Context, to endpoint) (net.Conn, error) {
+func (o *origin) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, error) {
 	for {
-		s, err := connect(to, o.options)
+		fd, err := socket.Connect(to, o.options)
 		if err == nil {
-			return s.await(ctx)
+			return await(ctx, fd)
 		}
 		if err != errAgain {
 			return nil, err
@@ -111,8 +113,8 @@ func (o *origin) tryPlain(ctx context.Context, to endpoint) (net.Conn, error) {
 
 // await waits until a socket is connected, and gives it to the standard library.
 // If it will not be, or ctx ends before, the socket is closed.
-func (s bare) await(ctx context.Context) (net.Conn, error) {
-	file := os.NewFile(uintptr(s), "connection")
+func await(ctx context.Context, fd int) (net.Conn, error) {
+	file := os.NewFile(uintptr(fd), "connection")
 	defer file.Close() // the standard library makes a duplicate
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -125,7 +127,7 @@ func (s bare) await(ctx context.Context) (net.Conn, error) {
 	if err := raw.Write(isWritable); err != nil {
 		return nil, err
 	}
-	if err := s.Connected(); err != nil {
+	if err := socket.Connected(fd); err != nil {
 		return nil, err
 	}
 	return net.FileConn(file)

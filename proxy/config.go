@@ -10,6 +10,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/socket"
 )
 
 // PeerPings says what becomes of a ping that a peer sends on its own.
@@ -120,11 +121,12 @@ type Config struct {
 	Ended func(*Ended)
 }
 
-func (c *Config) socketOptions() socketOptions {
-	return socketOptions{
-		userTimeout: int32(c.TCPUserTimeout / time.Millisecond),
-		rtoMax:      int32(c.longestBackoff() / time.Millisecond),
-		keepAlive:   int32(c.keepAlive() / time.Second),
+// socketOptions are what the kernel is told of all TCP connections.
+func (c *Config) socketOptions() socket.Options {
+	return socket.Options{
+		UserTimeout: c.TCPUserTimeout,
+		RTOMax:      c.longestBackoff(),
+		KeepAlive:   c.keepAlive(),
 	}
 }
 

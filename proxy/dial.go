@@ -7,18 +7,19 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/socket"
 )
 
 // A dial tries one of several addresses after another. It is the same for all
 // who dial, on a loop and beside it.
 type dial struct {
-	to   endpoint       // the one that is tried
-	left []endpoint     // not tried yet
-	by   heartbeat.Time // when all of it must be done
-	err  error          // what it fails with
+	to   socket.Endpoint   // the one that is tried
+	left []socket.Endpoint // not tried yet
+	by   heartbeat.Time    // when all of it must be done
+	err  error             // what it fails with
 }
 
-func newDial(addrs []endpoint, by heartbeat.Time) dial {
+func newDial(addrs []socket.Endpoint, by heartbeat.Time) dial {
 	return dial{left: addrs, by: by, err: errDialTimeout}
 }
 
@@ -62,13 +63,13 @@ func (l *loop) resolve(s *session) {
 		l.dial(s, addrs)
 		return
 	}
-	o.asked = s.origin.lookup(func(addrs []endpoint, err error) {
+	o.asked = s.origin.lookup(func(addrs []socket.Endpoint, err error) {
 		l.post(func() { l.resolved(s, addrs, err) })
 	})
 }
 
 // resolved goes on when a lookup has ended, if the handshake still waits for it.
-func (l *loop) resolved(s *session, addrs []endpoint, err error) {
+func (l *loop) resolved(s *session, addrs []socket.Endpoint, err error) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.state != resolving {
 		return
 	}
@@ -81,7 +82,7 @@ func (l *loop) resolved(s *session, addrs []endpoint, err error) {
 	l.update(s)
 }
 
-func (l *loop) dial(s *session, addrs []endpoint) {
+func (l *loop) dial(s *session, addrs []socket.Endpoint) {
 	o := s.opening
 	o.dial = newDial(s.origin.failures.order(addrs, l.now), o.by)
 	o.state = dialing
@@ -108,7 +109,7 @@ func (l *loop) dialNext(s *session) {
 			l.awaitConnect(s, conn)
 			return
 		case err == errAgain:
-			o.dial.left = append([]endpoint{o.dial.to}, o.dial.left...)
+			o.dial.left = append([]socket.Endpoint{o.dial.to}, o.dial.left...)
 			o.by = min(o.dial.by, l.now.Add(queueFullPause))
 			return
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"sync/atomic"
+
+	"holdfast/proxy/internal/socket"
 )
 
 // What the tests of the proxy from outside need of its inside.
@@ -43,7 +45,7 @@ func (s *Server) ResolveTo(addrs ...netip.AddrPort) {
 	defer s.origin.mu.Unlock()
 	s.origin.addrs = nil
 	for _, addr := range addrs {
-		s.origin.addrs = append(s.origin.addrs, endpoint{addr: addr})
+		s.origin.addrs = append(s.origin.addrs, socket.Endpoint{AddrPort: addr})
 	}
 }
 

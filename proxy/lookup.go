@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/proxy/internal/socket"
 )
 
 // addressesFresh is how long the addresses of a name are used before it is
@@ -20,7 +21,7 @@ import (
 const addressesFresh = 5 * time.Second
 
 // known returns the addresses if they are fresh.
-func (o *origin) known(now heartbeat.Time) ([]endpoint, bool) {
+func (o *origin) known(now heartbeat.Time) ([]socket.Endpoint, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.addrs, now < o.freshTo
@@ -28,7 +29,7 @@ func (o *origin) known(now heartbeat.Time) ([]endpoint, bool) {
 
 // lookup resolves the name, once for all who wait for it, and calls then from
 // some goroutine. Who waits no longer hands the result to forgo.
-func (o *origin) lookup(then func([]endpoint, error)) *list.Element {
+func (o *origin) lookup(then func([]socket.Endpoint, error)) *list.Element {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.waiting == nil { // no lookup is under way
@@ -58,9 +59,9 @@ func (o *origin) resolve(find func(context.Context, string) ([]netip.Addr, error
 	} else if len(ips) == 0 {
 		err = errNoAddress
 	}
-	addrs := make([]endpoint, 0, len(ips))
+	addrs := make([]socket.Endpoint, 0, len(ips))
 	for _, ip := range ips {
-		addrs = append(addrs, endpoint{addr: netip.AddrPortFrom(ip.Unmap(), o.port)})
+		addrs = append(addrs, socket.Endpoint{AddrPort: netip.AddrPortFrom(ip.Unmap(), o.port)})
 	}
 	o.mu.Lock()
 	if err == nil {
@@ -71,7 +72,7 @@ func (o *origin) resolve(find func(context.Context, string) ([]netip.Addr, error
 	o.waiting = nil
 	o.mu.Unlock()
 	for e := waiting.Front(); e != nil; e = e.Next() {
-		e.Value.(func([]endpoint, error))(addrs, err)
+		e.Value.(func([]socket.Endpoint, error))(addrs, err)
 	}
 }
 

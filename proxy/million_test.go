@@ -142,7 +142,7 @@ func (silentKernel) Accept(*listener) (transport, netip.AddrPort, error) {
 	return nil, netip.AddrPort{}, errAgain
 }
 
-func (silentKernel) Connect(endpoint) (transport, error) { return nil, errors.ErrUnsupported }
+func (silentKernel) Connect(socket.Endpoint) (transport, error) { return nil, errors.ErrUnsupported }
 
 // A silentPeer answers pings. It stands for a descriptor, and is in the heap's
 // figure with its 32 bytes in the place of the transport's 8.

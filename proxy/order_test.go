@@ -10,33 +10,34 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/proxy/internal/socket"
 )
 
 var (
-	first  = endpoint{addr: netip.MustParseAddrPort("192.0.2.1:80")}
-	second = endpoint{addr: netip.MustParseAddrPort("192.0.2.2:80")}
-	third  = endpoint{addr: netip.MustParseAddrPort("192.0.2.3:80")}
+	first  = socket.Endpoint{AddrPort: netip.MustParseAddrPort("192.0.2.1:80")}
+	second = socket.Endpoint{AddrPort: netip.MustParseAddrPort("192.0.2.2:80")}
+	third  = socket.Endpoint{AddrPort: netip.MustParseAddrPort("192.0.2.3:80")}
 )
 
 func TestOrderOfAddresses(t *testing.T) {
 	const now = heartbeat.Time(time.Hour)
-	all := []endpoint{first, second, third}
+	all := []socket.Endpoint{first, second, third}
 	tests := []struct {
 		why    string
 		before func(*failures)
 		at     heartbeat.Time
-		want   []endpoint
+		want   []socket.Endpoint
 	}{
 		{"nothing is known", func(*failures) {}, now, all},
-		{"the failed one is tried last", func(f *failures) { f.failed(first, now) }, now, []endpoint{second, third, first}},
-		{"those that failed keep their order", func(f *failures) { f.failed(second, now); f.failed(first, now) }, now, []endpoint{third, first, second}},
+		{"the failed one is tried last", func(f *failures) { f.failed(first, now) }, now, []socket.Endpoint{second, third, first}},
+		{"those that failed keep their order", func(f *failures) { f.failed(second, now); f.failed(first, now) }, now, []socket.Endpoint{third, first, second}},
 		{"all have failed", func(f *failures) { f.failed(third, now); f.failed(second, now); f.failed(first, now) }, now, all},
-		{"it is still remembered", func(f *failures) { f.failed(first, now) }, now.Add(lastFor - 1), []endpoint{second, third, first}},
+		{"it is still remembered", func(f *failures) { f.failed(first, now) }, now.Add(lastFor - 1), []socket.Endpoint{second, third, first}},
 		{"its time is over", func(f *failures) { f.failed(first, now) }, now.Add(lastFor), all},
-		{"it has failed again", func(f *failures) { f.failed(first, now); f.failed(first, now.Add(time.Second)) }, now.Add(lastFor), []endpoint{second, third, first}},
+		{"it has failed again", func(f *failures) { f.failed(first, now); f.failed(first, now.Add(time.Second)) }, now.Add(lastFor), []socket.Endpoint{second, third, first}},
 		{"it has worked since", func(f *failures) { f.failed(first, now); f.worked(first) }, now, all},
 		{"the name has lost and regained it", func(f *failures) { f.failed(first, now); f.keep(all[1:]) }, now, all},
-		{"the name has kept it", func(f *failures) { f.failed(first, now); f.keep(all[:2]) }, now, []endpoint{second, third, first}},
+		{"the name has kept it", func(f *failures) { f.failed(first, now); f.keep(all[:2]) }, now, []socket.Endpoint{second, third, first}},
 	}
 	for _, test := range tests {
 		var f failures
@@ -45,7 +46,7 @@ func TestOrderOfAddresses(t *testing.T) {
 			t.Errorf("%s: the order is %v, want %v", test.why, got, test.want)
 		}
 	}
-	if !slices.Equal(all, []endpoint{first, second, third}) {
+	if !slices.Equal(all, []socket.Endpoint{first, second, third}) {
 		t.Errorf("the origin's own list has become %v", all)
 	}
 }
@@ -57,7 +58,7 @@ func TestOneDialTriesADeadAddress(t *testing.T) {
 	var f failures
 	f.failed(first, now)
 	later := now.Add(lastFor)
-	all := []endpoint{first, second}
+	all := []socket.Endpoint{first, second}
 	if got := f.order(all, later); got[0] != first {
 		t.Errorf("the first dial tries %v, want the one that has failed", got)
 	}
@@ -75,7 +76,7 @@ func TestDeadAddressCostsOneHandshake(t *testing.T) {
 	st := newStage(t, nil)
 	dead, alive := deafAddress(t), listening(t)
 	o := st.server.origin
-	o.addrs = []endpoint{dead, {addr: alive.Addr().(*net.TCPAddr).AddrPort()}}
+	o.addrs = []socket.Endpoint{dead, {AddrPort: alive.Addr().(*net.TCPAddr).AddrPort()}}
 	waiting := func() int { return pendingDials(st, dead) }
 
 	st.knocks()
@@ -107,7 +108,7 @@ func TestDeadAddressCostsOneHandshake(t *testing.T) {
 }
 
 // pendingDials is how many handshakes wait for an address to answer.
-func pendingDials(st *stage, to endpoint) (n int) {
+func pendingDials(st *stage, to socket.Endpoint) (n int) {
 	st.l.table.all(func(s *session) {
 		if o := s.opening; o != nil && o.state == dialing && o.dial.to == to {
 			n++
@@ -144,7 +145,7 @@ func (ln testListener) wantsDial(why string) {
 
 // deafAddress is that of a listener whose queue is full: the kernel drops every
 // SYN.
-func deafAddress(t *testing.T) endpoint {
+func deafAddress(t *testing.T) socket.Endpoint {
 	t.Helper()
 	ln := inetSocket(t)
 	if err := unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
@@ -159,7 +160,7 @@ func deafAddress(t *testing.T) endpoint {
 		}
 	}
 	at := nameOf(t, ln).(*unix.SockaddrInet4)
-	return endpoint{addr: netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port))}
+	return socket.Endpoint{AddrPort: netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port))}
 }
 
 func inetSocket(t *testing.T) int {

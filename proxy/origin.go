@@ -16,10 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/socket"
 )
 
 // An origin is the service behind the proxy: where it is, and what has been
@@ -32,7 +31,7 @@ type origin struct {
 	prefix string             // put before every request's path; no slash at its end
 	tls    func() *tls.Config // for the next connection; nil for plain ones
 
-	options     socketOptions
+	options     socket.Options
 	dialTimeout time.Duration
 	clock       func() heartbeat.Time
 	log         *slog.Logger
@@ -49,16 +48,10 @@ type origin struct {
 
 	// The addresses of host, guarded by mu.
 	mu      sync.Mutex
-	addrs   []endpoint
+	addrs   []socket.Endpoint
 	freshTo heartbeat.Time
-	waiting *list.List // of func([]endpoint, error), for the lookup under way; nil if there is none
+	waiting *list.List // of func([]socket.Endpoint, error), for the lookup under way; nil if there is none
 	find    func(ctx context.Context, host string) ([]netip.Addr, error)
-}
-
-// endpoint is where a connection can be made to.
-type endpoint struct {
-	addr netip.AddrPort
-	path string // of a unix socket; there is no addr then
 }
 
 func newOrigin(ended context.Context, cfg *Config, clock func() heartbeat.Time) (*origin, error) {
@@ -87,11 +80,11 @@ func newOrigin(ended context.Context, cfg *Config, clock func() heartbeat.Time) 
 // locate reads where the service is.
 func (o *origin) locate(u *url.URL) error {
 	if u.Scheme == "unix" {
-		if room := len(unix.RawSockaddrUnix{}.Path) - 1; len(u.Path) > room {
-			return fmt.Errorf("upstream unix:%s: the path of a socket may have %d bytes", u.Path, room)
+		if len(u.Path) > socket.MaxPath {
+			return fmt.Errorf("upstream unix:%s: the path of a socket may have %d bytes", u.Path, socket.MaxPath)
 		}
 		o.name = unixScheme + u.Path
-		o.addrs = []endpoint{{path: u.Path}}
+		o.addrs = []socket.Endpoint{{Path: u.Path}}
 		o.freshTo = heartbeat.Never
 		return nil
 	}
@@ -105,7 +98,7 @@ func (o *origin) locate(u *url.URL) error {
 	o.port = uint16(number)
 	o.prefix = strings.TrimRight(u.EscapedPath(), "/")
 	if addr, err := netip.ParseAddr(o.host); err == nil {
-		o.addrs = []endpoint{{addr: netip.AddrPortFrom(addr.Unmap(), o.port)}}
+		o.addrs = []socket.Endpoint{{AddrPort: netip.AddrPortFrom(addr.Unmap(), o.port)}}
 		o.freshTo = heartbeat.Never
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/web"
 )
 
@@ -33,7 +34,7 @@ type Server struct {
 	limit    int64 // sessions at once, handshakes included
 	room     int64 // clients at once, whatever they want: what the descriptors allow
 	pageRoom int64 // of them those who may be with the server of pages at once
-	options  socketOptions
+	options  socket.Options
 	trust    forwarded.Trust
 	clock    clock
 

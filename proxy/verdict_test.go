@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"testing"
 
@@ -16,6 +14,7 @@ import (
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/secure"
+	"holdfast/proxy/internal/socket"
 )
 
 func TestOutcomeOfDials(t *testing.T) {
@@ -30,8 +29,8 @@ func TestOutcomeOfDials(t *testing.T) {
 		{connect(unix.ECONNREFUSED), unreachable, metrics.ResultUpstreamUnreachable, true},
 		{connect(unix.ENETUNREACH), unreachable, metrics.ResultUpstreamUnreachable, true},
 		{connect(unix.ENOENT), unreachable, metrics.ResultUpstreamUnreachable, true},
-		{errItself, unreachable, metrics.ResultUpstreamUnreachable, true},
-		{errNoSource, unreachable, metrics.ResultUpstreamUnreachable, true},
+		{socket.ErrItself, unreachable, metrics.ResultUpstreamUnreachable, true},
+		{socket.ErrNoSource, unreachable, metrics.ResultUpstreamUnreachable, true},
 		{io.EOF, unreachable, metrics.ResultUpstreamUnreachable, true},
 		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, unreachable, metrics.ResultUpstreamUnreachable, true},
 		{&net.DNSError{Err: "no such host", IsNotFound: true}, unreachable, metrics.ResultUpstreamUnreachable, true},
@@ -70,7 +69,7 @@ func TestDialFailsWithWhatThisHostLacked(t *testing.T) {
 	refused, lacked := os.NewSyscallError("connect", unix.ECONNREFUSED), os.NewSyscallError("socket", unix.EMFILE)
 	for _, errs := range [][]error{{refused, lacked}, {lacked, refused}, {lacked, refused, errDialTimeout}} {
 		o := newStage(t, nil).server.origin
-		d := newDial([]endpoint{first, second, third}, o.clock().Add(o.dialTimeout))
+		d := newDial([]socket.Endpoint{first, second, third}, o.clock().Add(o.dialTimeout))
 		for _, err := range errs {
 			if _, more := d.next(o.clock()); !more {
 				t.Fatal("the addresses have run out")
@@ -83,52 +82,5 @@ func TestDialFailsWithWhatThisHostLacked(t *testing.T) {
 	}
 	if d := newDial(nil, 0); outcomeOf(d.err) == reached {
 		t.Error("a dial that has tried nothing counts as one that went well")
-	}
-}
-
-// TCP makes a connection of a socket and itself, if it gets the port that it is to
-// connect to for its own: to a program it looks like any other.
-func TestConnectionToItself(t *testing.T) {
-	fd := inetSocket(t)
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	name := nameOf(t, fd)
-	if err := unix.Connect(fd, name); err != nil && err != unix.EINPROGRESS {
-		t.Fatal(err)
-	}
-	s := bare(fd)
-	if err := s.Connected(); err != nil {
-		t.Fatalf("it does not even connect: %v", err)
-	}
-	port := uint16(name.(*unix.SockaddrInet4).Port)
-	for _, host := range []string{"127.0.0.1", "0.0.0.0"} {
-		at := endpoint{addr: netip.AddrPortFrom(netip.MustParseAddr(host), port)}
-		if err := s.notItself(at); !errors.Is(err, errItself) {
-			t.Errorf("asked for %v: %v, want %v", at.addr, err, errItself)
-		}
-	}
-	for _, other := range []string{"127.0.0.2", "192.0.2.1", "::1"} {
-		if err := s.notItself(endpoint{addr: netip.AddrPortFrom(netip.MustParseAddr(other), port)}); err != nil {
-			t.Errorf("the same port of %s: %v", other, err)
-		}
-	}
-	ln := listening(t)
-	conn, err := connect(endpoint{addr: ln.Addr().(*net.TCPAddr).AddrPort()}, socketOptions{})
-	if err != nil {
-		t.Errorf("a connection to somebody else: %v", err)
-	}
-	_ = conn.Close() // nothing is in it
-	ln.wantsDial("somebody else")
-}
-
-// Without an address of a family nothing of that family can be reached, which is
-// no lack of ports. The other tests of it need a network of their own, see
-// TestNetworkOfItsOwn.
-func TestNoPortOrNoAddress(t *testing.T) {
-	ln := listening(t)
-	err := whyNotAvailable(endpoint{addr: ln.Addr().(*net.TCPAddr).AddrPort()})
-	if outcomeOf(err) != unprovided {
-		t.Errorf("an address that this host can reach, and no port is left: %v", err)
 	}
 }
