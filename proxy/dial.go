@@ -38,12 +38,12 @@ func (d *dial) next(now heartbeat.Time) (by heartbeat.Time, more bool) {
 // missed notes why an address could not be connected to. The dial fails with the
 // last such error, but if this host lacked something it fails with that: it
 // would be said of the upstream else that it is down.
-func (o *origin) missed(d *dial, now heartbeat.Time, err error) {
+func (b *backend) missed(d *dial, now heartbeat.Time, err error) {
 	if outcomeOf(d.err) != unprovided {
 		d.err = err
 	}
 	if out := outcomeOf(err); out == unreachable || out == unanswered {
-		o.failures.failed(d.to, now)
+		b.failures.failed(d.to, now)
 	}
 }
 
@@ -53,17 +53,17 @@ var (
 	errHeadTooLarge   = errors.New("response head is larger than HOLDFAST_MAX_HEADER_SIZE")
 )
 
-// resolve finds the upstream's addresses and goes on to dial them.
+// resolve finds the backend's addresses and goes on to dial them.
 func (l *loop) resolve(s *session) {
 	o := s.opening
 	o.state = resolving
 	o.dialing = l.now
 	o.by = l.now.Add(l.cfg.DialTimeout)
-	if addrs, ok := s.origin.known(l.now); ok {
+	if addrs, ok := s.backend.known(l.now); ok {
 		l.dial(s, addrs)
 		return
 	}
-	o.asked = s.origin.lookup(func(addrs []socket.Endpoint, err error) {
+	o.asked = s.backend.lookup(func(addrs []socket.Endpoint, err error) {
 		l.post(func() { l.resolved(s, addrs, err) })
 	})
 }
@@ -84,7 +84,7 @@ func (l *loop) resolved(s *session, addrs []socket.Endpoint, err error) {
 
 func (l *loop) dial(s *session, addrs []socket.Endpoint) {
 	o := s.opening
-	o.dial = newDial(s.origin.failures.order(addrs, l.now), o.by)
+	o.dial = newDial(s.backend.failures.order(addrs, l.now), o.by)
 	o.state = dialing
 	l.dialNext(s)
 }
@@ -113,14 +113,14 @@ func (l *loop) dialNext(s *session) {
 			o.by = min(o.dial.by, l.now.Add(queueFullPause))
 			return
 		}
-		s.origin.missed(&o.dial, l.now, err)
+		s.backend.missed(&o.dial, l.now, err)
 	}
 }
 
 // awaitConnect waits for a connection that has been asked for.
 func (l *loop) awaitConnect(s *session, conn transport) {
 	s.legs[upstream].open(conn)
-	if s.origin.tls != nil {
+	if s.backend.tls != nil {
 		l.want(s, upstream, epoll.Out)
 	} else {
 		l.ask(s)
@@ -129,7 +129,7 @@ func (l *loop) awaitConnect(s *session, conn transport) {
 
 // dialed goes on when a connect has come out.
 func (l *loop) dialed(s *session) {
-	if s.origin.tls == nil {
+	if s.backend.tls == nil {
 		l.ask(s)
 		return
 	}
@@ -165,7 +165,7 @@ func (l *loop) hangUp(s *session) {
 
 // undialed goes on to the next address after one has failed.
 func (l *loop) undialed(s *session, err error) {
-	s.origin.missed(&s.opening.dial, l.now, err)
+	s.backend.missed(&s.opening.dial, l.now, err)
 	l.cut(s, upstream)
 	l.dialNext(s)
 }
@@ -178,12 +178,12 @@ func (l *loop) dialTimeout(s *session) {
 		l.dialFailed(s, "resolve upstream", errDialTimeout)
 		return
 	}
-	s.origin.missed(&o.dial, l.now, errDialTimeout)
+	s.backend.missed(&o.dial, l.now, errDialTimeout)
 	o.state = dialing
 	l.dialNext(s)
 }
 
 // dialFailed ends a handshake that got no connection.
 func (l *loop) dialFailed(s *session, step string, err error) {
-	l.upstreamFailed(s, s.origin.learn(err).result(), step, err)
+	l.upstreamFailed(s, s.backend.learn(err).result(), step, err)
 }

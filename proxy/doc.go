@@ -18,7 +18,7 @@
 // then. opening.go reads who it is (internal/preface), has TLS done beside the loop
 // (tls.go, internal/secure), collects the request head, decides on it by
 // internal/upgrade and learns whom it is from (internal/forwarded). queue.go has it wait for
-// its turn; dial.go finds the origin's addresses (lookup.go), puts those that have
+// its turn; dial.go finds the backend's addresses (lookup.go), puts those that have
 // failed of late last (order.go) and dials one after another; verdict.go says what
 // the outcome means for the upstream. answer.go sends a rebuilt request and collects the answer. A checked 101 makes
 // it a session (open); any other final answer goes to relay.go, which passes it
@@ -27,7 +27,7 @@
 // A request that is no upgrade: pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade follows on it (rejoin). The
 // request waits in the same queue (awaitPlace) and dials like a handshake, but
-// beside the loop (beside.go).
+// beside the loop (connect.go).
 //
 // A frame: wait.go waits in run (internal/epoll: it loiters while the loop is busy
 // and is parked while it is not), and loop.go hands each event to its session
@@ -61,7 +61,7 @@
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table.
 // Other goroutines give it jobs by post (inbox.go). The listener is the first
-// loop's. An origin is shared, by atomics and by mutexes that only handshakes and
+// loop's. A backend is shared, by atomics and by mutexes that only handshakes and
 // requests for pages take. Metrics counters are written by their loop, and at the end of a
 // passed-on refusal by its goroutine; scrapes read them.
 //

@@ -22,8 +22,8 @@ import (
 func TestUnixSockets(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	path, origin := filepath.Join(dir, "holdfast.sock"), filepath.Join(dir, "service.sock")
-	service, err := net.ListenUnix("unix", &net.UnixAddr{Name: origin})
+	path, servicePath := filepath.Join(dir, "holdfast.sock"), filepath.Join(dir, "service.sock")
+	service, err := net.ListenUnix("unix", &net.UnixAddr{Name: servicePath})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestUnixSockets(t *testing.T) {
 
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.Listen = "unix:" + path
-		cfg.Upstream = &url.URL{Scheme: "unix", Path: origin}
+		cfg.Upstream = &url.URL{Scheme: "unix", Path: servicePath}
 	})
 	r.tls.upstream = false
 	conn, err := net.Dial("unix", path)
@@ -56,7 +56,7 @@ func TestUnixSockets(t *testing.T) {
 	upstream.wants("over unix sockets", text("hello"))
 
 	if other, err := proxy.New(proxy.Config{
-		Listen: "unix:" + path, Upstream: &url.URL{Scheme: "unix", Path: origin}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
+		Listen: "unix:" + path, Upstream: &url.URL{Scheme: "unix", Path: servicePath}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
 	}); err == nil {
 		_, _ = other.Shutdown(t.Context())
 		t.Error("a socket that somebody listens on was taken away from them")
@@ -218,7 +218,7 @@ func TestNextAddressAfterTLSFailed(t *testing.T) {
 	}
 	defer broken.Close()
 	r := newRig(t, secureUpstream)
-	r.server.ResolveTo(broken.Addr().(*net.TCPAddr).AddrPort(), r.origin.Addr().(*net.TCPAddr).AddrPort())
+	r.server.ResolveTo(broken.Addr().(*net.TCPAddr).AddrPort(), r.service.Addr().(*net.TCPAddr).AddrPort())
 	client := r.dials()
 	client.sendsString(request())
 	conn, err := broken.Accept()

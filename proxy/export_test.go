@@ -14,19 +14,19 @@ const DialsAtOnce = dialsAtOnce
 
 // FindBy has the upstream's name looked up by a function.
 func (s *Server) FindBy(find func(context.Context, string) ([]netip.Addr, error)) {
-	s.origin.mu.Lock()
-	defer s.origin.mu.Unlock()
-	s.origin.find = find
+	s.backend.mu.Lock()
+	defer s.backend.mu.Unlock()
+	s.backend.find = find
 }
 
 // AwaitedLookups is how many wait for the lookup under way.
 func (s *Server) AwaitedLookups() int {
-	s.origin.mu.Lock()
-	defer s.origin.mu.Unlock()
-	if s.origin.waiting == nil {
+	s.backend.mu.Lock()
+	defer s.backend.mu.Unlock()
+	if s.backend.waiting == nil {
 		return 0
 	}
-	return s.origin.waiting.Len()
+	return s.backend.waiting.Len()
 }
 
 // LeaveNoPlace has everybody wait who wants to dial.
@@ -41,11 +41,11 @@ func (s *Server) PlacesToDial() int {
 
 // ResolveTo has the upstream's name stand for these addresses.
 func (s *Server) ResolveTo(addrs ...netip.AddrPort) {
-	s.origin.mu.Lock()
-	defer s.origin.mu.Unlock()
-	s.origin.addrs = nil
+	s.backend.mu.Lock()
+	defer s.backend.mu.Unlock()
+	s.backend.addrs = nil
 	for _, addr := range addrs {
-		s.origin.addrs = append(s.origin.addrs, socket.Endpoint{AddrPort: addr})
+		s.backend.addrs = append(s.backend.addrs, socket.Endpoint{AddrPort: addr})
 	}
 }
 

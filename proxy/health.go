@@ -6,45 +6,45 @@ import "time"
 const probeInterval = 2 * time.Second
 
 // works notes that the upstream accepted a connection: see learn.
-func (o *origin) works() {
-	if o.down.Load() && o.down.CompareAndSwap(true, false) {
-		o.gauges.SetUp(true)
+func (b *backend) works() {
+	if b.down.Load() && b.down.CompareAndSwap(true, false) {
+		b.gauges.SetUp(true)
 	}
 }
 
 // fails notes that the upstream accepted none: see learn. The upstream is probed
 // from then on: a proxy that is not ready is sent no client by whose handshake it
 // could find out that the upstream is back.
-func (o *origin) fails() {
-	if o.down.Swap(true) {
+func (b *backend) fails() {
+	if b.down.Swap(true) {
 		return
 	}
-	o.gauges.SetUp(false)
-	o.log.Warn("upstream is down: it is probed until it accepts a connection", "upstream", o.name)
-	if !o.probing.Swap(true) {
-		go o.probe()
+	b.gauges.SetUp(false)
+	b.log.Warn("upstream is down: it is probed until it accepts a connection", "upstream", b.name)
+	if !b.probing.Swap(true) {
+		go b.probe()
 	}
 }
 
 // probe ends when the upstream is up, or the server shuts down.
-func (o *origin) probe() {
-	tick := time.NewTicker(o.probeEvery)
+func (b *backend) probe() {
+	tick := time.NewTicker(b.probeEvery)
 	defer tick.Stop()
-	for o.down.Load() {
+	for b.down.Load() {
 		select {
-		case <-o.ended.Done():
+		case <-b.ended.Done():
 			return
 		case <-tick.C:
 		}
-		conn, err := o.connect(o.ended)
+		conn, err := b.connect(b.ended)
 		if err == nil {
 			conn.Close() // it was only asked whether it can be opened
 		}
-		o.learn(err)
+		b.learn(err)
 	}
-	o.log.Info("upstream is up again", "upstream", o.name)
-	o.probing.Store(false)
-	if o.down.Load() && !o.probing.Swap(true) { // it went down in between, and fails left it to us
-		go o.probe()
+	b.log.Info("upstream is up again", "upstream", b.name)
+	b.probing.Store(false)
+	if b.down.Load() && !b.probing.Swap(true) { // it went down in between, and fails left it to us
+		go b.probe()
 	}
 }

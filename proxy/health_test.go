@@ -19,7 +19,7 @@ func TestUpstreamThatIsDownIsProbed(t *testing.T) {
 	}
 	defer ln.Close()
 	m := metrics.New("test")
-	o, err := newOrigin(t.Context(), &Config{
+	b, err := newBackend(t.Context(), &Config{
 		Upstream:    &url.URL{Scheme: "ws", Host: ln.Addr().String()},
 		DialTimeout: time.Minute,
 		Log:         slog.New(slog.DiscardHandler),
@@ -28,18 +28,18 @@ func TestUpstreamThatIsDownIsProbed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.probeEvery = time.Millisecond
+	b.probeEvery = time.Millisecond
 	gauge := `holdfast_upstream_up{upstream="ws://` + ln.Addr().String() + `"}`
 	if up := scrape(t, m)[gauge]; up != 1 {
 		t.Errorf("at the start %s = %v, want 1: nothing is known against it", gauge, up)
 	}
-	o.learn(errDialTimeout)
+	b.learn(errDialTimeout)
 	conn, err := ln.Accept() // the probe, which only an upstream that is down gets
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
-	for o.down.Load() { // the test's own timeout bounds this
+	for b.down.Load() { // the test's own timeout bounds this
 		time.Sleep(time.Millisecond)
 	}
 	if up := scrape(t, m)[gauge]; up != 1 {

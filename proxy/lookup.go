@@ -21,39 +21,39 @@ import (
 const addressesFresh = 5 * time.Second
 
 // known returns the addresses if they are fresh.
-func (o *origin) known(now heartbeat.Time) ([]socket.Endpoint, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.addrs, now < o.freshTo
+func (b *backend) known(now heartbeat.Time) ([]socket.Endpoint, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.addrs, now < b.freshTo
 }
 
 // lookup resolves the name, once for all who wait for it, and calls then from
 // some goroutine. Who waits no longer hands the result to forgo.
-func (o *origin) lookup(then func([]socket.Endpoint, error)) *list.Element {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.waiting == nil { // no lookup is under way
-		o.waiting = list.New()
-		go o.resolve(o.find)
+func (b *backend) lookup(then func([]socket.Endpoint, error)) *list.Element {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting == nil { // no lookup is under way
+		b.waiting = list.New()
+		go b.resolve(b.find)
 	}
-	return o.waiting.PushBack(then)
+	return b.waiting.PushBack(then)
 }
 
 // forgo takes back a lookup, so that who comes and leaves while no answer comes
 // costs nothing. The lookup itself goes on for the next one.
-func (o *origin) forgo(asked *list.Element) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.waiting != nil {
-		o.waiting.Remove(asked) // which looks whether it is of this list
+func (b *backend) forgo(asked *list.Element) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting != nil {
+		b.waiting.Remove(asked) // which looks whether it is of this list
 	}
 }
 
 // resolve is the goroutine of a lookup. It ends within the time for a dial.
-func (o *origin) resolve(find func(context.Context, string) ([]netip.Addr, error)) {
-	ctx, cancel := context.WithTimeout(o.ended, o.dialTimeout)
+func (b *backend) resolve(find func(context.Context, string) ([]netip.Addr, error)) {
+	ctx, cancel := context.WithTimeout(b.ended, b.dialTimeout)
 	defer cancel()
-	ips, err := find(ctx, o.host)
+	ips, err := find(ctx, b.host)
 	if err != nil {
 		err = cmp.Or(descriptorsLack(), err) // package net does not pass the former on
 	} else if len(ips) == 0 {
@@ -61,16 +61,16 @@ func (o *origin) resolve(find func(context.Context, string) ([]netip.Addr, error
 	}
 	addrs := make([]socket.Endpoint, 0, len(ips))
 	for _, ip := range ips {
-		addrs = append(addrs, socket.Endpoint{AddrPort: netip.AddrPortFrom(ip.Unmap(), o.port)})
+		addrs = append(addrs, socket.Endpoint{AddrPort: netip.AddrPortFrom(ip.Unmap(), b.port)})
 	}
-	o.mu.Lock()
+	b.mu.Lock()
 	if err == nil {
-		o.addrs, o.freshTo = addrs, o.clock().Add(addressesFresh)
-		o.failures.keep(addrs)
+		b.addrs, b.freshTo = addrs, b.clock().Add(addressesFresh)
+		b.failures.keep(addrs)
 	}
-	waiting := o.waiting
-	o.waiting = nil
-	o.mu.Unlock()
+	waiting := b.waiting
+	b.waiting = nil
+	b.mu.Unlock()
 	for e := waiting.Front(); e != nil; e = e.Next() {
 		e.Value.(func([]socket.Endpoint, error))(addrs, err)
 	}
@@ -84,11 +84,11 @@ func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
 }
 
 // stale has the name looked up again at the next dial.
-func (o *origin) stale() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.freshTo != heartbeat.Never {
-		o.freshTo = 0
+func (b *backend) stale() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.freshTo != heartbeat.Never {
+		b.freshTo = 0
 	}
 }
 

@@ -59,7 +59,7 @@ func TestOnePort(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Run("the connection reaches itself", func(t *testing.T) {
 				r := newNarrowRig(t)
-				r.origin.Close() // which has had the port that the dial gets
+				r.service.Close() // which has had the port that the dial gets
 				r.asks(ask, http.StatusBadGateway)
 				if r.server.UpstreamUp() {
 					t.Error("the upstream is up, though what was reached is the proxy itself")
@@ -88,7 +88,7 @@ func TestOnePort(t *testing.T) {
 func newNarrowRig(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.Listen = "unix:" + filepath.Join(t.TempDir(), "s") })
-	if port := r.origin.Addr().(*net.TCPAddr).Port; port != theOnlyPort {
+	if port := r.service.Addr().(*net.TCPAddr).Port; port != theOnlyPort {
 		t.Fatalf("the kernel has other ports to give: %d", port)
 	}
 	return r

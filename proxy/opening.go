@@ -68,11 +68,11 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 // awaited yet.
 func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	s := &session{
-		id:     l.server.nextID(),
-		remote: from,
-		origin: l.server.origin,
-		timer:  heartbeat.Never,
-		until:  heartbeat.Never,
+		id:      l.server.nextID(),
+		remote:  from,
+		backend: l.server.backend,
+		timer:   heartbeat.Never,
+		until:   heartbeat.Never,
 		opening: &opening{
 			began: l.now,
 			by:    l.now.Add(l.cfg.HandshakeTimeout),

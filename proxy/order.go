@@ -9,7 +9,7 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// failures remembers which addresses of an origin have failed of late, for all
+// failures remembers which addresses of a backend have failed of late, for all
 // who dial: an address that is dead would cost each of them its share of the
 // dial's time. Such an address is tried after all others, but it is tried.
 type failures struct {
@@ -38,7 +38,7 @@ func (f *failures) worked(at socket.Endpoint) {
 	delete(f.until, at)
 }
 
-// keep forgets addresses that the origin has no more.
+// keep forgets addresses that the backend has no more.
 func (f *failures) keep(addrs []socket.Endpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -47,7 +47,7 @@ func TestOrderOfAddresses(t *testing.T) {
 		}
 	}
 	if !slices.Equal(all, []socket.Endpoint{first, second, third}) {
-		t.Errorf("the origin's own list has become %v", all)
+		t.Errorf("the backend's own list has become %v", all)
 	}
 }
 
@@ -75,8 +75,8 @@ func TestOneDialTriesADeadAddress(t *testing.T) {
 func TestDeadAddressCostsOneHandshake(t *testing.T) {
 	st := newStage(t, nil)
 	dead, alive := deafAddress(t), listening(t)
-	o := st.server.origin
-	o.addrs = []socket.Endpoint{dead, {AddrPort: alive.Addr().(*net.TCPAddr).AddrPort()}}
+	b := st.server.backend
+	b.addrs = []socket.Endpoint{dead, {AddrPort: alive.Addr().(*net.TCPAddr).AddrPort()}}
 	waiting := func() int { return pendingDials(st, dead) }
 
 	st.knocks()
@@ -88,7 +88,7 @@ func TestDeadAddressCostsOneHandshake(t *testing.T) {
 
 	st.knocks()
 	alive.wantsDial("the first address is known to be dead")
-	conn, err := o.connect(t.Context())
+	conn, err := b.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,8 +122,8 @@ func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	defer leave()
-	conn, err := s.origin.connect(ctx)
-	if out := s.origin.learn(err); out != reached {
+	conn, err := s.backend.connect(ctx)
+	if out := s.backend.learn(err); out != reached {
 		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.result())}
 	}
 	return conn, nil
@@ -196,8 +196,8 @@ func (l *loop) leaveQueue(t *pageTicket) {
 func (s *Server) webConfig() web.Config {
 	c := web.Config{
 		Scheme:           "http",
-		Authority:        s.origin.authority(),
-		Prefix:           s.origin.prefix,
+		Authority:        s.backend.authority(),
+		Prefix:           s.backend.prefix,
 		Host:             s.cfg.UpstreamHost,
 		Trust:            &s.trust,
 		Dial:             s.dialForPage,
@@ -209,7 +209,7 @@ func (s *Server) webConfig() web.Config {
 		Upgrade:          s.rejoin,
 		Gone:             s.guestGone,
 	}
-	if s.origin.tls != nil {
+	if s.backend.tls != nil {
 		c.Scheme = "https"
 	}
 	for _, f := range s.cfg.UpstreamHeader {

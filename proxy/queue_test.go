@@ -238,10 +238,10 @@ func TestPagesInLineAreBounded(t *testing.T) {
 // by the lookup, which all share.
 func TestLookupForgetsWhoLeft(t *testing.T) {
 	st := newStage(t, func(cfg *Config) { cfg.Upstream.Host = "service.example:80" })
-	o := st.server.origin
+	b := st.server.backend
 	ctx, answers := t.Context(), make(chan struct{})
 	var lookups atomic.Int64
-	o.find = func(context.Context, string) ([]netip.Addr, error) {
+	b.find = func(context.Context, string) ([]netip.Addr, error) {
 		lookups.Add(1)
 		select {
 		case <-answers:
@@ -253,9 +253,9 @@ func TestLookupForgetsWhoLeft(t *testing.T) {
 		st.knocks().hangsUp()
 	}
 	stays := st.knocks()
-	o.mu.Lock()
-	waiting := o.waiting.Len()
-	o.mu.Unlock()
+	b.mu.Lock()
+	waiting := b.waiting.Len()
+	b.mu.Unlock()
 	if waiting != 1 {
 		t.Errorf("%d are remembered, though one waits", waiting)
 	}

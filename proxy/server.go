@@ -27,7 +27,7 @@ import (
 type Server struct {
 	// Static after New.
 	cfg      Config
-	origin   *origin
+	backend  *backend
 	end      context.CancelFunc // of what runs beside the loops: probes, lookups, trim
 	listener *listener
 	loops    []*loop
@@ -84,7 +84,7 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
 	var err error
-	if s.origin, err = newOrigin(ended, &s.cfg, now); err != nil {
+	if s.backend, err = newBackend(ended, &s.cfg, now); err != nil {
 		end()
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 
 // UpstreamUp reports whether the upstream accepted the last connection, or none
 // was tried yet.
-func (s *Server) UpstreamUp() bool { return !s.origin.down.Load() }
+func (s *Server) UpstreamUp() bool { return !s.backend.down.Load() }
 
 // Sessions is the number of clients: with a session, a handshake under way, or
 // requests that are no upgrade.
@@ -177,7 +177,7 @@ func (s *Server) Run() error {
 	defer epoll.Employ(-len(s.loops))
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
-	running.Go(func() { s.trim(s.origin.ended) })
+	running.Go(func() { s.trim(s.backend.ended) })
 	for i, l := range s.loops {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {

@@ -80,7 +80,7 @@ func (l *loop) secureClient(s *session) {
 func (l *loop) secureUpstream(s *session) {
 	o := s.opening
 	o.state = securingUpstream
-	conn := secure.Client(s.legs[upstream].io.FD(), s.origin.tls())
+	conn := secure.Client(s.legs[upstream].io.FD(), s.backend.tls())
 	l.sendAway(s, upstream, conn, s.opening.by, (*loop).upstreamSecured)
 }
 
@@ -134,7 +134,7 @@ func (l *loop) abortAway(s *session) {
 		return
 	}
 	if o.asked != nil {
-		s.origin.forgo(o.asked)
+		s.backend.forgo(o.asked)
 		o.asked = nil
 	}
 	if o.away != nil {

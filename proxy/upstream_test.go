@@ -289,7 +289,7 @@ func TestReadinessNeedsTheRightCertificate(t *testing.T) {
 		ErrorLog:  log.New(io.Discard, "", 0), // it sees no reason to distrust itself
 	}
 	defer service.Close()
-	go service.ServeTLS(r.origin, "", "")
+	go service.ServeTLS(r.service, "", "")
 	for i := range 6 {
 		client := r.dials()
 		client.sendsString([]string{page, request()}[i%2])

@@ -52,14 +52,14 @@ func isLack(err error) bool {
 
 // learn takes note of what the outcome of a dial says of the upstream. Nobody
 // else decides whether it is up.
-func (o *origin) learn(err error) outcome {
+func (b *backend) learn(err error) outcome {
 	out := outcomeOf(err)
 	switch out {
 	case reached:
-		o.works()
+		b.works()
 	case unreachable, unanswered:
-		o.stale()
-		o.fails()
+		b.stale()
+		b.fails()
 	case unprovided, givenUp:
 	}
 	return out

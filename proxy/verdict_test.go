@@ -48,16 +48,16 @@ func TestOutcomeOfDials(t *testing.T) {
 		{secure.ErrAborted, givenUp, metrics.ResultUpstreamUnreachable, false},
 	}
 	for _, test := range tests {
-		o := newStage(t, nil).server.origin
-		o.probing.Store(true) // or it would be
-		got := o.learn(test.err)
-		if got != test.want || got.result() != test.result || o.down.Load() != test.down {
+		b := newStage(t, nil).server.backend
+		b.probing.Store(true) // or it would be
+		got := b.learn(test.err)
+		if got != test.want || got.result() != test.result || b.down.Load() != test.down {
 			t.Errorf("%v: outcome %d, result %v, down %v; want %d, %v, %v",
-				test.err, got, got.result(), o.down.Load(), test.want, test.result, test.down)
+				test.err, got, got.result(), b.down.Load(), test.want, test.result, test.down)
 		}
-		o.down.Store(true)
-		o.learn(test.err)
-		if up := !o.down.Load(); up != (test.want == reached) {
+		b.down.Store(true)
+		b.learn(test.err)
+		if up := !b.down.Load(); up != (test.want == reached) {
 			t.Errorf("%v: an upstream that was down is up: %v", test.err, up)
 		}
 	}
@@ -68,13 +68,13 @@ func TestOutcomeOfDials(t *testing.T) {
 func TestDialFailsWithWhatThisHostLacked(t *testing.T) {
 	refused, lacked := os.NewSyscallError("connect", unix.ECONNREFUSED), os.NewSyscallError("socket", unix.EMFILE)
 	for _, errs := range [][]error{{refused, lacked}, {lacked, refused}, {lacked, refused, errDialTimeout}} {
-		o := newStage(t, nil).server.origin
-		d := newDial([]socket.Endpoint{first, second, third}, o.clock().Add(o.dialTimeout))
+		b := newStage(t, nil).server.backend
+		d := newDial([]socket.Endpoint{first, second, third}, b.clock().Add(b.dialTimeout))
 		for _, err := range errs {
-			if _, more := d.next(o.clock()); !more {
+			if _, more := d.next(b.clock()); !more {
 				t.Fatal("the addresses have run out")
 			}
-			o.missed(&d, o.clock(), err)
+			b.missed(&d, b.clock(), err)
 		}
 		if d.err != lacked {
 			t.Errorf("after %v the dial fails with %v", errs, d.err)

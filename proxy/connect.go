@@ -15,29 +15,29 @@ import (
 // connect dials for those beside the loops, who may block. It does what a
 // handshake's dial does (dial.go): the same addresses in the same order, the same
 // shares of the time, the same sockets, TLS included. It ends with ctx.
-func (o *origin) connect(ctx context.Context) (net.Conn, error) {
-	by := o.clock().Add(o.dialTimeout)
-	within, cancel := context.WithTimeout(ctx, o.dialTimeout)
+func (b *backend) connect(ctx context.Context) (net.Conn, error) {
+	by := b.clock().Add(b.dialTimeout)
+	within, cancel := context.WithTimeout(ctx, b.dialTimeout)
 	defer cancel()
-	addrs, err := o.addresses(within)
+	addrs, err := b.addresses(within)
 	if err != nil {
 		return nil, causeOf(err, ctx, within)
 	}
-	d := newDial(o.failures.order(addrs, o.clock()), by)
+	d := newDial(b.failures.order(addrs, b.clock()), by)
 	for {
-		tryBy, more := d.next(o.clock())
+		tryBy, more := d.next(b.clock())
 		if !more {
 			return nil, d.err
 		}
-		conn, err := o.try(within, d.to, tryBy.Sub(o.clock()))
+		conn, err := b.try(within, d.to, tryBy.Sub(b.clock()))
 		if err == nil {
-			o.failures.worked(d.to)
+			b.failures.worked(d.to)
 			return conn, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		o.missed(&d, o.clock(), err)
+		b.missed(&d, b.clock(), err)
 	}
 }
 
@@ -53,10 +53,10 @@ func causeOf(err error, caller, within context.Context) error {
 	}
 }
 
-// addresses are the origin's, looked up if need be together with all others who
+// addresses are the backend's, looked up if need be together with all others who
 // ask for them.
-func (o *origin) addresses(ctx context.Context) ([]socket.Endpoint, error) {
-	if addrs, ok := o.known(o.clock()); ok {
+func (b *backend) addresses(ctx context.Context) ([]socket.Endpoint, error) {
+	if addrs, ok := b.known(b.clock()); ok {
 		return addrs, nil
 	}
 	type answer struct {
@@ -64,28 +64,28 @@ func (o *origin) addresses(ctx context.Context) ([]socket.Endpoint, error) {
 		err   error
 	}
 	answers := make(chan answer, 1)
-	asked := o.lookup(func(addrs []socket.Endpoint, err error) { answers <- answer{addrs, err} })
+	asked := b.lookup(func(addrs []socket.Endpoint, err error) { answers <- answer{addrs, err} })
 	select {
 	case a := <-answers:
 		return a.addrs, a.err
 	case <-ctx.Done():
-		o.forgo(asked)
+		b.forgo(asked)
 		return nil, ctx.Err()
 	}
 }
 
 // try connects to one address, in its share of the time.
-func (o *origin) try(within context.Context, to socket.Endpoint, share time.Duration) (net.Conn, error) {
+func (b *backend) try(within context.Context, to socket.Endpoint, share time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(within, share)
 	defer cancel()
-	plain, err := o.tryPlain(ctx, to)
+	plain, err := b.tryPlain(ctx, to)
 	switch {
 	case err != nil:
 		return nil, causeOf(err, within, ctx)
-	case o.tls == nil:
+	case b.tls == nil:
 		return plain, nil
 	}
-	conn := tls.Client(plain, o.tls())
+	conn := tls.Client(plain, b.tls())
 	if err := conn.HandshakeContext(ctx); err != nil {
 		plain.Close()
 		return nil, causeOf(err, within, ctx)
@@ -93,9 +93,9 @@ func (o *origin) try(within context.Context, to socket.Endpoint, share time.Dura
 	return conn, nil
 }
 
-func (o *origin) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, error) {
+func (b *backend) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, error) {
 	for {
-		fd, err := socket.Connect(to, o.options)
+		fd, err := socket.Connect(to, b.options)
 		if err == nil {
 			return await(ctx, fd)
 		}

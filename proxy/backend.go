@@ -21,9 +21,9 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// An origin is the service behind the proxy: where it is, and what has been
+// A backend is the service behind the proxy: where it is, and what has been
 // learnt about it. It is shared by all loops and those beside them.
-type origin struct {
+type backend struct {
 	// Static.
 	name   string // for logs and metrics: scheme and authority
 	host   string // a name or an address literal; of no meaning for a unix socket
@@ -54,8 +54,8 @@ type origin struct {
 	find    func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-func newOrigin(ended context.Context, cfg *Config, clock func() heartbeat.Time) (*origin, error) {
-	o := &origin{
+func newBackend(ended context.Context, cfg *Config, clock func() heartbeat.Time) (*backend, error) {
+	b := &backend{
 		options:     cfg.socketOptions(),
 		dialTimeout: cfg.DialTimeout,
 		clock:       clock,
@@ -64,28 +64,28 @@ func newOrigin(ended context.Context, cfg *Config, clock func() heartbeat.Time) 
 		probeEvery:  probeInterval,
 		find:        systemResolver,
 	}
-	if err := o.locate(cfg.Upstream); err != nil {
+	if err := b.locate(cfg.Upstream); err != nil {
 		return nil, err
 	}
 	if cfg.Upstream.Scheme == "wss" || cfg.Upstream.Scheme == "https" {
-		if o.tls = cfg.UpstreamTLS; o.tls == nil {
+		if b.tls = cfg.UpstreamTLS; b.tls == nil {
 			return nil, fmt.Errorf("upstream %q: it is to have TLS, but UpstreamTLS is not set", cfg.Upstream.Redacted())
 		}
 	}
-	o.gauges = cfg.Metrics.Upstream(o.name)
-	o.gauges.SetUp(true) // until a dial fails
-	return o, nil
+	b.gauges = cfg.Metrics.Upstream(b.name)
+	b.gauges.SetUp(true) // until a dial fails
+	return b, nil
 }
 
 // locate reads where the service is.
-func (o *origin) locate(u *url.URL) error {
+func (b *backend) locate(u *url.URL) error {
 	if u.Scheme == "unix" {
 		if len(u.Path) > socket.MaxPath {
 			return fmt.Errorf("upstream unix:%s: the path of a socket may have %d bytes", u.Path, socket.MaxPath)
 		}
-		o.name = unixScheme + u.Path
-		o.addrs = []socket.Endpoint{{Path: u.Path}}
-		o.freshTo = heartbeat.Never
+		b.name = unixScheme + u.Path
+		b.addrs = []socket.Endpoint{{Path: u.Path}}
+		b.freshTo = heartbeat.Never
 		return nil
 	}
 	port := cmp.Or(u.Port(), defaultPorts[u.Scheme])
@@ -93,13 +93,13 @@ func (o *origin) locate(u *url.URL) error {
 	if err != nil {
 		return fmt.Errorf("upstream %q: port %q is no number from 1 to 65535", u.Redacted(), port)
 	}
-	o.name = u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
-	o.host = u.Hostname()
-	o.port = uint16(number)
-	o.prefix = strings.TrimRight(u.EscapedPath(), "/")
-	if addr, err := netip.ParseAddr(o.host); err == nil {
-		o.addrs = []socket.Endpoint{{AddrPort: netip.AddrPortFrom(addr.Unmap(), o.port)}}
-		o.freshTo = heartbeat.Never
+	b.name = u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
+	b.host = u.Hostname()
+	b.port = uint16(number)
+	b.prefix = strings.TrimRight(u.EscapedPath(), "/")
+	if addr, err := netip.ParseAddr(b.host); err == nil {
+		b.addrs = []socket.Endpoint{{AddrPort: netip.AddrPortFrom(addr.Unmap(), b.port)}}
+		b.freshTo = heartbeat.Never
 	}
 	return nil
 }
@@ -107,9 +107,9 @@ func (o *origin) locate(u *url.URL) error {
 var defaultPorts = map[string]string{"ws": "80", "http": "80", "wss": "443", "https": "443"}
 
 // authority is the service's name in a URL.
-func (o *origin) authority() string {
-	if o.host == "" {
+func (b *backend) authority() string {
+	if b.host == "" {
 		return "localhost"
 	}
-	return net.JoinHostPort(o.host, strconv.Itoa(int(o.port)))
+	return net.JoinHostPort(b.host, strconv.Itoa(int(b.port)))
 }
