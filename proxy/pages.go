@@ -192,15 +192,26 @@ func (l *loop) leaveQueue(t *pageTicket) {
 	}
 }
 
+// pageUpstream is where a request for a page goes.
+func (s *Server) pageUpstream(*upgrade.Request) web.Upstream {
+	u := web.Upstream{
+		Scheme:    "http",
+		Authority: s.backend.authority(),
+		Prefix:    s.backend.prefix,
+		Dial:      s.dialForPage,
+	}
+	if s.backend.tls != nil {
+		u.Scheme = "https"
+	}
+	return u
+}
+
 // webConfig is what the server of pages is told.
 func (s *Server) webConfig() web.Config {
 	c := web.Config{
-		Scheme:           "http",
-		Authority:        s.backend.authority(),
-		Prefix:           s.backend.prefix,
+		Upstream:         s.pageUpstream,
 		Host:             s.cfg.UpstreamHost,
 		Trust:            &s.trust,
-		Dial:             s.dialForPage,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
 		WriteTimeout:     s.cfg.WriteTimeout,
 		MaxHeaderSize:    s.cfg.MaxHeaderSize,
@@ -208,9 +219,6 @@ func (s *Server) webConfig() web.Config {
 		Count:            s.cfg.Metrics.HTTPRequest,
 		Upgrade:          s.rejoin,
 		Gone:             s.guestGone,
-	}
-	if s.backend.tls != nil {
-		c.Scheme = "https"
 	}
 	for _, f := range s.cfg.UpstreamHeader {
 		c.Fields = append(c.Fields, forwarded.Field(f))
