@@ -91,7 +91,7 @@ func (b *backend) locate(u *url.URL) error {
 	port := cmp.Or(u.Port(), defaultPorts[u.Scheme])
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return fmt.Errorf("upstream %q: port %q is no number from 1 to 65535", u.Redacted(), port)
+		return fmt.Errorf("upstream %q: port %q is not a number from 1 to 65535", u.Redacted(), port)
 	}
 	b.name = u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
 	b.host = u.Hostname()
@@ -106,10 +106,35 @@ func (b *backend) locate(u *url.URL) error {
 
 var defaultPorts = map[string]string{"ws": "80", "http": "80", "wss": "443", "https": "443"}
 
-// authority is the service's name in a URL.
-func (b *backend) authority() string {
+// Name is what logs and metrics call the backend: its scheme and authority.
+func (b *backend) Name() string { return b.name }
+
+// Prefix is put before every request's path. It has no slash at its end.
+func (b *backend) Prefix() string { return b.prefix }
+
+// Authority is the backend's name in a URL: host and port.
+func (b *backend) Authority() string {
 	if b.host == "" {
 		return "localhost"
 	}
 	return net.JoinHostPort(b.host, strconv.Itoa(int(b.port)))
 }
+
+// WantsTLS reports whether connections to the backend are to have TLS.
+func (b *backend) WantsTLS() bool { return b.tls != nil }
+
+// TLS is the configuration for the next connection, which must want TLS.
+func (b *backend) TLS() *tls.Config { return b.tls() }
+
+// AnswersPings reports whether the backend has ever answered a ping of ours.
+func (b *backend) AnswersPings() bool { return b.answersPings.Load() }
+
+// NoteAnswer notes that the backend has answered a ping of ours.
+func (b *backend) NoteAnswer() {
+	if !b.answersPings.Load() && b.answersPings.CompareAndSwap(false, true) {
+		b.log.Info("upstream answers pings: its keepalive deadline holds from now on", "upstream", b.name)
+	}
+}
+
+// Sessions changes the number of sessions that are open to the backend.
+func (b *backend) Sessions(delta int) { b.gauges.Sessions(delta) }

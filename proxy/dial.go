@@ -39,10 +39,10 @@ func (d *dial) next(now heartbeat.Time) (by heartbeat.Time, more bool) {
 // last such error, but if this host lacked something it fails with that: it
 // would be said of the upstream else that it is down.
 func (b *backend) missed(d *dial, now heartbeat.Time, err error) {
-	if outcomeOf(d.err) != unprovided {
+	if outcomeOf(d.err) != Unprovided {
 		d.err = err
 	}
-	if out := outcomeOf(err); out == unreachable || out == unanswered {
+	if out := outcomeOf(err); out == Unreachable || out == Unanswered {
 		b.failures.failed(d.to, now)
 	}
 }
@@ -120,7 +120,7 @@ func (l *loop) dialNext(s *session) {
 // awaitConnect waits for a connection that has been asked for.
 func (l *loop) awaitConnect(s *session, conn transport) {
 	s.legs[upstream].open(conn)
-	if s.backend.tls != nil {
+	if s.backend.WantsTLS() {
 		l.want(s, upstream, epoll.Out)
 	} else {
 		l.ask(s)
@@ -129,7 +129,7 @@ func (l *loop) awaitConnect(s *session, conn transport) {
 
 // dialed goes on when a connect has come out.
 func (l *loop) dialed(s *session) {
-	if s.backend.tls == nil {
+	if !s.backend.WantsTLS() {
 		l.ask(s)
 		return
 	}
@@ -185,5 +185,5 @@ func (l *loop) dialTimeout(s *session) {
 
 // dialFailed ends a handshake that got no connection.
 func (l *loop) dialFailed(s *session, step string, err error) {
-	l.upstreamFailed(s, s.backend.learn(err).result(), step, err)
+	l.upstreamFailed(s, s.backend.Learn(err).Result(), step, err)
 }

@@ -2,19 +2,23 @@ package proxy
 
 import "time"
 
-// probeInterval is how often an upstream that is down is tried.
+// probeInterval is how often a backend that is down is tried.
 const probeInterval = 2 * time.Second
 
-// works notes that the upstream accepted a connection: see learn.
+// Up reports whether the backend accepted the last connection, or none was tried
+// yet.
+func (b *backend) Up() bool { return !b.down.Load() }
+
+// works notes that the backend accepted a connection: see Learn.
 func (b *backend) works() {
 	if b.down.Load() && b.down.CompareAndSwap(true, false) {
 		b.gauges.SetUp(true)
 	}
 }
 
-// fails notes that the upstream accepted none: see learn. The upstream is probed
-// from then on: a proxy that is not ready is sent no client by whose handshake it
-// could find out that the upstream is back.
+// fails notes that the backend accepted none: see Learn. The backend is probed from
+// then on. Without a probe it would stay down: a proxy that is not ready is sent no
+// client whose handshake could succeed.
 func (b *backend) fails() {
 	if b.down.Swap(true) {
 		return
@@ -26,7 +30,7 @@ func (b *backend) fails() {
 	}
 }
 
-// probe ends when the upstream is up, or the server shuts down.
+// probe ends when the backend is up, or the proxy shuts down.
 func (b *backend) probe() {
 	tick := time.NewTicker(b.probeEvery)
 	defer tick.Stop()
@@ -40,7 +44,7 @@ func (b *backend) probe() {
 		if err == nil {
 			conn.Close() // it was only asked whether it can be opened
 		}
-		b.learn(err)
+		b.Learn(err)
 	}
 	b.log.Info("upstream is up again", "upstream", b.name)
 	b.probing.Store(false)

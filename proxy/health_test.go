@@ -33,7 +33,7 @@ func TestUpstreamThatIsDownIsProbed(t *testing.T) {
 	if up := scrape(t, m)[gauge]; up != 1 {
 		t.Errorf("at the start %s = %v, want 1: nothing is known against it", gauge, up)
 	}
-	b.learn(errDialTimeout)
+	b.Learn(errDialTimeout)
 	conn, err := ln.Accept() // the probe, which only an upstream that is down gets
 	if err != nil {
 		t.Fatal(err)

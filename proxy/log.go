@@ -112,7 +112,7 @@ func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result,
 		idAttr(s),
 		slog.String("client", clientName(s.remote)),
 		slog.String("path", s.path),
-		slog.String("upstream", s.backend.name),
+		slog.String("upstream", s.backend.Name()),
 		slog.String("result", result.String()),
 		slog.String("step", step),
 		slog.String("error", err.Error()))

@@ -123,8 +123,8 @@ func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
 	}
 	defer leave()
 	conn, err := s.backend.connect(ctx)
-	if out := s.backend.learn(err); out != reached {
-		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.result())}
+	if out := s.backend.Learn(err); out != Reached {
+		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result())}
 	}
 	return conn, nil
 }
@@ -196,11 +196,11 @@ func (l *loop) leaveQueue(t *pageTicket) {
 func (s *Server) pageUpstream(*upgrade.Request) web.Upstream {
 	u := web.Upstream{
 		Scheme:    "http",
-		Authority: s.backend.authority(),
-		Prefix:    s.backend.prefix,
+		Authority: s.backend.Authority(),
+		Prefix:    s.backend.Prefix(),
 		Dial:      s.dialForPage,
 	}
-	if s.backend.tls != nil {
+	if s.backend.WantsTLS() {
 		u.Scheme = "https"
 	}
 	return u

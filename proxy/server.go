@@ -163,7 +163,7 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 
 // UpstreamUp reports whether the upstream accepted the last connection, or none
 // was tried yet.
-func (s *Server) UpstreamUp() bool { return !s.backend.down.Load() }
+func (s *Server) UpstreamUp() bool { return s.backend.Up() }
 
 // Sessions is the number of clients: with a session, a handshake under way, or
 // requests that are no upgrade.

@@ -80,7 +80,7 @@ func (l *loop) secureClient(s *session) {
 func (l *loop) secureUpstream(s *session) {
 	o := s.opening
 	o.state = securingUpstream
-	conn := secure.Client(s.legs[upstream].io.FD(), s.backend.tls())
+	conn := secure.Client(s.legs[upstream].io.FD(), s.backend.TLS())
 	l.sendAway(s, upstream, conn, s.opening.by, (*loop).upstreamSecured)
 }
 

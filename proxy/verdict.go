@@ -11,32 +11,32 @@ import (
 	"holdfast/proxy/internal/secure"
 )
 
-// An outcome is how a dial to the upstream came out. Handshakes, requests for
+// An Outcome is how a dial to a backend came out. Handshakes, requests for
 // pages and the probe dial, and it means the same for all of them.
-type outcome uint8
+type Outcome uint8
 
 const (
-	reached     outcome = iota // connected, and agreed on TLS if there is to be any: the upstream works
-	unreachable                // refused, or broken off, or without an address: the upstream fails
-	unanswered                 // not connected in time: the upstream fails
-	unprovided                 // this host lacks a port, a descriptor or memory, which says nothing of the upstream
-	givenUp                    // nobody waits for it any more, which says nothing of it either
+	Reached     Outcome = iota // connected, and agreed on TLS if there is to be any: the backend works
+	Unreachable                // refused, or broken off, or without an address: the backend fails
+	Unanswered                 // not connected in time: the backend fails
+	Unprovided                 // this host lacks a port, a descriptor or memory, which says nothing of the backend
+	GivenUp                    // nobody waits for it any more, which says nothing of it either
 )
 
 // outcomeOf tells from the error of a dial how it came out.
-func outcomeOf(err error) outcome {
+func outcomeOf(err error) Outcome {
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case err == nil:
-		return reached
+		return Reached
 	case isLack(err):
-		return unprovided
+		return Unprovided
 	case errors.Is(err, context.Canceled), errors.Is(err, secure.ErrAborted):
-		return givenUp
+		return GivenUp
 	case errors.Is(err, errDialTimeout), isNet && timeout.Timeout():
-		return unanswered
+		return Unanswered
 	default:
-		return unreachable
+		return Unreachable
 	}
 }
 
@@ -50,29 +50,29 @@ func isLack(err error) bool {
 	return false
 }
 
-// learn takes note of what the outcome of a dial says of the upstream. Nobody
-// else decides whether it is up.
-func (b *backend) learn(err error) outcome {
+// Learn takes note of what the outcome of a dial says of the backend; err is the
+// dial's. Nothing else decides whether the backend is up.
+func (b *backend) Learn(err error) Outcome {
 	out := outcomeOf(err)
 	switch out {
-	case reached:
+	case Reached:
 		b.works()
-	case unreachable, unanswered:
+	case Unreachable, Unanswered:
 		b.stale()
 		b.fails()
-	case unprovided, givenUp:
+	case Unprovided, GivenUp:
 	}
 	return out
 }
 
-// result is what a handshake is counted as whose dial came out like that.
-func (out outcome) result() metrics.Result {
+// Result is what a handshake is counted as whose dial came out like that.
+func (out Outcome) Result() metrics.Result {
 	switch out {
-	case unanswered:
+	case Unanswered:
 		return metrics.ResultTimeout
-	case unprovided:
+	case Unprovided:
 		return metrics.ResultLimit
-	case reached, unreachable, givenUp:
+	case Reached, Unreachable, GivenUp:
 	}
 	return metrics.ResultUpstreamUnreachable
 }

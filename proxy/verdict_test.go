@@ -21,43 +21,43 @@ func TestOutcomeOfDials(t *testing.T) {
 	connect := func(err error) error { return os.NewSyscallError("connect", err) }
 	tests := []struct {
 		err    error
-		want   outcome
+		want   Outcome
 		result metrics.Result // of a handshake
 		down   bool           // what an upstream is thought to be that was up
 	}{
-		{nil, reached, metrics.ResultUpstreamUnreachable, false},
-		{connect(unix.ECONNREFUSED), unreachable, metrics.ResultUpstreamUnreachable, true},
-		{connect(unix.ENETUNREACH), unreachable, metrics.ResultUpstreamUnreachable, true},
-		{connect(unix.ENOENT), unreachable, metrics.ResultUpstreamUnreachable, true},
-		{socket.ErrItself, unreachable, metrics.ResultUpstreamUnreachable, true},
-		{socket.ErrNoSource, unreachable, metrics.ResultUpstreamUnreachable, true},
-		{io.EOF, unreachable, metrics.ResultUpstreamUnreachable, true},
-		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, unreachable, metrics.ResultUpstreamUnreachable, true},
-		{&net.DNSError{Err: "no such host", IsNotFound: true}, unreachable, metrics.ResultUpstreamUnreachable, true},
-		{&net.DNSError{Err: "i/o timeout", IsTimeout: true}, unanswered, metrics.ResultTimeout, true},
-		{connect(unix.ETIMEDOUT), unanswered, metrics.ResultTimeout, true},
-		{os.ErrDeadlineExceeded, unanswered, metrics.ResultTimeout, true},
-		{context.DeadlineExceeded, unanswered, metrics.ResultTimeout, true},
-		{errDialTimeout, unanswered, metrics.ResultTimeout, true},
-		{connect(unix.EADDRNOTAVAIL), unprovided, metrics.ResultLimit, false},
-		{os.NewSyscallError("socket", unix.EMFILE), unprovided, metrics.ResultLimit, false},
-		{os.NewSyscallError("socket", unix.ENFILE), unprovided, metrics.ResultLimit, false},
-		{os.NewSyscallError("socket", unix.ENOBUFS), unprovided, metrics.ResultLimit, false},
-		{fmt.Errorf("wrapped: %w", unix.ENOMEM), unprovided, metrics.ResultLimit, false},
-		{context.Canceled, givenUp, metrics.ResultUpstreamUnreachable, false},
-		{secure.ErrAborted, givenUp, metrics.ResultUpstreamUnreachable, false},
+		{nil, Reached, metrics.ResultUpstreamUnreachable, false},
+		{connect(unix.ECONNREFUSED), Unreachable, metrics.ResultUpstreamUnreachable, true},
+		{connect(unix.ENETUNREACH), Unreachable, metrics.ResultUpstreamUnreachable, true},
+		{connect(unix.ENOENT), Unreachable, metrics.ResultUpstreamUnreachable, true},
+		{socket.ErrItself, Unreachable, metrics.ResultUpstreamUnreachable, true},
+		{socket.ErrNoSource, Unreachable, metrics.ResultUpstreamUnreachable, true},
+		{io.EOF, Unreachable, metrics.ResultUpstreamUnreachable, true},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, Unreachable, metrics.ResultUpstreamUnreachable, true},
+		{&net.DNSError{Err: "no such host", IsNotFound: true}, Unreachable, metrics.ResultUpstreamUnreachable, true},
+		{&net.DNSError{Err: "i/o timeout", IsTimeout: true}, Unanswered, metrics.ResultTimeout, true},
+		{connect(unix.ETIMEDOUT), Unanswered, metrics.ResultTimeout, true},
+		{os.ErrDeadlineExceeded, Unanswered, metrics.ResultTimeout, true},
+		{context.DeadlineExceeded, Unanswered, metrics.ResultTimeout, true},
+		{errDialTimeout, Unanswered, metrics.ResultTimeout, true},
+		{connect(unix.EADDRNOTAVAIL), Unprovided, metrics.ResultLimit, false},
+		{os.NewSyscallError("socket", unix.EMFILE), Unprovided, metrics.ResultLimit, false},
+		{os.NewSyscallError("socket", unix.ENFILE), Unprovided, metrics.ResultLimit, false},
+		{os.NewSyscallError("socket", unix.ENOBUFS), Unprovided, metrics.ResultLimit, false},
+		{fmt.Errorf("wrapped: %w", unix.ENOMEM), Unprovided, metrics.ResultLimit, false},
+		{context.Canceled, GivenUp, metrics.ResultUpstreamUnreachable, false},
+		{secure.ErrAborted, GivenUp, metrics.ResultUpstreamUnreachable, false},
 	}
 	for _, test := range tests {
 		b := newStage(t, nil).server.backend
 		b.probing.Store(true) // or it would be
-		got := b.learn(test.err)
-		if got != test.want || got.result() != test.result || b.down.Load() != test.down {
+		got := b.Learn(test.err)
+		if got != test.want || got.Result() != test.result || b.down.Load() != test.down {
 			t.Errorf("%v: outcome %d, result %v, down %v; want %d, %v, %v",
-				test.err, got, got.result(), b.down.Load(), test.want, test.result, test.down)
+				test.err, got, got.Result(), b.down.Load(), test.want, test.result, test.down)
 		}
 		b.down.Store(true)
-		b.learn(test.err)
-		if up := !b.down.Load(); up != (test.want == reached) {
+		b.Learn(test.err)
+		if up := !b.down.Load(); up != (test.want == Reached) {
 			t.Errorf("%v: an upstream that was down is up: %v", test.err, up)
 		}
 	}
@@ -80,7 +80,7 @@ func TestDialFailsWithWhatThisHostLacked(t *testing.T) {
 			t.Errorf("after %v the dial fails with %v", errs, d.err)
 		}
 	}
-	if d := newDial(nil, 0); outcomeOf(d.err) == reached {
+	if d := newDial(nil, 0); outcomeOf(d.err) == Reached {
 		t.Error("a dial that has tried nothing counts as one that went well")
 	}
 }
