@@ -14,7 +14,7 @@ import (
 func (l *loop) connected(s *session) {
 	o := s.opening
 	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
-	s.backend.failures.worked(o.dial.to)
+	o.dial.Reached()
 	s.backend.Learn(nil)
 	l.vacate(s)
 	o.state = sendRequest

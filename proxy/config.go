@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net/netip"
@@ -119,6 +120,9 @@ type Config struct {
 	// Ended is told how each session has ended, once. The event loop calls it and
 	// waits: it must not block. It may be nil.
 	Ended func(*Ended)
+
+	// find finds the addresses of Upstream's host; nil means as the system does.
+	find func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // socketOptions are what the kernel is told of all TCP connections.

@@ -1,11 +1,13 @@
 package proxy_test
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -212,13 +214,18 @@ func shakesHands(_ *testing.T, conn net.Conn) {
 // An address whose TLS fails is one that failed: the next is tried.
 func TestNextAddressAfterTLSFailed(t *testing.T) {
 	t.Parallel()
-	broken, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	brokenIP, soundIP := netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")
+	r := newRig(t, func(cfg *proxy.Config) {
+		secureUpstream(cfg)
+		cfg.Upstream.Host = "service.example:" + cfg.Upstream.Port()
+		cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{brokenIP, soundIP}, nil })
+	})
+	port := r.service.Addr().(*net.TCPAddr).AddrPort().Port()
+	broken, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(brokenIP, port)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer broken.Close()
-	r := newRig(t, secureUpstream)
-	r.server.ResolveTo(broken.Addr().(*net.TCPAddr).AddrPort(), r.service.Addr().(*net.TCPAddr).AddrPort())
 	client := r.dials()
 	client.sendsString(request())
 	conn, err := broken.Accept()

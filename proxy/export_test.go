@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"sync/atomic"
-
-	"holdfast/proxy/internal/socket"
 )
 
 // What the tests of the proxy from outside need of its inside.
@@ -13,21 +11,7 @@ import (
 const DialsAtOnce = dialsAtOnce
 
 // FindBy has the upstream's name looked up by a function.
-func (s *Server) FindBy(find func(context.Context, string) ([]netip.Addr, error)) {
-	s.backend.mu.Lock()
-	defer s.backend.mu.Unlock()
-	s.backend.find = find
-}
-
-// AwaitedLookups is how many wait for the lookup under way.
-func (s *Server) AwaitedLookups() int {
-	s.backend.mu.Lock()
-	defer s.backend.mu.Unlock()
-	if s.backend.waiting == nil {
-		return 0
-	}
-	return s.backend.waiting.Len()
-}
+func (c *Config) FindBy(find func(context.Context, string) ([]netip.Addr, error)) { c.find = find }
 
 // LeaveNoPlace has everybody wait who wants to dial.
 func (s *Server) LeaveNoPlace() { s.onEveryLoop(func(l *loop) { l.dialQueue.places = 0 }) }
@@ -37,16 +21,6 @@ func (s *Server) PlacesToDial() int {
 	var places atomic.Int64
 	s.onEveryLoop(func(l *loop) { places.Add(int64(l.dialQueue.places)) })
 	return int(places.Load())
-}
-
-// ResolveTo has the upstream's name stand for these addresses.
-func (s *Server) ResolveTo(addrs ...netip.AddrPort) {
-	s.backend.mu.Lock()
-	defer s.backend.mu.Unlock()
-	s.backend.addrs = nil
-	for _, addr := range addrs {
-		s.backend.addrs = append(s.backend.addrs, socket.Endpoint{AddrPort: addr})
-	}
 }
 
 // AllowClients has the descriptors allow n clients. The Server must not run yet.

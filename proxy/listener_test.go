@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
 	"holdfast/proxy/internal/socket"
 )
 

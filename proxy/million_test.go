@@ -85,7 +85,7 @@ func (w *silentWorld) open() {
 		id:      w.l.server.nextID(),
 		remote:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 1024),
 		path:    loggedPath("/chat/room"),
-		backend: w.l.server.backend,
+		backend: w.l.server.pool.Pick(nil),
 		timer:   heartbeat.Never,
 		opening: &opening{},
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/upgrade"
@@ -108,10 +109,10 @@ func (l *loop) rereadRequest(s *session, hasTLS bool) {
 	}
 }
 
-// dialForPage connects to the upstream for a request, as is done for a handshake:
-// in its turn, with the same verdict on the upstream. It ends with ctx, which is
-// the request's.
-func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
+// dialForPage connects to a backend for a request, as is done for a handshake: in
+// its turn, with the same verdict on the backend. It ends with ctx, which is the
+// request's.
+func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn, error) {
 	leave, err := s.awaitPlace(ctx)
 	switch {
 	case err == errQueuedTooLong:
@@ -122,8 +123,8 @@ func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	defer leave()
-	conn, err := s.backend.connect(ctx)
-	if out := s.backend.Learn(err); out != Reached {
+	conn, err := to.Connect(ctx)
+	if out := to.Learn(err); out != backend.Reached {
 		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result())}
 	}
 	return conn, nil
@@ -193,14 +194,15 @@ func (l *loop) leaveQueue(t *pageTicket) {
 }
 
 // pageUpstream is where a request for a page goes.
-func (s *Server) pageUpstream(*upgrade.Request) web.Upstream {
+func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
+	to := s.pool.Pick(r)
 	u := web.Upstream{
 		Scheme:    "http",
-		Authority: s.backend.Authority(),
-		Prefix:    s.backend.Prefix(),
-		Dial:      s.dialForPage,
+		Authority: to.Authority(),
+		Prefix:    to.Prefix(),
+		Dial:      func(ctx context.Context) (net.Conn, error) { return s.dialForPage(ctx, to) },
 	}
-	if s.backend.WantsTLS() {
+	if to.WantsTLS() {
 		u.Scheme = "https"
 	}
 	return u

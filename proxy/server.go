@@ -16,6 +16,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
@@ -27,7 +28,8 @@ import (
 type Server struct {
 	// Static after New.
 	cfg      Config
-	backend  *backend
+	pool     *backend.Pool
+	ended    context.Context    // done when nothing is to run beside the loops any more
 	end      context.CancelFunc // of what runs beside the loops: probes, lookups, trim
 	listener *listener
 	loops    []*loop
@@ -76,6 +78,7 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
 	s := &Server{
 		cfg:        cfg,
+		ended:      ended,
 		end:        end,
 		emptied:    make(chan struct{}, 1),
 		options:    cfg.socketOptions(),
@@ -83,14 +86,29 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
-	var err error
-	if s.backend, err = newBackend(ended, &s.cfg, now); err != nil {
+	service, err := backend.New(ended, s.backendConfig(now))
+	if err != nil {
 		end()
 		return nil, err
 	}
+	s.pool = backend.NewPool(service)
 	s.pages = web.New(s.webConfig())
 	s.setRoom(roomFor(cfg.Loops))
 	return s, nil
+}
+
+// backendConfig is what the service behind the proxy is told.
+func (s *Server) backendConfig(now func() heartbeat.Time) backend.Config {
+	return backend.Config{
+		URL:         s.cfg.Upstream,
+		TLS:         s.cfg.UpstreamTLS,
+		Find:        s.cfg.find,
+		Options:     s.options,
+		DialTimeout: s.cfg.DialTimeout,
+		Clock:       now,
+		Log:         s.cfg.Log,
+		Metrics:     s.cfg.Metrics,
+	}
 }
 
 // setRoom says how many clients there may be at once, whatever they want.
@@ -163,7 +181,7 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 
 // UpstreamUp reports whether the upstream accepted the last connection, or none
 // was tried yet.
-func (s *Server) UpstreamUp() bool { return s.backend.Up() }
+func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
 // Sessions is the number of clients: with a session, a handshake under way, or
 // requests that are no upgrade.
@@ -177,7 +195,7 @@ func (s *Server) Run() error {
 	defer epoll.Employ(-len(s.loops))
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
-	running.Go(func() { s.trim(s.backend.ended) })
+	running.Go(func() { s.trim(s.ended) })
 	for i, l := range s.loops {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {

@@ -133,9 +133,9 @@ func (l *loop) abortAway(s *session) {
 	if o == nil {
 		return
 	}
-	if o.asked != nil {
-		s.backend.forgo(o.asked)
-		o.asked = nil
+	if o.forgo != nil {
+		o.forgo()
+		o.forgo = nil
 	}
 	if o.away != nil {
 		o.away.Abort()

@@ -1,4 +1,4 @@
-package proxy
+package backend
 
 import (
 	"cmp"
@@ -20,28 +20,29 @@ import (
 // Kubernetes, do so with TTLs of 5 to 30 s.
 const addressesFresh = 5 * time.Second
 
-// known returns the addresses if they are fresh.
-func (b *backend) known(now heartbeat.Time) ([]socket.Endpoint, bool) {
+// Known returns the addresses if they are fresh.
+func (b *Backend) Known(now heartbeat.Time) ([]socket.Endpoint, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.addrs, now < b.freshTo
 }
 
-// lookup resolves the name, once for all who wait for it, and calls then from
-// some goroutine. Who waits no longer hands the result to forgo.
-func (b *backend) lookup(then func([]socket.Endpoint, error)) *list.Element {
+// Lookup resolves the name, once for all who wait for it, and calls then from
+// some goroutine. Who waits no longer calls forgo; then may still be called.
+func (b *Backend) Lookup(then func([]socket.Endpoint, error)) (forgo func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting == nil { // no lookup is under way
 		b.waiting = list.New()
-		go b.resolve(b.find)
+		go b.resolve()
 	}
-	return b.waiting.PushBack(then)
+	asked := b.waiting.PushBack(then)
+	return func() { b.forgo(asked) }
 }
 
 // forgo takes back a lookup, so that who comes and leaves while no answer comes
 // costs nothing. The lookup itself goes on for the next one.
-func (b *backend) forgo(asked *list.Element) {
+func (b *Backend) forgo(asked *list.Element) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting != nil {
@@ -50,10 +51,10 @@ func (b *backend) forgo(asked *list.Element) {
 }
 
 // resolve is the goroutine of a lookup. It ends within the time for a dial.
-func (b *backend) resolve(find func(context.Context, string) ([]netip.Addr, error)) {
-	ctx, cancel := context.WithTimeout(b.ended, b.dialTimeout)
+func (b *Backend) resolve() {
+	ctx, cancel := context.WithTimeout(b.ended, b.cfg.DialTimeout)
 	defer cancel()
-	ips, err := find(ctx, b.host)
+	ips, err := b.cfg.Find(ctx, b.host)
 	if err != nil {
 		err = cmp.Or(descriptorsLack(), err) // package net does not pass the former on
 	} else if len(ips) == 0 {
@@ -65,7 +66,7 @@ func (b *backend) resolve(find func(context.Context, string) ([]netip.Addr, erro
 	}
 	b.mu.Lock()
 	if err == nil {
-		b.addrs, b.freshTo = addrs, b.clock().Add(addressesFresh)
+		b.addrs, b.freshTo = addrs, b.cfg.Clock().Add(addressesFresh)
 		b.failures.keep(addrs)
 	}
 	waiting := b.waiting
@@ -84,7 +85,7 @@ func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
 }
 
 // stale has the name looked up again at the next dial.
-func (b *backend) stale() {
+func (b *Backend) stale() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.freshTo != heartbeat.Never {

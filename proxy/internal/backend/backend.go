@@ -1,4 +1,4 @@
-package proxy
+package backend
 
 import (
 	"cmp"
@@ -21,22 +21,39 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// A backend is the service behind the proxy: where it is, and what has been
-// learnt about it. It is shared by all loops and those beside them.
-type backend struct {
+// Config is what a Backend is told. What is not said to be optional must be there.
+type Config struct {
+	// URL is where the service is: scheme ws, http, wss or https, a host, and an
+	// optional path that is put before every request's own; or scheme unix and, as
+	// its path, a socket's.
+	URL *url.URL
+	// TLS gives the configuration for the next connection. It is needed for the
+	// schemes wss and https, and not asked for the others.
+	TLS func() *tls.Config
+	// Find finds the addresses of a host; nil means as the system does.
+	Find func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Options are set on every TCP connection.
+	Options socket.Options
+	// DialTimeout bounds a lookup, and all of a Connect.
+	DialTimeout time.Duration
+
+	Clock   func() heartbeat.Time
+	Log     *slog.Logger
+	Metrics *metrics.Metrics
+}
+
+// A Backend is the service behind the proxy: where it is, and what has been
+// learnt about it. It may be used by any goroutine.
+type Backend struct {
 	// Static.
-	name   string // for logs and metrics: scheme and authority
+	cfg    Config
+	name   string // scheme and authority
 	host   string // a name or an address literal; of no meaning for a unix socket
 	port   uint16
-	prefix string             // put before every request's path; no slash at its end
-	tls    func() *tls.Config // for the next connection; nil for plain ones
+	prefix string             // no slash at its end
+	tls    func() *tls.Config // nil for plain connections
 
-	options     socket.Options
-	dialTimeout time.Duration
-	clock       func() heartbeat.Time
-	log         *slog.Logger
-
-	ended      context.Context // done when the server has shut down
+	ended      context.Context // done when the proxy has shut down
 	probeEvery time.Duration
 
 	answersPings atomic.Bool // a matching pong was seen once
@@ -51,25 +68,20 @@ type backend struct {
 	addrs   []socket.Endpoint
 	freshTo heartbeat.Time
 	waiting *list.List // of func([]socket.Endpoint, error), for the lookup under way; nil if there is none
-	find    func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-func newBackend(ended context.Context, cfg *Config, clock func() heartbeat.Time) (*backend, error) {
-	b := &backend{
-		options:     cfg.socketOptions(),
-		dialTimeout: cfg.DialTimeout,
-		clock:       clock,
-		log:         cfg.Log,
-		ended:       ended,
-		probeEvery:  probeInterval,
-		find:        systemResolver,
+// New makes a Backend. Its lookups and probes end with ended.
+func New(ended context.Context, cfg Config) (*Backend, error) {
+	if cfg.Find == nil {
+		cfg.Find = systemResolver
 	}
-	if err := b.locate(cfg.Upstream); err != nil {
+	b := &Backend{cfg: cfg, ended: ended, probeEvery: probeInterval}
+	if err := b.locate(cfg.URL); err != nil {
 		return nil, err
 	}
-	if cfg.Upstream.Scheme == "wss" || cfg.Upstream.Scheme == "https" {
-		if b.tls = cfg.UpstreamTLS; b.tls == nil {
-			return nil, fmt.Errorf("upstream %q: it is to have TLS, but UpstreamTLS is not set", cfg.Upstream.Redacted())
+	if cfg.URL.Scheme == "wss" || cfg.URL.Scheme == "https" {
+		if b.tls = cfg.TLS; b.tls == nil {
+			return nil, fmt.Errorf("upstream %q: it is to have TLS, but UpstreamTLS is not set", cfg.URL.Redacted())
 		}
 	}
 	b.gauges = cfg.Metrics.Upstream(b.name)
@@ -77,13 +89,16 @@ func newBackend(ended context.Context, cfg *Config, clock func() heartbeat.Time)
 	return b, nil
 }
 
+// unixScheme is what the path of a unix socket is marked with.
+const unixScheme = "unix"
+
 // locate reads where the service is.
-func (b *backend) locate(u *url.URL) error {
-	if u.Scheme == "unix" {
+func (b *Backend) locate(u *url.URL) error {
+	if u.Scheme == unixScheme {
 		if len(u.Path) > socket.MaxPath {
 			return fmt.Errorf("upstream unix:%s: the path of a socket may have %d bytes", u.Path, socket.MaxPath)
 		}
-		b.name = unixScheme + u.Path
+		b.name = unixScheme + ":" + u.Path
 		b.addrs = []socket.Endpoint{{Path: u.Path}}
 		b.freshTo = heartbeat.Never
 		return nil
@@ -107,13 +122,13 @@ func (b *backend) locate(u *url.URL) error {
 var defaultPorts = map[string]string{"ws": "80", "http": "80", "wss": "443", "https": "443"}
 
 // Name is what logs and metrics call the backend: its scheme and authority.
-func (b *backend) Name() string { return b.name }
+func (b *Backend) Name() string { return b.name }
 
 // Prefix is put before every request's path. It has no slash at its end.
-func (b *backend) Prefix() string { return b.prefix }
+func (b *Backend) Prefix() string { return b.prefix }
 
 // Authority is the backend's name in a URL: host and port.
-func (b *backend) Authority() string {
+func (b *Backend) Authority() string {
 	if b.host == "" {
 		return "localhost"
 	}
@@ -121,20 +136,20 @@ func (b *backend) Authority() string {
 }
 
 // WantsTLS reports whether connections to the backend are to have TLS.
-func (b *backend) WantsTLS() bool { return b.tls != nil }
+func (b *Backend) WantsTLS() bool { return b.tls != nil }
 
 // TLS is the configuration for the next connection, which must want TLS.
-func (b *backend) TLS() *tls.Config { return b.tls() }
+func (b *Backend) TLS() *tls.Config { return b.tls() }
 
 // AnswersPings reports whether the backend has ever answered a ping of ours.
-func (b *backend) AnswersPings() bool { return b.answersPings.Load() }
+func (b *Backend) AnswersPings() bool { return b.answersPings.Load() }
 
 // NoteAnswer notes that the backend has answered a ping of ours.
-func (b *backend) NoteAnswer() {
+func (b *Backend) NoteAnswer() {
 	if !b.answersPings.Load() && b.answersPings.CompareAndSwap(false, true) {
-		b.log.Info("upstream answers pings: its keepalive deadline holds from now on", "upstream", b.name)
+		b.cfg.Log.Info("upstream answers pings: its keepalive deadline holds from now on", "upstream", b.name)
 	}
 }
 
 // Sessions changes the number of sessions that are open to the backend.
-func (b *backend) Sessions(delta int) { b.gauges.Sessions(delta) }
+func (b *Backend) Sessions(delta int) { b.gauges.Sessions(delta) }

@@ -1,4 +1,4 @@
-package proxy
+package backend
 
 import (
 	"context"
@@ -9,9 +9,11 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
@@ -38,7 +40,7 @@ func TestOutcomeOfDials(t *testing.T) {
 		{connect(unix.ETIMEDOUT), Unanswered, metrics.ResultTimeout, true},
 		{os.ErrDeadlineExceeded, Unanswered, metrics.ResultTimeout, true},
 		{context.DeadlineExceeded, Unanswered, metrics.ResultTimeout, true},
-		{errDialTimeout, Unanswered, metrics.ResultTimeout, true},
+		{ErrTimeout, Unanswered, metrics.ResultTimeout, true},
 		{connect(unix.EADDRNOTAVAIL), Unprovided, metrics.ResultLimit, false},
 		{os.NewSyscallError("socket", unix.EMFILE), Unprovided, metrics.ResultLimit, false},
 		{os.NewSyscallError("socket", unix.ENFILE), Unprovided, metrics.ResultLimit, false},
@@ -48,7 +50,7 @@ func TestOutcomeOfDials(t *testing.T) {
 		{secure.ErrAborted, GivenUp, metrics.ResultUpstreamUnreachable, false},
 	}
 	for _, test := range tests {
-		b := newStage(t, nil).server.backend
+		b := newBackend(t, "ws://127.0.0.1:1")
 		b.probing.Store(true) // or it would be
 		got := b.Learn(test.err)
 		if got != test.want || got.Result() != test.result || b.down.Load() != test.down {
@@ -67,20 +69,21 @@ func TestOutcomeOfDials(t *testing.T) {
 // works, wherever it stands among the others.
 func TestDialFailsWithWhatThisHostLacked(t *testing.T) {
 	refused, lacked := os.NewSyscallError("connect", unix.ECONNREFUSED), os.NewSyscallError("socket", unix.EMFILE)
-	for _, errs := range [][]error{{refused, lacked}, {lacked, refused}, {lacked, refused, errDialTimeout}} {
-		b := newStage(t, nil).server.backend
-		d := newDial([]socket.Endpoint{first, second, third}, b.clock().Add(b.dialTimeout))
+	for _, errs := range [][]error{{refused, lacked}, {lacked, refused}, {lacked, refused, ErrTimeout}} {
+		b := newBackend(t, "ws://127.0.0.1:1")
+		d := b.Dial([]socket.Endpoint{first, second, third}, 0, heartbeat.Time(time.Minute))
 		for _, err := range errs {
-			if _, more := d.next(b.clock()); !more {
+			if _, more := d.Next(0); !more {
 				t.Fatal("the addresses have run out")
 			}
-			b.missed(&d, b.clock(), err)
+			d.Missed(0, err)
 		}
-		if d.err != lacked {
-			t.Errorf("after %v the dial fails with %v", errs, d.err)
+		if d.Err() != lacked {
+			t.Errorf("after %v the dial fails with %v", errs, d.Err())
 		}
 	}
-	if d := newDial(nil, 0); outcomeOf(d.err) == Reached {
+	b := newBackend(t, "ws://127.0.0.1:1")
+	if d := b.Dial(nil, 0, 0); outcomeOf(d.Err()) == Reached {
 		t.Error("a dial that has tried nothing counts as one that went well")
 	}
 }

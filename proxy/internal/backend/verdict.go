@@ -1,4 +1,4 @@
-package proxy
+package backend
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func outcomeOf(err error) Outcome {
 		return Unprovided
 	case errors.Is(err, context.Canceled), errors.Is(err, secure.ErrAborted):
 		return GivenUp
-	case errors.Is(err, errDialTimeout), isNet && timeout.Timeout():
+	case errors.Is(err, ErrTimeout), isNet && timeout.Timeout():
 		return Unanswered
 	default:
 		return Unreachable
@@ -52,7 +52,7 @@ func isLack(err error) bool {
 
 // Learn takes note of what the outcome of a dial says of the backend; err is the
 // dial's. Nothing else decides whether the backend is up.
-func (b *backend) Learn(err error) Outcome {
+func (b *Backend) Learn(err error) Outcome {
 	out := outcomeOf(err)
 	switch out {
 	case Reached:

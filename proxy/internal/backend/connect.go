@@ -1,4 +1,4 @@
-package proxy
+package backend
 
 import (
 	"context"
@@ -12,32 +12,33 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// connect dials for those beside the loops, who may block. It does what a
-// handshake's dial does (dial.go): the same addresses in the same order, the same
-// shares of the time, the same sockets, TLS included. It ends with ctx.
-func (b *backend) connect(ctx context.Context) (net.Conn, error) {
-	by := b.clock().Add(b.dialTimeout)
-	within, cancel := context.WithTimeout(ctx, b.dialTimeout)
+// Connect dials for those beside the loops, who may block. It does what a
+// handshake's dial does on its loop: the same addresses in the same order, the same
+// shares of the time, the same sockets, TLS included. It ends with ctx. The caller
+// tells Learn how it came out.
+func (b *Backend) Connect(ctx context.Context) (net.Conn, error) {
+	by := b.cfg.Clock().Add(b.cfg.DialTimeout)
+	within, cancel := context.WithTimeout(ctx, b.cfg.DialTimeout)
 	defer cancel()
 	addrs, err := b.addresses(within)
 	if err != nil {
 		return nil, causeOf(err, ctx, within)
 	}
-	d := newDial(b.failures.order(addrs, b.clock()), by)
+	d := b.Dial(addrs, b.cfg.Clock(), by)
 	for {
-		tryBy, more := d.next(b.clock())
+		tryBy, more := d.Next(b.cfg.Clock())
 		if !more {
-			return nil, d.err
+			return nil, d.Err()
 		}
-		conn, err := b.try(within, d.to, tryBy.Sub(b.clock()))
+		conn, err := b.try(within, d.To, tryBy.Sub(b.cfg.Clock()))
 		if err == nil {
-			b.failures.worked(d.to)
+			d.Reached()
 			return conn, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		b.missed(&d, b.clock(), err)
+		d.Missed(b.cfg.Clock(), err)
 	}
 }
 
@@ -47,7 +48,7 @@ func causeOf(err error, caller, within context.Context) error {
 	case caller.Err() != nil:
 		return caller.Err()
 	case within.Err() != nil:
-		return errDialTimeout
+		return ErrTimeout
 	default:
 		return err
 	}
@@ -55,8 +56,8 @@ func causeOf(err error, caller, within context.Context) error {
 
 // addresses are the backend's, looked up if need be together with all others who
 // ask for them.
-func (b *backend) addresses(ctx context.Context) ([]socket.Endpoint, error) {
-	if addrs, ok := b.known(b.clock()); ok {
+func (b *Backend) addresses(ctx context.Context) ([]socket.Endpoint, error) {
+	if addrs, ok := b.Known(b.cfg.Clock()); ok {
 		return addrs, nil
 	}
 	type answer struct {
@@ -64,18 +65,18 @@ func (b *backend) addresses(ctx context.Context) ([]socket.Endpoint, error) {
 		err   error
 	}
 	answers := make(chan answer, 1)
-	asked := b.lookup(func(addrs []socket.Endpoint, err error) { answers <- answer{addrs, err} })
+	forgo := b.Lookup(func(addrs []socket.Endpoint, err error) { answers <- answer{addrs, err} })
 	select {
 	case a := <-answers:
 		return a.addrs, a.err
 	case <-ctx.Done():
-		b.forgo(asked)
+		forgo()
 		return nil, ctx.Err()
 	}
 }
 
 // try connects to one address, in its share of the time.
-func (b *backend) try(within context.Context, to socket.Endpoint, share time.Duration) (net.Conn, error) {
+func (b *Backend) try(within context.Context, to socket.Endpoint, share time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(within, share)
 	defer cancel()
 	plain, err := b.tryPlain(ctx, to)
@@ -93,13 +94,14 @@ func (b *backend) try(within context.Context, to socket.Endpoint, share time.Dur
 	return conn, nil
 }
 
-func (b *backend) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, error) {
+// tryPlain is try without TLS.
+func (b *Backend) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, error) {
 	for {
-		fd, err := socket.Connect(to, b.options)
+		fd, err := socket.Connect(to, b.cfg.Options)
 		if err == nil {
 			return await(ctx, fd)
 		}
-		if err != errAgain {
+		if err != socket.ErrAgain {
 			return nil, err
 		}
 		pause, cancel := context.WithTimeout(ctx, queueFullPause)
