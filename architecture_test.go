@@ -42,10 +42,15 @@ var imports = map[string][]string{
 	"internal/leak":    {}, // for tests
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
-		"holdfast/proxy/internal/epoll", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
+		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
 		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface",
 		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade", "holdfast/proxy/internal/web",
 		"github.com/gobwas/ws", "golang.org/x/sys/unix",
+	},
+	"proxy/internal/backend": {
+		"holdfast/heartbeat", "holdfast/metrics",
+		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade",
+		"golang.org/x/sys/unix",
 	},
 	"proxy/internal/epoll":      {"golang.org/x/sys/unix"},
 	"proxy/internal/forwarded":  {},
@@ -89,18 +94,18 @@ var bans = []ban{{
 		switch path.Dir(file) {
 		case "heartbeat", "proxy/internal/frame", "proxy/internal/upgrade":
 			return true // their tests too: they invent the time
-		case "metrics", "proxy", "proxy/internal/epoll":
+		case "metrics", "proxy", "proxy/internal/backend", "proxy/internal/epoll":
 			return !isTest(file)
 		default:
 			return false
 		}
 	},
 	except: map[string]string{
-		"proxy/clock_linux.go": "makes the clock that the loops ask, once a turn",
-		"proxy/health.go":      "probes an upstream beside the loops",
-		"proxy/trim.go":        "gives memory back beside the loops",
-		"proxy/relay.go":       "sets deadlines on connections that no loop owns",
-		"metrics/metrics.go":   "says since when the counters count",
+		"proxy/clock_linux.go":             "makes the clock that the loops ask, once a turn",
+		"proxy/internal/backend/health.go": "probes a backend beside the loops",
+		"proxy/trim.go":                    "gives memory back beside the loops",
+		"proxy/relay.go":                   "sets deadlines on connections that no loop owns",
+		"metrics/metrics.go":               "says since when the counters count",
 	},
 }, {
 	pkg:    "os",

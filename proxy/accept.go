@@ -27,7 +27,7 @@ type listener struct {
 	fd       int
 	addr     net.Addr
 	file     socketFile     // of the unix socket that was made for it, and is to be removed
-	shared   bool           // other processes may have the socket too: see acceptShared
+	shared   bool           // other processes may have the socket too: see socket.AcceptShared
 	open     bool           // owned by the accepting loop
 	paused   atomic.Bool    // no descriptor was left, or it cannot be watched; written by the accepting loop
 	silentTo heartbeat.Time // so that a crowd fills no log; owned by the accepting loop
@@ -37,7 +37,7 @@ const listenerToken = epoll.Token(listenerSlot)
 
 // listen binds with the standard library, which knows names and address
 // families, and takes the descriptor from it.
-func listen(cfg *Config, opts socketOptions) (*listener, error) {
+func listen(cfg *Config, opts socket.Options) (*listener, error) {
 	std, file, err := bind(cfg)
 	if err != nil {
 		return nil, err
@@ -53,14 +53,14 @@ func listen(cfg *Config, opts socketOptions) (*listener, error) {
 }
 
 // take takes the descriptor.
-func (ln *listener) take(std net.Listener, opts socketOptions) error {
+func (ln *listener) take(std net.Listener, opts socket.Options) error {
 	fd, err := socket.Duplicate(std.(syscall.Conn))
 	if err != nil {
 		return err
 	}
 	ln.fd = fd
 	if _, tcp := ln.addr.(*net.TCPAddr); tcp {
-		return opts.apply(ln.fd)
+		return opts.Apply(ln.fd)
 	}
 	return nil
 }

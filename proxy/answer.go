@@ -14,8 +14,8 @@ import (
 func (l *loop) connected(s *session) {
 	o := s.opening
 	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
-	s.origin.failures.worked(o.dial.to)
-	s.origin.learn(nil)
+	o.dial.Reached()
+	s.backend.Learn(nil)
 	l.vacate(s)
 	o.state = sendRequest
 	o.upgraded = l.now
@@ -44,7 +44,7 @@ func (l *loop) upstreamRequest(s *session) []byte {
 		fields = append(fields, upgrade.Field(f))
 	}
 	return o.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
-		Prefix:   s.origin.prefix,
+		Prefix:   s.backend.Prefix(),
 		Host:     l.cfg.UpstreamHost,
 		Fields:   fields,
 		Believed: o.story.Believed,
@@ -161,7 +161,7 @@ func (l *loop) open(s *session) {
 	o := s.opening
 	s.opening = nil
 	l.begin(s, o.deflate)
-	s.origin.gauges.Sessions(1)
+	s.backend.Sessions(1)
 	l.metrics.Opened()
 	l.metrics.Handshake(metrics.ResultOK)
 	l.metrics.HandshakeDuration(metrics.Total, l.now.Sub(o.began))

@@ -336,7 +336,7 @@ func (l *loop) finish(s *session) {
 	} else {
 		l.metrics.Dropped(e.Side, e.Reason)
 	}
-	s.origin.gauges.Sessions(-1)
+	s.backend.Sessions(-1)
 	l.metrics.SessionDuration(e.Duration)
 	if l.draining && s.cause.short {
 		l.shortEnds++

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/socket"
 )
 
 // PeerPings says what becomes of a ping that a peer sends on its own.
@@ -118,13 +120,17 @@ type Config struct {
 	// Ended is told how each session has ended, once. The event loop calls it and
 	// waits: it must not block. It may be nil.
 	Ended func(*Ended)
+
+	// find finds the addresses of Upstream's host; nil means as the system does.
+	find func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-func (c *Config) socketOptions() socketOptions {
-	return socketOptions{
-		userTimeout: int32(c.TCPUserTimeout / time.Millisecond),
-		rtoMax:      int32(c.longestBackoff() / time.Millisecond),
-		keepAlive:   int32(c.keepAlive() / time.Second),
+// socketOptions are what the kernel is told of all TCP connections.
+func (c *Config) socketOptions() socket.Options {
+	return socket.Options{
+		UserTimeout: c.TCPUserTimeout,
+		RTOMax:      c.longestBackoff(),
+		KeepAlive:   c.keepAlive(),
 	}
 }
 

@@ -83,7 +83,7 @@ func (l *loop) learn(s *session, side Side) {
 		s.learnt = true
 		return
 	}
-	if l.rules[upstream].Pong == heartbeat.LearnPong && !s.origin.answersPings.Load() && s.origin.answersPings.CompareAndSwap(false, true) {
-		l.log.Info("upstream answers pings: its keepalive deadline holds from now on", "upstream", s.origin.name)
+	if l.rules[upstream].Pong == heartbeat.LearnPong {
+		s.backend.NoteAnswer()
 	}
 }

@@ -3,76 +3,38 @@ package proxy
 import (
 	"errors"
 	"os"
-	"time"
 
-	"holdfast/heartbeat"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/socket"
 )
-
-// A dial tries one of several addresses after another. It is the same for all
-// who dial, on a loop and beside it.
-type dial struct {
-	to   endpoint       // the one that is tried
-	left []endpoint     // not tried yet
-	by   heartbeat.Time // when all of it must be done
-	err  error          // what it fails with
-}
-
-func newDial(addrs []endpoint, by heartbeat.Time) dial {
-	return dial{left: addrs, by: by, err: errDialTimeout}
-}
-
-// next goes on to the next address, and says by when it must be connected to:
-// each gets an even share of the time left. It returns false if there is no
-// address, or no time, left.
-func (d *dial) next(now heartbeat.Time) (by heartbeat.Time, more bool) {
-	if len(d.left) == 0 || now >= d.by {
-		return 0, false
-	}
-	share := d.by.Sub(now) / time.Duration(len(d.left))
-	d.to, d.left = d.left[0], d.left[1:]
-	return now.Add(share), true
-}
-
-// missed notes why an address could not be connected to. The dial fails with the
-// last such error, but if this host lacked something it fails with that: it
-// would be said of the upstream else that it is down.
-func (o *origin) missed(d *dial, now heartbeat.Time, err error) {
-	if outcomeOf(d.err) != unprovided {
-		d.err = err
-	}
-	if out := outcomeOf(err); out == unreachable || out == unanswered {
-		o.failures.failed(d.to, now)
-	}
-}
 
 var (
 	errUpstreamSilent = errors.New("no answer in time")
-	errDialTimeout    = errors.New("no connection in time")
 	errHeadTooLarge   = errors.New("response head is larger than HOLDFAST_MAX_HEADER_SIZE")
 )
 
-// resolve finds the upstream's addresses and goes on to dial them.
+// resolve finds the backend's addresses and goes on to dial them.
 func (l *loop) resolve(s *session) {
 	o := s.opening
 	o.state = resolving
 	o.dialing = l.now
 	o.by = l.now.Add(l.cfg.DialTimeout)
-	if addrs, ok := s.origin.known(l.now); ok {
+	if addrs, ok := s.backend.Known(l.now); ok {
 		l.dial(s, addrs)
 		return
 	}
-	o.asked = s.origin.lookup(func(addrs []endpoint, err error) {
+	o.forgo = s.backend.Lookup(func(addrs []socket.Endpoint, err error) {
 		l.post(func() { l.resolved(s, addrs, err) })
 	})
 }
 
 // resolved goes on when a lookup has ended, if the handshake still waits for it.
-func (l *loop) resolved(s *session, addrs []endpoint, err error) {
+func (l *loop) resolved(s *session, addrs []socket.Endpoint, err error) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.state != resolving {
 		return
 	}
-	s.opening.asked = nil
+	s.opening.forgo = nil
 	if err != nil {
 		l.dialFailed(s, "resolve upstream", err)
 	} else {
@@ -81,45 +43,40 @@ func (l *loop) resolved(s *session, addrs []endpoint, err error) {
 	l.update(s)
 }
 
-func (l *loop) dial(s *session, addrs []endpoint) {
+func (l *loop) dial(s *session, addrs []socket.Endpoint) {
 	o := s.opening
-	o.dial = newDial(s.origin.failures.order(addrs, l.now), o.by)
+	o.dial = s.backend.Dial(addrs, l.now, o.by)
 	o.state = dialing
 	l.dialNext(s)
 }
-
-// queueFullPause is when a unix socket is tried again whose queue was full:
-// unlike TCP's, its connect does not wait for room.
-const queueFullPause = 20 * time.Millisecond
 
 // dialNext tries the next address.
 func (l *loop) dialNext(s *session) {
 	o := s.opening
 	for {
-		by, more := o.dial.next(l.now)
+		by, more := o.dial.Next(l.now)
 		if !more {
-			l.dialFailed(s, "dial upstream", o.dial.err)
+			l.dialFailed(s, "dial upstream", o.dial.Err())
 			return
 		}
 		o.by = by
-		conn, err := l.kernel.Connect(o.dial.to)
+		conn, err := l.kernel.Connect(o.dial.To)
 		switch {
 		case err == nil:
 			l.awaitConnect(s, conn)
 			return
 		case err == errAgain:
-			o.dial.left = append([]endpoint{o.dial.to}, o.dial.left...)
-			o.by = min(o.dial.by, l.now.Add(queueFullPause))
+			o.by = o.dial.Full(l.now)
 			return
 		}
-		s.origin.missed(&o.dial, l.now, err)
+		o.dial.Missed(l.now, err)
 	}
 }
 
 // awaitConnect waits for a connection that has been asked for.
 func (l *loop) awaitConnect(s *session, conn transport) {
 	s.legs[upstream].open(conn)
-	if s.origin.tls != nil {
+	if s.backend.WantsTLS() {
 		l.want(s, upstream, epoll.Out)
 	} else {
 		l.ask(s)
@@ -128,7 +85,7 @@ func (l *loop) awaitConnect(s *session, conn transport) {
 
 // dialed goes on when a connect has come out.
 func (l *loop) dialed(s *session) {
-	if s.origin.tls == nil {
+	if !s.backend.WantsTLS() {
 		l.ask(s)
 		return
 	}
@@ -164,7 +121,7 @@ func (l *loop) hangUp(s *session) {
 
 // undialed goes on to the next address after one has failed.
 func (l *loop) undialed(s *session, err error) {
-	s.origin.missed(&s.opening.dial, l.now, err)
+	s.opening.dial.Missed(l.now, err)
 	l.cut(s, upstream)
 	l.dialNext(s)
 }
@@ -174,15 +131,15 @@ func (l *loop) dialTimeout(s *session) {
 	o := s.opening
 	l.hangUp(s)
 	if o.state == resolving {
-		l.dialFailed(s, "resolve upstream", errDialTimeout)
+		l.dialFailed(s, "resolve upstream", backend.ErrTimeout)
 		return
 	}
-	s.origin.missed(&o.dial, l.now, errDialTimeout)
+	o.dial.Missed(l.now, backend.ErrTimeout)
 	o.state = dialing
 	l.dialNext(s)
 }
 
 // dialFailed ends a handshake that got no connection.
 func (l *loop) dialFailed(s *session, step string, err error) {
-	l.upstreamFailed(s, s.origin.learn(err).result(), step, err)
+	l.upstreamFailed(s, s.backend.Learn(err).Result(), step, err)
 }

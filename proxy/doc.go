@@ -17,17 +17,18 @@
 // steps.go lists what a handshake waits for in each of its states, and what it does
 // then. opening.go reads who it is (internal/preface), has TLS done beside the loop
 // (tls.go, internal/secure), collects the request head, decides on it by
-// internal/upgrade and learns whom it is from (internal/forwarded). queue.go has it wait for
-// its turn; dial.go finds the origin's addresses (lookup.go), puts those that have
-// failed of late last (order.go) and dials one after another; verdict.go says what
-// the outcome means for the upstream. answer.go sends a rebuilt request and collects the answer. A checked 101 makes
-// it a session (open); any other final answer goes to relay.go, which passes it
-// on and closes both sockets. What the proxy itself has to refuse is in refuse.go.
+// internal/upgrade and learns whom it is from (internal/forwarded). Then it picks
+// the backend that the request goes to (internal/backend: Pick). queue.go has it
+// wait for its turn. dial.go finds the backend's addresses (Lookup) and dials one
+// after another (Dial); what the outcome means for the backend is said by Learn.
+// answer.go sends a rebuilt request and collects the answer. A checked 101 makes it
+// a session (open); any other final answer goes to relay.go, which passes it on and
+// closes both sockets. What the proxy itself has to refuse is in refuse.go.
 //
 // A request that is no upgrade: pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade follows on it (rejoin). The
-// request waits in the same queue (awaitPlace) and dials like a handshake, but
-// beside the loop (beside.go).
+// request's backend is picked in the same way. The request waits in the same queue
+// (awaitPlace) and dials like a handshake, but beside the loop (Connect).
 //
 // A frame: wait.go waits in run (internal/epoll: it loiters while the loop is busy
 // and is parked while it is not), and loop.go hands each event to its session
@@ -54,14 +55,14 @@
 // A stop: server.go. Shutdown drains every loop, waits, and cuts what is left.
 //
 // Beside the loops: TLS handshakes, lookups, refusals passed on and requests that
-// are no upgrade, as said; health.go probes an upstream that is down, trim.go gives back
-// the memory that a storm of handshakes left behind.
+// are no upgrade, as said; internal/backend probes a backend that is down; trim.go
+// gives back the memory that a storm of handshakes left behind.
 //
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table.
 // Other goroutines give it jobs by post (inbox.go). The listener is the first
-// loop's. An origin is shared, by atomics and by mutexes that only handshakes and
+// loop's. A backend is shared, by atomics and by mutexes that only handshakes and
 // requests for pages take. Metrics counters are written by their loop, and at the end of a
 // passed-on refusal by its goroutine; scrapes read them.
 //

@@ -1,11 +1,13 @@
 package proxy_test
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,8 +24,8 @@ import (
 func TestUnixSockets(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	path, origin := filepath.Join(dir, "holdfast.sock"), filepath.Join(dir, "service.sock")
-	service, err := net.ListenUnix("unix", &net.UnixAddr{Name: origin})
+	path, servicePath := filepath.Join(dir, "holdfast.sock"), filepath.Join(dir, "service.sock")
+	service, err := net.ListenUnix("unix", &net.UnixAddr{Name: servicePath})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +34,7 @@ func TestUnixSockets(t *testing.T) {
 
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.Listen = "unix:" + path
-		cfg.Upstream = &url.URL{Scheme: "unix", Path: origin}
+		cfg.Upstream = &url.URL{Scheme: "unix", Path: servicePath}
 	})
 	r.tls.upstream = false
 	conn, err := net.Dial("unix", path)
@@ -56,7 +58,7 @@ func TestUnixSockets(t *testing.T) {
 	upstream.wants("over unix sockets", text("hello"))
 
 	if other, err := proxy.New(proxy.Config{
-		Listen: "unix:" + path, Upstream: &url.URL{Scheme: "unix", Path: origin}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
+		Listen: "unix:" + path, Upstream: &url.URL{Scheme: "unix", Path: servicePath}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
 	}); err == nil {
 		_, _ = other.Shutdown(t.Context())
 		t.Error("a socket that somebody listens on was taken away from them")
@@ -212,13 +214,18 @@ func shakesHands(_ *testing.T, conn net.Conn) {
 // An address whose TLS fails is one that failed: the next is tried.
 func TestNextAddressAfterTLSFailed(t *testing.T) {
 	t.Parallel()
-	broken, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	brokenIP, soundIP := netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")
+	r := newRig(t, func(cfg *proxy.Config) {
+		secureUpstream(cfg)
+		cfg.Upstream.Host = "service.example:" + cfg.Upstream.Port()
+		cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{brokenIP, soundIP}, nil })
+	})
+	port := r.service.Addr().(*net.TCPAddr).AddrPort().Port()
+	broken, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(brokenIP, port)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer broken.Close()
-	r := newRig(t, secureUpstream)
-	r.server.ResolveTo(broken.Addr().(*net.TCPAddr).AddrPort(), r.origin.Addr().(*net.TCPAddr).AddrPort())
 	client := r.dials()
 	client.sendsString(request())
 	conn, err := broken.Accept()

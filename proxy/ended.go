@@ -44,7 +44,7 @@ func (l *loop) ended(s *session) *Ended {
 		ID:       s.id,
 		Client:   s.remote,
 		Path:     s.path,
-		Upstream: s.origin.name,
+		Upstream: s.backend.Name(),
 		Closed:   s.cause.kind == closed,
 		Side:     s.cause.side,
 		Reason:   s.cause.reason,

@@ -11,21 +11,7 @@ import (
 const DialsAtOnce = dialsAtOnce
 
 // FindBy has the upstream's name looked up by a function.
-func (s *Server) FindBy(find func(context.Context, string) ([]netip.Addr, error)) {
-	s.origin.mu.Lock()
-	defer s.origin.mu.Unlock()
-	s.origin.find = find
-}
-
-// AwaitedLookups is how many wait for the lookup under way.
-func (s *Server) AwaitedLookups() int {
-	s.origin.mu.Lock()
-	defer s.origin.mu.Unlock()
-	if s.origin.waiting == nil {
-		return 0
-	}
-	return s.origin.waiting.Len()
-}
+func (c *Config) FindBy(find func(context.Context, string) ([]netip.Addr, error)) { c.find = find }
 
 // LeaveNoPlace has everybody wait who wants to dial.
 func (s *Server) LeaveNoPlace() { s.onEveryLoop(func(l *loop) { l.dialQueue.places = 0 }) }
@@ -35,16 +21,6 @@ func (s *Server) PlacesToDial() int {
 	var places atomic.Int64
 	s.onEveryLoop(func(l *loop) { places.Add(int64(l.dialQueue.places)) })
 	return int(places.Load())
-}
-
-// ResolveTo has the upstream's name stand for these addresses.
-func (s *Server) ResolveTo(addrs ...netip.AddrPort) {
-	s.origin.mu.Lock()
-	defer s.origin.mu.Unlock()
-	s.origin.addrs = nil
-	for _, addr := range addrs {
-		s.origin.addrs = append(s.origin.addrs, endpoint{addr: addr})
-	}
 }
 
 // AllowClients has the descriptors allow n clients. The Server must not run yet.

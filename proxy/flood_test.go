@@ -48,7 +48,7 @@ func TestHandshakesThatFailLeaveNothing(t *testing.T) {
 			close(turns)
 			clients.Wait()
 			r.wantsNoSessions()
-			r.origin.Close()
+			r.service.Close()
 			service.Wait()
 			if got := r.counts(); got["ok"] != 0 || got["opened"] != 0 || got["internal"] != 0 {
 				t.Errorf("the counters are %v", got)
@@ -119,7 +119,7 @@ func (r *rig) failsClients() {
 	var talks sync.WaitGroup
 	defer talks.Wait()
 	for i := 0; ; i++ {
-		conn, err := r.origin.Accept()
+		conn, err := r.service.Accept()
 		if err != nil {
 			return
 		}

@@ -602,7 +602,7 @@ func TestInterimAnswersAreSkipped(t *testing.T) {
 func TestUpstreamCannotBeDialled(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
-	r.origin.Close()
+	r.service.Close()
 	client := r.dials()
 	client.sendsString(request())
 	client.wantsRefusal("the dial was refused", 502)

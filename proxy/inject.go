@@ -81,7 +81,7 @@ func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 // for their own session, an upstream for all of its sessions.
 func (l *loop) answersPings(s *session, side Side) bool {
 	if side == upstream {
-		return s.origin.answersPings.Load()
+		return s.backend.AnswersPings()
 	}
 	return s.learnt
 }

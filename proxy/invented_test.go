@@ -114,7 +114,7 @@ func (k *invented) Accept(*listener) (transport, netip.AddrPort, error) {
 
 var errInventedRefusal = errors.New("refused by the invented kernel")
 
-func (k *invented) Connect(endpoint) (transport, error) {
+func (k *invented) Connect(socket.Endpoint) (transport, error) {
 	if k.refuses {
 		return nil, errInventedRefusal
 	}

@@ -3,39 +3,34 @@ package proxy
 import (
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/socket"
 )
 
 // linux is the kernel in production.
 type linux struct {
 	*epoll.Poller
-	options socketOptions // of the connections that it makes
+	options socket.Options // of the connections that it makes
 }
 
 func (linux) Accept(ln *listener) (transport, netip.AddrPort, error) {
-	take := accept
+	accept := socket.Accept
 	if ln.shared {
-		take = acceptShared
+		accept = socket.AcceptShared
 	}
-	conn, from, err := take(ln.fd)
+	fd, from, err := accept(ln.fd)
 	if err != nil {
 		return nil, from, err
 	}
-	return conn, from, nil
+	return bare(fd), from, nil
 }
 
-func (linux) Waiting(ln *listener) bool {
-	polled := []unix.PollFd{{Fd: int32(ln.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(polled, 0)
-	return err == nil && n > 0
-}
+func (linux) Waiting(ln *listener) bool { return socket.Waiting(ln.fd) }
 
-func (k linux) Connect(to endpoint) (transport, error) {
-	conn, err := connect(to, k.options)
+func (k linux) Connect(to socket.Endpoint) (transport, error) {
+	fd, err := socket.Connect(to, k.options)
 	if err != nil {
 		return nil, err
 	}
-	return conn, nil
+	return bare(fd), nil
 }

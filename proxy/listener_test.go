@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"holdfast/proxy/internal/socket"
 )
 
 // listens gives the stage's loop a listener on a socket that the test has too, as
@@ -22,7 +23,7 @@ func (st *stage) listens() *net.TCPListener {
 		st.t.Fatal(err)
 	}
 	defer file.Close()
-	ours, err := listen(&Config{ListenFile: file}, socketOptions{})
+	ours, err := listen(&Config{ListenFile: file}, socket.Options{})
 	if err != nil {
 		st.t.Fatal(err)
 	}

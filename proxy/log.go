@@ -106,16 +106,19 @@ func clientName(remote netip.AddrPort) string {
 }
 
 // logHandshake tells why a handshake failed: what an operator has to look
-// after as a warning, what any passer-by can cause for debugging only.
+// after as a warning, what any passer-by can cause for debugging only. A handshake
+// that failed before its request was there has no upstream.
 func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result, step string, err error) {
-	l.log.LogAttrs(context.Background(), level, "handshake failed",
-		idAttr(s),
-		slog.String("client", clientName(s.remote)),
-		slog.String("path", s.path),
-		slog.String("upstream", s.origin.name),
+	attrs := make([]slog.Attr, 0, 7)
+	attrs = append(attrs, idAttr(s), slog.String("client", clientName(s.remote)), slog.String("path", s.path))
+	if s.backend != nil {
+		attrs = append(attrs, slog.String("upstream", s.backend.Name()))
+	}
+	attrs = append(attrs,
 		slog.String("result", result.String()),
 		slog.String("step", step),
 		slog.String("error", err.Error()))
+	l.log.LogAttrs(context.Background(), level, "handshake failed", attrs...)
 }
 
 // logRefusal tells what a client was refused with. It is for debugging: any

@@ -85,7 +85,7 @@ func (w *silentWorld) open() {
 		id:      w.l.server.nextID(),
 		remote:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 1024),
 		path:    loggedPath("/chat/room"),
-		origin:  w.l.server.origin,
+		backend: w.l.server.pool.Pick(nil),
 		timer:   heartbeat.Never,
 		opening: &opening{},
 	}
@@ -142,7 +142,7 @@ func (silentKernel) Accept(*listener) (transport, netip.AddrPort, error) {
 	return nil, netip.AddrPort{}, errAgain
 }
 
-func (silentKernel) Connect(endpoint) (transport, error) { return nil, errors.ErrUnsupported }
+func (silentKernel) Connect(socket.Endpoint) (transport, error) { return nil, errors.ErrUnsupported }
 
 // A silentPeer answers pings. It stands for a descriptor, and is in the heap's
 // figure with its 32 bytes in the place of the transport's 8.

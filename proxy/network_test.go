@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,23 +57,22 @@ func TestOnePort(t *testing.T) {
 	for name, ask := range map[string]string{"page": page, "session": request()} {
 		t.Run(name, func(t *testing.T) {
 			t.Run("the connection reaches itself", func(t *testing.T) {
-				r := newNarrowRig(t)
-				r.origin.Close() // which has had the port that the dial gets
+				r := newNarrowRig(t, nil)
+				r.service.Close() // which has had the port that the dial gets
 				r.asks(ask, http.StatusBadGateway)
 				if r.server.UpstreamUp() {
 					t.Error("the upstream is up, though what was reached is the proxy itself")
 				}
 			})
 			t.Run("no port is left", func(t *testing.T) {
-				r := newNarrowRig(t)
+				r := newNarrowRig(t, nil)
 				r.asks(ask, http.StatusServiceUnavailable)
 				if !r.server.UpstreamUp() {
 					t.Error("the upstream is down though it was never asked")
 				}
 			})
 			t.Run("no address of the family", func(t *testing.T) {
-				r := newNarrowRig(t)
-				r.server.ResolveTo(netip.MustParseAddrPort("[::1]:80"))
+				r := newNarrowRig(t, func(cfg *proxy.Config) { cfg.Upstream.Host = "[::1]:80" })
 				r.asks(ask, http.StatusBadGateway)
 				if r.server.UpstreamUp() {
 					t.Error("the upstream is up though no connection to it can be made")
@@ -85,10 +83,15 @@ func TestOnePort(t *testing.T) {
 }
 
 // newNarrowRig is a rig whose clients need no port. Its upstream has the only one.
-func newNarrowRig(t *testing.T) *rig {
+func newNarrowRig(t *testing.T, change func(*proxy.Config)) *rig {
 	t.Helper()
-	r := newRig(t, func(cfg *proxy.Config) { cfg.Listen = "unix:" + filepath.Join(t.TempDir(), "s") })
-	if port := r.origin.Addr().(*net.TCPAddr).Port; port != theOnlyPort {
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.Listen = "unix:" + filepath.Join(t.TempDir(), "s")
+		if change != nil {
+			change(cfg)
+		}
+	})
+	if port := r.service.Addr().(*net.TCPAddr).Port; port != theOnlyPort {
 		t.Fatalf("the kernel has other ports to give: %d", port)
 	}
 	return r

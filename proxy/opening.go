@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"container/list"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
@@ -37,9 +37,9 @@ type opening struct {
 	nobody   bool            // a PROXY protocol header named no client
 	story    forwarded.Story // who sent the request, and how the upstream is told
 	offer    *upgrade.Offer
-	place    *queue        // where the handshake has a place; nil if nowhere
-	asked    *list.Element // the lookup that is waited for
-	dial     dial
+	place    *queue // where the handshake has a place; nil if nowhere
+	forgo    func() // gives up the lookup that is waited for; nil if there is none
+	dial     backend.Dial
 	away     *secure.Conn      // the leg whose TLS handshake is under way beside the loop
 	expected *upgrade.Expected // what the answer is checked against; request, story and offer are gone by then
 	deflate  bool              // permessage-deflate was agreed on
@@ -70,7 +70,6 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	s := &session{
 		id:     l.server.nextID(),
 		remote: from,
-		origin: l.server.origin,
 		timer:  heartbeat.Never,
 		until:  heartbeat.Never,
 		opening: &opening{
@@ -235,6 +234,7 @@ func (l *loop) requestRead(s *session, end int) {
 		l.refuse(s, result, refusal)
 		return
 	}
+	s.backend = l.server.pool.Pick(o.request)
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 	l.claim(s, &l.dialQueue, queued, (*loop).resolve)
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/proxy/internal/socket"
 )
 
 // What the kernel is told follows from the timeouts, for both kinds of legs: those
@@ -87,20 +88,19 @@ func connected(t *testing.T, cfg *Config) (accepted, dialed int) {
 	}
 	t.Cleanup(ln.close)
 	to := netip.MustParseAddrPort(ln.addr.(*net.TCPAddr).String())
-	out, err := connect(endpoint{addr: to}, cfg.socketOptions())
+	dialed, err = socket.Connect(socket.Endpoint{AddrPort: to}, cfg.socketOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = out.Close() })
-	if _, err := out.Write([]byte("x")); err != nil { // the last ACK of TCP's handshake goes with it
+	t.Cleanup(func() { _ = socket.Close(dialed) })
+	if _, err := socket.Send(dialed, []byte("x"), false); err != nil { // the last ACK of TCP's handshake goes with it
 		t.Fatal(err)
 	}
-	in, _, err := accept(ln.fd)
-	if err != nil {
+	if accepted, _, err = socket.Accept(ln.fd); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = in.Close() })
-	return int(in), int(out)
+	t.Cleanup(func() { _ = socket.Close(accepted) })
+	return accepted, dialed
 }
 
 func wantsOption(t *testing.T, name string, fd, level, option, want int) {

@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
@@ -59,7 +60,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 		s.left(g.From.Addr(), seat)
 		return
 	}
-	_ = socket.LimitBackoff(conn.FD(), int(s.options.rtoMax)) // it was set before, and taken away by Detach
+	_ = socket.LimitBackoff(conn.FD(), s.options.RTOMax) // it was set before, and taken away by Detach
 	to := s.place()
 	to.sessions.Add(1)
 	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), refusal) }) {
@@ -110,10 +111,10 @@ func (l *loop) rereadRequest(s *session, hasTLS bool) {
 	}
 }
 
-// dialForPage connects to the upstream for a request, as is done for a handshake:
-// in its turn, with the same verdict on the upstream. It ends with ctx, which is
-// the request's.
-func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
+// dialForPage connects to a backend for a request, as is done for a handshake: in
+// its turn, with the same verdict on the backend. It ends with ctx, which is the
+// request's.
+func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn, error) {
 	leave, err := s.awaitPlace(ctx)
 	switch {
 	case err == errQueuedTooLong:
@@ -124,9 +125,9 @@ func (s *Server) dialForPage(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	defer leave()
-	conn, err := s.origin.connect(ctx)
-	if out := s.origin.learn(err); out != reached {
-		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.result())}
+	conn, err := to.Connect(ctx)
+	if out := to.Learn(err); out != backend.Reached {
+		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result())}
 	}
 	return conn, nil
 }
@@ -194,15 +195,27 @@ func (l *loop) leaveQueue(t *pageTicket) {
 	}
 }
 
+// pageUpstream is where a request for a page goes.
+func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
+	to := s.pool.Pick(r)
+	u := web.Upstream{
+		Scheme:    "http",
+		Authority: to.Authority(),
+		Prefix:    to.Prefix(),
+		Dial:      func(ctx context.Context) (net.Conn, error) { return s.dialForPage(ctx, to) },
+	}
+	if to.WantsTLS() {
+		u.Scheme = "https"
+	}
+	return u
+}
+
 // webConfig is what the server of pages is told.
 func (s *Server) webConfig() web.Config {
 	c := web.Config{
-		Scheme:           "http",
-		Authority:        s.origin.authority(),
-		Prefix:           s.origin.prefix,
+		Upstream:         s.pageUpstream,
 		Host:             s.cfg.UpstreamHost,
 		Trust:            &s.trust,
-		Dial:             s.dialForPage,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
 		WriteTimeout:     s.cfg.WriteTimeout,
 		MaxHeaderSize:    s.cfg.MaxHeaderSize,
@@ -210,9 +223,6 @@ func (s *Server) webConfig() web.Config {
 		Count:            s.cfg.Metrics.HTTPRequest,
 		Upgrade:          s.rejoin,
 		Gone:             s.guestGone,
-	}
-	if s.origin.tls != nil {
-		c.Scheme = "https"
 	}
 	for _, f := range s.cfg.UpstreamHeader {
 		c.Fields = append(c.Fields, forwarded.Field(f))

@@ -3,8 +3,6 @@ package proxy
 import (
 	"encoding/binary"
 	"io"
-	"net"
-	"strconv"
 	"time"
 )
 
@@ -44,16 +42,4 @@ func (r *random) Float64() float64 { return float64(r.Uint64()>>11) / (1 << 53) 
 // durationShare is a fraction of a duration.
 func durationShare(d time.Duration, share float64) time.Duration {
 	return time.Duration(float64(d) * share)
-}
-
-// zoneID is the index of an IPv6 zone, which is an interface's name or number.
-func zoneID(zone string) uint32 {
-	if zone == "" {
-		return 0
-	}
-	if ifc, err := net.InterfaceByName(zone); err == nil {
-		return uint32(ifc.Index)
-	}
-	n, _ := strconv.ParseUint(zone, 10, 32) // 0, no zone, if it is neither
-	return uint32(n)
 }

@@ -32,7 +32,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		early:    append(head.Append(nil), o.reply...),
 		from:     s.remote.Addr(),
 		seat:     s.seat,
-		log:      l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.origin.name),
+		log:      l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.backend.Name()),
 	}
 	for _, side := range sides {
 		l.want(s, side, 0)

@@ -31,7 +31,7 @@ type rig struct {
 	server  *proxy.Server
 	metrics *metrics.Metrics
 	log     lockedBuffer
-	origin  *net.TCPListener
+	service *net.TCPListener
 	tls     legsTLS
 	ran     chan error // what Run returned
 	stopped bool       // by the test itself
@@ -52,12 +52,12 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 	t.Helper()
 	r := &rig{t: t, metrics: metrics.New("test"), ran: make(chan error, 1)}
 	var err error
-	if r.origin, err = net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+	if r.service, err = net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
 		t.Fatal(err)
 	}
 	cfg := proxy.Config{
 		Listen:           "127.0.0.1:0",
-		Upstream:         &url.URL{Scheme: "ws", Host: r.origin.Addr().String()},
+		Upstream:         &url.URL{Scheme: "ws", Host: r.service.Addr().String()},
 		HandshakeTimeout: patience,
 		DialTimeout:      patience,
 		WriteTimeout:     patience,
@@ -77,7 +77,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 	}
 	r.tls = legsTLS{client: cfg.TLS != nil, upstream: cfg.UpstreamTLS != nil}
 	if r.server, err = proxy.New(cfg); err != nil {
-		r.origin.Close()
+		r.service.Close()
 		t.Fatal(err)
 	}
 	prepare(r.server)
@@ -90,7 +90,7 @@ func (r *rig) run() { r.ran <- r.server.Run() }
 
 // stop is the end of every test.
 func (r *rig) stop() {
-	r.origin.Close()
+	r.service.Close()
 	r.hangUp()
 	if !r.stopped {
 		r.wantsNoSessions()
@@ -300,8 +300,8 @@ func (r *rig) dialsWith(d net.Dialer) *peer {
 // accepts takes the connection that the Server opened to the upstream.
 func (r *rig) accepts() *peer {
 	r.t.Helper()
-	_ = r.origin.SetDeadline(time.Now().Add(patience))
-	conn, err := r.origin.AcceptTCP()
+	_ = r.service.SetDeadline(time.Now().Add(patience))
+	conn, err := r.service.AcceptTCP()
 	if err != nil {
 		r.t.Fatalf("nobody connects to the upstream: %v", err)
 	}
@@ -314,8 +314,8 @@ func (r *rig) accepts() *peer {
 // wantsNoDial is asked at the end, when all that is to happen has happened.
 func (r *rig) wantsNoDial(why string) {
 	r.t.Helper()
-	_ = r.origin.SetDeadline(time.Now().Add(moment))
-	if conn, err := r.origin.AcceptTCP(); err == nil {
+	_ = r.service.SetDeadline(time.Now().Add(moment))
+	if conn, err := r.service.AcceptTCP(); err == nil {
 		conn.Close()
 		r.t.Errorf("the upstream was dialled: %s", why)
 	}

@@ -24,7 +24,7 @@ type kernel interface {
 	Waiting(ln *listener) bool
 	// Connect begins a connection. How it comes out shows in its first Write, or by
 	// Connected once it is writable. It returns errAgain if the endpoint has no room.
-	Connect(to endpoint) (transport, error)
+	Connect(to socket.Endpoint) (transport, error)
 }
 
 // transport is the loop's seam to one peer. Nothing in it ever blocks.

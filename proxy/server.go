@@ -16,9 +16,11 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/web"
 )
 
@@ -26,14 +28,15 @@ import (
 type Server struct {
 	// Static after New.
 	cfg      Config
-	origin   *origin
+	pool     *backend.Pool
+	ended    context.Context    // done when nothing is to run beside the loops any more
 	end      context.CancelFunc // of what runs beside the loops: probes, lookups, trim
 	listener *listener
 	loops    []*loop
 	limit    int64 // sessions at once, handshakes included
 	room     int64 // clients at once, whatever they want: what the descriptors allow
 	pageRoom int64 // of them those who may be with the server of pages at once
-	options  socketOptions
+	options  socket.Options
 	trust    forwarded.Trust
 	clock    clock
 
@@ -75,6 +78,7 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
 	s := &Server{
 		cfg:        cfg,
+		ended:      ended,
 		end:        end,
 		emptied:    make(chan struct{}, 1),
 		options:    cfg.socketOptions(),
@@ -82,14 +86,29 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
-	var err error
-	if s.origin, err = newOrigin(ended, &s.cfg, now); err != nil {
+	service, err := backend.New(ended, s.backendConfig(now))
+	if err != nil {
 		end()
 		return nil, err
 	}
+	s.pool = backend.NewPool(service)
 	s.pages = web.New(s.webConfig())
 	s.setRoom(roomFor(cfg.Loops))
 	return s, nil
+}
+
+// backendConfig is what the service behind the proxy is told.
+func (s *Server) backendConfig(now func() heartbeat.Time) backend.Config {
+	return backend.Config{
+		URL:         s.cfg.Upstream,
+		TLS:         s.cfg.UpstreamTLS,
+		Find:        s.cfg.find,
+		Options:     s.options,
+		DialTimeout: s.cfg.DialTimeout,
+		Clock:       now,
+		Log:         s.cfg.Log,
+		Metrics:     s.cfg.Metrics,
+	}
 }
 
 // setRoom says how many clients there may be at once, whatever they want.
@@ -162,7 +181,7 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 
 // UpstreamUp reports whether the upstream accepted the last connection, or none
 // was tried yet.
-func (s *Server) UpstreamUp() bool { return !s.origin.down.Load() }
+func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
 // Sessions is the number of clients: with a session, a handshake under way, or
 // requests that are no upgrade.
@@ -176,7 +195,7 @@ func (s *Server) Run() error {
 	defer epoll.Employ(-len(s.loops))
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
-	running.Go(func() { s.trim(s.origin.ended) })
+	running.Go(func() { s.trim(s.ended) })
 	for i, l := range s.loops {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {

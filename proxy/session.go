@@ -5,6 +5,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/peraddress"
 )
@@ -28,11 +29,11 @@ func opposite(side Side) Side { return upstream - side }
 // no buffer.
 type session struct {
 	// Static once the session is open.
-	id     uint64
-	token  epoll.Token    // slot and generation; the leg's bit is added
-	remote netip.AddrPort // the client; port 0: its address is known from a trusted proxy only; zero: a unix socket's peer
-	path   string         // of the request, without its query; for the log
-	origin *origin        // the service behind it
+	id      uint64
+	token   epoll.Token      // slot and generation; the leg's bit is added
+	remote  netip.AddrPort   // the client; port 0: its address is known from a trusted proxy only; zero: a unix socket's peer
+	path    string           // of the request, without its query; for the log
+	backend *backend.Backend // where the request goes; nil until it is known
 
 	// opening is the state of the opening handshake; nil once the session is open.
 	opening *opening

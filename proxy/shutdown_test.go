@@ -179,7 +179,7 @@ func TestShutdownWhileClientsCome(t *testing.T) {
 				t.Errorf("%d sessions were cut though all answer", cut)
 			}
 			wg.Wait()
-			r.origin.Close()
+			r.service.Close()
 			<-served
 			n := int(opened.Load())
 			if got := r.counts(); got["opened"] != n || got["dropped proxy drain"] != n {
@@ -242,7 +242,7 @@ func (r *rig) servesEcho() {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
-		conn, err := r.origin.Accept()
+		conn, err := r.service.Accept()
 		if err != nil {
 			return
 		}

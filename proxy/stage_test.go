@@ -168,7 +168,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 		id:      st.server.nextID(),
 		remote:  netip.MustParseAddrPort("192.0.2.1:1234"),
 		path:    "/chat",
-		origin:  st.server.origin,
+		backend: st.server.pool.Pick(nil),
 		timer:   heartbeat.Never,
 		opening: &opening{deflate: deflate, began: st.now},
 	}

@@ -80,7 +80,7 @@ func (l *loop) secureClient(s *session) {
 func (l *loop) secureUpstream(s *session) {
 	o := s.opening
 	o.state = securingUpstream
-	conn := secure.Client(s.legs[upstream].io.FD(), s.origin.tls())
+	conn := secure.Client(s.legs[upstream].io.FD(), s.backend.TLS())
 	l.sendAway(s, upstream, conn, s.opening.by, (*loop).upstreamSecured)
 }
 
@@ -133,9 +133,9 @@ func (l *loop) abortAway(s *session) {
 	if o == nil {
 		return
 	}
-	if o.asked != nil {
-		s.origin.forgo(o.asked)
-		o.asked = nil
+	if o.forgo != nil {
+		o.forgo()
+		o.forgo = nil
 	}
 	if o.away != nil {
 		o.away.Abort()

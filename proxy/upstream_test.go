@@ -102,15 +102,15 @@ func TestDialsEndWithTheirClients(t *testing.T) {
 // leaves; and those who have left cost nothing.
 func TestSilentNameServer(t *testing.T) {
 	const clients = 50
+	var lookups atomic.Int64
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.Upstream = &url.URL{Scheme: "ws", Host: "service.example:80"}
 		cfg.DialTimeout = endless
-	})
-	var lookups atomic.Int64
-	r.server.FindBy(func(ctx context.Context, _ string) ([]netip.Addr, error) {
-		lookups.Add(1)
-		<-ctx.Done()
-		return nil, ctx.Err()
+		cfg.FindBy(func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			lookups.Add(1)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
 	})
 	var before holding
 	for round := range 3 {
@@ -122,7 +122,7 @@ func TestSilentNameServer(t *testing.T) {
 				all = append(all, client)
 			}
 		}
-		r.eventually("all wait for the lookup", func() bool { return r.server.AwaitedLookups() == len(all) })
+		r.eventually("all wait for the lookup, with a place", func() bool { return r.server.PlacesToDial() == proxy.DialsAtOnce-len(all) })
 		// Each page has the goroutines of net/http's connection. What is asked here
 		// is that none looks the name up: that would be two or three more for each.
 		if n := runtime.NumGoroutine(); round > 0 && n > before.goroutines+3*clients {
@@ -131,7 +131,7 @@ func TestSilentNameServer(t *testing.T) {
 		for _, client := range all {
 			client.tcp().Close()
 		}
-		r.eventually("nobody waits any more", func() bool { return r.server.AwaitedLookups() == 0 })
+		r.eventually("nobody waits any more", func() bool { return r.server.PlacesToDial() == proxy.DialsAtOnce })
 		r.wantsBack(round, &before)
 	}
 	if n := lookups.Load(); n != 1 {
@@ -152,10 +152,10 @@ func TestNameIsNotFoundInTime(t *testing.T) {
 			r := newRig(t, func(cfg *proxy.Config) {
 				cfg.Upstream = &url.URL{Scheme: "ws", Host: "service.example:80"}
 				cfg.DialTimeout = moment
-			})
-			r.server.FindBy(func(ctx context.Context, _ string) ([]netip.Addr, error) {
-				<-ctx.Done()
-				return nil, ctx.Err()
+				cfg.FindBy(func(ctx context.Context, _ string) ([]netip.Addr, error) {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				})
 			})
 			client := r.dials()
 			client.sendsString(ask)
@@ -289,7 +289,7 @@ func TestReadinessNeedsTheRightCertificate(t *testing.T) {
 		ErrorLog:  log.New(io.Discard, "", 0), // it sees no reason to distrust itself
 	}
 	defer service.Close()
-	go service.ServeTLS(r.origin, "", "")
+	go service.ServeTLS(r.service, "", "")
 	for i := range 6 {
 		client := r.dials()
 		client.sendsString([]string{page, request()}[i%2])

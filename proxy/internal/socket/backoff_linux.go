@@ -1,18 +1,23 @@
 package socket
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // Linux waits ever longer before it sends a lost segment again, up to this by itself.
-const defaultBackoff = 120_000 // milliseconds: TCP_RTO_MAX in net/tcp.h
+const defaultBackoff = 2 * time.Minute // TCP_RTO_MAX in net/tcp.h
 
 // LimitBackoff bounds the wait of a TCP socket, or of those that a listener accepts,
-// to so many milliseconds; 0 leaves it as it is. Kernels before 6.15 do not know how, and
+// in whole milliseconds; 0 leaves it as it is. Kernels before 6.15 do not know how, and
 // go without.
-func LimitBackoff(fd, milliseconds int) error {
+func LimitBackoff(fd int, longest time.Duration) error {
+	milliseconds := int32(longest / time.Millisecond)
 	if milliseconds == 0 {
 		return nil
 	}
-	err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, milliseconds)
+	err := setTCPOption(fd, unix.TCP_RTO_MAX_MS, milliseconds)
 	if err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP { // an old kernel, or a unix socket
 		return nil
 	}

@@ -1,6 +1,12 @@
-// Package socket makes the system calls on connected sockets that never block, and
-// asks the kernel how far their bytes have come. It knows nothing of what the bytes
-// mean.
+// Package socket makes the system calls on sockets that never block:
+//
+//	Connect, Connected     makes a connection              (connect_linux.go, endpoint_linux.go)
+//	Accept, AcceptShared   takes one from a listener       (accept_linux.go)
+//	Options                what the kernel is told         (options_linux.go)
+//	Receive, Send, Close   moves bytes, and ends           (calls_linux.go)
+//	Unacked, LastACKs      asks how far bytes have come    (asks_linux.go)
+//
+// The package knows nothing of what the bytes mean.
 //
 // The calls are raw: they never block, so the runtime need not prepare for a thread
 // that stays in the kernel, nor wake its monitor for it.
@@ -58,7 +64,7 @@ func transfer(call uintptr, fd int, b []byte, flags uintptr) (int, error) {
 }
 
 // Shutdown ends a direction of a connection: unix.SHUT_RD or unix.SHUT_WR.
-func Shutdown(fd, how int) error { return call(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how)) }
+func Shutdown(fd, how int) error { return call(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how), 0) }
 
 // Close closes a descriptor. What its peer has not acknowledged yet the kernel goes on
 // sending.
@@ -66,11 +72,11 @@ func Close(fd int) error {
 	if Unacked(fd) > 0 {
 		UnlimitBackoff(fd)
 	}
-	return call(unix.SYS_CLOSE, uintptr(fd), 0)
+	return call(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 }
 
-func call(number, a, b uintptr) error {
-	if _, _, errno := syscall.RawSyscall(number, a, b, 0); errno != 0 {
+func call(number, a, b, c uintptr) error {
+	if _, _, errno := syscall.RawSyscall(number, a, b, c); errno != 0 {
 		return errno
 	}
 	return nil

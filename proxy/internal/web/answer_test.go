@@ -212,9 +212,9 @@ func TestEventsAreNotHeldBack(t *testing.T) {
 // TestUpstreamFails: what the client is told instead of an answer.
 func TestUpstreamFails(t *testing.T) {
 	t.Parallel()
-	says := func(answer string) func(*testing.T, *web.Config) {
-		return func(t *testing.T, cfg *web.Config) {
-			cfg.Dial = func(context.Context) (net.Conn, error) {
+	says := func(answer string) func(*testing.T, *config) {
+		return func(t *testing.T, cfg *config) {
+			cfg.upstream.Dial = func(context.Context) (net.Conn, error) {
 				near, far := net.Pipe()
 				t.Cleanup(func() { far.Close() })
 				go speak(far, answer)
@@ -224,14 +224,14 @@ func TestUpstreamFails(t *testing.T) {
 	}
 	tests := []struct {
 		why    string
-		change func(*testing.T, *web.Config)
+		change func(*testing.T, *config)
 		status int
 		body   string
 		logged string // beside the status
 	}{{
 		why: "no connection comes about",
-		change: func(_ *testing.T, cfg *web.Config) {
-			cfg.Dial = func(context.Context) (net.Conn, error) {
+		change: func(_ *testing.T, cfg *config) {
+			cfg.upstream.Dial = func(context.Context) (net.Conn, error) {
 				refusal := &upgrade.Refusal{Status: http.StatusServiceUnavailable, Reason: "There are reasons."}
 				return nil, &web.Undialled{Err: os.ErrDeadlineExceeded, Refusal: refusal}
 			}
@@ -239,8 +239,8 @@ func TestUpstreamFails(t *testing.T) {
 		status: 503, body: "There are reasons.\n", logged: os.ErrDeadlineExceeded.Error(),
 	}, {
 		why: "no answer comes",
-		change: func(_ *testing.T, cfg *web.Config) {
-			cfg.Dial = func(context.Context) (net.Conn, error) { return silent{}, nil }
+		change: func(_ *testing.T, cfg *config) {
+			cfg.upstream.Dial = func(context.Context) (net.Conn, error) { return silent{}, nil }
 		},
 		status: 504, body: "The upstream did not answer in time.\n",
 	}, {
@@ -262,7 +262,7 @@ func TestUpstreamFails(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.why, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, func(cfg *web.Config) { test.change(t, cfg) })
+			r := newRig(t, func(cfg *config) { test.change(t, cfg) })
 			client := r.opens("GET /a?secret HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
 			answer, body := client.wantsAnswer(test.why, test.status)
 			if body != test.body || answer.Header.Get("Content-Type") != "text/plain; charset=utf-8" {

@@ -22,10 +22,11 @@ const flushInterval = 10 * time.Millisecond
 
 // A passage is one request on its way to the upstream, and its answer's way back.
 type passage struct {
-	server  *Server
-	guest   *Guest
-	request *upgrade.Request
-	reply   *reply
+	server   *Server
+	guest    *Guest
+	request  *upgrade.Request
+	upstream Upstream
+	reply    *reply
 }
 
 // pass has the upstream answer a request.
@@ -34,10 +35,10 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 	defer cancel()
 	defer g.watch(cancel)()
 	r = r.WithContext(ctx)
-	p := &passage{server: s, guest: g, request: request, reply: out}
+	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
-		Transport:      answers{s.transport},
+		Transport:      answers{transport{s, p.upstream.Dial}},
 		FlushInterval:  flushInterval,
 		ErrorLog:       s.errorLog,
 		ModifyResponse: checkAnswer,
@@ -61,7 +62,7 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	s, out := p.server, pr.Out
 	host := p.request.Fields.Get("Host")
-	out.URL = s.target(p.request.Target)
+	out.URL = p.upstream.target(p.request.Target)
 	out.Host = cmp.Or(s.cfg.Host, host)
 	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host, Anonymous: p.guest.Anonymous}
 	story := s.cfg.Trust.Resolve(hop, p.request.Fields.Values)
@@ -107,22 +108,22 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 // they are. Opaque does that for all but those that begin with two slashes, which
 // it would take for an authority. They go by RawPath, which does it if all
 // bytes of the path may stand in a URI, and percent-encodes those that may not.
-func (s *Server) target(requested string) *url.URL {
-	u := &url.URL{Scheme: s.cfg.Scheme, Host: s.cfg.Authority}
+func (u *Upstream) target(requested string) *url.URL {
+	to := &url.URL{Scheme: u.Scheme, Host: u.Authority}
 	if requested == "*" { // it means the server as a whole (RFC 9112 3.2.4)
-		u.Opaque = requested
-		return u
+		to.Opaque = requested
+		return to
 	}
-	target := s.cfg.Prefix + requested
+	target := u.Prefix + requested
 	if !strings.HasPrefix(target, "//") {
-		u.Opaque = target
-		return u
+		to.Opaque = target
+		return to
 	}
 	path, query, _ := strings.Cut(target, "?")
-	u.RawPath, u.RawQuery = path, query
-	u.ForceQuery = len(path) < len(target)
-	u.Path, _ = url.PathUnescape(path) // ParseRequest has let it pass
-	return u
+	to.RawPath, to.RawQuery = path, query
+	to.ForceQuery = len(path) < len(target)
+	to.Path, _ = url.PathUnescape(path) // ParseRequest has let it pass
+	return to
 }
 
 var (
@@ -208,7 +209,7 @@ func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
 		slog.String("client", p.guest.name()),
 		slog.String("method", p.request.Method),
 		slog.String("path", path),
-		slog.String("upstream", p.server.cfg.Authority),
+		slog.String("upstream", p.upstream.Authority),
 	}
 	p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)
 }

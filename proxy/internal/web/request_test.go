@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
 )
 
@@ -177,8 +178,8 @@ func TestUpstreamPrefixHostAndFields(t *testing.T) {
 		{"GET //a", "GET /legacy%2F/app//a"},
 		{"OPTIONS *", "OPTIONS *"}, // it has no path to be prefixed
 	} {
-		r := newRig(t, func(cfg *web.Config) {
-			cfg.Prefix = "/legacy%2F/app"
+		r := newRig(t, func(cfg *config) {
+			cfg.upstream.Prefix = "/legacy%2F/app"
 			cfg.Host = "inside.example"
 			cfg.Fields = []forwarded.Field{{Name: "X-Secret", Value: "s3cret"}}
 		})
@@ -188,9 +189,29 @@ func TestUpstreamPrefixHostAndFields(t *testing.T) {
 	}
 }
 
+// Each request is asked where it goes, also when several come on one connection.
+func TestEachRequestHasItsUpstream(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *config) {
+		cfg.Upstream = func(r *upgrade.Request) web.Upstream {
+			to := cfg.upstream
+			to.Prefix = "/for" + strings.ReplaceAll(r.Path(), "/", "-")
+			return to
+		}
+	})
+	client := r.opens("GET /a HTTP/1.1\r\n" + host + "\r\n")
+	upstream := r.accepts()
+	upstream.wants("the first", "GET /for-a/a HTTP/1.1\r\n"+host+forward+told+last+"\r\n")
+	upstream.sends("HTTP/1.1 204 No Content\r\n\r\n")
+	client.wantsAnswer("the first", 204)
+	client.sends("GET /b HTTP/1.1\r\n" + host + "\r\n")
+	r.accepts().wants("the second", "GET /for-b/b HTTP/1.1\r\n"+host+forward+told+last+"\r\n")
+	client.hangsUp()
+}
+
 func TestTrustedPeerIsBelieved(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(cfg *web.Config) {
+	r := newRig(t, func(cfg *config) {
 		cfg.Trust = &forwarded.Trust{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	})
 	client := r.opens("GET /a HTTP/1.1\r\n" + host + "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Port: 443\r\n" +

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
 )
 
@@ -32,11 +33,11 @@ var from = netip.MustParseAddrPort("192.0.2.1:1234")
 // A rig is a Server between clients and an upstream, both of which the test
 // plays by hand. When the test ends, every connection is wanted to be gone, once.
 type rig struct {
-	t      *testing.T
-	server *web.Server
-	origin *net.TCPListener // the upstream
-	doors  *net.TCPListener // where the test's clients meet the connections that it serves
-	log    lockedBuffer
+	t       *testing.T
+	server  *web.Server
+	service *net.TCPListener // the upstream
+	doors   *net.TCPListener // where the test's clients meet the connections that it serves
+	log     lockedBuffer
 
 	dials    atomic.Int64
 	guests   atomic.Int64 // given to Serve
@@ -65,14 +66,19 @@ func (s *statuses) add(status int) {
 	s.all = append(s.all, status)
 }
 
-func newRig(t *testing.T, change func(*web.Config)) *rig {
+// config is that of a Server with one upstream.
+type config struct {
+	web.Config
+	upstream web.Upstream
+}
+
+func newRig(t *testing.T, change func(*config)) *rig {
 	t.Helper()
-	r := &rig{t: t, origin: listen(t), doors: listen(t), upgrades: make(chan upgraded, 1)}
-	cfg := web.Config{
-		Scheme:           "http",
-		Authority:        "upstream.example:80",
+	r := &rig{t: t, service: listen(t), doors: listen(t), upgrades: make(chan upgraded, 1)}
+	cfg := config{upstream: web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: r.dial}}
+	cfg.Config = web.Config{
+		Upstream:         func(*upgrade.Request) web.Upstream { return cfg.upstream },
 		Trust:            &forwarded.Trust{},
-		Dial:             r.dial,
 		HandshakeTimeout: patience,
 		WriteTimeout:     patience,
 		MaxHeaderSize:    32 << 10,
@@ -84,7 +90,7 @@ func newRig(t *testing.T, change func(*web.Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	r.server = web.New(cfg)
+	r.server = web.New(cfg.Config)
 	t.Cleanup(r.stop)
 	return r
 }
@@ -103,7 +109,7 @@ func listen(t *testing.T) *net.TCPListener {
 func (r *rig) dial(ctx context.Context) (net.Conn, error) {
 	r.dials.Add(1)
 	var d net.Dialer
-	return d.DialContext(ctx, "tcp", r.origin.Addr().String())
+	return d.DialContext(ctx, "tcp", r.service.Addr().String())
 }
 
 func (r *rig) upgrade(g *web.Guest, head []byte) {
@@ -164,7 +170,7 @@ func (r *rig) guest(early string, change ...func(*web.Guest)) (*peer, *web.Guest
 // accepts is the upstream's end of a new connection.
 func (r *rig) accepts() *peer {
 	r.t.Helper()
-	conn, err := r.origin.Accept()
+	conn, err := r.service.Accept()
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/upgrade"
 )
 
 // idleTimeout is how long a client's connection may wait for its next request.
@@ -22,13 +23,8 @@ const idleTimeout = 75 * time.Second
 // Config is everything a Server is told. What is not said to be optional must
 // be there.
 type Config struct {
-	// Scheme is the upstream's: http or https.
-	Scheme string
-	// Authority is the upstream's name, host:port. It is the Host of a client
-	// that sent none, as HTTP/1.0 allows.
-	Authority string
-	// Prefix is put before every path, byte for byte; no slash at its end.
-	Prefix string
+	// Upstream returns where a request goes. It must not block.
+	Upstream func(*upgrade.Request) Upstream
 	// Host is sent instead of the client's; empty means the client's.
 	Host string
 	// Fields are the operator's, added to every request. A client cannot send
@@ -37,10 +33,6 @@ type Config struct {
 	// Trust says whose word on the client is believed.
 	Trust *forwarded.Trust
 
-	// Dial connects to the upstream, and has TLS with it if Scheme is https. It is
-	// given the request's context, and must return soon after that is done. An
-	// error is an *Undialled, unless that is why.
-	Dial func(context.Context) (net.Conn, error)
 	// HandshakeTimeout bounds the head of each request, from its first byte on.
 	HandshakeTimeout time.Duration
 	// WriteTimeout is how long either peer may take no byte, or give none of a
@@ -63,13 +55,28 @@ type Config struct {
 	Gone func(g *Guest)
 }
 
+// Upstream is a service that requests go to.
+type Upstream struct {
+	// Scheme is http or https.
+	Scheme string
+	// Authority is the service's name, host:port. It is the Host of a client that
+	// sent none, as HTTP/1.0 allows.
+	Authority string
+	// Prefix is put before every path, byte for byte; no slash at its end.
+	Prefix string
+	// Dial connects to the service, and has TLS with it if Scheme is https. It is
+	// given the request's context, and must return soon after that is done. An
+	// error is an *Undialled, unless that is why.
+	Dial func(context.Context) (net.Conn, error)
+}
+
 // A Server answers requests with what the upstream says to them.
 type Server struct {
 	// Static after New.
 	cfg       Config
 	stated    map[string]bool // aliases of the fields that a client cannot send; see drops
 	http      http.Server
-	transport *transport
+	transport *http.Transport
 	errorLog  *log.Logger // of the standard library
 	ended     context.Context
 	end       context.CancelFunc // of all requests
@@ -90,7 +97,7 @@ func New(cfg Config) *Server {
 		errorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	s.ended, s.end = context.WithCancel(context.Background())
-	s.transport = s.newTransport()
+	s.transport = newTransport(cfg.MaxHeaderSize)
 	s.http = http.Server{
 		Handler:                      http.HandlerFunc(s.handle),
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the upstream's to answer

@@ -71,8 +71,8 @@ func TestShutdownCutsWhatLasts(t *testing.T) {
 func TestShutdownEndsDials(t *testing.T) {
 	t.Parallel()
 	dialing, ended := make(chan struct{}), make(chan struct{})
-	r := newRig(t, func(cfg *web.Config) {
-		cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+	r := newRig(t, func(cfg *config) {
+		cfg.upstream.Dial = func(ctx context.Context) (net.Conn, error) {
 			close(dialing)
 			<-ctx.Done()
 			close(ended)
@@ -116,7 +116,7 @@ func TestGuestsComeDuringShutdown(t *testing.T) {
 
 func TestSlowHeadEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(cfg *web.Config) { cfg.HandshakeTimeout = 50 * time.Millisecond })
+	r := newRig(t, func(cfg *config) { cfg.HandshakeTimeout = 50 * time.Millisecond })
 	client := r.opens(get)
 	upstream := r.accepts()
 	upstream.wantsHead()
@@ -132,8 +132,8 @@ func TestConnectionNobodyWaitsFor(t *testing.T) {
 	t.Parallel()
 	dialling := make(chan struct{})
 	var r *rig
-	r = newRig(t, func(cfg *web.Config) {
-		cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+	r = newRig(t, func(cfg *config) {
+		cfg.upstream.Dial = func(ctx context.Context) (net.Conn, error) {
 			close(dialling)
 			<-ctx.Done()
 			return r.dial(context.WithoutCancel(ctx))
@@ -156,9 +156,9 @@ func TestLibrariesTalk(t *testing.T) {
 	defer upstream.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(upstream.Certificate())
-	r := newRig(t, func(cfg *web.Config) {
-		cfg.Scheme = "https"
-		cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+	r := newRig(t, func(cfg *config) {
+		cfg.upstream.Scheme = "https"
+		cfg.upstream.Dial = func(ctx context.Context) (net.Conn, error) {
 			d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: "example.com"}}
 			return d.DialContext(ctx, "tcp", upstream.Listener.Addr().String())
 		}

@@ -6,14 +6,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"holdfast/proxy/internal/web"
 )
 
 // brief is a patience that ends within a test.
 const brief = time.Second
 
-func impatient(cfg *web.Config) { cfg.WriteTimeout = brief }
+func impatient(cfg *config) { cfg.WriteTimeout = brief }
 
 func TestBodyThatStopsComing(t *testing.T) {
 	t.Parallel()

@@ -23,16 +23,18 @@ const (
 	continueTimeout = time.Second
 )
 
-// A transport makes a connection for each request and has net/http speak on it.
-// If net/http were to make it, it would go on dialling after the request has
-// ended, in the hope of another one.
+// A transport makes the connection for a request and has net/http speak on it. If
+// net/http were to make it, it would go on dialling after the request has ended, in
+// the hope of another one.
 type transport struct {
 	server *Server
-	http   *http.Transport
+	dial   func(context.Context) (net.Conn, error)
 }
 
-func (s *Server) newTransport() *transport {
-	return &transport{server: s, http: &http.Transport{
+// newTransport makes the net/http part of all transports. An answer's head may have
+// so many bytes.
+func newTransport(maxHeader int) *http.Transport {
+	return &http.Transport{
 		Proxy:                  nil, // the environment's proxy is for others
 		DialContext:            handedOver,
 		DialTLSContext:         handedOver,
@@ -40,14 +42,14 @@ func (s *Server) newTransport() *transport {
 		DisableKeepAlives:      true, // what an upstream sends behind its answer must reach nobody else
 		ResponseHeaderTimeout:  answerTimeout,
 		ExpectContinueTimeout:  continueTimeout,
-		MaxResponseHeaderBytes: int64(s.cfg.MaxHeaderSize),
+		MaxResponseHeaderBytes: int64(maxHeader),
 		Protocols:              onlyHTTP1(),
-	}}
+	}
 }
 
 // RoundTrip is an http.RoundTripper's.
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	conn, err := t.server.cfg.Dial(r.Context())
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	conn, err := t.dial(r.Context())
 	if err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // a RoundTripper must; the client's connection stays
@@ -56,7 +58,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	h := &handover{conn: t.server.readsHeads(steady{conn, t.server.cfg.WriteTimeout})}
 	defer h.withdraw()
-	return t.http.RoundTrip(r.WithContext(context.WithValue(r.Context(), handoverKey{}, h)))
+	return t.server.transport.RoundTrip(r.WithContext(context.WithValue(r.Context(), handoverKey{}, h)))
 }
 
 // A handover is a connection on its way to net/http, which takes it by a
@@ -94,7 +96,7 @@ func (h *handover) withdraw() {
 	}
 }
 
-// Undialled is the error of a Config.Dial that says what the client is told.
+// Undialled is the error of an Upstream.Dial that says what the client is told.
 type Undialled struct {
 	Err     error
 	Refusal *upgrade.Refusal

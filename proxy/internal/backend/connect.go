@@ -1,4 +1,4 @@
-package proxy
+package backend
 
 import (
 	"context"
@@ -12,32 +12,33 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// connect dials for those beside the loops, who may block. It does what a
-// handshake's dial does (dial.go): the same addresses in the same order, the same
-// shares of the time, the same sockets, TLS included. It ends with ctx.
-func (o *origin) connect(ctx context.Context) (net.Conn, error) {
-	by := o.clock().Add(o.dialTimeout)
-	within, cancel := context.WithTimeout(ctx, o.dialTimeout)
+// Connect dials for those beside the loops, who may block. It does what a
+// handshake's dial does on its loop: the same addresses in the same order, the same
+// shares of the time, the same sockets, TLS included. It ends with ctx. The caller
+// tells Learn how it came out.
+func (b *Backend) Connect(ctx context.Context) (net.Conn, error) {
+	by := b.cfg.Clock().Add(b.cfg.DialTimeout)
+	within, cancel := context.WithTimeout(ctx, b.cfg.DialTimeout)
 	defer cancel()
-	addrs, err := o.addresses(within)
+	addrs, err := b.addresses(within)
 	if err != nil {
 		return nil, causeOf(err, ctx, within)
 	}
-	d := newDial(o.failures.order(addrs, o.clock()), by)
+	d := b.Dial(addrs, b.cfg.Clock(), by)
 	for {
-		tryBy, more := d.next(o.clock())
+		tryBy, more := d.Next(b.cfg.Clock())
 		if !more {
-			return nil, d.err
+			return nil, d.Err()
 		}
-		conn, err := o.try(within, d.to, tryBy.Sub(o.clock()))
+		conn, err := b.try(within, d.To, tryBy.Sub(b.cfg.Clock()))
 		if err == nil {
-			o.failures.worked(d.to)
+			d.Reached()
 			return conn, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		o.missed(&d, o.clock(), err)
+		d.Missed(b.cfg.Clock(), err)
 	}
 }
 
@@ -47,45 +48,45 @@ func causeOf(err error, caller, within context.Context) error {
 	case caller.Err() != nil:
 		return caller.Err()
 	case within.Err() != nil:
-		return errDialTimeout
+		return ErrTimeout
 	default:
 		return err
 	}
 }
 
-// addresses are the origin's, looked up if need be together with all others who
+// addresses are the backend's, looked up if need be together with all others who
 // ask for them.
-func (o *origin) addresses(ctx context.Context) ([]endpoint, error) {
-	if addrs, ok := o.known(o.clock()); ok {
+func (b *Backend) addresses(ctx context.Context) ([]socket.Endpoint, error) {
+	if addrs, ok := b.Known(b.cfg.Clock()); ok {
 		return addrs, nil
 	}
 	type answer struct {
-		addrs []endpoint
+		addrs []socket.Endpoint
 		err   error
 	}
 	answers := make(chan answer, 1)
-	asked := o.lookup(func(addrs []endpoint, err error) { answers <- answer{addrs, err} })
+	forgo := b.Lookup(func(addrs []socket.Endpoint, err error) { answers <- answer{addrs, err} })
 	select {
 	case a := <-answers:
 		return a.addrs, a.err
 	case <-ctx.Done():
-		o.forgo(asked)
+		forgo()
 		return nil, ctx.Err()
 	}
 }
 
 // try connects to one address, in its share of the time.
-func (o *origin) try(within context.Context, to endpoint, share time.Duration) (net.Conn, error) {
+func (b *Backend) try(within context.Context, to socket.Endpoint, share time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(within, share)
 	defer cancel()
-	plain, err := o.tryPlain(ctx, to)
+	plain, err := b.tryPlain(ctx, to)
 	switch {
 	case err != nil:
 		return nil, causeOf(err, within, ctx)
-	case o.tls == nil:
+	case b.tls == nil:
 		return plain, nil
 	}
-	conn := tls.Client(plain, o.tls())
+	conn := tls.Client(plain, b.tls())
 	if err := conn.HandshakeContext(ctx); err != nil {
 		plain.Close()
 		return nil, causeOf(err, within, ctx)
@@ -93,13 +94,14 @@ func (o *origin) try(within context.Context, to endpoint, share time.Duration) (
 	return conn, nil
 }
 
-func (o *origin) tryPlain(ctx context.Context, to endpoint) (net.Conn, error) {
+// tryPlain is try without TLS.
+func (b *Backend) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, error) {
 	for {
-		s, err := connect(to, o.options)
+		fd, err := socket.Connect(to, b.cfg.Options)
 		if err == nil {
-			return s.await(ctx)
+			return await(ctx, fd)
 		}
-		if err != errAgain {
+		if err != socket.ErrAgain {
 			return nil, err
 		}
 		pause, cancel := context.WithTimeout(ctx, queueFullPause)
@@ -113,8 +115,8 @@ func (o *origin) tryPlain(ctx context.Context, to endpoint) (net.Conn, error) {
 
 // await waits until a socket is connected, and gives it to the standard library.
 // If it will not be, or ctx ends before, the socket is closed.
-func (s bare) await(ctx context.Context) (net.Conn, error) {
-	file := os.NewFile(uintptr(s), "connection")
+func await(ctx context.Context, fd int) (net.Conn, error) {
+	file := os.NewFile(uintptr(fd), "connection")
 	defer file.Close() // the standard library makes a duplicate
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -127,10 +129,10 @@ func (s bare) await(ctx context.Context) (net.Conn, error) {
 	if err := raw.Write(isWritable); err != nil {
 		return nil, err
 	}
-	if err := s.Connected(); err != nil {
+	if err := socket.Connected(fd); err != nil {
 		return nil, err
 	}
-	socket.UnlimitBackoff(int(s)) // what is closed by the standard library is closed without socket.Close
+	socket.UnlimitBackoff(fd) // what is closed by the standard library is closed without socket.Close
 	return net.FileConn(file)
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package backend
 
 import (
 	"slices"
@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/proxy/internal/socket"
 )
 
-// failures remembers which addresses of an origin have failed of late, for all
+// failures remembers which addresses of a backend have failed of late, for all
 // who dial: an address that is dead would cost each of them its share of the
 // dial's time. Such an address is tried after all others, but it is tried.
 type failures struct {
 	mu    sync.Mutex
-	until map[endpoint]heartbeat.Time // when its next dial may begin with it
+	until map[socket.Endpoint]heartbeat.Time // when its next dial may begin with it
 }
 
 // lastFor is how long an address that has failed is tried last. Then one dial
@@ -21,24 +22,24 @@ type failures struct {
 const lastFor = 10 * time.Second
 
 // failed notes that an address could not be connected to.
-func (f *failures) failed(at endpoint, now heartbeat.Time) {
+func (f *failures) failed(at socket.Endpoint, now heartbeat.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.until == nil {
-		f.until = make(map[endpoint]heartbeat.Time)
+		f.until = make(map[socket.Endpoint]heartbeat.Time)
 	}
 	f.until[at] = now.Add(lastFor)
 }
 
 // worked forgets that an address has failed.
-func (f *failures) worked(at endpoint) {
+func (f *failures) worked(at socket.Endpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.until, at)
 }
 
-// keep forgets addresses that the origin has no more.
-func (f *failures) keep(addrs []endpoint) {
+// keep forgets addresses that the backend has no more.
+func (f *failures) keep(addrs []socket.Endpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for at := range f.until {
@@ -50,7 +51,7 @@ func (f *failures) keep(addrs []endpoint) {
 
 // order returns the addresses in the order in which a dial that begins now tries
 // them: as they are, but those that have failed of late come last.
-func (f *failures) order(addrs []endpoint, now heartbeat.Time) []endpoint {
+func (f *failures) order(addrs []socket.Endpoint, now heartbeat.Time) []socket.Endpoint {
 	if len(addrs) < 2 {
 		return addrs
 	}
@@ -59,8 +60,8 @@ func (f *failures) order(addrs []endpoint, now heartbeat.Time) []endpoint {
 	if len(f.until) == 0 {
 		return addrs
 	}
-	first := make([]endpoint, 0, len(addrs))
-	var last []endpoint
+	first := make([]socket.Endpoint, 0, len(addrs))
+	var last []socket.Endpoint
 	for _, at := range addrs {
 		until, failed := f.until[at]
 		switch {

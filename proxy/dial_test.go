@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/proxy/internal/socket"
+)
+
+// The backend is picked when the request is there: a handshake that fails before
+// has none, and its log line none either.
+func TestBackendIsPickedForTheRequest(t *testing.T) {
+	for sent, want := range map[string]bool{"": false, anUpgrade[:20]: false, anUpgrade: true} {
+		st := newStage(t, nil)
+		st.l.dialQueue.places = 0 // who has sent a request waits
+		p := st.connects()
+		if sent != "" {
+			p.sendsBytes([]byte(sent))
+		}
+		if picked := st.opening(func(*opening) bool { return true }); picked != 1 {
+			t.Fatalf("%q: %d handshakes are under way", sent, picked)
+		}
+		st.l.table.all(func(s *session) {
+			if picked := s.backend != nil; picked != want {
+				t.Errorf("%q: a backend is picked: %v", sent, picked)
+			}
+		})
+		p.hangsUp()
+		log := st.log.String()
+		if !strings.Contains(log, "handshake failed") || strings.Contains(log, "upstream=ws://127.0.0.1:1") != want {
+			t.Errorf("%q: the log says\n%s", sent, log)
+		}
+	}
+}
+
+// Handshakes and those beside the loops share what is known of the addresses.
+func TestDeadAddressCostsOneHandshake(t *testing.T) {
+	dead := deafAddress(t)
+	port := dead.AddrPort.Port()
+	alive := listening(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port))
+	st := newStage(t, func(cfg *Config) {
+		cfg.Upstream.Host = net.JoinHostPort("service.example", strconv.Itoa(int(port)))
+		cfg.find = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{dead.AddrPort.Addr(), netip.MustParseAddr("127.0.0.2")}, nil
+		}
+	})
+	const lastFor = 10 * time.Second // as package backend has it
+
+	st.knocks()
+	st.looksUp()
+	if st.dials(dead) != 1 {
+		t.Fatal("the first address is not tried first")
+	}
+	st.pass(st.server.cfg.DialTimeout / 2)
+	alive.wantsDial("the first address has had its share")
+
+	st.knocks()
+	alive.wantsDial("the first address is known to be dead")
+	conn, err := st.server.pool.Pick(nil).Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	alive.wantsDial("a page knows what handshakes have learnt")
+
+	st.pass(lastFor)
+	st.knocks()
+	st.looksUp()
+	if st.dials(dead) != 1 {
+		t.Fatal("the first address is not tried any more")
+	}
+	st.knocks()
+	alive.wantsDial("one tries the first address for all")
+	if st.dials(dead) != 1 {
+		t.Error("more than one try the dead address")
+	}
+}
+
+// looksUp turns the loop until no handshake waits for a lookup.
+func (st *stage) looksUp() {
+	st.t.Helper()
+	for st.opening(func(o *opening) bool { return o.state == resolving }) > 0 { // the test's own timeout bounds this
+		st.run()
+	}
+}
+
+// dials is how many handshakes wait for an address to answer.
+func (st *stage) dials(to socket.Endpoint) int {
+	return st.opening(func(o *opening) bool { return o.state == dialing && o.dial.To == to })
+}
+
+// opening is how many handshakes are such.
+func (st *stage) opening(are func(*opening) bool) (n int) {
+	st.l.table.all(func(s *session) {
+		if s.opening != nil && are(s.opening) {
+			n++
+		}
+	})
+	return n
+}
+
+type testListener struct {
+	*net.TCPListener
+	t *testing.T
+}
+
+func listening(t *testing.T, at netip.AddrPort) testListener {
+	t.Helper()
+	ln, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return testListener{ln, t}
+}
+
+// wantsDial accepts a connection, which must be there.
+func (ln testListener) wantsDial(why string) {
+	ln.t.Helper()
+	_ = ln.SetDeadline(time.Now().Add(10 * time.Second)) // it is open
+	conn, err := ln.Accept()
+	if err != nil {
+		ln.t.Fatalf("%s: %v", why, err)
+	}
+	conn.Close()
+}
+
+// deafAddress is that of a listener whose queue is full: the kernel drops every
+// SYN.
+func deafAddress(t *testing.T) socket.Endpoint {
+	t.Helper()
+	ln := inetSocket(t)
+	if err := unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(ln, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a queue of none holds one
+		if err := unix.Connect(inetSocket(t), nameOf(t, ln)); err != nil && err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+	}
+	at := nameOf(t, ln).(*unix.SockaddrInet4)
+	return socket.Endpoint{AddrPort: netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port))}
+}
+
+func inetSocket(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+func nameOf(t *testing.T, fd int) unix.Sockaddr {
+	t.Helper()
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

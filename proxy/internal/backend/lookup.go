@@ -1,0 +1,103 @@
+package backend
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy/internal/socket"
+)
+
+// addressesFresh is how long the addresses of a name are used before it is
+// looked up again. Go's resolver tells no TTL; services that move, as in
+// Kubernetes, do so with TTLs of 5 to 30 s.
+const addressesFresh = 5 * time.Second
+
+// Known returns the addresses if they are fresh.
+func (b *Backend) Known(now heartbeat.Time) ([]socket.Endpoint, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.addrs, now < b.freshTo
+}
+
+// Lookup resolves the name, once for all who wait for it, and calls then from
+// some goroutine. Who waits no longer calls forgo; then may still be called.
+func (b *Backend) Lookup(then func([]socket.Endpoint, error)) (forgo func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting == nil { // no lookup is under way
+		b.waiting = list.New()
+		go b.resolve()
+	}
+	asked := b.waiting.PushBack(then)
+	return func() { b.forgo(asked) }
+}
+
+// forgo takes back a lookup, so that who comes and leaves while no answer comes
+// costs nothing. The lookup itself goes on for the next one.
+func (b *Backend) forgo(asked *list.Element) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting != nil {
+		b.waiting.Remove(asked) // which looks whether it is of this list
+	}
+}
+
+// resolve is the goroutine of a lookup. It ends within the time for a dial.
+func (b *Backend) resolve() {
+	ctx, cancel := context.WithTimeout(b.ended, b.cfg.DialTimeout)
+	defer cancel()
+	ips, err := b.cfg.Find(ctx, b.host)
+	if err != nil {
+		err = cmp.Or(descriptorsLack(), err) // package net does not pass the former on
+	} else if len(ips) == 0 {
+		err = errNoAddress
+	}
+	addrs := make([]socket.Endpoint, 0, len(ips))
+	for _, ip := range ips {
+		addrs = append(addrs, socket.Endpoint{AddrPort: netip.AddrPortFrom(ip.Unmap(), b.port)})
+	}
+	b.mu.Lock()
+	if err == nil {
+		b.addrs, b.freshTo = addrs, b.cfg.Clock().Add(addressesFresh)
+		b.failures.keep(addrs)
+	}
+	waiting := b.waiting
+	b.waiting = nil
+	b.mu.Unlock()
+	for e := waiting.Front(); e != nil; e = e.Next() {
+		e.Value.(func([]socket.Endpoint, error))(addrs, err)
+	}
+}
+
+var errNoAddress = errors.New("the name has no address")
+
+// systemResolver finds addresses as the system does.
+func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// stale has the name looked up again at the next dial.
+func (b *Backend) stale() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.freshTo != heartbeat.Never {
+		b.freshTo = 0
+	}
+}
+
+// descriptorsLack returns why no socket can be made now, nil if one can.
+func descriptorsLack() error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}

@@ -1,0 +1,57 @@
+package socket
+
+import (
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Accept takes one connection from a listening descriptor, and tells its peer's
+// address, which is the zero AddrPort for unix sockets. It returns ErrAgain if no
+// connection waits.
+func Accept(listener int) (fd int, from netip.AddrPort, err error) {
+	for {
+		var name unix.RawSockaddrInet6 // the longest that there is
+		size := uint32(unix.SizeofSockaddrInet6)
+		accepted, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener),
+			uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case 0:
+			return int(accepted), addrPort(&name), nil
+		case unix.EAGAIN:
+			return -1, netip.AddrPort{}, ErrAgain
+		case unix.EINTR, unix.ECONNABORTED: // that one is gone; there may be others
+		default:
+			return -1, netip.AddrPort{}, errno
+		}
+	}
+}
+
+// AcceptShared is Accept for a listening socket that other processes may have too,
+// as systemd or another service does. Whether its calls block belongs to the socket
+// and not to the descriptor: any of them can change it for all, and an accept that
+// finds no client would then hold the caller until one comes. So accept is called
+// only where a client waits, and with the socket set to not block just before. It
+// could still block if within that moment another process both changed the socket
+// back and took the client.
+//
+// SO_RCVTIMEO would bound such a wait, but the connections of the other processes
+// would inherit it.
+func AcceptShared(listener int) (fd int, from netip.AddrPort, err error) {
+	if !Waiting(listener) {
+		return -1, netip.AddrPort{}, ErrAgain // after an error the caller asks again in its next turn
+	}
+	if err := unix.SetNonblock(listener, true); err != nil {
+		return -1, netip.AddrPort{}, err
+	}
+	return Accept(listener)
+}
+
+// Waiting reports whether a connection waits to be accepted.
+func Waiting(listener int) bool {
+	polled := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
+	n, err := unix.Poll(polled, 0)
+	return err == nil && n > 0
+}
