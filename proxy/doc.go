@@ -20,7 +20,8 @@
 // internal/upgrade and learns whom it is from (internal/forwarded). queue.go has it wait for
 // its turn; dial.go finds the origin's addresses (lookup.go), puts those that have
 // failed of late last (order.go) and dials one after another; verdict.go says what
-// the outcome means for the upstream. answer.go sends a rebuilt request and collects the answer. A checked 101 makes
+// the outcome means for the upstream. answer.go sends a rebuilt request, whose target
+// stands behind the upstream's path (prefix.go), and collects the answer. A checked 101 makes
 // it a session (open); any other final answer goes to relay.go, which passes it
 // on and closes both sockets. What the proxy itself has to refuse is in refuse.go.
 //

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +28,7 @@ type origin struct {
 	name   string // for logs and metrics: scheme and authority
 	host   string // a name or an address literal; of no meaning for a unix socket
 	port   uint16
-	prefix string             // put before every request's path; no slash at its end
+	prefix string             // see prefixOf
 	tls    func() *tls.Config // for the next connection; nil for plain ones
 
 	options     socketOptions
@@ -103,7 +102,7 @@ func (o *origin) locate(u *url.URL) error {
 	o.name = u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
 	o.host = u.Hostname()
 	o.port = uint16(number)
-	o.prefix = strings.TrimRight(u.EscapedPath(), "/")
+	o.prefix = prefixOf(u)
 	if addr, err := netip.ParseAddr(o.host); err == nil {
 		o.addrs = []endpoint{{addr: netip.AddrPortFrom(addr.Unmap(), o.port)}}
 		o.freshTo = heartbeat.Never

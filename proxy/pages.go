@@ -199,6 +199,7 @@ func (s *Server) webConfig() web.Config {
 	c := web.Config{
 		Scheme:           "http",
 		Authority:        s.origin.authority(),
+		Name:             s.origin.name,
 		Prefix:           s.origin.prefix,
 		Host:             s.cfg.UpstreamHost,
 		Trust:            &s.trust,

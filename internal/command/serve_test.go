@@ -97,7 +97,7 @@ func TestServe(t *testing.T) {
 func TestServeOnAUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "holdfast.sock")
 	p := startServe(t, someUpstream, "HOLDFAST_LISTEN=unix:"+path)
-	p.logs(`msg="holdfast starts"`, "listen="+path, "tls=false")
+	p.logs(`msg="holdfast starts"`, "listen=unix:"+path, "tls=false")
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)

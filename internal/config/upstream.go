@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"holdfast/internal/shown"
+	"holdfast/proxy"
 )
 
 // parseUpstream does not repeat the errors of net/url: they quote parts of the value,
@@ -86,11 +87,7 @@ func (c Config) UpstreamRequest() (url, host string) {
 // probeURL returns the URL of the upstream that a client's request for / becomes. Its
 // scheme is always ws, so that the dialer leaves TLS to us. Its host is not dialled.
 func probeURL(upstream *url.URL) string {
-	prefix := strings.TrimRight(upstream.EscapedPath(), "/")
-	if upstream.Scheme == "unix" {
-		prefix = ""
-	}
-	return "ws://" + hostOf(upstream) + prefix + "/"
+	return "ws://" + hostOf(upstream) + proxy.UpstreamTarget(upstream, "/")
 }
 
 // Words that may stand for a Host.

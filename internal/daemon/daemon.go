@@ -79,7 +79,7 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 	d.log.Info("holdfast starts",
 		"version", version,
-		"listen", listen.String(),
+		"listen", nameOf(listen),
 		"tls", d.certificates.Server != nil,
 		"upstream", c.Upstream.String(),
 		"admin", addressOf(d.adminListener))
@@ -112,6 +112,14 @@ func named(variable string, err error) error {
 		return fmt.Errorf("%s: %w", variable, err)
 	}
 	return err
+}
+
+// nameOf returns an address as its variable takes it.
+func nameOf(address net.Addr) string {
+	if address.Network() == "unix" {
+		return "unix:" + address.String()
+	}
+	return address.String()
 }
 
 func addressOf(listener net.Listener) string {

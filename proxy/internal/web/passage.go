@@ -113,7 +113,7 @@ func (s *Server) target(requested string) *url.URL {
 		u.Opaque = requested
 		return u
 	}
-	target := s.cfg.Prefix + requested
+	target := string(upgrade.AppendTarget(nil, s.cfg.Prefix, requested))
 	if !strings.HasPrefix(target, "//") {
 		u.Opaque = target
 		return u
@@ -208,7 +208,7 @@ func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
 		slog.String("client", p.guest.name()),
 		slog.String("method", p.request.Method),
 		slog.String("path", path),
-		slog.String("upstream", p.server.cfg.Authority),
+		slog.String("upstream", p.server.cfg.Name),
 	}
 	p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)
 }

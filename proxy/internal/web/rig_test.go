@@ -71,6 +71,7 @@ func newRig(t *testing.T, change func(*web.Config)) *rig {
 	cfg := web.Config{
 		Scheme:           "http",
 		Authority:        "upstream.example:80",
+		Name:             "ws://upstream.example:80",
 		Trust:            &forwarded.Trust{},
 		Dial:             r.dial,
 		HandshakeTimeout: patience,

@@ -27,7 +27,9 @@ type Config struct {
 	// Authority is the upstream's name, host:port. It is the Host of a client
 	// that sent none, as HTTP/1.0 allows.
 	Authority string
-	// Prefix is put before every path, byte for byte; no slash at its end.
+	// Name is what the log calls the upstream.
+	Name string
+	// Prefix is the upstream's path, byte for byte: see upgrade.AppendTarget.
 	Prefix string
 	// Host is sent instead of the client's; empty means the client's.
 	Host string
