@@ -28,5 +28,5 @@ func TestHealthcheck(t *testing.T) {
 	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=off"}, "healthcheck").
 		wants(t, exitFailed, "", "holdfast: HOLDFAST_ADMIN_LISTEN is off: there is nobody to ask\n")
 	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=8081"}, "healthcheck").
-		wants(t, exitFailed, "", `holdfast: HOLDFAST_ADMIN_LISTEN="8081" has no colon; write ":8081"`+"\n")
+		wants(t, exitFailed, "", `holdfast: HOLDFAST_ADMIN_LISTEN="8081" has no colon; write "127.0.0.1:8081"`+"\n")
 }

@@ -10,9 +10,7 @@ func (c Config) contradictions(s settings) (found Problems) {
 	if c.TCPUserTimeout > maxUserTimeout {
 		found = append(found, c.problem(s, &c.TCPUserTimeout, `is too long for the kernel; the longest is "596h"`))
 	}
-	if c.AdminListen != "" && string(c.AdminListen) == string(c.Listen) && !strings.HasSuffix(string(c.Listen), ":0") {
-		found = append(found, c.problem(s, &c.AdminListen, "is HOLDFAST_LISTEN too; they need an address each"))
-	}
+	found = append(found, c.meetings(s)...)
 	if c.ProxyProtocol && s["HOLDFAST_TRUSTED_PROXIES"] == "" {
 		found = append(found, c.problem(s, &c.ProxyProtocol, "needs HOLDFAST_TRUSTED_PROXIES, since such a header is taken from those alone; set it"))
 	}

@@ -3,13 +3,12 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
-	"holdfast/internal/shown"
 	"holdfast/proxy"
 )
 
@@ -24,14 +23,28 @@ func parseUpstream(value string) (url.URL, error) {
 		return url.URL{Scheme: "unix", Path: path, OmitHost: true}, err
 	}
 	if !strings.Contains(value, "://") {
-		return url.URL{}, errors.New("has no scheme; write " + shown.Quoted("ws://"+strings.TrimLeft(value, "/")))
+		fault := "has no scheme"
+		if schemeMark.MatchString(value) {
+			fault = `has no "://" behind its scheme`
+		}
+		return url.URL{}, errors.New(fault + "; " + writeUpstream(value))
 	}
 	u, err := url.Parse(value)
 	if err != nil {
-		return url.URL{}, errors.New(`is not a URL; write for example "ws://localhost:9000"`)
+		return url.URL{}, errors.New("is not a URL; " + writeUpstream(value))
 	}
-	return *u, checkUpstream(u, value)
+	err = checkUpstream(u, value)
+	if err == errNoHost || err == errNoBrackets {
+		err = fmt.Errorf("%w; %s", err, writeUpstream(value))
+	}
+	return *u, err
 }
+
+// What is wrong with a host that has a right spelling: see writeUpstream.
+var (
+	errNoHost     = errors.New("has no host")
+	errNoBrackets = errors.New("has an IPv6 address without brackets")
+)
 
 func checkUpstream(u *url.URL, value string) error {
 	switch {
@@ -42,7 +55,9 @@ func checkUpstream(u *url.URL, value string) error {
 	case strings.ContainsAny(value, "?#"):
 		return errors.New("must not contain a query or fragment; both come from the client")
 	case u.Hostname() == "":
-		return errors.New(`has no host; write for example "ws://localhost:9000"`)
+		return errNoHost
+	case lacksBrackets(u.Host):
+		return errNoBrackets
 	case !validHost(u.Hostname()):
 		return errors.New("has no valid host; use an ASCII host name or an IP address")
 	case !validUpstreamPort(u):
@@ -55,8 +70,7 @@ func validUpstreamPort(u *url.URL) bool {
 	if u.Port() == "" {
 		return !strings.HasSuffix(u.Host, ":")
 	}
-	n, err := strconv.ParseUint(u.Port(), 10, 16)
-	return err == nil && n > 0
+	return isPort(u.Port())
 }
 
 // UpstreamAddress returns where the upstream is, as package net takes it.
@@ -102,7 +116,7 @@ func parseUpstreamHost(value string) (upstreamHost, error) {
 		return host, nil
 	}
 	u, err := url.Parse("//" + value)
-	if err != nil || u.Host != value || !validHost(u.Hostname()) || !validUpstreamPort(u) {
+	if err != nil || u.Host != value || lacksBrackets(u.Host) || !validHost(u.Hostname()) || !validUpstreamPort(u) {
 		return "", errors.New(`must be preserve, upstream, or a host like "service.example" or "service.example:8080"`)
 	}
 	return host, nil
