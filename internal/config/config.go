@@ -147,8 +147,18 @@ func (s settings) parse(c *Config) (found Problems) {
 		}
 		name := variableOf(bad.Name).name
 		if giver := from[name]; giver == name || giver == name+fileSuffix {
-			found = append(found, Problem{giver, s.shown(giver), bad.Err.Error()})
+			for _, reason := range reasons(bad.Err) {
+				found = append(found, Problem{giver, s.shown(giver), reason.Error()})
+			}
 		}
 	}
 	return found
+}
+
+// reasons returns the errors that a rule has joined.
+func reasons(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }

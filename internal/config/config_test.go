@@ -434,7 +434,7 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_LISTEN=unix:/a.sock?mode=0660", `HOLDFAST_LISTEN="unix:/a.sock?…" has options behind a question mark, which are not supported by this version; leave them out`},
 		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
 		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
-		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version"},
+		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version; unset it"},
 		{"HOLDFAST_\x1b[2J=1", `HOLDFAST_\x1b[2J is not a variable of Holdfast; ` + "`holdfast env` lists all"},
 	} {
 		environ := []string{tc.environ}
@@ -463,7 +463,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		`HOLDFAST_TCP_USER_TIMEOUT="600h" is too long for the kernel; the longest is "596h"`,
 		`HOLDFAST_PPROF="on" must be one of true, false`,
 		"HOLDFAST_LISTENN is not a variable of Holdfast; did you mean HOLDFAST_LISTEN?",
-		"HOLDFAST_TAKEOVER is not supported by this version",
+		"HOLDFAST_TAKEOVER is not supported by this version; unset it",
 	}, "\n")
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
@@ -471,6 +471,41 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	var found Problems
 	if !errors.As(err, &found) || found.OnlyUpstreamMissing() {
 		t.Error("more than the upstream is missing")
+	}
+}
+
+// A list is read to its end, so that nobody has to mend it one element at a time.
+func TestAllProblemsOfAListAtOnce(t *testing.T) {
+	for _, tc := range []struct {
+		name, value string
+		reasons     []string
+	}{
+		{"HOLDFAST_ALLOWED_ORIGINS", "https://a b,*.example.com,,null", []string{
+			`has an element "https://a b" that has no valid host; a name is made of letters, digits, hyphens, underscores and dots`,
+			`has an element "" that is empty; write an origin, like "https://app.example.com"`,
+			`has an element "null" that cannot be allowed: all pages that have no origin of their own share it, sandboxed ones among them`,
+		}},
+		{"HOLDFAST_TRUSTED_PROXIES", "localhost,10.0.0.0/8,10.0.0.1/8", []string{
+			`has an element "localhost" that ` + noPrefix,
+			`has an element "10.0.0.1/8" that has bits set behind its prefix length; write "10.0.0.0/8", or "10.0.0.1" for one host`,
+		}},
+		{"HOLDFAST_UPSTREAM_HEADERS", "s3cret;A=1;host=s3cret;a=s3cret", []string{
+			"has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value",
+			"has a field, number 3, that is Host; set HOLDFAST_UPSTREAM_HOST instead",
+			"has fields of the same name, numbers 2 and 4; leave one out",
+		}},
+	} {
+		var want []string
+		for _, reason := range tc.reasons {
+			if variableNamed(tc.name).secret {
+				want = append(want, tc.name+" "+reason)
+			} else {
+				want = append(want, tc.name+`="`+tc.value+`" `+reason)
+			}
+		}
+		if _, err := load(someUpstream, tc.name+"="+tc.value); err == nil || err.Error() != strings.Join(want, "\n") {
+			t.Errorf("got\n%v\nwant\n%s", err, strings.Join(want, "\n"))
+		}
 	}
 }
 
