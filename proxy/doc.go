@@ -52,7 +52,8 @@
 // closed, overdue ends what takes too long, wasted what floods, and finish, the one
 // exit, counts and logs. What a leg is made of is in leg.go.
 //
-// A stop: server.go. Shutdown drains every loop, waits, and cuts what is left.
+// A stop: server.go. Shutdown drains every loop, waits, and cuts what is left. How many
+// clients there may be at once is in room.go.
 //
 // Beside the loops: TLS handshakes, lookups, refusals passed on and requests that
 // are no upgrade, as said; health.go probes an upstream that is down, trim.go gives back
