@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
@@ -49,7 +50,12 @@ func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, 
 	t := targetOf(c, loaded)
 	result, err := probe.Try(t)
 	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
+	var failure *probe.Failure
 	switch {
+	case errors.As(err, &failure) && failure.Step == probe.Ping:
+		return "", fmt.Errorf("%s, then: %w", verdict, failure.Err)
+	case errors.As(err, &failure):
+		return "", explain(c, failure)
 	case err != nil:
 		return "", err
 	case !result.Silent:
