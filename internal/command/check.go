@@ -61,7 +61,11 @@ func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, 
 	case !result.Silent:
 		return fmt.Sprintf("%s, answered a ping in %v", verdict, probe.Rounded(result.Answered)), nil
 	}
-	verdict = fmt.Sprintf("%s, did not answer a ping within %v", verdict, t.PingTimeout)
+	limit := "HOLDFAST_UPSTREAM_PING_TIMEOUT"
+	if c.UpstreamPingTimeout == 0 {
+		limit = "HOLDFAST_HANDSHAKE_TIMEOUT"
+	}
+	verdict = fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, limit, t.PingTimeout)
 	if c.UpstreamPong == heartbeat.RequirePong && c.UpstreamPingInterval > 0 && c.UpstreamPingTimeout > 0 {
 		return "", fmt.Errorf("%s; HOLDFAST_UPSTREAM_PONG=require would drop its sessions", verdict)
 	}

@@ -83,11 +83,11 @@ func TestCheckConnect(t *testing.T) {
 	}{
 		{"answers", answers(t), nil, 0, `^configuration ok\nws://\S+: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`},
 		{"silent", silent, []string{soon}, 0,
-			`: upgraded in \S+s, did not answer a ping within 1ms, and will not be held to it\n$`, `^$`},
+			`: upgraded in \S+s, did not answer a ping within HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms, and will not be held to it\n$`, `^$`},
 		{"silent, though it must answer", silent, []string{soon, "HOLDFAST_UPSTREAM_PONG=require"}, 1,
-			`^configuration ok\n$`, `^ws://\S+: upgraded in \S+s, did not answer a ping within 1ms; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
+			`^configuration ok\n$`, `^ws://\S+: upgraded in \S+s, did not answer a ping within HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
 		{"silent, without a deadline", silent, []string{"HOLDFAST_UPSTREAM_PING_TIMEOUT=0", "HOLDFAST_UPSTREAM_PONG=require", "HOLDFAST_HANDSHAKE_TIMEOUT=200ms"}, 0,
-			`: upgraded in \S+s, did not answer a ping within 200ms, and will not be held to it\n$`, `^$`},
+			`: upgraded in \S+s, did not answer a ping within HOLDFAST_HANDSHAKE_TIMEOUT=200ms, and will not be held to it\n$`, `^$`},
 		{"closes", closes, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it sent a Close instead of answering a ping\n$`},
 		{"hangs up", hangsUp, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it ended the connection instead of answering a ping\n$`},
 	} {
