@@ -223,7 +223,7 @@ func field(c Config, variable string) any {
 
 const (
 	noURL       = `is not a URL; write for example "ws://localhost:9000"`
-	noHost      = `has no valid host; use an ASCII host name or an IP address`
+	noHost      = `has no valid host, which is an ASCII host name or an IP address; write for example "ws://localhost:9000"`
 	noDuration  = `is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`
 	notPositive = "must be more than zero"
 	noSize      = `is not a size; write a whole number of bytes, or one with KiB or MiB, like "64KiB"`
@@ -255,7 +255,11 @@ var refused = map[string][]struct{ value, reason string }{
 		{"ws://:70000", `has no host; write for example "ws://localhost:9000"`},
 		{"9000", `has no scheme; write "ws://localhost:9000"`},
 		{":9000/chat", `has no scheme; write "ws://localhost:9000/chat"`},
-		{"99999", `has no scheme; write "ws://99999"`},
+		{"99999", `has no scheme; write for example "ws://localhost:9000"`},
+		{"ws://7000/a", `has no valid host, which is an ASCII host name or an IP address; write "ws://localhost:7000/a"`},
+		{"ws://10.0.0.256:7000", noHost},
+		{" ws://localhost:7000", `is not a URL; write "ws://localhost:7000"`},
+		{"'wss://localhost:7000'", `is not a URL; write "wss://localhost:7000"`},
 		{"ws:localhost:7000", `has no "://" behind its scheme; write "ws://localhost:7000"`},
 		{"WSS:/localhost", `has no "://" behind its scheme; write "wss://localhost"`},
 		{"https//localhost/a", `has no "://" behind its scheme; write "https://localhost/a"`},
@@ -290,6 +294,8 @@ var refused = map[string][]struct{ value, reason string }{
 		{"::1", `has no port; write "[::1]:PORT"`},
 		{"http://localhost:8080", `is not host:port; leave out scheme and path, like ":8080", "127.0.0.1:8080" or "[::1]:8080"`},
 		{"a b:8080", noAddress},
+		{"8080:8080", noAddress},
+		{"10.0.0.256:8080", noAddress},
 		{"a:b:8080", noAddress},
 		{":", "has no valid port; it must be a number from 0 to 65535"},
 		{":http", "has no valid port; it must be a number from 0 to 65535"},

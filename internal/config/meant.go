@@ -23,6 +23,7 @@ var schemeMark = regexp.MustCompile(`^(?i:(wss?|https?)(:/*|//+))`)
 
 // writeUpstream returns what to write instead of a value of HOLDFAST_UPSTREAM.
 func writeUpstream(value string) string {
+	value = strings.Trim(value, " \t\r\n\"'") // as files of variables and shells leave behind
 	scheme, rest := "ws", value
 	if mark := schemeMark.FindStringSubmatch(value); mark != nil {
 		scheme, rest = strings.ToLower(mark[1]), value[len(mark[0]):]

@@ -34,16 +34,17 @@ func parseUpstream(value string) (url.URL, error) {
 		return url.URL{}, errors.New("is not a URL; " + writeUpstream(value))
 	}
 	err = checkUpstream(u, value)
-	if err == errNoHost || err == errNoBrackets {
+	if err == errNoHost || err == errNoBrackets || err == errBadHost {
 		err = fmt.Errorf("%w; %s", err, writeUpstream(value))
 	}
 	return *u, err
 }
 
-// What is wrong with a host that has a right spelling: see writeUpstream.
+// What is wrong with a host that may have a right spelling: see writeUpstream.
 var (
 	errNoHost     = errors.New("has no host")
 	errNoBrackets = errors.New("has an IPv6 address without brackets")
+	errBadHost    = errors.New("has no valid host, which is an ASCII host name or an IP address")
 )
 
 func checkUpstream(u *url.URL, value string) error {
@@ -59,7 +60,7 @@ func checkUpstream(u *url.URL, value string) error {
 	case lacksBrackets(u.Host):
 		return errNoBrackets
 	case !validHost(u.Hostname()):
-		return errors.New("has no valid host; use an ASCII host name or an IP address")
+		return errBadHost
 	case !validUpstreamPort(u):
 		return errors.New("has no valid port; it must be a number from 1 to 65535")
 	}
