@@ -26,8 +26,9 @@ func explain(c config.Config, f *probe.Failure) error {
 		return explainDial(c, f.Err)
 	case probe.SecureTLS:
 		return explainTLS(c, f.Err)
+	default:
+		return explainUpgrade(c, f)
 	}
-	return explainUpgrade(c, f)
 }
 
 func explainDial(c config.Config, err error) error {
