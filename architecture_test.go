@@ -37,7 +37,7 @@ var imports = map[string][]string{
 		"github.com/caarlos0/env/v10",
 	},
 	"internal/linelog": {},
-	"internal/certs":   {},
+	"internal/certs":   {"holdfast/internal/shown"},
 	"internal/shown":   {},
 	"internal/leak":    {}, // for tests
 	"proxy": {

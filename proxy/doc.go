@@ -21,8 +21,8 @@
 // the backend that the request goes to (internal/backend: Pick). queue.go has it
 // wait for its turn. dial.go finds the backend's addresses (Lookup) and dials one
 // after another (Dial); what the outcome means for the backend is said by Learn.
-// answer.go sends a rebuilt request and collects the answer. A checked 101 makes it
-// a session (open); any other final answer goes to relay.go, which passes it on and
+// answer.go sends a rebuilt request, whose target stands behind the backend's path
+// (prefix.go), and collects the answer. A checked 101 makes it a session (open); any other final answer goes to relay.go, which passes it on and
 // closes both sockets. What the proxy itself has to refuse is in refuse.go.
 //
 // A request that is no upgrade: pages.go gives the connection to net/http
@@ -52,7 +52,8 @@
 // closed, overdue ends what takes too long, wasted what floods, and finish, the one
 // exit, counts and logs. What a leg is made of is in leg.go.
 //
-// A stop: server.go. Shutdown drains every loop, waits, and cuts what is left.
+// A stop: server.go. Shutdown drains every loop, waits, and cuts what is left. How many
+// clients there may be at once is in room.go.
 //
 // Beside the loops: TLS handshakes, lookups, refusals passed on and requests that
 // are no upgrade, as said; internal/backend probes a backend that is down; trim.go

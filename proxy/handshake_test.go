@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,10 +96,17 @@ func TestHandshakeIsRebuilt(t *testing.T) {
 
 func TestUpstreamPathIsAPrefix(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream.Path = "/legacy" })
-	r.dials().sendsString(request())
-	if got := r.accepts().wantsRequest().RequestURI; got != "/legacy/chat?token=s3cret" {
-		t.Errorf("the upstream was asked for %q", got)
+	for _, test := range []struct{ prefix, target, want string }{
+		{"/legacy", "/chat?token=s3cret", "/legacy/chat?token=s3cret"},
+		{"/legacy", "/", "/legacy"},
+		{"/legacy", "/?token=s3cret", "/legacy?token=s3cret"},
+		{"/legacy/", "/", "/legacy/"},
+	} {
+		r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream.Path = test.prefix })
+		r.dials().sendsString(strings.Replace(request(), "/chat?token=s3cret", test.target, 1))
+		if got := r.accepts().wantsRequest().RequestURI; got != test.want {
+			t.Errorf("behind %s the request for %s became %q, want %q", test.prefix, test.target, got, test.want)
+		}
 	}
 }
 
@@ -732,5 +740,35 @@ func TestLogHidesTheQuery(t *testing.T) {
 	r.wantsNoSessions()
 	if log := r.log.String(); !strings.Contains(log, "/chat") || strings.Contains(log, "s3cret") {
 		t.Errorf("the log wants the path and not the query:\n%s", log)
+	}
+}
+
+// A page and a session have the same upstream, by target and by name in the log.
+func TestPageAndSessionNameTheUpstreamAlike(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream.Path = "/legacy" })
+	for _, head := range []string{
+		strings.Replace(request(), "/chat?token=s3cret", "/", 1),
+		"GET / HTTP/1.1\r\nHost: service.example\r\n\r\n",
+	} {
+		client := r.dials()
+		client.sendsString(head)
+		upstream := r.accepts()
+		if got := upstream.wantsRequest().RequestURI; got != "/legacy" {
+			t.Errorf("the upstream was asked for %q, want /legacy", got)
+		}
+		upstream.hangsUp()
+		client.wantsStatus("the upstream says nothing", 502)
+	}
+	scheme := "ws"
+	if r.tls.upstream {
+		scheme = "wss"
+	}
+	want := fmt.Sprintf(`"upstream":"%s://%v"`, scheme, r.service.Addr())
+	for _, message := range []string{"handshake failed", "request failed"} {
+		told := regexp.MustCompile(`.*"msg":"` + message + `".*`).FindString(r.log.String())
+		if !strings.Contains(told, want) {
+			t.Errorf("%s is not in the log's %q", want, told)
+		}
 	}
 }

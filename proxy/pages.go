@@ -201,6 +201,7 @@ func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
 	u := web.Upstream{
 		Scheme:    "http",
 		Authority: to.Authority(),
+		Name:      to.Name(),
 		Prefix:    to.Prefix(),
 		Dial:      func(ctx context.Context) (net.Conn, error) { return s.dialForPage(ctx, to) },
 	}

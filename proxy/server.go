@@ -8,11 +8,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
@@ -93,7 +90,7 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 	}
 	s.pool = backend.NewPool(service)
 	s.pages = web.New(s.webConfig())
-	s.setRoom(roomFor(cfg.Loops))
+	s.setRoom(OwnDescriptors(cfg.Loops).Clients())
 	return s, nil
 }
 
@@ -149,28 +146,6 @@ func (s *Server) addLoop(k kernel, now func() heartbeat.Time, source io.Reader) 
 	}
 	s.loops = append(s.loops, l)
 	return l
-}
-
-// reservedFiles are descriptors kept for everything but sessions: the
-// listeners, the admin side, the runtime, clients that are refused, lookups, and
-// the second descriptor of a connection that changes hands.
-const reservedFiles = 256
-
-// roomFor is how many clients the descriptors allow, two to each.
-func roomFor(loops int) int64 {
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		panic(os.NewSyscallError("getrlimit", err)) // the arguments are ours
-	}
-	room := int64(min(files.Cur, 1<<40)) - reservedFiles - epoll.Files*int64(loops)
-	return max(1, room/2)
-}
-
-// roomForPages is how many of all clients may be with the server of pages: half,
-// or more if so many sessions may not be. So sessions always find room, however long
-// pages take to be answered.
-func roomForPages(room, sessions int64) int64 {
-	return max(1, room/2, room-sessions)
 }
 
 // Addr is the address that clients are accepted on.

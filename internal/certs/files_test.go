@@ -4,8 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"io/fs"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -103,14 +101,6 @@ func TestProblemsAllAtOnce(t *testing.T) {
 		[2]string{"CERT_FILE=", "does not exist"},
 		[2]string{"CA_FILE=", "does not exist"},
 		[2]string{"KEY_FILE=", "is no PEM file"})
-}
-
-// Root may read everything, so this is not tried on a file.
-func TestUnreadable(t *testing.T) {
-	err := &fs.PathError{Op: "open", Path: "/x", Err: os.ErrPermission}
-	if got := unreadable(err); !strings.HasPrefix(got, "may not be read by user ") {
-		t.Errorf("unreadable(%v) = %q", err, got)
-	}
 }
 
 func TestWarnings(t *testing.T) {

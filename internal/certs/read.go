@@ -1,10 +1,9 @@
 package certs
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
+
+	"holdfast/internal/shown"
 )
 
 // contents is what is in the files; empty for one that there is none of.
@@ -37,7 +36,7 @@ func (f File) read(found *Problems) string {
 func content(path string) (text, reason string) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", unreadable(err)
+		return "", shown.Unreadable(err)
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
@@ -48,24 +47,9 @@ func content(path string) (text, reason string) {
 	raw, err := os.ReadFile(path)
 	switch {
 	case err != nil:
-		return "", unreadable(err)
+		return "", shown.Unreadable(err)
 	case len(raw) == 0:
 		return "", "is empty; write the PEM text to it"
 	}
 	return string(raw), ""
-}
-
-// unreadable is the reason that the system gave, and what to do about it.
-func unreadable(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "does not exist; put the file there or correct the path"
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Sprintf("may not be read by user %d, whom this process runs as; let it", os.Geteuid())
-	}
-	var op *fs.PathError
-	if errors.As(err, &op) {
-		err = op.Err // the path is said already
-	}
-	return fmt.Sprintf("cannot be read: %v; correct the path", err)
 }

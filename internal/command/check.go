@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
@@ -49,13 +50,22 @@ func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, 
 	t := targetOf(c, loaded)
 	result, err := probe.Try(t)
 	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
+	var failure *probe.Failure
 	switch {
+	case errors.As(err, &failure) && failure.Step == probe.Ping:
+		return "", fmt.Errorf("%s, then: %w", verdict, failure.Err)
+	case errors.As(err, &failure):
+		return "", explain(c, failure)
 	case err != nil:
 		return "", err
 	case !result.Silent:
 		return fmt.Sprintf("%s, answered a ping in %v", verdict, probe.Rounded(result.Answered)), nil
 	}
-	verdict = fmt.Sprintf("%s, did not answer a ping within %v", verdict, t.PingTimeout)
+	limit := "HOLDFAST_UPSTREAM_PING_TIMEOUT"
+	if c.UpstreamPingTimeout == 0 {
+		limit = "HOLDFAST_HANDSHAKE_TIMEOUT"
+	}
+	verdict = fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, limit, t.PingTimeout)
 	if c.UpstreamPong == heartbeat.RequirePong && c.UpstreamPingInterval > 0 && c.UpstreamPingTimeout > 0 {
 		return "", fmt.Errorf("%s; HOLDFAST_UPSTREAM_PONG=require would drop its sessions", verdict)
 	}

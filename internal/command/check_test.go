@@ -1,13 +1,17 @@
 package command
 
 import (
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -79,13 +83,13 @@ func TestCheckConnect(t *testing.T) {
 	}{
 		{"answers", answers(t), nil, 0, `^configuration ok\nws://\S+: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`},
 		{"silent", silent, []string{soon}, 0,
-			`: upgraded in \S+s, did not answer a ping within 1ms, and will not be held to it\n$`, `^$`},
+			`: upgraded in \S+s, did not answer a ping within HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms, and will not be held to it\n$`, `^$`},
 		{"silent, though it must answer", silent, []string{soon, "HOLDFAST_UPSTREAM_PONG=require"}, 1,
-			`^configuration ok\n$`, `^ws://\S+: upgraded in \S+s, did not answer a ping within 1ms; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
+			`^configuration ok\n$`, `^ws://\S+: upgraded in \S+s, did not answer a ping within HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
 		{"silent, without a deadline", silent, []string{"HOLDFAST_UPSTREAM_PING_TIMEOUT=0", "HOLDFAST_UPSTREAM_PONG=require", "HOLDFAST_HANDSHAKE_TIMEOUT=200ms"}, 0,
-			`: upgraded in \S+s, did not answer a ping within 200ms, and will not be held to it\n$`, `^$`},
+			`: upgraded in \S+s, did not answer a ping within HOLDFAST_HANDSHAKE_TIMEOUT=200ms, and will not be held to it\n$`, `^$`},
 		{"closes", closes, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it sent a Close instead of answering a ping\n$`},
-		{"hangs up", hangsUp, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: no answer to a ping: EOF\n$`},
+		{"hangs up", hangsUp, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it ended the connection instead of answering a ping\n$`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			environ := append(tc.environ, "HOLDFAST_UPSTREAM=ws://"+service(t, tc.behave))
@@ -109,10 +113,65 @@ func (o outcome) matches(t *testing.T, code int, stdout, stderr string) {
 
 func TestCheckConnectRefused(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
-	environ := []string{"HOLDFAST_UPSTREAM=" + server.URL}
-	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `refused the upgrade with HTTP status 404\n$`)
+	environ := []string{"HOLDFAST_UPSTREAM=" + server.URL + "/a"}
+	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `: refused to upgrade /a with HTTP status 404; if the service upgrades another path, write it in HOLDFAST_UPSTREAM, where it is a prefix of what clients ask for\n$`)
 	server.Close()
-	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `cannot upgrade: dial tcp .* connection refused\n$`)
+	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `cannot connect: dial tcp .* connection refused; start the service, or correct HOLDFAST_UPSTREAM\n$`)
+}
+
+// A service that does not answer as one is told by what it does, and with what to do.
+func TestCheckConnectToNoService(t *testing.T) {
+	closes := func(conn net.Conn) { conn.Close() }
+	silent := func(conn net.Conn) { io.Copy(io.Discard, conn); conn.Close() }
+	babbles := func(conn net.Conn) {
+		read := make([]byte, 4<<10)
+		conn.Read(read)
+		conn.Write([]byte("220 mail.example\r\n"))
+		conn.Close()
+	}
+	const soon = "200ms"
+	asksForTLS := func(conn net.Conn) { // as nginx does
+		read := make([]byte, 4<<10)
+		conn.Read(read)
+		conn.Write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
+		conn.Close()
+	}
+	for _, tc := range []struct {
+		name, scheme string
+		behave       func(net.Conn)
+		stderr       string
+	}{
+		{"closes", "ws", closes, `: closed the connection without an answer to the upgrade \(.*\); if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
+		{"closes", "wss", closes, `: closed the connection during the TLS handshake \(.*\); if it speaks no TLS, write ws:// in HOLDFAST_UPSTREAM\n$`},
+		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=200ms; raise that if the service takes so long\n$`},
+		{"silent", "https", silent, `: no TLS within HOLDFAST_DIAL_TIMEOUT=200ms; if it speaks none, write http:// in HOLDFAST_UPSTREAM\n$`},
+		{"asks for TLS", "ws", asksForTLS, `: refused to upgrade / with HTTP status 400; .*; if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
+		{"babbles", "http", babbles, `: cannot upgrade: malformed HTTP response; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
+	} {
+		t.Run(tc.name+" "+tc.scheme, func(t *testing.T) {
+			listener := listen(t, "tcp", "127.0.0.1:0")
+			var done sync.WaitGroup
+			done.Go(func() {
+				if conn, err := listener.Accept(); err == nil {
+					tc.behave(conn)
+				}
+			})
+			environ := []string{"HOLDFAST_UPSTREAM=" + tc.scheme + "://" + listener.Addr().String(), "HOLDFAST_HANDSHAKE_TIMEOUT=" + soon, "HOLDFAST_DIAL_TIMEOUT=" + soon}
+			holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, tc.stderr)
+			done.Wait()
+		})
+	}
+}
+
+// A server of TLS 1.3 says that it wants a certificate when the handshake is done.
+func TestCheckConnectWithoutTheCertificateThatIsWanted(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	holdfast([]string{"HOLDFAST_UPSTREAM=" + server.URL, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"}, "check", "-connect").
+		matches(t, exitFailed, `^configuration ok\n$`, `: it wants a certificate \(.*\); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE\n$`)
 }
 
 // The upstream is reached however it is to be reached, and asked for what sessions
@@ -137,6 +196,7 @@ func TestCheckConnectWays(t *testing.T) {
 	overTLS.StartTLS()
 	tcp, secure := overTCP.Listener.Addr().String(), overTLS.Listener.Addr().String()
 	ca := write(t, "ca.pem", pemOf("CERTIFICATE", overTLS.Certificate().Raw))
+	otherCA := write(t, "other.pem", newIdentity(t, tomorrow()).cert)
 	const answered = `^configuration ok\n.*: upgraded in \S+s, answered a ping in \S+s\n$`
 
 	for _, tc := range []struct {
@@ -149,12 +209,17 @@ func TestCheckConnectWays(t *testing.T) {
 		{"TLS", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca}, secure, `^$`},
 		{"TLS, unchecked", []string{"HOLDFAST_UPSTREAM=https://" + secure, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"}, secure,
 			`^warning: HOLDFAST_UPSTREAM_TLS_INSECURE="true" lets whoever .*\n$`},
-		{"TLS of an unknown CA", []string{"HOLDFAST_UPSTREAM=wss://" + secure}, "", `cannot upgrade: .*certificate signed by unknown authority\n$`},
+		{"TLS of an unknown CA", []string{"HOLDFAST_UPSTREAM=wss://" + secure}, "", `: its certificate leads to no CA of this system \(.*unknown authority\); set HOLDFAST_UPSTREAM_TLS_CA_FILE to a file with the CA's certificate\n$`},
 		{"TLS of another name", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca,
-			"HOLDFAST_UPSTREAM_TLS_SERVER_NAME=elsewhere.example.net"}, "", `cannot upgrade: .*not elsewhere.example.net\n$`},
-		{"TLS that is none", []string{"HOLDFAST_UPSTREAM=wss://" + tcp}, "", `cannot upgrade: .*does not look like a TLS handshake\n$`},
+			"HOLDFAST_UPSTREAM_TLS_SERVER_NAME=elsewhere.example.net"}, "", `not elsewhere.example.net\); set HOLDFAST_UPSTREAM_TLS_SERVER_NAME to one that it is for\n$`},
+		{"TLS of a CA that is another", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + otherCA}, "",
+			`: its certificate leads to none of the CAs in HOLDFAST_UPSTREAM_TLS_CA_FILE=\S+ \(.*\); add the CA's certificate there\n$`},
+		{"TLS that is none", []string{"HOLDFAST_UPSTREAM=wss://" + tcp}, "",
+			`: it does not speak TLS \(.*does not look like a TLS handshake\); write ws:// in HOLDFAST_UPSTREAM, or correct the port\n$`},
+		{"TLS that is not expected", []string{"HOLDFAST_UPSTREAM=http://" + secure}, "",
+			`: cannot upgrade: it answered in a version of HTTP that has no upgrade, such as 1.0; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 		{"unix", []string{"HOLDFAST_UPSTREAM=unix:" + socket}, "localhost", `^$`},
-		{"unix, nobody there", []string{"HOLDFAST_UPSTREAM=unix:" + socket + "x"}, "", `cannot upgrade: dial unix .*no such file or directory\n$`},
+		{"unix, nobody there", []string{"HOLDFAST_UPSTREAM=unix:" + socket + "x"}, "", `cannot connect: dial unix .*no such file or directory; start the service, or correct HOLDFAST_UPSTREAM\n$`},
 		{"another host", []string{"HOLDFAST_UPSTREAM=unix:" + socket, "HOLDFAST_UPSTREAM_HOST=service.example:80"}, "service.example:80", `^$`},
 		{"its own host", []string{"HOLDFAST_UPSTREAM=ws://" + tcp, "HOLDFAST_UPSTREAM_HOST=upstream"}, tcp, `^$`},
 	} {
@@ -184,4 +249,16 @@ func listen(t *testing.T, network, address string) net.Listener {
 	}
 	t.Cleanup(func() { listener.Close() })
 	return listener
+}
+
+// The limit that holds is that of the process, which a shell sets.
+func TestCheckWarnsOfTheDescriptorLimit(t *testing.T) {
+	cmd := exec.Command("/bin/sh", "-c", `ulimit -n 600 && exec "$0" check`, os.Args[0])
+	cmd.Env = []string{runsMain + "=1", "GOMAXPROCS=2", someUpstream, "HOLDFAST_MAX_SESSIONS=1000"}
+	out, err := cmd.CombinedOutput()
+	want := `warning: HOLDFAST_MAX_SESSIONS="1000" is more than the limit of file descriptors allows, which is 600: at most 168 sessions hold; ` +
+		"set at most that, or raise the limit (ulimit -Hn) to 2264\nconfiguration ok\n"
+	if err != nil || string(out) != want {
+		t.Errorf("got  %s, %v\nwant %s", out, err, want)
+	}
 }

@@ -13,7 +13,6 @@ import (
 	"io"
 
 	"holdfast/internal/config"
-	"holdfast/internal/demo"
 	"holdfast/internal/shown"
 )
 
@@ -43,12 +42,12 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "", "run the proxy; what holdfast does without a command", serve},
-		{"demo", "[-once]", "show what it is for, without any configuration", runDemo},
+		{"demo", "[-once]", "show what it is for, without any configuration", showDemo},
 		{"check", "[-connect]", "validate the configuration; -connect: also try the upstream", check},
 		{"env", "[-format table|markdown|dotenv|json]", "show every variable, its value and where it came from", showEnvironment},
 		{"healthcheck", "", "ask the running proxy whether it is ready: exit 0 or 1", healthcheck},
 		{"version", "", "print the version", showVersion},
-		{"help", "", "print this; also -h", help},
+		{"help", "[command]", "print this, or what a command takes; also -h", help},
 	}
 }
 
@@ -65,18 +64,33 @@ func Run(args, environ []string, stdout, stderr io.Writer) int {
 	case "-version", "--version":
 		name = "version"
 	}
-	var names []string
+	c, ok := commandNamed(name)
+	if !ok {
+		return p.misused(unknown(name))
+	}
+	return c.run(p, args[1:])
+}
+
+func commandNamed(name string) (c command, ok bool) {
 	for _, c := range commands() {
 		if c.name == name {
-			return c.run(p, args[1:])
+			return c, true
 		}
+	}
+	return command{}, false
+}
+
+// unknown says that there is no such command, and which one may have been meant.
+func unknown(name string) string {
+	var names []string
+	for _, c := range commands() {
 		names = append(names, c.name)
 	}
 	complaint := "unknown command " + shown.Quoted(name)
 	if meant := config.Nearest(name, "", names); meant != "" {
 		complaint += "; did you mean " + meant + "?"
 	}
-	return p.misused(complaint)
+	return complaint
 }
 
 // parse reads a command's flags. If the command is to go no further, ok is false
@@ -86,7 +100,7 @@ func (p process) parse(flags *flag.FlagSet, args []string) (code int, ok bool) {
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return help(p, nil), false
+		return help(p, []string{flags.Name()}), false
 	case err != nil:
 		return p.misused(shown.Printable(err.Error())), false
 	case flags.NArg() > 0:
@@ -124,5 +138,3 @@ func (p process) refuse(found config.Problems) {
 		fmt.Fprintln(p.stderr, "\nTo see Holdfast at work without configuring anything, run: holdfast demo")
 	}
 }
-
-func runDemo(p process, args []string) int { return demo.Run(args, p.stdout, p.stderr) }

@@ -1,9 +1,12 @@
 package command
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"holdfast/internal/config"
@@ -37,12 +40,45 @@ func askReadiness(environ []string) error {
 	defer client.CloseIdleConnections()
 	answer, err := client.Get("http://" + address + "/readyz")
 	if err != nil {
-		return err
+		return unanswered(address, err)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: %s", shown.Printable(answer.Status))
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
+	switch {
+	case err != nil:
+		return unanswered(address, err)
+	case answer.StatusCode != http.StatusOK:
+		return unready(address, answer.Status, body)
 	}
-	_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, 4<<10))
-	return err
+	return nil
+}
+
+// unanswered says that nobody has answered at address, and what to do about it.
+func unanswered(address string, err error) error {
+	var op *url.Error
+	if errors.As(err, &op) {
+		if op.Timeout() {
+			return fmt.Errorf("no answer within %v at HOLDFAST_ADMIN_LISTEN=%s; is it Holdfast that listens there?", healthTimeout, address)
+		}
+		err = op.Err // the URL is ours
+	}
+	return fmt.Errorf("no Holdfast answers at HOLDFAST_ADMIN_LISTEN=%s (%w); is it running, and with the same HOLDFAST_ADMIN_LISTEN?", address, err)
+}
+
+// unready says why the proxy wants no new clients, as the body of its answer has it.
+func unready(address, status string, body []byte) error {
+	var why struct {
+		Draining   *bool `json:"draining"`
+		UpstreamUp *bool `json:"upstream_up"`
+	}
+	err := json.Unmarshal(body, &why)
+	switch {
+	case err != nil || why.Draining == nil || why.UpstreamUp == nil:
+		return fmt.Errorf("not ready: HTTP status %s; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=%s?", shown.Printable(status), address)
+	case *why.Draining:
+		return errors.New("not ready: it is draining, and takes no new clients")
+	case !*why.UpstreamUp:
+		return errors.New("not ready: the upstream accepts no connection; `holdfast check -connect` says more")
+	}
+	return fmt.Errorf("not ready: HTTP status %s", shown.Printable(status))
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -8,25 +9,37 @@ import (
 )
 
 func TestHealthcheck(t *testing.T) {
-	status := http.StatusOK
+	status, body := http.StatusOK, "{}"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/readyz" {
 			t.Errorf("asked for %s", r.URL.Path)
 		}
 		w.WriteHeader(status)
+		io.WriteString(w, body)
 	}))
 	address := strings.TrimPrefix(server.URL, "http://")
 	// An upstream that is missing or wrong is none of this command's business.
 	environ := []string{"HOLDFAST_ADMIN_LISTEN=" + address, "HOLDFAST_UPSTREAM=nonsense"}
 
 	holdfast(environ, "healthcheck").wants(t, exitOK, "", "")
-	status = http.StatusServiceUnavailable
-	holdfast(environ, "healthcheck").wants(t, exitFailed, "", "holdfast: not ready: 503 Service Unavailable\n")
+	for _, tc := range []struct {
+		status     int
+		body, want string
+	}{
+		{503, `{"ready":false,"draining":true,"upstream_up":false,"sessions":2}`, "it is draining, and takes no new clients"},
+		{503, `{"ready":false,"draining":false,"upstream_up":false,"sessions":2}`, "the upstream accepts no connection; `holdfast check -connect` says more"},
+		{503, "", "HTTP status 503 Service Unavailable; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=" + address + "?"},
+		{404, "{}", "HTTP status 404 Not Found; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=" + address + "?"},
+	} {
+		status, body = tc.status, tc.body
+		holdfast(environ, "healthcheck").wants(t, exitFailed, "", "holdfast: not ready: "+tc.want+"\n")
+	}
 	server.Close()
-	holdfast(environ, "healthcheck").wants(t, exitFailed, "", "connection refused")
+	holdfast(environ, "healthcheck").wants(t, exitFailed, "", "holdfast: no Holdfast answers at HOLDFAST_ADMIN_LISTEN="+address+
+		" (dial tcp "+address+": connect: connection refused); is it running, and with the same HOLDFAST_ADMIN_LISTEN?\n")
 
 	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=off"}, "healthcheck").
 		wants(t, exitFailed, "", "holdfast: HOLDFAST_ADMIN_LISTEN is off: there is nobody to ask\n")
 	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=8081"}, "healthcheck").
-		wants(t, exitFailed, "", `holdfast: HOLDFAST_ADMIN_LISTEN="8081" has no colon; write ":8081"`+"\n")
+		wants(t, exitFailed, "", `holdfast: HOLDFAST_ADMIN_LISTEN="8081" has no colon; write "127.0.0.1:8081"`+"\n")
 }

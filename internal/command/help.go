@@ -1,16 +1,28 @@
 package command
 
 import (
+	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"holdfast/internal/config"
 )
 
+// help prints what there is to say about the program, or about the command that args
+// name.
 func help(p process, args []string) int {
-	if code, ok := p.parseNone("help", args); !ok {
+	flags := flag.NewFlagSet("help", flag.ContinueOnError)
+	about := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		about, args = args[0], args[1:]
+	}
+	if code, ok := p.parse(flags, args); !ok {
 		return code
+	}
+	if about != "" && about != "help" {
+		return helpWith(p, about)
 	}
 	fmt.Fprint(p.stdout, "Holdfast is a WebSocket keepalive proxy. It pings both sides, answers their pings,\n"+
 		"and ends both when one stops answering.\n\n")
@@ -21,15 +33,24 @@ func help(p process, args []string) int {
 	return exitOK
 }
 
+// helpWith prints what there is to say about one command.
+func helpWith(p process, name string) int {
+	c, ok := commandNamed(name)
+	if !ok {
+		return p.misused(unknown(name))
+	}
+	fmt.Fprintf(p.stdout, "usage: holdfast %s\n\n  %s\n\nholdfast -h lists all commands and environment variables.\n", c.call(), c.does)
+	return exitOK
+}
+
+// call is how c is called.
+func (c command) call() string { return strings.TrimSpace(c.name + " " + c.args) }
+
 func writeCommands(w io.Writer) {
 	fmt.Fprint(w, "usage: holdfast [command]\n\n")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range commands() {
-		call := c.name
-		if c.args != "" {
-			call += " " + c.args
-		}
-		fmt.Fprintf(table, "  %s\t%s\n", call, c.does)
+		fmt.Fprintf(table, "  %s\t%s\n", c.call(), c.does)
 	}
 	table.Flush()
 }

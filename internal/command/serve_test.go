@@ -24,7 +24,7 @@ func TestAddressInUse(t *testing.T) {
 	} {
 		o := holdfast([]string{someUpstream, "HOLDFAST_LOG_FORMAT=text",
 			variables[0] + "=" + taken.Addr().String(), variables[1] + "=127.0.0.1:0"})
-		o.wants(t, exitFailed, "", variables[0]+": listen tcp "+taken.Addr().String()+": bind: address already in use")
+		o.wants(t, exitFailed, "", variables[0]+": listen tcp "+taken.Addr().String()+": bind: address already in use; another program listens there: stop it, or set another port")
 	}
 }
 
@@ -97,7 +97,7 @@ func TestServe(t *testing.T) {
 func TestServeOnAUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "holdfast.sock")
 	p := startServe(t, someUpstream, "HOLDFAST_LISTEN=unix:"+path)
-	p.logs(`msg="holdfast starts"`, "listen="+path, "tls=false")
+	p.logs(`msg="holdfast starts"`, "listen=unix:"+path, "tls=false")
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -111,10 +111,20 @@ func TestUnixSocketInTheWay(t *testing.T) {
 	file := write(t, "holdfast.sock", "")
 	taken := filepath.Join(t.TempDir(), "taken.sock")
 	listen(t, "unix", taken)
-	for _, path := range []string{file, taken} {
+	for path, why := range map[string]string{
+		file:                                 "address already in use; a file that is not a socket is there: remove it, or set another path",
+		taken:                                "address already in use; another program listens there: stop it, or set another path",
+		filepath.Join(taken, "a.sock"):       "not a directory; a part of the path is not a folder: correct it",
+		filepath.Join(t.TempDir(), "a", "b"): "no such file or directory; make the folder first, or correct the path",
+	} {
 		holdfast([]string{someUpstream, "HOLDFAST_LISTEN=unix:" + path, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_LOG_FORMAT=text"}).
-			wants(t, exitFailed, "", "HOLDFAST_LISTEN: listen unix "+path+": bind: address already in use")
+			wants(t, exitFailed, "", "HOLDFAST_LISTEN: listen unix "+path+": bind: "+why)
 	}
+}
+
+func TestAddressOfAnotherMachine(t *testing.T) {
+	holdfast([]string{someUpstream, "HOLDFAST_LISTEN=192.0.2.1:8080", "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_LOG_FORMAT=text"}).
+		wants(t, exitFailed, "", "HOLDFAST_LISTEN: listen tcp 192.0.2.1:8080: bind: cannot assign requested address; set an address of this machine")
 }
 
 func TestServeWarnsOfTheUserTimeout(t *testing.T) {

@@ -36,12 +36,13 @@ func socketPath(path string) (string, error) {
 }
 
 // validHost accepts an IP address, or a name of the letters that host names and
-// the service names of container networks are made of.
+// the service names of container networks are made of. Digits and dots that are no
+// address are no name either: some resolvers make an address of them (inet_aton(3)).
 func validHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+	return strings.Trim(host, "0123456789.") != "" && !strings.ContainsFunc(host, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || slices.Contains([]rune("-._"), r))
 	})
 }

@@ -35,7 +35,7 @@ import (
 //   - file: no output may show its value, and there is a variable of the same name and
 //     _FILE, for a file that holds the value; this is the meaning of that one
 type Config struct {
-	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix; or {unix:/path}"`
+	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix ({/ws} and a request for {/} give {/ws}); or {unix:/path}"`
 	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path}, or {systemd:NAME} for a socket of that {FileDescriptorName}"`
 	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN" envDefault:"127.0.0.1:8081" meaning:"metrics and health: {host:port} or {off}"`
 
@@ -55,16 +55,16 @@ type Config struct {
 	CloseTimeout       positive      `env:"HOLDFAST_CLOSE_TIMEOUT" envDefault:"10s" meaning:"how long a close handshake may take"`
 	IdleTimeout        time.Duration `env:"HOLDFAST_IDLE_TIMEOUT" envDefault:"0" meaning:"ends a session with no data frame either way for so long; {0} = never"`
 	MaxSessionDuration time.Duration `env:"HOLDFAST_MAX_SESSION_DURATION" envDefault:"0" meaning:"ends a session of that age, with ±10 % jitter; {0} = never"`
-	HandshakeTimeout   positive      `env:"HOLDFAST_HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"the client's request head, and the upstream's answer: each in total, not per byte"`
+	HandshakeTimeout   positive      `env:"HOLDFAST_HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"an upgrade's request head, and the upstream's answer to it: each in total, not per byte; of a page the request head alone: its answer must begin within {5m30s}"`
 	DialTimeout        positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"TCP and TLS to the upstream, name resolution included"`
 	TCPUserTimeout     time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"both legs: the kernel's own backstop for unacknowledged data; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
 
 	MaxSessions      int        `env:"HOLDFAST_MAX_SESSIONS" envDefault:"0" meaning:"{0} = what the file-descriptor limit allows; over it: 503 with {Retry-After}"`
 	MaxSessionsPerIP int        `env:"HOLDFAST_MAX_SESSIONS_PER_IP" envDefault:"0" meaning:"connections of one client address, or one IPv6 /64, whatever they are for; over it: 429; {0} = no limit"`
-	MaxFrameSize     frameSize  `env:"HOLDFAST_MAX_FRAME_SIZE" envDefault:"0" meaning:"larger: Close 1009 to its sender; {0} = no limit"`
+	MaxFrameSize     frameSize  `env:"HOLDFAST_MAX_FRAME_SIZE" envDefault:"0" meaning:"counted as sent, compressed or not; larger: Close 1009 to its sender; {0} = no limit"`
 	MaxHeaderSize    headerSize `env:"HOLDFAST_MAX_HEADER_SIZE" envDefault:"32KiB" meaning:"{1KiB} to {1MiB}; a larger request head: 431"`
 
-	AllowedOrigins originList    `env:"HOLDFAST_ALLOWED_ORIGINS" meaning:"pages whose browsers may open sessions, a list like {https://app.example.com} or {*.example.com}; those of others get 403; unset = all may"`
+	AllowedOrigins originList    `env:"HOLDFAST_ALLOWED_ORIGINS" meaning:"pages whose browsers may open sessions, a list of hosts with a scheme, like {https://app.example.com}, and of {*.} and a domain, like {*.example.com}; those of others get 403; unset = all may"`
 	TrustedProxies trusted       `env:"HOLDFAST_TRUSTED_PROXIES" meaning:"whose word on the client is believed, a list of addresses and CIDRs, and {unix:} for all who connect to a unix socket: their {Forwarded} and {X-Forwarded-*} are extended, those of others replaced"`
 	ProxyProtocol  proxyProtocol `env:"HOLDFAST_PROXY_PROTOCOL" envDefault:"off" meaning:"{off}, or {accept}: a PROXY protocol header, version 1 or 2, begins each connection of a trusted proxy, and of no other client"`
 
@@ -147,8 +147,18 @@ func (s settings) parse(c *Config) (found Problems) {
 		}
 		name := variableOf(bad.Name).name
 		if giver := from[name]; giver == name || giver == name+fileSuffix {
-			found = append(found, Problem{giver, s.shown(giver), bad.Err.Error()})
+			for _, reason := range reasons(bad.Err) {
+				found = append(found, Problem{giver, s.shown(giver), reason.Error()})
+			}
 		}
 	}
 	return found
+}
+
+// reasons returns the errors that a rule has joined.
+func reasons(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }

@@ -223,7 +223,7 @@ func field(c Config, variable string) any {
 
 const (
 	noURL       = `is not a URL; write for example "ws://localhost:9000"`
-	noHost      = `has no valid host; use an ASCII host name or an IP address`
+	noHost      = `has no valid host, which is an ASCII host name or an IP address; write for example "ws://localhost:9000"`
 	noDuration  = `is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`
 	notPositive = "must be more than zero"
 	noSize      = `is not a size; write a whole number of bytes, or one with KiB or MiB, like "64KiB"`
@@ -251,7 +251,27 @@ var refused = map[string][]struct{ value, reason string }{
 		{"ws://a,ws://b", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
 		{"tcp://localhost:9000", noScheme},
 		{"ws://", `has no host; write for example "ws://localhost:9000"`},
-		{"ws://:9000", `has no host; write for example "ws://localhost:9000"`},
+		{"ws://:7000/a", `has no host; write "ws://localhost:7000/a"`},
+		{"ws://:70000", `has no host; write for example "ws://localhost:9000"`},
+		{"9000", `has no scheme; write "ws://localhost:9000"`},
+		{":9000/chat", `has no scheme; write "ws://localhost:9000/chat"`},
+		{"99999", `has no scheme; write for example "ws://localhost:9000"`},
+		{"ws://7000/a", `has no valid host, which is an ASCII host name or an IP address; write "ws://localhost:7000/a"`},
+		{"ws://10.0.0.256:7000", noHost},
+		{" ws://localhost:7000", `is not a URL; write "ws://localhost:7000"`},
+		{"'wss://localhost:7000'", `is not a URL; write "wss://localhost:7000"`},
+		{"ws:localhost:7000", `has no "://" behind its scheme; write "ws://localhost:7000"`},
+		{"WSS:/localhost", `has no "://" behind its scheme; write "wss://localhost"`},
+		{"https//localhost/a", `has no "://" behind its scheme; write "https://localhost/a"`},
+		{"http:", `has no "://" behind its scheme; write for example "ws://localhost:9000"`},
+		{"tcp:localhost:9000", `has no scheme; write for example "ws://localhost:9000"`},
+		{"::1", `has no scheme; write "ws://[::1]"`},
+		{"::1:7000", `has no scheme; write "ws://[::1]:7000"`},
+		{"2001:db8::1:7000/a", `has no scheme; write "ws://[2001:db8::1]:7000/a"`},
+		{"ws://::1:7000", `has an IPv6 address without brackets; write "ws://[::1]:7000"`},
+		{"ws://2001:db8::1", `has an IPv6 address without brackets; write "ws://[2001:db8::1]"`},
+		{"ws://a:b:7000", noHost},
+		{"ws://localhost:8080", "is this proxy itself, by HOLDFAST_LISTEN=:8080; name the service behind it, or change that address"},
 		{"ws://localhost:", "has no valid port; it must be a number from 1 to 65535"},
 		{"ws://localhost:0", "has no valid port; it must be a number from 1 to 65535"},
 		{"ws://localhost:65536", "has no valid port; it must be a number from 1 to 65535"},
@@ -268,18 +288,27 @@ var refused = map[string][]struct{ value, reason string }{
 		{"systemd:a:b", "has no valid name; systemd's are of up to 255 printable ASCII characters, none of them a colon"},
 		{"systemd:bücher", "has no valid name; systemd's are of up to 255 printable ASCII characters, none of them a colon"},
 		{"8080", `has no colon; write ":8080"`},
+		{"80800", noAddress},
+		{"::1:8080", `has an IPv6 address without brackets; write "[::1]:8080"`},
 		{"localhost", `has no port; write "localhost:PORT"`},
 		{"::1", `has no port; write "[::1]:PORT"`},
-		{"http://localhost:8080", `is not host:port; leave out scheme and path, like ":8080" or "127.0.0.1:8080"`},
+		{"http://localhost:8080", `is not host:port; leave out scheme and path, like ":8080", "127.0.0.1:8080" or "[::1]:8080"`},
 		{"a b:8080", noAddress},
+		{"8080:8080", noAddress},
+		{"10.0.0.256:8080", noAddress},
 		{"a:b:8080", noAddress},
 		{":", "has no valid port; it must be a number from 0 to 65535"},
 		{":http", "has no valid port; it must be a number from 0 to 65535"},
 		{":65536", "has no valid port; it must be a number from 0 to 65535"},
 	},
 	"HOLDFAST_ADMIN_LISTEN": {
-		{"Off", `has no port; write "Off:PORT"`},
-		{":8080", "is HOLDFAST_LISTEN too; they need an address each"},
+		{"Off", `must be host:port or off; write "off"`},
+		{"8081", `has no colon; write "127.0.0.1:8081"`}, // and not ":8081", which is open to the world
+		{"a b:8081", `is not host:port; write for example "127.0.0.1:8081" or "[::1]:8081"`},
+		{"http://localhost", `is not host:port; leave out scheme and path, like "127.0.0.1:8081" or "[::1]:8081"`},
+		{"::1:8081", `has an IPv6 address without brackets; write "[::1]:8081"`},
+		{":8080", "cannot be listened on beside HOLDFAST_LISTEN=:8080; give each a port of its own"},
+		{"127.0.0.1:8080", "cannot be listened on beside HOLDFAST_LISTEN=:8080; give each a port of its own"},
 		{"unix:/run/admin.sock", "must be host:port or off; other sockets are for HOLDFAST_LISTEN alone"},
 		{"systemd:admin", "must be host:port or off; other sockets are for HOLDFAST_LISTEN alone"},
 	},
@@ -346,7 +375,7 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_UPSTREAM_TLS_INSECURE": {{"yes", "must be one of true, false"}, {"true", noTLS}},
 	"HOLDFAST_UPSTREAM_HOST": {
 		{"http://a", noUpHost}, {"a/b", noUpHost}, {"a:", noUpHost}, {"a:0", noUpHost}, {":80", noUpHost},
-		{"::1", noUpHost}, {"[fe80::1%25eth0]", noUpHost}, {"a b", noUpHost}, {"bücher.example", noUpHost},
+		{"::1", noUpHost}, {"::1:80", noUpHost}, {"[fe80::1%25eth0]", noUpHost}, {"a b", noUpHost}, {"bücher.example", noUpHost},
 	},
 	"HOLDFAST_UPSTREAM_HEADERS": {
 		{"s3cret", "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
@@ -400,7 +429,7 @@ func TestRefused(t *testing.T) {
 func TestRefusedValuesAreShownSafely(t *testing.T) {
 	for _, tc := range []struct{ environ, want string }{
 		{"HOLDFAST_UPSTREAM=ws://user:s3cret@host", `HOLDFAST_UPSTREAM="ws://…@host" must not contain a user name or password`},
-		{"HOLDFAST_UPSTREAM=user:s3cret@host:9000", `HOLDFAST_UPSTREAM="…@host:9000" has no scheme; write "ws://…@host:9000"`},
+		{"HOLDFAST_UPSTREAM=user:s3cret@host:9000", `HOLDFAST_UPSTREAM="…@host:9000" has no scheme; write for example "ws://localhost:9000"`},
 		{"HOLDFAST_UPSTREAM=ws://user:s3/cret@host", `HOLDFAST_UPSTREAM="ws://…@host" ` + noURL},
 		{"HOLDFAST_UPSTREAM=ws://host/?token=s3cret", `HOLDFAST_UPSTREAM="ws://host/?…" must not contain a query or fragment; both come from the client`},
 		{"HOLDFAST_UPSTREAM=ws://host/#s3cret", `HOLDFAST_UPSTREAM="ws://host/#…" must not contain a query or fragment; both come from the client`},
@@ -408,9 +437,10 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_LIVENESS=\xff", `HOLDFAST_LIVENESS="\xff" must be one of any, pong`},
 		{"HOLDFAST_LIVENESS=" + strings.Repeat("x", 10000), `HOLDFAST_LIVENESS="` + strings.Repeat("x", shown.Max) + `…" must be one of any, pong`},
 		{"HOLDFAST_LIVENESS=x" + strings.Repeat("ü", 10000), `HOLDFAST_LIVENESS="x` + strings.Repeat("ü", shown.Max/2-1) + `…" must be one of any, pong`},
+		{"HOLDFAST_LISTEN=unix:/a.sock?mode=0660", `HOLDFAST_LISTEN="unix:/a.sock?…" has options behind a question mark, which are not supported by this version; leave them out`},
 		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
 		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
-		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version"},
+		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version; unset it"},
 		{"HOLDFAST_\x1b[2J=1", `HOLDFAST_\x1b[2J is not a variable of Holdfast; ` + "`holdfast env` lists all"},
 	} {
 		environ := []string{tc.environ}
@@ -439,7 +469,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		`HOLDFAST_TCP_USER_TIMEOUT="600h" is too long for the kernel; the longest is "596h"`,
 		`HOLDFAST_PPROF="on" must be one of true, false`,
 		"HOLDFAST_LISTENN is not a variable of Holdfast; did you mean HOLDFAST_LISTEN?",
-		"HOLDFAST_TAKEOVER is not supported by this version",
+		"HOLDFAST_TAKEOVER is not supported by this version; unset it",
 	}, "\n")
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
@@ -447,6 +477,41 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	var found Problems
 	if !errors.As(err, &found) || found.OnlyUpstreamMissing() {
 		t.Error("more than the upstream is missing")
+	}
+}
+
+// A list is read to its end, so that nobody has to mend it one element at a time.
+func TestAllProblemsOfAListAtOnce(t *testing.T) {
+	for _, tc := range []struct {
+		name, value string
+		reasons     []string
+	}{
+		{"HOLDFAST_ALLOWED_ORIGINS", "https://a b,*.example.com,,null", []string{
+			`has an element "https://a b" that has no valid host; a name is made of letters, digits, hyphens, underscores and dots`,
+			`has an element "" that is empty; write an origin, like "https://app.example.com"`,
+			`has an element "null" that cannot be allowed: all pages that have no origin of their own share it, sandboxed ones among them`,
+		}},
+		{"HOLDFAST_TRUSTED_PROXIES", "localhost,10.0.0.0/8,10.0.0.1/8", []string{
+			`has an element "localhost" that ` + noPrefix,
+			`has an element "10.0.0.1/8" that has bits set behind its prefix length; write "10.0.0.0/8", or "10.0.0.1" for one host`,
+		}},
+		{"HOLDFAST_UPSTREAM_HEADERS", "s3cret;A=1;host=s3cret;a=s3cret", []string{
+			"has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value",
+			"has a field, number 3, that is Host; set HOLDFAST_UPSTREAM_HOST instead",
+			"has fields of the same name, numbers 2 and 4; leave one out",
+		}},
+	} {
+		var want []string
+		for _, reason := range tc.reasons {
+			if variableNamed(tc.name).secret {
+				want = append(want, tc.name+" "+reason)
+			} else {
+				want = append(want, tc.name+`="`+tc.value+`" `+reason)
+			}
+		}
+		if _, err := load(someUpstream, tc.name+"="+tc.value); err == nil || err.Error() != strings.Join(want, "\n") {
+			t.Errorf("got\n%v\nwant\n%s", err, strings.Join(want, "\n"))
+		}
 	}
 }
 

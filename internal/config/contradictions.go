@@ -1,8 +1,12 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
+
+	"holdfast/proxy"
 )
 
 // contradictions reports values that are well formed and still cannot hold.
@@ -10,9 +14,7 @@ func (c Config) contradictions(s settings) (found Problems) {
 	if c.TCPUserTimeout > maxUserTimeout {
 		found = append(found, c.problem(s, &c.TCPUserTimeout, `is too long for the kernel; the longest is "596h"`))
 	}
-	if c.AdminListen != "" && string(c.AdminListen) == string(c.Listen) && !strings.HasSuffix(string(c.Listen), ":0") {
-		found = append(found, c.problem(s, &c.AdminListen, "is HOLDFAST_LISTEN too; they need an address each"))
-	}
+	found = append(found, c.meetings(s)...)
 	if c.ProxyProtocol && s["HOLDFAST_TRUSTED_PROXIES"] == "" {
 		found = append(found, c.problem(s, &c.ProxyProtocol, "needs HOLDFAST_TRUSTED_PROXIES, since such a header is taken from those alone; set it"))
 	}
@@ -35,11 +37,21 @@ func (c *Config) problem(s settings, field any, reason string) Problem {
 
 // Warnings reports settings that can hold and should not stay so.
 func (c Config) Warnings() (found Problems) {
-	found = c.userTimeoutWarning()
+	found = append(c.userTimeoutWarning(), c.maxSessionsWarning(proxy.OwnDescriptors(0))...)
 	if c.UpstreamTLSInsecure {
 		found = append(found, Problem{c.nameOf(&c.UpstreamTLSInsecure), "true", "lets whoever stands between here and the upstream read and change everything; unset it where that matters"})
 	}
 	return found
+}
+
+// maxSessionsWarning warns of more sessions than the descriptors of this process allow.
+func (c Config) maxSessionsWarning(d proxy.Descriptors) (found Problems) {
+	if int64(c.MaxSessions) <= d.Clients() {
+		return nil
+	}
+	return Problems{{c.nameOf(&c.MaxSessions), strconv.Itoa(c.MaxSessions), fmt.Sprintf(
+		"is more than the limit of file descriptors allows, which is %d: at most %d sessions hold; set at most that, or raise the limit (ulimit -Hn) to %d",
+		d.Limit, d.Clients(), d.LimitFor(int64(c.MaxSessions)))}}
 }
 
 // upstreamTLSPrefix is what the names of the variables about TLS with the upstream

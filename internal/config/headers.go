@@ -34,24 +34,26 @@ var ownFields = []string{
 // ownPrefix begins the names of the handshake's fields. They are the proxy's own too.
 const ownPrefix = "Sec-WebSocket-"
 
-// parseHeaderFields reads name=value;name=value. Its errors call a field by its number,
-// because any part of the text may be a secret.
+// parseHeaderFields reads name=value;name=value. Its error joins one for each field that
+// is at fault. They call a field by its number, because any part of the text may be a
+// secret.
 func parseHeaderFields(value string) (fields headerFields, err error) {
+	var bad []error
 	numbers := map[string]int{} // by alias
 	for text := range strings.SplitSeq(value, ";") {
-		number := len(fields) + 1
 		field, err := parseHeaderField(text)
-		if err != nil {
-			return nil, fmt.Errorf("has a field, number %d, that %w", number, err)
-		}
-		first, doubled := numbers[alias(field.Name)]
-		if doubled {
-			return nil, fmt.Errorf("has fields of the same name, numbers %d and %d; leave one out", first, number)
-		}
-		numbers[alias(field.Name)] = number
 		fields = append(fields, field)
+		number, first := len(fields), numbers[alias(field.Name)]
+		switch {
+		case err != nil:
+			bad = append(bad, fmt.Errorf("has a field, number %d, that %w", number, err))
+		case first > 0:
+			bad = append(bad, fmt.Errorf("has fields of the same name, numbers %d and %d; leave one out", first, number))
+		default:
+			numbers[alias(field.Name)] = number
+		}
 	}
-	return fields, nil
+	return fields, errors.Join(bad...)
 }
 
 func parseHeaderField(text string) (proxy.HeaderField, error) {

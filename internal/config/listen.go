@@ -11,13 +11,16 @@ import (
 
 func parseListen(value string) (listenAddress, error) {
 	if path, ok := strings.CutPrefix(value, unixScheme); ok {
+		if strings.Contains(path, "?") {
+			return "", errors.New("has options behind a question mark, which are not supported by this version; leave them out")
+		}
 		path, err := socketPath(path)
 		return listenAddress(unixScheme + path), err
 	}
 	if name, ok := strings.CutPrefix(value, systemdScheme); ok {
 		return listenAddress(value), checkSocketName(name)
 	}
-	return listenAddress(value), checkHostPort(value)
+	return listenAddress(value), checkHostPort(value, ":", `":8080", "127.0.0.1:8080" or "[::1]:8080"`)
 }
 
 // Systemd returns the name of the socket that systemd is to pass. It returns false if a is
@@ -43,23 +46,32 @@ func parseAdminListen(value string) (adminAddress, error) {
 	switch {
 	case value == "off":
 		return "", nil
+	case strings.EqualFold(value, "off"):
+		return "", errors.New(`must be host:port or off; write "off"`)
 	case strings.HasPrefix(value, unixScheme), strings.HasPrefix(value, systemdScheme):
 		return "", errors.New("must be host:port or off; other sockets are for HOLDFAST_LISTEN alone")
 	}
-	return adminAddress(value), checkHostPort(value)
+	return adminAddress(value), checkHostPort(value, "127.0.0.1:", `"127.0.0.1:8081" or "[::1]:8081"`)
 }
 
-func checkHostPort(value string) error {
+// checkHostPort checks an address to listen on. Its errors suggest to put before before a
+// port that stands alone, and otherwise the examples.
+func checkHostPort(value, before, examples string) error {
 	host, port, err := net.SplitHostPort(value)
+	bracketed, lacksBrackets := inBrackets(value)
 	switch {
 	case strings.Contains(value, "//"):
-		return errors.New(`is not host:port; leave out scheme and path, like ":8080" or "127.0.0.1:8080"`)
+		return errors.New("is not host:port; leave out scheme and path, like " + examples)
+	case isPort(value):
+		return fmt.Errorf("has no colon; write %q", before+value)
 	case err != nil && strings.Trim(value, "0123456789") == "":
-		return fmt.Errorf("has no colon; write %q", ":"+value)
+		return errors.New("is not host:port; write for example " + examples)
+	case lacksBrackets:
+		return fmt.Errorf("has an IPv6 address without brackets; write %q", bracketed)
 	case err != nil && validHost(value):
 		return fmt.Errorf("has no port; write %q", net.JoinHostPort(value, "PORT"))
 	case err != nil || host != "" && !validHost(host):
-		return errors.New(`is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`)
+		return errors.New("is not host:port; write for example " + examples)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return errors.New("has no valid port; it must be a number from 0 to 65535")

@@ -10,9 +10,10 @@ import (
 	"holdfast/proxy"
 )
 
-// parseList reads a comma-separated list with the rule of its elements. Its error says
-// which of several elements is at fault.
+// parseList reads a comma-separated list with the rule of its elements. Its error joins
+// one for each element that is at fault, and says which of several that is.
 func parseList[T any](list string, parse func(string) (T, error)) (all []T, err error) {
+	var bad []error
 	for element := range strings.SplitSeq(list, ",") {
 		element = strings.TrimSpace(element)
 		value, err := parse(element)
@@ -20,11 +21,11 @@ func parseList[T any](list string, parse func(string) (T, error)) (all []T, err 
 		case err != nil && element == list:
 			return nil, err
 		case err != nil:
-			return nil, fmt.Errorf("has an element %s that %w", shown.Quoted(element), err)
+			bad = append(bad, fmt.Errorf("has an element %s that %w", shown.Quoted(element), err))
 		}
 		all = append(all, value)
 	}
-	return all, nil
+	return all, errors.Join(bad...)
 }
 
 func parseOrigins(value string) (originList, error) {

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
+
+	"holdfast/internal/shown"
 )
 
 // fileSuffix turns the name of a secret into that of the variable for the file that
@@ -60,27 +61,18 @@ func (s settings) shown(name string) string {
 func readSecret(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", unreadable(err)
+		return "", errors.New(shown.Unreadable(err))
 	}
 	defer file.Close()
 	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
 	secret := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	switch {
 	case err != nil:
-		return "", unreadable(err)
+		return "", errors.New(shown.Unreadable(err))
 	case len(content) > maxSecret:
 		return "", fmt.Errorf("holds more than %d KiB; name the right file", maxSecret>>10)
 	case secret == "":
 		return "", errors.New("is empty; write the value to it")
 	}
 	return secret, nil
-}
-
-// unreadable says why the system refused to read a file, and what to do about it.
-func unreadable(err error) error {
-	var op *fs.PathError
-	if errors.As(err, &op) {
-		err = op.Err // the path is said already
-	}
-	return fmt.Errorf("cannot be read by user %d, whom this process runs as: %w; correct the path or the permissions", os.Geteuid(), err)
 }

@@ -44,7 +44,7 @@ func (s settings) strangers() (found Problems) {
 		case slices.ContainsFunc(variables, func(v variable) bool { return v.name == name }):
 		case slices.Contains(unsupported, name):
 			if s[name] != "" {
-				found = append(found, Problem{Variable: name, Reason: "is not supported by this version"})
+				found = append(found, Problem{Variable: name, Reason: "is not supported by this version; unset it"})
 			}
 		case serviceLink.MatchString(name):
 		default:

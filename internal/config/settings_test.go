@@ -2,10 +2,43 @@ package config
 
 import "testing"
 
+// Names of the documented configuration are refused as what they are, and not taken for
+// misspelt ones.
 func TestUnsupported(t *testing.T) {
-	for _, name := range unsupported {
+	for _, name := range []string{
+		"HOLDFAST_ADMIN_TOKEN",
+		"HOLDFAST_ADMIN_TOKEN_FILE",
+		"HOLDFAST_BALANCE",
+		"HOLDFAST_CLIENT_APP_ANSWER",
+		"HOLDFAST_CLIENT_APP_ANSWER_FILE",
+		"HOLDFAST_CLIENT_APP_PING",
+		"HOLDFAST_CLIENT_APP_PING_FILE",
+		"HOLDFAST_CLIENT_APP_PING_INTERVAL",
+		"HOLDFAST_CLIENT_APP_PONG",
+		"HOLDFAST_CLIENT_APP_PONG_FILE",
+		"HOLDFAST_CLIENT_MAX_BYTES_RATE",
+		"HOLDFAST_CLIENT_MAX_RATE",
+		"HOLDFAST_COMPRESSION",
+		"HOLDFAST_DRAIN_DELAY",
+		"HOLDFAST_DRAIN_SPREAD",
+		"HOLDFAST_DRAIN_TIMEOUT",
+		"HOLDFAST_HEALTH_INTERVAL",
+		"HOLDFAST_HEALTH_PATH",
+		"HOLDFAST_HTTP_TIMEOUT",
+		"HOLDFAST_MAX_MESSAGE_SIZE",
+		"HOLDFAST_SLOW_START",
+		"HOLDFAST_TAKEOVER",
+		"HOLDFAST_UPSTREAM_APP_ANSWER",
+		"HOLDFAST_UPSTREAM_APP_ANSWER_FILE",
+		"HOLDFAST_UPSTREAM_APP_PING",
+		"HOLDFAST_UPSTREAM_APP_PING_FILE",
+		"HOLDFAST_UPSTREAM_APP_PING_INTERVAL",
+		"HOLDFAST_UPSTREAM_APP_PONG",
+		"HOLDFAST_UPSTREAM_APP_PONG_FILE",
+		"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT",
+	} {
 		_, err := load(someUpstream, name+"=1")
-		if want := name + " is not supported by this version"; err == nil || err.Error() != want {
+		if want := name + " is not supported by this version; unset it"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}

@@ -3,13 +3,13 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
-	"holdfast/internal/shown"
+	"holdfast/proxy"
 )
 
 // parseUpstream does not repeat the errors of net/url: they quote parts of the value,
@@ -23,14 +23,29 @@ func parseUpstream(value string) (url.URL, error) {
 		return url.URL{Scheme: "unix", Path: path, OmitHost: true}, err
 	}
 	if !strings.Contains(value, "://") {
-		return url.URL{}, errors.New("has no scheme; write " + shown.Quoted("ws://"+strings.TrimLeft(value, "/")))
+		fault := "has no scheme"
+		if schemeMark.MatchString(value) {
+			fault = `has no "://" behind its scheme`
+		}
+		return url.URL{}, errors.New(fault + "; " + writeUpstream(value))
 	}
 	u, err := url.Parse(value)
 	if err != nil {
-		return url.URL{}, errors.New(`is not a URL; write for example "ws://localhost:9000"`)
+		return url.URL{}, errors.New("is not a URL; " + writeUpstream(value))
 	}
-	return *u, checkUpstream(u, value)
+	err = checkUpstream(u, value)
+	if err == errNoHost || err == errNoBrackets || err == errBadHost {
+		err = fmt.Errorf("%w; %s", err, writeUpstream(value))
+	}
+	return *u, err
 }
+
+// What is wrong with a host that may have a right spelling: see writeUpstream.
+var (
+	errNoHost     = errors.New("has no host")
+	errNoBrackets = errors.New("has an IPv6 address without brackets")
+	errBadHost    = errors.New("has no valid host, which is an ASCII host name or an IP address")
+)
 
 func checkUpstream(u *url.URL, value string) error {
 	switch {
@@ -41,9 +56,11 @@ func checkUpstream(u *url.URL, value string) error {
 	case strings.ContainsAny(value, "?#"):
 		return errors.New("must not contain a query or fragment; both come from the client")
 	case u.Hostname() == "":
-		return errors.New(`has no host; write for example "ws://localhost:9000"`)
+		return errNoHost
+	case lacksBrackets(u.Host):
+		return errNoBrackets
 	case !validHost(u.Hostname()):
-		return errors.New("has no valid host; use an ASCII host name or an IP address")
+		return errBadHost
 	case !validUpstreamPort(u):
 		return errors.New("has no valid port; it must be a number from 1 to 65535")
 	}
@@ -54,8 +71,7 @@ func validUpstreamPort(u *url.URL) bool {
 	if u.Port() == "" {
 		return !strings.HasSuffix(u.Host, ":")
 	}
-	n, err := strconv.ParseUint(u.Port(), 10, 16)
-	return err == nil && n > 0
+	return isPort(u.Port())
 }
 
 // UpstreamAddress returns where the upstream is, as package net takes it.
@@ -86,11 +102,7 @@ func (c Config) UpstreamRequest() (url, host string) {
 // probeURL returns the URL of the upstream that a client's request for / becomes. Its
 // scheme is always ws, so that the dialer leaves TLS to us. Its host is not dialled.
 func probeURL(upstream *url.URL) string {
-	prefix := strings.TrimRight(upstream.EscapedPath(), "/")
-	if upstream.Scheme == "unix" {
-		prefix = ""
-	}
-	return "ws://" + hostOf(upstream) + prefix + "/"
+	return "ws://" + hostOf(upstream) + proxy.UpstreamTarget(upstream, "/")
 }
 
 // Words that may stand for a Host.
@@ -105,7 +117,7 @@ func parseUpstreamHost(value string) (upstreamHost, error) {
 		return host, nil
 	}
 	u, err := url.Parse("//" + value)
-	if err != nil || u.Host != value || !validHost(u.Hostname()) || !validUpstreamPort(u) {
+	if err != nil || u.Host != value || lacksBrackets(u.Host) || !validHost(u.Hostname()) || !validUpstreamPort(u) {
 		return "", errors.New(`must be preserve, upstream, or a host like "service.example" or "service.example:8080"`)
 	}
 	return host, nil

@@ -54,9 +54,9 @@ func TestProbeURL(t *testing.T) {
 		"ws://h":            "ws://h/",
 		"http://h:9000/":    "ws://h:9000/",
 		"http://h/app/":     "ws://h/app/",
-		"ws://h/a%2Fb":      "ws://h/a%2Fb/",
-		"ws://[::1]:9000/a": "ws://[::1]:9000/a/",
-		"wss://h/a":         "ws://h/a/",
+		"ws://h/a%2Fb":      "ws://h/a%2Fb",
+		"ws://[::1]:9000/a": "ws://[::1]:9000/a",
+		"wss://h/a":         "ws://h/a",
 		"unix:/run/a.sock":  "ws://localhost/",
 	} {
 		if got := probeURL(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream); got != want {

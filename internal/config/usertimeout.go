@@ -47,7 +47,7 @@ func (c Config) userTimeoutWarning() (found Problems) {
 		return nil
 	}
 	return Problems{{userTimeoutName, inSeconds(c.TCPUserTimeout), fmt.Sprintf(
-		"is shorter than %s=%s, so the kernel may drop a connection before that time is over; unset it, or set at least %s",
+		"is shorter than %s=%s, the longest of the timeouts that the kernel must not cut short: it may drop a connection first; unset it, or set at least %s",
 		name, inSeconds(longest), inSeconds(c.defaultUserTimeout()))}}
 }
 

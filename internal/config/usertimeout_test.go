@@ -48,9 +48,9 @@ func TestUserTimeoutThatCutsOthersShort(t *testing.T) {
 		warning string
 	}{
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=29s"}, `HOLDFAST_TCP_USER_TIMEOUT="29s" is shorter than HOLDFAST_WRITE_TIMEOUT=30s, ` +
-			"so the kernel may drop a connection before that time is over; unset it, or set at least 60s"},
+			"the longest of the timeouts that the kernel must not cut short: it may drop a connection first; unset it, or set at least 60s"},
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=3s", "HOLDFAST_WRITE_TIMEOUT=60s"}, `HOLDFAST_TCP_USER_TIMEOUT="3s" is shorter than HOLDFAST_WRITE_TIMEOUT=60s, ` +
-			"so the kernel may drop a connection before that time is over; unset it, or set at least 70s"},
+			"the longest of the timeouts that the kernel must not cut short: it may drop a connection first; unset it, or set at least 70s"},
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=30s"}, ""},
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=0"}, ""}, // the kernel's default
 	} {

@@ -2,16 +2,14 @@
 // to do by signals.
 //
 // The path through it: New builds both out of a configuration and binds them. Run
-// serves until a signal, drains, and says whether all went well. certificates.go reads
-// the TLS files again when they change. The log and the signals are handed in: the
-// process is the command's.
+// serves until a signal, drains, and says whether all went well. listening.go says what
+// to do about an address that is taken; certificates.go reads the TLS files again when
+// they change. The log and the signals are handed in: the process is the command's.
 package daemon
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -55,7 +53,7 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 		if adminListener != nil {
 			adminListener.Close()
 		}
-		return nil, named("HOLDFAST_LISTEN", err)
+		return nil, named("HOLDFAST_LISTEN", string(c.Listen), err)
 	}
 	d := &Daemon{
 		proxy: server,
@@ -79,7 +77,7 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 	d.log.Info("holdfast starts",
 		"version", version,
-		"listen", listen.String(),
+		"listen", nameOf(listen),
 		"tls", d.certificates.Server != nil,
 		"upstream", c.Upstream.String(),
 		"admin", addressOf(d.adminListener))
@@ -89,36 +87,6 @@ func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 	for _, w := range d.certificates.Watched {
 		d.noteCertificates(w)
 	}
-}
-
-// listenAdmin returns nil for an admin listener that is off.
-func listenAdmin(address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, named("HOLDFAST_ADMIN_LISTEN", err)
-	}
-	return listener, nil
-}
-
-// named says which variable holds the address that cannot be listened on. That is also
-// the address of a unix socket whose file is in the way.
-func named(variable string, err error) error {
-	var op *net.OpError
-	var file *fs.PathError
-	if errors.As(err, &op) && op.Op == "listen" || errors.As(err, &file) {
-		return fmt.Errorf("%s: %w", variable, err)
-	}
-	return err
-}
-
-func addressOf(listener net.Listener) string {
-	if listener == nil {
-		return "off"
-	}
-	return listener.Addr().String()
 }
 
 // Run serves until the first of signals, and drains then; after another signal it

@@ -13,20 +13,11 @@ package demo
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os/signal"
 	"syscall"
 	"time"
-)
-
-// Exit codes.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
 )
 
 // shown are the times of the demo that people see: long enough to follow, short
@@ -41,74 +32,56 @@ var shown = times{
 	grace:    500 * time.Millisecond,
 }
 
-// Run runs the demo until its end or a signal, and returns the exit code: 1 if
-// what happened is not what was promised.
-func Run(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("holdfast demo", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	once := flags.Bool("once", false, "tell the story, say whether all went as promised, and end")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		}
-		return exitUsage
-	}
-	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "holdfast demo: unexpected argument %+q\n", flags.Arg(0))
-		flags.Usage()
-		return exitUsage
-	}
-
+// Run runs the demo until its end or a signal: with once its end is that of the story. It
+// returns false if what happened is not what was promised.
+func Run(once bool, stdout, stderr io.Writer) bool {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
 	play := playLive
-	if *once {
+	if once {
 		play = playOnce
 	}
-	code, err := play(ctx, shown, stdout)
+	kept, err := play(ctx, shown, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "holdfast demo: %v\n", err)
 	}
-	return code
+	return kept
 }
 
-// playOnce tells the story and ends.
-func playOnce(ctx context.Context, t times, out io.Writer) (code int, err error) {
+// playOnce tells the story and ends. It returns whether all promises were kept.
+func playOnce(ctx context.Context, t times, out io.Writer) (kept bool, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	s, err := newStage(t, out, fail)
 	if err != nil {
-		return exitFailed, err
+		return false, err
 	}
 	o, err := s.story(ctx)
 	s.close()
 	if err != nil {
-		return exitFailed, fmt.Errorf("the story was not told to its end: %w", err)
+		return false, fmt.Errorf("the story was not told to its end: %w", err)
 	}
 	all := promises(t, o)
 	fmt.Fprint(out, summary(all), verdict(all))
-	if !allKept(all) {
-		return exitFailed, nil
-	}
-	return exitOK, nil
+	return allKept(all), nil
 }
 
 // playLive tells the story, and goes on with the live page until ctx ends,
 // which is no failure.
-func playLive(ctx context.Context, t times, out io.Writer) (code int, err error) {
+func playLive(ctx context.Context, t times, out io.Writer) (kept bool, err error) {
 	interrupted := ctx
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	s, err := newStage(t, out, fail)
 	if err != nil {
-		return exitFailed, err
+		return false, err
 	}
 	defer s.close()
 	p, err := startPage(ctx, s, preferredPage)
 	if err != nil {
-		return exitFailed, err
+		return false, err
 	}
 	defer p.close()
 	s.journal.print(fmt.Sprintf("\n  Watch it in a browser: %s\n\n", p.url()))
@@ -122,7 +95,7 @@ func playLive(ctx context.Context, t times, out io.Writer) (code int, err error)
 		err = context.Cause(ctx)
 	}
 	if interrupted.Err() != nil {
-		return exitOK, nil
+		return true, nil
 	}
-	return exitFailed, err
+	return false, err
 }

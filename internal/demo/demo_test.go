@@ -11,9 +11,9 @@ import (
 
 func TestStoryEndsAsPromised(t *testing.T) {
 	var out bytes.Buffer
-	code, err := playOnce(patient(t), quick, &out)
-	if code != exitOK || err != nil {
-		t.Fatalf("exit code %d, error %v, want 0 and none:\n%s", code, err, &out)
+	kept, err := playOnce(patient(t), quick, &out)
+	if !kept || err != nil {
+		t.Fatalf("kept %v, error %v, want true and none:\n%s", kept, err, &out)
 	}
 	if !strings.HasSuffix(out.String(), "\nholdfast demo: all 8 promises kept\n") {
 		t.Errorf("the last line is not the result:\n%s", &out)
@@ -26,9 +26,9 @@ func TestStoryFailsWithoutMiddlebox(t *testing.T) {
 	lenient.silence = 2 * quick.interval
 	lenient.hope = patience
 	var out bytes.Buffer
-	code, err := playOnce(patient(t), lenient, &out)
-	if code != exitFailed || err != nil {
-		t.Fatalf("exit code %d, error %v, want 1 and none:\n%s", code, err, &out)
+	kept, err := playOnce(patient(t), lenient, &out)
+	if kept || err != nil {
+		t.Fatalf("kept %v, error %v, want false and none:\n%s", kept, err, &out)
 	}
 	if !strings.HasSuffix(out.String(), "\nholdfast demo: 2 of 8 promises broken\n") {
 		t.Errorf("the last line is not the result:\n%s", &out)
@@ -38,27 +38,8 @@ func TestStoryFailsWithoutMiddlebox(t *testing.T) {
 func TestInterruptedStoryIsNoSuccess(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if code, err := playOnce(ctx, quick, io.Discard); code != exitFailed || err == nil {
-		t.Errorf("exit code %d, error %v, want 1 and why", code, err)
-	}
-}
-
-func TestUsage(t *testing.T) {
-	for _, c := range []struct {
-		args []string
-		want int
-	}{
-		{[]string{"-h"}, exitOK},
-		{[]string{"-twice"}, exitUsage},
-		{[]string{"-once", "more"}, exitUsage},
-	} {
-		var stdout, stderr bytes.Buffer
-		if code := Run(c.args, &stdout, &stderr); code != c.want {
-			t.Errorf("demo %q: exit code %d, want %d", c.args, code, c.want)
-		}
-		if stdout.Len() > 0 || !strings.Contains(stderr.String(), "-once") {
-			t.Errorf("demo %q: want the usage on stderr, got %q and %q on stdout", c.args, &stderr, &stdout)
-		}
+	if kept, err := playOnce(ctx, quick, io.Discard); kept || err == nil {
+		t.Errorf("kept %v, error %v, want false and why", kept, err)
 	}
 }
 

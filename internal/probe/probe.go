@@ -1,7 +1,7 @@
 // Package probe tries an upstream out: it upgrades a connection as a client of it
 // would, sends one ping, and says goodbye.
 //
-// The path through it: Try dials (Target.dial), upgrades (Target.upgrade) and pings
+// The path through it: Try dials (Target.dial), upgrades (Target.ask) and pings
 // (ping). It is given values and says what happened; what that means is for its
 // caller to judge.
 package probe
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"time"
 
@@ -43,8 +44,29 @@ type Result struct {
 	Silent   bool          // there was no pong within PingTimeout
 }
 
+// A Step is one of those that a probe takes.
+type Step uint8
+
+const (
+	Dial      Step = iota // the connection, name resolution included
+	SecureTLS             // the TLS handshake; what it has failed by may come later, with Upgrade
+	Upgrade               // the request and the answer to it
+	Ping                  // the ping and the answer to it
+)
+
+// A Failure says in which step a probe has failed, and how.
+type Failure struct {
+	Step   Step
+	Status int // of an answer that is no 101; 0 if it was not that
+	Err    error
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Unwrap() error { return f.Err }
+
 // Try upgrades to the upstream and pings it. An upstream that does not answer the
-// ping is not an error, since some never do; one that ends the session is.
+// ping is not an error, since some never do; one that ends the session is. Its errors
+// are Failures.
 func Try(t Target) (Result, error) {
 	var r Result
 	began := time.Now()
@@ -57,7 +79,7 @@ func Try(t Target) (Result, error) {
 
 	pinged := time.Now()
 	if err := conn.SetDeadline(pinged.Add(t.PingTimeout)); err != nil {
-		return r, err
+		return r, &Failure{Step: Ping, Err: err}
 	}
 	err = ping(conn, incoming)
 	r.Answered = time.Since(pinged)
@@ -65,7 +87,7 @@ func Try(t Target) (Result, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		r.Silent = true
 	case err != nil:
-		return r, fmt.Errorf("upgraded in %v, then: %w", Rounded(r.Upgraded), err)
+		return r, &Failure{Step: Ping, Err: err}
 	}
 	return r, nil
 }
@@ -73,45 +95,62 @@ func Try(t Target) (Result, error) {
 // upgrade returns an upgraded connection, and a reader of what the upstream has sent
 // and will send.
 func (t Target) upgrade() (net.Conn, io.Reader, error) {
-	dialer := ws.Dialer{
-		NetDial:        func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) },
-		Timeout:        t.DialTimeout + t.HandshakeTimeout,
-		ReadBufferSize: t.MaxHeaderSize,
-		Host:           t.Host,
-		Header:         t.Header,
+	conn, err := t.dial()
+	if err != nil {
+		return nil, nil, err
 	}
-	conn, early, _, err := dialer.Dial(context.Background(), t.URL)
+	incoming, err := t.ask(conn)
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, incoming, nil
+}
+
+// ask sends the request and reads the answer. It returns a reader of what follows that.
+func (t Target) ask(conn net.Conn) (io.Reader, error) {
+	u, err := url.Parse(t.URL)
+	if err == nil {
+		err = conn.SetDeadline(time.Now().Add(t.HandshakeTimeout))
+	}
+	if err != nil {
+		return nil, &Failure{Step: Upgrade, Err: err}
+	}
+	dialer := ws.Dialer{ReadBufferSize: t.MaxHeaderSize, Host: t.Host, Header: t.Header}
+	early, _, err := dialer.Upgrade(conn, u)
 	var status ws.StatusError
 	switch {
 	case errors.As(err, &status):
-		return nil, nil, fmt.Errorf("refused the upgrade with HTTP status %d", int(status))
+		return nil, &Failure{Upgrade, int(status), err}
+	case errors.Is(err, ws.ErrHandshakeBadProtocol):
+		return nil, &Failure{Step: Upgrade, Err: errors.New("it answered in a version of HTTP that has no upgrade, such as 1.0")}
 	case err != nil:
-		return nil, nil, fmt.Errorf("cannot upgrade: %w", err)
+		return nil, &Failure{Step: Upgrade, Err: err}
 	case early != nil:
-		return conn, early, nil
+		return early, nil
 	}
-	return conn, conn, nil
+	return conn, nil
 }
 
 // dial connects to the upstream, with TLS if that is spoken there.
-func (t Target) dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.DialTimeout)
+func (t Target) dial() (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), t.DialTimeout)
 	defer cancel()
 	var dialer net.Dialer
 	plain, err := dialer.DialContext(ctx, t.Network, t.Address)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, &Failure{Step: Dial, Err: err}
 	case reachedItself(plain):
 		plain.Close()
-		return nil, errors.New("nobody listens there: the connection reached itself")
+		return nil, &Failure{Step: Dial, Err: errors.New("nobody listens there: the connection reached itself")}
 	case t.TLS == nil:
 		return plain, nil
 	}
 	conn := tls.Client(plain, t.TLS())
 	if err := conn.HandshakeContext(ctx); err != nil {
 		plain.Close()
-		return nil, err
+		return nil, &Failure{Step: SecureTLS, Err: err}
 	}
 	return conn, nil
 }
@@ -151,7 +190,7 @@ func awaitPong(r io.Reader, payload []byte) error {
 	for {
 		head, err := ws.ReadHeader(r)
 		if err != nil {
-			return fmt.Errorf("no answer to a ping: %w", err)
+			return noPong(err)
 		}
 		if head.OpCode == ws.OpClose {
 			return errors.New("it sent a Close instead of answering a ping")
@@ -162,12 +201,19 @@ func awaitPong(r io.Reader, payload []byte) error {
 			into = &body
 		}
 		if _, err := io.CopyN(into, r, head.Length); err != nil {
-			return fmt.Errorf("no answer to a ping: %w", err)
+			return noPong(err)
 		}
 		if bytes.Equal(body.Bytes(), payload) {
 			return nil
 		}
 	}
+}
+
+func noPong(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("it ended the connection instead of answering a ping")
+	}
+	return fmt.Errorf("no answer to a ping: %w", err)
 }
 
 // Rounded keeps the digits of d that mean something to a reader.

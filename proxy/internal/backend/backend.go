@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,7 +49,7 @@ type Backend struct {
 	name   string // scheme and authority
 	host   string // a name or an address literal; of no meaning for a unix socket
 	port   uint16
-	prefix string             // no slash at its end
+	prefix string             // the path of its URL
 	tls    func() *tls.Config // nil for plain connections
 
 	ended      context.Context // done when the proxy has shut down
@@ -111,7 +110,7 @@ func (b *Backend) locate(u *url.URL) error {
 	b.name = u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
 	b.host = u.Hostname()
 	b.port = uint16(number)
-	b.prefix = strings.TrimRight(u.EscapedPath(), "/")
+	b.prefix = u.EscapedPath()
 	if addr, err := netip.ParseAddr(b.host); err == nil {
 		b.addrs = []socket.Endpoint{{AddrPort: netip.AddrPortFrom(addr.Unmap(), b.port)}}
 		b.freshTo = heartbeat.Never

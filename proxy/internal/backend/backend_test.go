@@ -19,7 +19,7 @@ func TestWhereABackendIs(t *testing.T) {
 		known                   string // the address, if it need not be looked up
 	}{
 		"ws://service.example":         {name: "ws://service.example:80", authority: "service.example:80"},
-		"http://service.example:81/a/": {name: "http://service.example:81", authority: "service.example:81", prefix: "/a"},
+		"http://service.example:81/a/": {name: "http://service.example:81", authority: "service.example:81", prefix: "/a/"},
 		"wss://192.0.2.1/a%2Fb":        {name: "wss://192.0.2.1:443", authority: "192.0.2.1:443", prefix: "/a%2Fb", tls: true, known: "192.0.2.1:443"},
 		"https://[2001:db8::1]":        {name: "https://[2001:db8::1]:443", authority: "[2001:db8::1]:443", tls: true, known: "[2001:db8::1]:443"},
 		"ws://[::ffff:192.0.2.1]:1":    {name: "ws://[::ffff:192.0.2.1]:1", authority: "[::ffff:192.0.2.1]:1", known: "192.0.2.1:1"},

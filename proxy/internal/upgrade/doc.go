@@ -11,6 +11,7 @@
 //	WantsWebSocket  a handshake's, or plain HTTP             (request.go)
 //	Request.Check   a WebSocket handshake, or a Refusal      (offer.go)
 //	AppendRequest   the request for the upstream, rebuilt    (offer.go)
+//	AppendTarget    its target, behind the upstream's path   (target.go)
 //	Expects         what its answer is checked against      (answer.go)
 //	ParseResponse   the upstream's head                      (response.go)
 //	CheckAnswer     a right 101 to that very offer           (answer.go)

@@ -173,8 +173,7 @@ func (o *Offer) checkExtensions() *Refusal {
 
 // Via is what the proxy has to say about the way of a request.
 type Via struct {
-	// Prefix is a path put before the target, no trailing slash. It is no
-	// fence: dot segments in the target go upstream as they came.
+	// Prefix is the path of the upstream: see AppendTarget.
 	Prefix string
 	// Host is sent instead of the client's; empty means the client's.
 	Host string
@@ -192,8 +191,7 @@ type Via struct {
 // nothing of the client's head is copied unread.
 func (o *Offer) AppendRequest(dst []byte, via Via) []byte {
 	dst = append(dst, "GET "...)
-	dst = append(dst, via.Prefix...)
-	dst = append(dst, o.request.Target...)
+	dst = AppendTarget(dst, via.Prefix, o.request.Target)
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	dst = appendField(dst, "Host", cmp.Or(via.Host, o.request.Fields.Get("Host")))
 	dst = appendField(dst, "Upgrade", "websocket")

@@ -238,6 +238,8 @@ func TestVia(t *testing.T) {
 		{"nothing to say", handshake(), Via{}, line + host + start},
 		{"a prefix", strings.Replace(handshake(), "/chat", "/chat/%2e?q=/a%20b", 1), Via{Prefix: "/legacy"},
 			"GET /legacy/chat/%2e?q=/a%20b HTTP/1.1\r\n" + host + start},
+		{"a prefix that is all", strings.Replace(handshake(), "/chat", "/?q=/", 1), Via{Prefix: "/legacy"},
+			"GET /legacy?q=/ HTTP/1.1\r\n" + host + start},
 		{"another Host", handshake(), Via{Host: "u.example:81"}, line + "Host: u.example:81\r\n" + start},
 		{
 			"nothing to say is no leave for the client to say it",

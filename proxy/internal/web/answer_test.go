@@ -271,7 +271,7 @@ func TestUpstreamFails(t *testing.T) {
 			client.hangsUp()
 			r.wantsCounted(test.status)
 			lines := r.warnings()
-			if len(lines) != 1 || !strings.Contains(lines[0], `"path":"/a"`) || !strings.Contains(lines[0], test.logged) {
+			if len(lines) != 1 || !strings.Contains(lines[0], `"path":"/a","upstream":"ws://upstream.example:80"`) || !strings.Contains(lines[0], test.logged) {
 				t.Errorf("one warning tells of it: %q; got %s", test.logged, lines)
 			}
 			if strings.Contains(r.log.String(), "secret") {

@@ -114,7 +114,7 @@ func (u *Upstream) target(requested string) *url.URL {
 		to.Opaque = requested
 		return to
 	}
-	target := u.Prefix + requested
+	target := string(upgrade.AppendTarget(nil, u.Prefix, requested))
 	if !strings.HasPrefix(target, "//") {
 		to.Opaque = target
 		return to
@@ -209,7 +209,7 @@ func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
 		slog.String("client", p.guest.name()),
 		slog.String("method", p.request.Method),
 		slog.String("path", path),
-		slog.String("upstream", p.upstream.Authority),
+		slog.String("upstream", p.upstream.Name),
 	}
 	p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)
 }

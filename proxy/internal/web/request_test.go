@@ -176,6 +176,8 @@ func TestUpstreamPrefixHostAndFields(t *testing.T) {
 	for _, test := range []struct{ in, out string }{
 		{"GET /a%2F?b", "GET /legacy%2F/app/a%2F?b"},
 		{"GET //a", "GET /legacy%2F/app//a"},
+		{"GET /", "GET /legacy%2F/app"},
+		{"GET /?b", "GET /legacy%2F/app?b"},
 		{"OPTIONS *", "OPTIONS *"}, // it has no path to be prefixed
 	} {
 		r := newRig(t, func(cfg *config) {

@@ -75,7 +75,7 @@ type config struct {
 func newRig(t *testing.T, change func(*config)) *rig {
 	t.Helper()
 	r := &rig{t: t, service: listen(t), doors: listen(t), upgrades: make(chan upgraded, 1)}
-	cfg := config{upstream: web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: r.dial}}
+	cfg := config{upstream: web.Upstream{Scheme: "http", Authority: "upstream.example:80", Name: "ws://upstream.example:80", Dial: r.dial}}
 	cfg.Config = web.Config{
 		Upstream:         func(*upgrade.Request) web.Upstream { return cfg.upstream },
 		Trust:            &forwarded.Trust{},

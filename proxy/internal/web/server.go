@@ -62,7 +62,9 @@ type Upstream struct {
 	// Authority is the service's name, host:port. It is the Host of a client that
 	// sent none, as HTTP/1.0 allows.
 	Authority string
-	// Prefix is put before every path, byte for byte; no slash at its end.
+	// Name is what the log calls the service.
+	Name string
+	// Prefix is the service's path, byte for byte: see upgrade.AppendTarget.
 	Prefix string
 	// Dial connects to the service, and has TLS with it if Scheme is https. It is
 	// given the request's context, and must return soon after that is done. An

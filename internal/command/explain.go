@@ -1,0 +1,116 @@
+package command
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"holdfast/internal/config"
+	"holdfast/internal/probe"
+)
+
+// explain returns the error that tells why an upstream could not be upgraded to, and
+// what to do about it.
+func explain(c config.Config, f *probe.Failure) error {
+	switch f.Step {
+	case probe.Dial:
+		return explainDial(c, f.Err)
+	case probe.SecureTLS:
+		return explainTLS(c, f.Err)
+	default:
+		return explainUpgrade(c, f)
+	}
+}
+
+func explainDial(c config.Config, err error) error {
+	if isTimeout(err) {
+		return fmt.Errorf("no connection within HOLDFAST_DIAL_TIMEOUT=%v (%w); is that the right address, and does a firewall let it through?",
+			time.Duration(c.DialTimeout), err)
+	}
+	return fmt.Errorf("cannot connect: %w; start the service, or correct HOLDFAST_UPSTREAM", err)
+}
+
+func explainTLS(c config.Config, err error) error {
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var record tls.RecordHeaderError
+	plain := otherScheme(c.Upstream)
+	switch {
+	case errors.As(err, &authority) && c.UpstreamTLSCAFile != "":
+		return fmt.Errorf("its certificate leads to none of the CAs in HOLDFAST_UPSTREAM_TLS_CA_FILE=%s (%w); add the CA's certificate there", c.UpstreamTLSCAFile, err)
+	case errors.As(err, &authority):
+		return fmt.Errorf("its certificate leads to no CA of this system (%w); set HOLDFAST_UPSTREAM_TLS_CA_FILE to a file with the CA's certificate", err)
+	case errors.As(err, &name):
+		return fmt.Errorf("its certificate is for another name (%w); set HOLDFAST_UPSTREAM_TLS_SERVER_NAME to one that it is for", err)
+	case errors.As(err, &record):
+		return fmt.Errorf("it does not speak TLS (%w); write %s:// in HOLDFAST_UPSTREAM, or correct the port", err, plain)
+	case isTimeout(err):
+		return fmt.Errorf("no TLS within HOLDFAST_DIAL_TIMEOUT=%v; if it speaks none, write %s:// in HOLDFAST_UPSTREAM", time.Duration(c.DialTimeout), plain)
+	case isEnd(err):
+		return fmt.Errorf("closed the connection during the TLS handshake (%w); if it speaks no TLS, write %s:// in HOLDFAST_UPSTREAM", err, plain)
+	}
+	return fmt.Errorf("the TLS handshake failed: %w", err)
+}
+
+// isAskedForCertificate reports whether err is the alert of a TLS 1.3 server that wants to be
+// shown a certificate (RFC 8446, section 6.2). It comes when the client has taken the
+// handshake for done. The type of alerts is private to crypto/tls, but not their texts.
+func isAskedForCertificate(err error) bool {
+	const certificateRequired = tls.AlertError(116)
+	var remote *net.OpError
+	return errors.As(err, &remote) && remote.Err.Error() == certificateRequired.Error()
+}
+
+func explainUpgrade(c config.Config, f *probe.Failure) error {
+	secure := ""
+	if c.Upstream.Scheme == "ws" || c.Upstream.Scheme == "http" {
+		secure = fmt.Sprintf("; if it speaks TLS, write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
+	}
+	switch {
+	case f.Status == 400 && secure != "": // as servers of TLS answer to those who speak none
+		return fmt.Errorf("%w%s", explainStatus(c, f.Status), secure)
+	case f.Status != 0:
+		return explainStatus(c, f.Status)
+	case isTimeout(f.Err):
+		return fmt.Errorf("did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=%v; raise that if the service takes so long", time.Duration(c.HandshakeTimeout))
+	case isAskedForCertificate(f.Err):
+		return fmt.Errorf("it wants a certificate (%w); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE", f.Err)
+	case isEnd(f.Err):
+		return fmt.Errorf("closed the connection without an answer to the upgrade (%w)%s", f.Err, secure)
+	}
+	return fmt.Errorf("cannot upgrade: %w%s", f.Err, secure)
+}
+
+func explainStatus(c config.Config, status int) error {
+	if c.Upstream.Scheme == "unix" {
+		return fmt.Errorf("refused to upgrade / with HTTP status %d; clients may ask for another path", status)
+	}
+	asked, _ := c.UpstreamRequest()
+	_, path, _ := strings.Cut(strings.TrimPrefix(asked, "ws://"), "/")
+	return fmt.Errorf("refused to upgrade /%s with HTTP status %d; "+
+		"if the service upgrades another path, write it in HOLDFAST_UPSTREAM, where it is a prefix of what clients ask for", path, status)
+}
+
+// otherScheme returns the scheme of an upstream that has TLS if u's has none, and the
+// other way round.
+func otherScheme(u *url.URL) string {
+	return map[string]string{"ws": "wss", "http": "https", "wss": "ws", "https": "http"}[u.Scheme]
+}
+
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// isEnd reports whether err is that the other end has ended a connection.
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}

@@ -1,0 +1,29 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+)
+
+// These errors are not made for real: root is denied nothing, and no test asks for names.
+func TestRemedies(t *testing.T) {
+	for _, tc := range []struct {
+		address string
+		err     error
+		want    string
+	}{
+		{":80", os.NewSyscallError("bind", syscall.EACCES), "; set a port from 1024 on, or let this program have lower ones (CAP_NET_BIND_SERVICE)"},
+		{"holdfast.invalid:8080", &net.DNSError{Name: "holdfast.invalid", Err: "no such host", IsNotFound: true}, "; set an address of this machine"},
+		{"unix:/run/a.sock", os.NewSyscallError("bind", syscall.EACCES),
+			fmt.Sprintf("; let user %d, whom this process runs as, write to the folder, or set another path", os.Geteuid())},
+		{":8080", os.NewSyscallError("socket", syscall.EMFILE), ""},
+	} {
+		err := &net.OpError{Op: "listen", Net: "tcp", Err: tc.err}
+		if got, want := named("HOLDFAST_LISTEN", tc.address, err).Error(), "HOLDFAST_LISTEN: "+err.Error()+tc.want; got != want {
+			t.Errorf("%s: got  %s\nwant %s", tc.address, got, want)
+		}
+	}
+}
