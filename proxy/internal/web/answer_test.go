@@ -108,6 +108,23 @@ func TestAnswerComesBack(t *testing.T) {
 		to:      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + date + "Set-Cookie: x\r\n\r\nhi",
 		counted: 200,
 	}, {
+		why:     "folded fields (RFC 9112 5.2)",
+		from:    "HTTP/1.1 200 OK\r\n" + date + "Connection: close,\r\n X-Hop\r\nSet-Cookie : x;\n\ty\r\nTransfer-Encoding :\r\n chunked\r\nX-Hop: 1\r\n\r\n2\r\nhi\r\n0\r\nX-Hop: 1\r\n\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Set-Cookie: x; \ty\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+		counted: 200,
+	}, {
+		why: "folded fields, in interim answers",
+		from: "HTTP/1.1 103 Early Hints\r\nLink: </a>;\r\n rel=preload\r\nConnection : X-Hop\r\nX-Hop: 1\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to: "HTTP/1.1 103 Early Hints\r\nLink: </a>;   rel=preload\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "very many fields, on short lines",
+		from:    "HTTP/1.1 200 OK\n" + strings.Repeat("A:\n", 10_000) + "Connection: close, X-Hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + strings.Repeat("A: \r\n", 10_000) + "Content-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
 		why: "what no trailer may say (RFC 9110 6.5.1)",
 		from: "HTTP/1.1 200 OK\r\n" + date + "Connection: close, X-Hop\r\nTrailer: X-Sum, Set-Cookie, X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" +
 			forbiddenTrailer + "X-Sum : 1\r\nX-More: 2\r\n\r\n",
@@ -251,7 +268,10 @@ func TestUpstreamFails(t *testing.T) {
 		status: 502, body: "The upstream gave no valid answer.\n",
 	}, {
 		why: "a head that is too large", change: says("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("b", 64<<10) + "\r\n\r\n"),
-		status: 502, body: "The upstream gave no valid answer.\n",
+		status: 502, body: "The upstream gave no valid answer.\n", logged: "larger than HOLDFAST_MAX_HEADER_SIZE",
+	}, {
+		why: "a field name that is none", change: says("HTTP/1.1 200 OK\r\nX Y: a\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n"),
+		status: 502, body: "The upstream gave no valid answer.\n", logged: "a field name is not a token",
 	}, {
 		why: "a tunnel that nobody asked for", change: says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
 		status: 502, body: "The upstream gave no valid answer.\n", logged: "101 to a request that asks for no upgrade",

@@ -46,8 +46,8 @@ type Config struct {
 	// WriteTimeout is how long either peer may take no byte, or give none of a
 	// request's body, while the other waits for that.
 	WriteTimeout time.Duration
-	// MaxHeaderSize is the largest request or response head, in bytes; net/http
-	// allows some 4 KiB more.
+	// MaxHeaderSize is the largest request or response head, in bytes; net/http reads
+	// some 4 KiB more of a request's.
 	MaxHeaderSize int
 
 	Log *slog.Logger

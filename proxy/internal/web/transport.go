@@ -40,7 +40,7 @@ func (s *Server) newTransport() *transport {
 		DisableKeepAlives:      true, // what an upstream sends behind its answer must reach nobody else
 		ResponseHeaderTimeout:  answerTimeout,
 		ExpectContinueTimeout:  continueTimeout,
-		MaxResponseHeaderBytes: int64(s.cfg.MaxHeaderSize),
+		MaxResponseHeaderBytes: 2 * int64(s.cfg.MaxHeaderSize), // see heads, which keeps to the size, and writes short lines longer
 		Protocols:              onlyHTTP1(),
 	}}
 }
