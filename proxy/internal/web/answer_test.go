@@ -77,6 +77,11 @@ func TestAnswerComesBack(t *testing.T) {
 		to:      "HTTP/1.1 304 Not Modified\r\n" + date + "Etag: \"x\"\r\n\r\n",
 		counted: 304,
 	}, {
+		why:     "304 says how long a 200 would be (RFC 9110 8.6)",
+		from:    "HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\nContent-Type: text/css\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 304 Not Modified\r\n" + date + "content-length: 77\r\ncontent-type: text/css\r\n\r\n",
+		counted: 304,
+	}, {
 		why: "interim answers",
 		from: "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
 			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
@@ -378,6 +383,23 @@ func TestNothingFollowsAnAnswer(t *testing.T) {
 		first.hangsUp()
 		second.hangsUp()
 	}
+}
+
+// A 426 says to what also if it is the last on its connection.
+func TestUpgradeRequiredAtTheEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens("GET /a HTTP/1.1\r\n" + host + "Connection: close\r\n\r\n")
+	upstream := r.accepts()
+	upstream.wantsHead()
+	upstream.sends("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")
+	head := client.wantsHead()
+	for _, want := range []string{"HTTP/1.1 426 ", "Connection: close\r\nConnection: Upgrade\r\n", "Upgrade: websocket\r\n"} {
+		if !strings.Contains(head, want) {
+			t.Errorf("the client wants %q, got %q", want, head)
+		}
+	}
+	client.wantsEnd("it was the last")
 }
 
 // A client is noticed to go even if it has sent something behind its request,
