@@ -23,6 +23,9 @@ var refuseHead = &upgrade.Refusal{
 // handle answers a request, or gives its connection away.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	g := guestOf(r)
+	if g.expired.Load() { // it has given way while net/http held the next request
+		panic(http.ErrAbortHandler)
+	}
 	fields := fieldsOf(r)
 	head := appendHead(nil, r, fields)
 	if asked := (upgrade.Request{Fields: fields}); asked.WantsWebSocket() {

@@ -114,7 +114,7 @@ func onlyHTTP1() *http.Protocols {
 
 // Serve takes a connection over. It does not block.
 func (s *Server) Serve(g *Guest) {
-	g.idlers = &s.idlers
+	g.idlers, g.headTime = &s.idlers, s.cfg.HandshakeTimeout
 	if !s.admit(g) {
 		g.Close()
 		s.cfg.Gone(g)
@@ -141,6 +141,7 @@ func (s *Server) changed(c net.Conn, state http.ConnState) {
 		s.idlers.add(g)
 	} else {
 		s.idlers.remove(g)
+		g.headIsRead()
 	}
 	if state == http.StateClosed {
 		s.gone(g)
