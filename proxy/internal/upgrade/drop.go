@@ -38,9 +38,9 @@ var hopByHop = []string{
 	"Upgrade",
 }
 
-// notInTrailer is what a trailer to the client does not take over (RFC 9110
-// 6.5.1): a recipient may merge it into the header, where these fields say how to
-// read, keep or follow the answer, or who the client is.
+// notInTrailer is what no trailer passes on (RFC 9110 6.5.1): a recipient may merge
+// it into the header, where these fields say how to read, keep or follow a message,
+// under which conditions to act on it, or who sent it.
 var notInTrailer = dropList(append([]string{
 	"Age",
 	"Authorization",
@@ -48,11 +48,22 @@ var notInTrailer = dropList(append([]string{
 	"Content-Encoding",
 	"Content-Range",
 	"Content-Type",
+	"Cookie",
 	"Date",
+	"Expect",
 	"Expires",
+	"Forwarded",
 	"Host",
+	"If-Match",
+	"If-Modified-Since",
+	"If-None-Match",
+	"If-Range",
+	"If-Unmodified-Since",
 	"Location",
+	"Max-Forwards",
+	"Origin",
 	"Pragma",
+	"Range",
 	"Retry-After",
 	"Set-Cookie",
 	"Vary",

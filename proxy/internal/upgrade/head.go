@@ -6,14 +6,10 @@ import (
 	"strings"
 )
 
-const (
-	// maxFields bounds the fields of one head. Browsers behind several proxies
-	// send about forty; Apache and HAProxy stop at a hundred.
-	maxFields = 128
-	// maxElements bounds the lists whose elements are compared with each other
-	// or with every field, so that a head costs time linear in its size.
-	maxElements = 64
-)
+// maxElements bounds the lists whose elements are compared with each other or
+// with every field, so that a head costs time linear in its size. Nothing bounds
+// the number of fields but that size.
+const maxElements = 64
 
 // Field is one field line of a head: its name as spelled, its value without
 // the white space around it.
@@ -119,11 +115,10 @@ const (
 	errLineEnd     = malformed("a line does not end in CRLF")
 	errNoEnd       = malformed("no blank line ends the head")
 	errTrailing    = malformed("bytes follow the blank line")
-	errFolded      = malformed("a field is folded over several lines")
+	errFolded      = malformed("a line begins with white space")
 	errNoColon     = malformed("a field has no colon")
 	errFieldName   = malformed("a field name is not a token")
 	errFieldValue  = malformed("a field value has a control character")
-	errManyFields  = malformed("too many fields")
 	errStatusLine  = malformed("the status line is not HTTP/1.x and a status")
 	errStatusRange = malformed("the status is below 100")
 )
@@ -153,7 +148,7 @@ func (l *lines) next() (string, error) {
 
 // fields reads all field lines and the blank line, which must be the last.
 func (l *lines) fields() (Fields, error) {
-	fields := make(Fields, 0, min(strings.Count(l.rest, "\n"), maxFields))
+	fields := make(Fields, 0, strings.Count(l.rest, "\n"))
 	for {
 		line, err := l.next()
 		if err != nil {
@@ -161,9 +156,6 @@ func (l *lines) fields() (Fields, error) {
 		}
 		if line == "" {
 			break
-		}
-		if len(fields) == maxFields {
-			return nil, errManyFields
 		}
 		field, err := l.field(line)
 		if err != nil {
@@ -180,7 +172,7 @@ func (l *lines) fields() (Fields, error) {
 // field parses one field line, which is not empty.
 func (l *lines) field(line string) (Field, error) {
 	if isOWS(line[0]) {
-		return Field{}, errFolded // RFC 9112 5.2: refuse, or replace by spaces
+		return Field{}, errFolded // see unfold, which responses have gone through
 	}
 	colon := strings.IndexByte(line, ':')
 	if colon < 0 {
@@ -197,6 +189,32 @@ func (l *lines) field(line string) (Field, error) {
 		return Field{}, errFieldValue
 	}
 	return Field{name, value}, nil
+}
+
+// unfold makes one line of each field that is folded over several: spaces take the
+// place of every line end within it (RFC 9112 5.2). White space that begins any other
+// line is left: it continues no field, and makes the head malformed.
+func unfold(head string) string {
+	if !strings.Contains(head, "\n ") && !strings.Contains(head, "\n\t") {
+		return head
+	}
+	b := []byte(head)
+	isField := false // the line has a colon, and is not the first
+	for at := bytes.IndexByte(b, '\n') + 1; at < len(b); at++ {
+		switch {
+		case b[at] == ':':
+			isField = true
+		case b[at] != '\n':
+		case isField && at+1 < len(b) && isOWS(b[at+1]):
+			b[at] = ' '
+			if b[at-1] == '\r' {
+				b[at-1] = ' '
+			}
+		default:
+			isField = false
+		}
+	}
+	return string(b)
 }
 
 // isFieldValue reports whether s has no control characters but HTAB. Bytes from

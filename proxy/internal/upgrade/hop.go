@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Named are the fields that an answer's Connection gives to one hop, in lower case.
+// Named are the fields that a message's Connection gives to one hop, in lower case.
 type Named map[string]bool
 
 // NamedBy reads the values of Connection. An option that is no token names nothing.
@@ -34,7 +34,7 @@ func StripHop(answer http.Header) Named {
 	return named
 }
 
-// PassesInTrailer reports whether an answer's trailer field is passed on.
+// PassesInTrailer reports whether a trailer field, of a request or an answer, is passed on.
 func (n Named) PassesInTrailer(name string) bool {
 	return !notInTrailer.has(name) && !n[strings.ToLower(name)]
 }

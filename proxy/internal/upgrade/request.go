@@ -1,7 +1,6 @@
 package upgrade
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 )
@@ -61,9 +60,6 @@ func ParseRequest(head []byte) (*Request, *Refusal) {
 }
 
 func refuseHead(err error) *Refusal {
-	if errors.Is(err, errManyFields) {
-		return refuse(http.StatusRequestHeaderFieldsTooLarge, "The request has too many fields.")
-	}
 	return badRequest("The request is malformed: " + err.Error() + ".")
 }
 

@@ -45,8 +45,7 @@ func TestParseRequest(t *testing.T) {
 		{"NUL in a value", "GET / HTTP/1.1\r\n" + host + "A: b\x00\r\n\r\n", 400},
 		{"DEL in a value", "GET / HTTP/1.1\r\n" + host + "A: b\x7f\r\n\r\n", 400},
 		{"vertical tab before a coding", "GET / HTTP/1.1\r\n" + host + "Transfer-Encoding: \x0bchunked\r\n\r\n", 400},
-		{"as many fields as allowed", "GET / HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", maxFields-1) + "\r\n", ok},
-		{"a field too many", "GET / HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", maxFields) + "\r\n", 431},
+		{"very many fields", "GET / HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", 5000) + "\r\n", ok},
 
 		{"HTTP/0.9", "GET /\r\n\r\n", 400},
 		{"HTTP/1.0", "GET / HTTP/1.0\r\n" + host + "\r\n", ok},

@@ -50,7 +50,7 @@ func (r *Response) Append(dst []byte) []byte {
 
 // ParseResponse reads a whole response head, as HeadEnd found it.
 func ParseResponse(head []byte) (*Response, error) {
-	l := lines{rest: string(head), lenient: true}
+	l := lines{rest: unfold(string(head)), lenient: true}
 	line, err := l.next()
 	if err != nil {
 		return nil, malformedResponse(err)

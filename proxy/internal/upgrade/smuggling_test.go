@@ -89,7 +89,6 @@ func TestSmuggling(t *testing.T) {
 		{"forwarding fields", with("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\n"), passes},
 		{"forwarding fields under aliases", with("X_Forwarded_For: 6.6.6.6\r\nx-forwarded_host: a\r\n"), passes},
 		{"two Origins", with("Origin: https://h.example\r\nOrigin: https://evil.example\r\n"), 400},
-		{"more fields than anybody counts", with(strings.Repeat("X: y\r\n", maxFields)), 431},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {

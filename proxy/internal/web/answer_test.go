@@ -77,6 +77,11 @@ func TestAnswerComesBack(t *testing.T) {
 		to:      "HTTP/1.1 304 Not Modified\r\n" + date + "Etag: \"x\"\r\n\r\n",
 		counted: 304,
 	}, {
+		why:     "304 says how long a 200 would be (RFC 9110 8.6)",
+		from:    "HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\nContent-Type: text/css\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 304 Not Modified\r\n" + date + "content-length: 77\r\ncontent-type: text/css\r\n\r\n",
+		counted: 304,
+	}, {
 		why: "interim answers",
 		from: "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" +
 			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
@@ -106,6 +111,23 @@ func TestAnswerComesBack(t *testing.T) {
 		why:     "white space before a colon (RFC 9112 5.1)",
 		from:    "HTTP/1.1 200 OK\r\nSet-Cookie : x\r\nContent-Length \t: 2\r\nConnection : X-Hop\r\nX-Hop: 1\r\n" + date + "\r\nhi and more",
 		to:      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + date + "Set-Cookie: x\r\n\r\nhi",
+		counted: 200,
+	}, {
+		why:     "folded fields (RFC 9112 5.2)",
+		from:    "HTTP/1.1 200 OK\r\n" + date + "Connection: close,\r\n X-Hop\r\nSet-Cookie : x;\n\ty\r\nTransfer-Encoding :\r\n chunked\r\nX-Hop: 1\r\n\r\n2\r\nhi\r\n0\r\nX-Hop: 1\r\n\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Set-Cookie: x; \ty\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+		counted: 200,
+	}, {
+		why: "folded fields, in interim answers",
+		from: "HTTP/1.1 103 Early Hints\r\nLink: </a>;\r\n rel=preload\r\nConnection : X-Hop\r\nX-Hop: 1\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to: "HTTP/1.1 103 Early Hints\r\nLink: </a>;   rel=preload\r\n\r\n" +
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "very many fields, on short lines",
+		from:    "HTTP/1.1 200 OK\n" + strings.Repeat("A:\n", 10_000) + "Connection: close, X-Hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + strings.Repeat("A: \r\n", 10_000) + "Content-Length: 0\r\n" + date + "\r\n",
 		counted: 200,
 	}, {
 		why: "what no trailer may say (RFC 9110 6.5.1)",
@@ -251,7 +273,10 @@ func TestUpstreamFails(t *testing.T) {
 		status: 502, body: "The upstream gave no valid answer.\n",
 	}, {
 		why: "a head that is too large", change: says("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("b", 64<<10) + "\r\n\r\n"),
-		status: 502, body: "The upstream gave no valid answer.\n",
+		status: 502, body: "The upstream gave no valid answer.\n", logged: "larger than HOLDFAST_MAX_HEADER_SIZE",
+	}, {
+		why: "a field name that is none", change: says("HTTP/1.1 200 OK\r\nX Y: a\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n"),
+		status: 502, body: "The upstream gave no valid answer.\n", logged: "a field name is not a token",
 	}, {
 		why: "a tunnel that nobody asked for", change: says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
 		status: 502, body: "The upstream gave no valid answer.\n", logged: "101 to a request that asks for no upgrade",
@@ -358,6 +383,23 @@ func TestNothingFollowsAnAnswer(t *testing.T) {
 		first.hangsUp()
 		second.hangsUp()
 	}
+}
+
+// A 426 says to what also if it is the last on its connection.
+func TestUpgradeRequiredAtTheEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens("GET /a HTTP/1.1\r\n" + host + "Connection: close\r\n\r\n")
+	upstream := r.accepts()
+	upstream.wantsHead()
+	upstream.sends("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")
+	head := client.wantsHead()
+	for _, want := range []string{"HTTP/1.1 426 ", "Connection: close\r\nConnection: Upgrade\r\n", "Upgrade: websocket\r\n"} {
+		if !strings.Contains(head, want) {
+			t.Errorf("the client wants %q, got %q", want, head)
+		}
+	}
+	client.wantsEnd("it was the last")
 }
 
 // A client is noticed to go even if it has sent something behind its request,

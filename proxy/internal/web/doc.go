@@ -28,7 +28,8 @@
 // client would be shown what was meant for another, or by another.
 //
 // A connection that waits for its next request can be closed at any time, and is
-// when another client needs the room (idle.go).
+// when another client needs the room (idle.go). Either it is, or the request is passed
+// on. A head that has begun has its time, and a 408 after it (guest.go).
 //
 // A client that ends its direction is taken to be gone, as net/http does: its
 // request is given up (watch_linux.go).

@@ -1,12 +1,17 @@
 package web
 
 import (
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"holdfast/proxy/internal/upgrade"
 )
 
 // Guest is a client's connection on which a request has come that is no upgrade.
@@ -28,13 +33,16 @@ type Guest struct {
 	TLS bool
 
 	// Owned by the connection's goroutine.
-	answering bool // see Server.changed
-	requests  int  // so far
+	answering bool      // see Server.changed
+	requests  int       // so far
+	headBy    time.Time // when a head that has begun must be whole; zero if none is being read
+	late      bool      // it was not, and the client has been told
 
-	idlers  *idlers     // where it waits for its next request; set by Serve
-	waiting waiting     // guarded by idlers.mu
-	idle    atomic.Bool // waiting says so; written under idlers.mu
-	expired atomic.Bool // it was closed to make room
+	idlers   *idlers       // where it waits for its next request; set by Serve
+	headTime time.Duration // how long a head may take from its first byte on; set by Serve
+	waiting  waiting       // guarded by idlers.mu
+	idle     atomic.Bool   // waiting says so; written under idlers.mu
+	expired  atomic.Bool   // it is closed to make room; written under idlers.mu before idle is
 
 	leaving sync.Once // guards against a second farewell
 }
@@ -53,16 +61,56 @@ func (g *Guest) Read(b []byte) (int, error) {
 }
 
 // read reads from the connection. A guest from which something comes is not idle
-// any more, though net/http calls it so until the whole head is there.
+// any more, though net/http calls it so until the whole head is there. What comes
+// after the guest has given way is not given on.
 func (g *Guest) read(b []byte) (int, error) {
 	if g.expired.Load() { // net/http may have set a deadline after expire
 		return 0, os.ErrDeadlineExceeded
 	}
+	if !g.headBy.IsZero() { // net/http counts from the fourth byte on
+		_ = g.Conn.SetReadDeadline(g.headBy) // it fails only on a closed connection
+	}
 	n, err := g.Conn.Read(b)
 	if n > 0 && g.idle.Load() {
 		g.idlers.remove(g)
+		g.headBy = time.Now().Add(g.headTime)
+	}
+	if g.expired.Load() { // in this order: see expired
+		return 0, os.ErrDeadlineExceeded
+	}
+	if !g.headBy.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) {
+		g.tellLate()
 	}
 	return n, err
+}
+
+var refuseSlowHead = &upgrade.Refusal{
+	Status: http.StatusRequestTimeout,
+	Reason: "The request head did not come in time.",
+}
+
+// tellLate answers a head that did not come in time: net/http would call it malformed,
+// or say nothing.
+func (g *Guest) tellLate() {
+	_ = g.Conn.SetWriteDeadline(time.Now().Add(g.headTime)) // it fails only on a closed connection
+	_, _ = g.Conn.Write(refuseSlowHead.Append(nil))         // a client that is gone need not be told
+	g.late = true
+}
+
+// Write is the connection's, until the last word has been said.
+func (g *Guest) Write(b []byte) (int, error) {
+	if g.late {
+		return len(b), nil
+	}
+	return g.Conn.Write(b)
+}
+
+// headIsRead notes that a head is whole, or given up.
+func (g *Guest) headIsRead() {
+	if !g.headBy.IsZero() {
+		g.headBy = time.Time{}
+		_ = g.Conn.SetReadDeadline(time.Time{}) // as net/http has asked for; it fails only on a closed connection
+	}
 }
 
 // CloseWrite ends our direction, so that a client that still sends can read

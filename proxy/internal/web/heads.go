@@ -1,6 +1,8 @@
 package web
 
 import (
+	"errors"
+	"io"
 	"net"
 
 	"holdfast/proxy/internal/upgrade"
@@ -8,18 +10,21 @@ import (
 
 // heads is a connection to the upstream on which net/http reads the heads of an
 // answer, interim ones included, as package upgrade has understood and written
-// them. A head that upgrade refuses is passed as it is: net/http may be more
-// lenient, and says what is wrong if it is not. What follows the final head is
-// passed unread. There is one answer to a connection.
+// them. A head that upgrade refuses is an error: net/http would be more lenient, and
+// miss what concerns one hop alone. What follows the final head is passed unread.
+// There is one answer to a connection.
 type heads struct {
 	net.Conn
-	limit int // of a head, in bytes; net/http refuses a longer one
+	limit int // of a head, in bytes
 
 	held     []byte // the beginning of a head
 	searched int    // how much of held has been searched for the head's end
 	ready    []byte // what is to be read next
 	done     bool   // the final head has come
+	err      error  // why no more heads are read
 }
+
+var errAnswerHead = errors.New("the answer's head is larger than HOLDFAST_MAX_HEADER_SIZE")
 
 // readsHeads makes a connection such.
 func (s *Server) readsHeads(conn net.Conn) net.Conn {
@@ -28,13 +33,13 @@ func (s *Server) readsHeads(conn net.Conn) net.Conn {
 
 func (c *heads) Read(b []byte) (int, error) {
 	for len(c.ready) == 0 && !c.done {
+		if c.err != nil {
+			return 0, c.err
+		}
 		n, err := c.Conn.Read(b)
 		c.take(b[:n])
-		if err == nil {
-			continue
-		}
-		if c.pass(); len(c.ready) == 0 {
-			return 0, err
+		if err != nil && c.err == nil {
+			c.err = c.brokenOff(err)
 		}
 	}
 	if len(c.ready) == 0 {
@@ -45,6 +50,15 @@ func (c *heads) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// brokenOff is the error of a connection that ended with err before the final head
+// was whole.
+func (c *heads) brokenOff(err error) error {
+	if err == io.EOF && len(c.held) > 0 {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // take looks for heads in what has come.
 func (c *heads) take(b []byte) {
 	c.held = append(c.held, b...)
@@ -52,7 +66,7 @@ func (c *heads) take(b []byte) {
 		end := upgrade.HeadEnd(c.held, c.searched)
 		c.searched = len(c.held)
 		if end > c.limit || end < 0 && len(c.held) > c.limit {
-			c.pass()
+			c.err = errAnswerHead
 			return
 		}
 		if end < 0 {
@@ -60,7 +74,7 @@ func (c *heads) take(b []byte) {
 		}
 		head, err := upgrade.ParseResponse(c.held[:end])
 		if err != nil {
-			c.pass()
+			c.err = err
 			return
 		}
 		c.ready = head.Append(c.ready)
@@ -71,7 +85,7 @@ func (c *heads) take(b []byte) {
 	}
 }
 
-// pass ends the search: what is held, and all that follows, is read as it is.
+// pass ends the search: what is held, and all that follows, is the body's.
 func (c *heads) pass() {
 	c.ready = append(c.ready, c.held...)
 	c.held, c.done = nil, true

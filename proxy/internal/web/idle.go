@@ -76,8 +76,15 @@ func (i *idlers) longest() *Guest {
 		return nil
 	}
 	g := i.all.Front().Value.(*Guest)
-	i.drop(g)
+	i.giveWay(g)
 	return g
+}
+
+// giveWay takes out a guest that is to be closed, under mu. Either this or the
+// guest's next request comes first, and the other does not happen.
+func (i *idlers) giveWay(g *Guest) {
+	g.expired.Store(true)
+	i.drop(g)
 }
 
 // longestOf takes out the guest of an account that has been idle longest. It
@@ -90,7 +97,7 @@ func (i *idlers) longestOf(account netip.Addr) *Guest {
 		return nil
 	}
 	g := its.Front().Value.(*Guest)
-	i.drop(g)
+	i.giveWay(g)
 	g.Account = netip.Addr{}
 	return g
 }
@@ -123,9 +130,8 @@ func (s *Server) YieldOf(account netip.Addr) bool {
 	return g != nil
 }
 
-// expire ends an idle guest as if its time were up: net/http, whose goroutine
-// waits in Read, closes the connection then.
+// expire ends a guest that gives way as if its time were up: net/http, whose
+// goroutine waits in Read, closes the connection then.
 func (g *Guest) expire() {
-	g.expired.Store(true)
 	_ = g.Conn.SetReadDeadline(time.Unix(1, 0)) // it fails only on a closed connection
 }

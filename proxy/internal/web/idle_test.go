@@ -1,7 +1,10 @@
 package web_test
 
 import (
+	"net"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,6 +76,76 @@ func TestYieldSparesWhoIsBusy(t *testing.T) {
 	upstream.sends(ok)
 	client.wantsAnswer("the second", 200)
 	r.wantsIdle(1)
+}
+
+// meddled is a client's connection on which something happens at a certain moment.
+type meddled struct {
+	net.Conn
+	reads func() // when bytes have come, before they are given on
+	waits func() // when net/http is about to wait
+}
+
+func (m *meddled) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	if n > 0 {
+		m.reads()
+	}
+	return n, err
+}
+
+func (m *meddled) SetReadDeadline(t time.Time) error {
+	m.waits()
+	return m.Conn.SetReadDeadline(t)
+}
+
+// Either a connection gives way or its next request is passed on, never both,
+// wherever that request is at the time.
+func TestYieldOrTheNextRequest(t *testing.T) {
+	t.Parallel()
+	const post = "POST /a HTTP/1.1\r\n" + host + "Content-Length: 2\r\n\r\nhi"
+	for _, tc := range []struct{ where, early, later string }{
+		{"it is being read", get, post},
+		{"it is in net/http's buffer", get + post, ""},
+		{"it has been read before all", get + "POST /a HTTP/1.1\r\n" + host + "X-A: " + strings.Repeat("a", 5000) + "\r\n\r\n", ""},
+	} {
+		t.Run(tc.where, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			yielded := make(chan struct{})
+			var once sync.Once
+			yield := func() {
+				if r.server.Idle() == 1 {
+					once.Do(func() {
+						r.server.Yield()
+						close(yielded)
+					})
+				}
+			}
+			client := r.opens(tc.early, func(g *web.Guest) {
+				m := &meddled{g.Conn, func() {}, func() {}}
+				if tc.later != "" {
+					m.reads = yield
+				} else {
+					m.waits = yield
+				}
+				g.Conn = m
+			})
+			upstream := r.accepts()
+			upstream.wantsHead()
+			upstream.sends(ok)
+			client.wantsAnswer("the first", 200)
+			if tc.later != "" {
+				r.wantsIdle(1)
+				client.sends(tc.later)
+			}
+			<-yielded
+			client.wantsCutOff("it has given way")
+			r.wantsCounted(200)
+			if n := r.dials.Load(); n != 1 {
+				t.Errorf("the upstream was asked %d times, want once", n)
+			}
+		})
+	}
 }
 
 func TestYieldOf(t *testing.T) {

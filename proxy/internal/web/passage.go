@@ -80,14 +80,15 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	p.rewriteBody(pr, story.Believed)
 }
 
-// rewriteBody has the body bring its trailer fields along, under the rules for
-// fields, which some upstreams make of them.
+// rewriteBody has the body bring its trailer fields along. The rules for header fields
+// hold for them too, since some upstreams merge them into the header.
 func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	if pr.Out.Body == nil {
 		return
 	}
+	named := upgrade.NamedBy(pr.In.Header["Connection"])
 	for name := range pr.Out.Trailer {
-		if p.server.drops(name, believed) {
+		if p.server.drops(name, believed) || !named.PassesInTrailer(name) {
 			delete(pr.Out.Trailer, name)
 		}
 	}
@@ -126,18 +127,13 @@ func (u *Upstream) target(requested string) *url.URL {
 	return to
 }
 
-var (
-	errSwitched = errors.New("101 to a request that asks for no upgrade")
-	errNoStatus = errors.New("the answer's status is none of a final answer")
-)
+var errSwitched = errors.New("101 to a request that asks for no upgrade")
 
 // checkAnswer has a last look at the upstream's answer.
 func checkAnswer(answer *http.Response) error {
 	switch status := answer.StatusCode; {
 	case status == http.StatusSwitchingProtocols:
 		return errSwitched // or ReverseProxy would make a tunnel
-	case status < http.StatusOK:
-		return errNoStatus // interim ones do not come here
 	case status == http.StatusUpgradeRequired:
 		// It must say to what (RFC 9110 15.5.22), but Upgrade is a matter of one hop.
 		answer.Header.Set("Connection", "Upgrade")

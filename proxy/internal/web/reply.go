@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ type reply struct {
 }
 
 func newReply(to http.ResponseWriter, r *http.Request, patience time.Duration) *reply {
-	return &reply{http10: r.ProtoMinor == 0, patience: patience, to: to, header: make(http.Header)}
+	return &reply{http10: r.ProtoMinor == 0, closing: r.Close, patience: patience, to: to, header: make(http.Header)}
 }
 
 // Header is an http.ResponseWriter's: of the next answer, and of its trailer
@@ -74,9 +75,23 @@ func (r *reply) WriteHeader(status int) {
 	if _, there := r.header["Content-Type"]; !there {
 		r.header["Content-Type"] = nil // or net/http would guess one
 	}
+	if status == http.StatusNotModified {
+		respell(r.header, "Content-Length", "Content-Type")
+	}
 	r.status = status
 	r.begin(status)
 	r.header = r.to.Header()
+}
+
+// respell has fields pass that net/http deletes from a 304 by the only spelling that it
+// knows. They say what a 200 would have (RFC 9110 15.4.5), and frame nothing.
+func respell(header http.Header, names ...string) {
+	for _, name := range names {
+		if values := header[name]; values != nil {
+			delete(header, name)
+			header[strings.ToLower(name)] = values
+		}
+	}
 }
 
 // begin sends the head that has been gathered.

@@ -23,6 +23,9 @@ var refuseHead = &upgrade.Refusal{
 // handle answers a request, or gives its connection away.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	g := guestOf(r)
+	if g.expired.Load() { // it has given way while net/http held the next request
+		panic(http.ErrAbortHandler)
+	}
 	fields := fieldsOf(r)
 	head := appendHead(nil, r, fields)
 	if asked := (upgrade.Request{Fields: fields}); asked.WantsWebSocket() {
@@ -33,7 +36,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	defer s.answered(out)
 	// net/http passes over a Content-Length beside Transfer-Encoding, and who is in
 	// front may have gone by it (RFC 9112 6.1). The first head has been read strictly.
-	out.closing = g.requests > 0 && r.TransferEncoding != nil
+	out.closing = out.closing || g.requests > 0 && r.TransferEncoding != nil
 	g.requests++
 	if len(head) > s.cfg.MaxHeaderSize {
 		out.closing = true

@@ -38,8 +38,8 @@ type Config struct {
 	// WriteTimeout is how long either peer may take no byte, or give none of a
 	// request's body, while the other waits for that.
 	WriteTimeout time.Duration
-	// MaxHeaderSize is the largest request or response head, in bytes; net/http
-	// allows some 4 KiB more.
+	// MaxHeaderSize is the largest request or response head, in bytes; net/http reads
+	// some 4 KiB more of a request's.
 	MaxHeaderSize int
 
 	Log *slog.Logger
@@ -123,7 +123,7 @@ func onlyHTTP1() *http.Protocols {
 
 // Serve takes a connection over. It does not block.
 func (s *Server) Serve(g *Guest) {
-	g.idlers = &s.idlers
+	g.idlers, g.headTime = &s.idlers, s.cfg.HandshakeTimeout
 	if !s.admit(g) {
 		g.Close()
 		s.cfg.Gone(g)
@@ -150,6 +150,7 @@ func (s *Server) changed(c net.Conn, state http.ConnState) {
 		s.idlers.add(g)
 	} else {
 		s.idlers.remove(g)
+		g.headIsRead()
 	}
 	if state == http.StateClosed {
 		s.gone(g)

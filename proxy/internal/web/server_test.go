@@ -123,7 +123,7 @@ func TestSlowHeadEndsTheConnection(t *testing.T) {
 	upstream.sends(ok)
 	client.wantsAnswer("the first head was there", 200)
 	client.sends("GET /slow")
-	client.wantsAnswer("the rest of the second does not come", 400)
+	client.wantsAnswer("the rest of the second does not come", 408)
 	client.wantsEnd("and is not waited for")
 }
 

@@ -42,7 +42,7 @@ func newTransport(maxHeader int) *http.Transport {
 		DisableKeepAlives:      true, // what an upstream sends behind its answer must reach nobody else
 		ResponseHeaderTimeout:  answerTimeout,
 		ExpectContinueTimeout:  continueTimeout,
-		MaxResponseHeaderBytes: int64(maxHeader),
+		MaxResponseHeaderBytes: 2 * int64(maxHeader), // see heads, which keeps to the size, and writes short lines longer
 		Protocols:              onlyHTTP1(),
 	}
 }

@@ -1,0 +1,58 @@
+package web_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/upgrade"
+	"holdfast/proxy/internal/web"
+)
+
+// A head's time runs from its first byte on, however its bytes come, and its client
+// is told why the connection ends.
+func TestHeadIsTimedFromItsFirstByte(t *testing.T) {
+	t.Parallel()
+	const limit = 10 * time.Second
+	for _, pieces := range [][]string{{"G"}, {"GET"}, {"GET "}, {"G", "ET /a"}, {"G", "E", "T"}, {"GET /a HTTP/1.1\r\n", "Host"}} {
+		synctest.Test(t, func(t *testing.T) {
+			server := web.New(web.Config{
+				Scheme: "http", Authority: "upstream.example:80", Trust: &forwarded.Trust{}, Dial: noUpstream,
+				HandshakeTimeout: limit, WriteTimeout: limit, MaxHeaderSize: 32 << 10,
+				Log: slog.New(slog.DiscardHandler), Count: func(int) {}, Gone: func(*web.Guest) {},
+			})
+			near, far := net.Pipe()
+			defer near.Close()
+			client := &peer{t: t, name: "client", conn: near, in: bufio.NewReader(near)}
+			server.Serve(&web.Guest{Conn: far, Early: []byte(get), From: from})
+			client.wantsAnswer("the first head was whole", http.StatusServiceUnavailable)
+			time.Sleep(time.Minute) // it may be idle for so long
+			began := time.Now()
+			for i, piece := range pieces {
+				if i > 0 {
+					time.Sleep(limit / 3)
+				}
+				client.sends(piece)
+			}
+			client.wantsAnswer("the rest does not come", http.StatusRequestTimeout)
+			if took := time.Since(began); took != limit {
+				t.Errorf("%q: the head was waited for for %v, want %v", pieces, took, limit)
+			}
+			if rest, err := io.ReadAll(client.in); err != nil || len(rest) > 0 {
+				t.Errorf("%q: the connection ends, got %q, %v", pieces, rest, err)
+			}
+			server.Shutdown(context.Background())
+		})
+	}
+}
+
+func noUpstream(context.Context) (net.Conn, error) {
+	return nil, &web.Undialled{Err: io.EOF, Refusal: &upgrade.Refusal{Status: http.StatusServiceUnavailable, Reason: "It is down."}}
+}
