@@ -24,7 +24,10 @@ func TestHeadIsTimedFromItsFirstByte(t *testing.T) {
 	for _, pieces := range [][]string{{"G"}, {"GET"}, {"GET "}, {"G", "ET /a"}, {"G", "E", "T"}, {"GET /a HTTP/1.1\r\n", "Host"}} {
 		synctest.Test(t, func(t *testing.T) {
 			server := web.New(web.Config{
-				Scheme: "http", Authority: "upstream.example:80", Trust: &forwarded.Trust{}, Dial: noUpstream,
+				Upstream: func(*upgrade.Request) web.Upstream {
+					return web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: noUpstream}
+				},
+				Trust:            &forwarded.Trust{},
 				HandshakeTimeout: limit, WriteTimeout: limit, MaxHeaderSize: 32 << 10,
 				Log: slog.New(slog.DiscardHandler), Count: func(int) {}, Gone: func(*web.Guest) {},
 			})
