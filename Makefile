@@ -1,5 +1,6 @@
 FUZZTIME ?= 10s
 BENCHFLAGS ?=
+FAULTS ?= .
 SOAK ?= 15m
 
 .PHONY: help build test race vet lint fuzz e2e faults soak bench ci
@@ -34,7 +35,7 @@ e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProx
 
 faults: ## the binary in networks that slow down, lose and come back, between peers that freeze and flood; root
 	faults/install
-	go test -tags faults -count=1 -parallel=8 -timeout=10m ./faults
+	go test -tags faults -count=1 -parallel=8 -timeout=10m -run '$(FAULTS)' ./faults
 
 soak: ## the binary for SOAK among sessions of all kinds, while faults come and go; root
 	faults/install
