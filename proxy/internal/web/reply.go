@@ -81,6 +81,11 @@ func (r *reply) WriteHeader(status int) {
 	r.status = status
 	r.begin(status)
 	r.header = r.to.Header()
+	if r.header["Content-Length"] == nil {
+		// What has no length yet is not to get one: of an empty body, net/http would
+		// find out whether a timer of ReverseProxy's was faster than its end.
+		_ = http.NewResponseController(r.to).Flush() // it fails only if the connection is gone
+	}
 }
 
 // respell has fields pass that net/http deletes from a 304 by the only spelling that it
