@@ -59,13 +59,15 @@ func NewServer(cfg Config) *Server {
 		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+
+		DisableGeneralOptionsHandler: true, // it answers under any name
 	}}
 }
 
 // Serve answers on a listener until Close, and then returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
 	bounded := bound(l, maxConnections)
-	s.http.ConnState = bounded.note
+	bounded.watch(&s.http)
 	return s.http.Serve(bounded)
 }
 
@@ -95,12 +97,26 @@ func newHandler(cfg Config) http.Handler {
 	}
 	slices.Sort(paths)
 	mux.Handle("/", notFound(paths))
-	return newHostGuard(cfg.Host, readOnly(mux))
+	return bodiless(newHostGuard(cfg.Host, readOnly(mux)))
 }
 
 // isReading reports whether a request's method changes nothing.
 func isReading(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
+}
+
+// bodiless refuses requests with a body, and does not wait for it: net/http would read
+// it up before it closes the connection.
+func bodiless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // it fails only if the connection is gone
+			w.Header().Set("Connection", "close")
+			http.Error(w, "no request has a body here; send it without Content-Length and Transfer-Encoding", http.StatusRequestEntityTooLarge)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // readOnly refuses every method but GET and HEAD.

@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -115,15 +117,89 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	last.wantsAnswer("one that asks again")
 }
 
+// Clients of whom more is announced than comes, and those that take no answer, hold no
+// place for long, whatever net/http does with them; net/http has no limits here.
+func TestSlowClientsGiveWay(t *testing.T) {
+	const unread = 16 << 20 // more than the buffers of a loopback connection take
+	for _, slow := range []string{
+		"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+		"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+		"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 100_000),
+		"GET /metrics HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("x", 100_000),
+		"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: tea\r\n\r\n",
+		"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\n",
+		strings.TrimSuffix(question, "\r\n"),
+	} {
+		t.Run(strings.TrimRight(slow, "x"), func(t *testing.T) {
+			t.Parallel()
+			l, server := listen(t), testServer(Config{})
+			server.http.ReadTimeout, server.http.WriteTimeout, server.http.IdleTimeout = 0, 0, 0
+			next := server.http.Handler
+			server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if next.ServeHTTP(w, r); r.URL.Path == "/large" {
+					_, _ = w.Write(make([]byte, unread)) // who takes it not is the test's client
+				}
+			})
+			serves(t, l, server.Serve, server.Close)
+			for range maxConnections + 8 {
+				_, _ = io.WriteString(connects(t, l), slow) // it may be refused before all is sent
+			}
+			scraper := connects(t, l)
+			scraper.sends(question)
+			scraper.wantsAnswer("others are slow")
+		})
+	}
+}
+
+// A request with a body is refused at once, though nothing of the body comes.
+func TestBodyIsNotWaitedFor(t *testing.T) {
+	l, server := listen(t), testServer(Config{})
+	server.http.ReadTimeout = 0
+	serves(t, l, server.Serve, server.Close)
+	for _, framing := range []string{"Content-Length: 9", "Content-Length: 1000000", "Transfer-Encoding: chunked"} {
+		a := connects(t, l)
+		a.sends("POST /healthz HTTP/1.1\r\nHost: localhost\r\n" + framing + "\r\n\r\n")
+		answer, err := http.ReadResponse(a.in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusRequestEntityTooLarge || !answer.Close {
+			t.Errorf("%s: %s %q, %v, closing: %t", framing, answer.Status, body, err, answer.Close)
+		}
+		a.wantsEnd("nothing follows")
+	}
+}
+
+// OPTIONS * is judged by its Host like any other request.
+func TestGeneralOptions(t *testing.T) {
+	l, server := listen(t), testServer(Config{})
+	serves(t, l, server.Serve, server.Close)
+	a := connects(t, l)
+	for host, want := range map[string]int{"evil.example": http.StatusMisdirectedRequest, "localhost": http.StatusMethodNotAllowed} {
+		a.sends("OPTIONS * HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+		answer, err := http.ReadResponse(a.in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != want {
+			t.Errorf("to %s: %s, %v, want %d", host, answer.Status, err, want)
+		}
+	}
+}
+
 // A connection whose request is being answered stays, and who comes then waits.
 func TestBusyConnectionsStay(t *testing.T) {
 	const limit = 2
 	l := bound(listen(t), limit)
 	asked, answers := make(chan struct{}), make(chan struct{})
-	server := &http.Server{ConnState: l.note, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		asked <- struct{}{}
 		<-answers
 	})}
+	l.watch(server)
 	serves(t, l, server.Serve, func() { server.Close() })
 	var busy []*asker
 	for range limit {
@@ -147,13 +223,77 @@ func TestBusyConnectionsStay(t *testing.T) {
 func TestCloseWhileOneWaits(t *testing.T) {
 	l := bound(listen(t), 1)
 	asked, answers := make(chan struct{}), make(chan struct{})
-	server := &http.Server{ConnState: l.note, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		asked <- struct{}{}
 		<-answers
 	})}
+	l.watch(server)
 	serves(t, l, server.Serve, func() { server.Close() })
 	defer close(answers)
 	connects(t, l).sends(question)
 	<-asked
 	connects(t, l)
+}
+
+// fakeListener is a listener of connections that the test makes.
+type fakeListener struct {
+	net.Listener
+	come chan net.Conn
+}
+
+func (l fakeListener) Accept() (net.Conn, error) { return <-l.come, nil }
+
+// The newest connection is not closed at once because all others are being answered:
+// its request has some time to come.
+func TestNewConnectionHasTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := fakeListener{come: make(chan net.Conn, 3)}
+		cs := bound(l, 2)
+		accept := func() (*conn, net.Conn) {
+			near, far := net.Pipe()
+			l.come <- far
+			c, err := cs.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.(*conn), near
+		}
+		busy, _ := accept()
+		busy.dueAt(time.Time{})
+		_, silent := accept()
+		began := time.Now()
+		accept()
+		if took := time.Since(began); took != headGrace {
+			t.Errorf("the silent one was closed after %v, want %v", took, headGrace)
+		}
+		if _, err := silent.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the silent one was not closed: %v", err)
+		}
+	})
+}
+
+// A connection on which a request has come is spared, but not for ever.
+func TestUnreadRequestIsSpared(t *testing.T) {
+	l := listen(t)
+	cs := bound(l, 1)
+	asks := connects(t, l)
+	asks.sends(question)
+	accepted, err := cs.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := accepted.(*conn)
+	for !c.hasUnread() {
+		runtime.Gosched() // loopback is not always instant
+	}
+	other := connects(t, l)
+	second, err := cs.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Close(); c.spared != spares {
+		t.Errorf("it was spared %d times, want %d", c.spared, spares)
+	}
+	other.wantsEnd("it was closed")
+	asks.wantsEnd("nobody has read its request")
 }
