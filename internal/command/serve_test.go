@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestAddressInUse(t *testing.T) {
@@ -30,15 +31,16 @@ func TestAddressInUse(t *testing.T) {
 
 // served is a run of the whole program whose log is read line by line.
 type served struct {
-	t     *testing.T
-	lines *bufio.Scanner
-	exit  chan int
+	t      *testing.T
+	stderr io.Closer
+	lines  *bufio.Scanner
+	exit   chan int
 }
 
 func startServe(t *testing.T, environ ...string) *served {
 	t.Helper()
 	reader, stderr := io.Pipe()
-	s := &served{t: t, lines: bufio.NewScanner(reader), exit: make(chan int, 1)}
+	s := &served{t: t, stderr: reader, lines: bufio.NewScanner(reader), exit: make(chan int, 1)}
 	environ = append([]string{"HOLDFAST_LISTEN=127.0.0.1:0", "HOLDFAST_ADMIN_LISTEN=127.0.0.1:0", "HOLDFAST_LOG_FORMAT=text"}, environ...)
 	go func() {
 		defer stderr.Close()
@@ -47,16 +49,21 @@ func startServe(t *testing.T, environ ...string) *served {
 	return s
 }
 
+// logPatience is how long a test waits for one line of the log.
+const logPatience = 20 * time.Second
+
 // logs waits for a line with all of that in it, and returns it.
 func (s *served) logs(want ...string) string {
 	s.t.Helper()
+	late := time.AfterFunc(logPatience, func() { _ = s.stderr.Close() }) // which ends Scan
+	defer late.Stop()
 	for s.lines.Scan() {
 		line := s.lines.Text()
 		if !slices.ContainsFunc(want, func(part string) bool { return !strings.Contains(line, part) }) {
 			return line
 		}
 	}
-	s.t.Fatalf("the log ended without a line with %q", want)
+	s.t.Fatalf("the log ended, or %v passed, without a line with %q", logPatience, want)
 	return ""
 }
 
