@@ -9,7 +9,7 @@ import (
 // statusClasses are the values of the label code, by the status's first digit.
 var statusClasses = [...]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
-// httpRequests counts the requests that were no upgrade, by what they were answered with.
+// httpRequests counts the requests that were not upgrades, by what they were answered with.
 type httpRequests [len(statusClasses)]prometheus.Counter
 
 func newHTTPRequests(registry *prometheus.Registry) (h httpRequests) {
@@ -26,7 +26,7 @@ func newHTTPRequests(registry *prometheus.Registry) (h httpRequests) {
 	return h
 }
 
-// HTTPRequest counts a request that was no upgrade and has been answered with
+// HTTPRequest counts a request that was not an upgrade and has been answered with
 // that status. One that is no status of HTTP counts as a server's fault.
 func (m *Metrics) HTTPRequest(status int) {
 	class := status / 100

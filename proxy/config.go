@@ -95,7 +95,7 @@ type Config struct {
 
 	// MaxSessions bounds the sessions, handshakes under way included; 0 means as
 	// many as the file-descriptor limit allows. Connections with requests that are
-	// no upgrade are bounded by that limit: they may take half of the places, or what
+	// not upgrades are bounded by that limit: they may take half of the places, or what
 	// MaxSessions leaves if that is more.
 	MaxSessions int
 	// MaxSessionsPerIP bounds the connections of one client address from accept to

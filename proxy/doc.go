@@ -25,7 +25,7 @@
 // session (open); any other final answer goes to relay.go, which passes it on and
 // closes both sockets. What the proxy itself has to refuse is in refuse.go.
 //
-// A request that is no upgrade: pages.go gives the connection to net/http
+// A request that is not an upgrade: pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade follows on it (rejoin). The
 // request's backend is picked in the same way. The request waits in the same queue
 // (awaitPlace) and dials like a handshake, but beside the loop (Connect).
@@ -57,8 +57,8 @@
 // many clients there may be at once is in room.go.
 //
 // Beside the loops: TLS handshakes, lookups, refusals passed on and requests that are
-// no upgrade, as said; internal/backend probes a backend that is down; trim.go gives
-// back the memory that a storm of handshakes left behind.
+// not upgrades, as said; internal/backend probes a backend that is down; trim.go
+// gives back the memory that a storm of handshakes left behind.
 //
 // The world outside: seams.go says what a loop asks of the kernel and of a
 // connection. kernel_linux.go, clock_linux.go and random.go are the real kernel,

@@ -239,7 +239,7 @@ func (l *loop) requestRead(s *session, end int) {
 	l.claim(s, &l.dialQueue, queued, (*loop).resolve)
 }
 
-// passOrRefuse passes a request on that is no upgrade. Behind a trusted proxy
+// passOrRefuse passes a request on that is not an upgrade. Behind a trusted proxy
 // that names no client for the whole connection, the connection is the proxy's: it
 // carries many clients' requests, and counts for nobody.
 func (l *loop) passOrRefuse(s *session) {

@@ -16,7 +16,7 @@ import (
 	"holdfast/proxy/internal/web"
 )
 
-// passRequest gives a client whose request is no upgrade to net/http's server,
+// passRequest gives a client whose request is not an upgrade to net/http's server,
 // with all that it has sent. If it asks for an upgrade later, on the same
 // connection, it comes back by rejoin.
 func (l *loop) passRequest(s *session) {

@@ -48,7 +48,7 @@ type Server struct {
 
 	perAddress *peraddress.Table
 	relays     relays
-	pages      *web.Server // requests that are no upgrade
+	pages      *web.Server // requests that are not upgrades
 }
 
 // New binds the listener and makes the loops; Run starts them.
@@ -159,7 +159,7 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
 // Sessions is the number of clients: with a session, a handshake under way, or
-// requests that are no upgrade.
+// requests that are not upgrades.
 func (s *Server) Sessions() int { return int(s.live.Load()) }
 
 // Run drives the loops until Shutdown has emptied them. An error is fatal: a
@@ -212,7 +212,7 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	return int(short.Load()), nil
 }
 
-// endPages waits for the requests under way that are no upgrade.
+// endPages waits for the requests under way that are not upgrades.
 func (s *Server) endPages(ctx context.Context) {
 	if cut := s.pages.Shutdown(ctx); cut > 0 {
 		s.cfg.Log.Warn("requests were cut that did not end in time", "requests", cut)

@@ -78,7 +78,7 @@ type Config struct {
 	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and whoever is in between can read and change all; for tests"`
 
 	UpstreamHost    upstreamHost `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
-	UpstreamHeaders headerFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is no part of it"`
+	UpstreamHeaders headerFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is not part of it"`
 	HTTP            httpRefusal  `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are no WebSocket upgrade: {proxy} to the upstream, or {refuse} with 426"`
 
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`

@@ -14,7 +14,7 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// Guest is a client's connection on which a request has come that is no upgrade.
+// Guest is a client's connection on which a request has come that is not an upgrade.
 // The embedded connection must have deadlines that work.
 type Guest struct {
 	net.Conn

@@ -94,7 +94,7 @@ func TestUpgradeFollowsLater(t *testing.T) {
 	upstream := r.accepts()
 	upstream.wantsHead()
 	upstream.sends(ok)
-	client.wantsAnswer("the first is no upgrade", 200)
+	client.wantsAnswer("the first is not an upgrade", 200)
 	for i := range len(handshake) {
 		client.sends(handshake[i : i+1])
 	}
