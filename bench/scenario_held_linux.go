@@ -133,7 +133,7 @@ func openBlocked(c *client, n int) error {
 	return c.openSessions(n, pathDeaf, func() role { return b })
 }
 
-// A question is a connection that is no session: it makes one request, awaits the
+// A question is a connection, but not a session: it makes one request, awaits the
 // answer if there is to be one, and says nothing more.
 type question struct {
 	all    *questions

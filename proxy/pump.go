@@ -329,7 +329,7 @@ func (l *loop) pause(g *leg, side Side, paused bool) {
 	l.metrics.Paused(side, -1)
 }
 
-// want tells the poller. A descriptor of which nothing is wanted is taken out:
+// want tells the poller. A descriptor that nobody waits for is taken out:
 // epoll would report its death again and again to somebody who cannot read it yet.
 func (l *loop) want(s *session, side Side, want epoll.Ready) {
 	g := &s.legs[side]
