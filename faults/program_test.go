@@ -142,16 +142,24 @@ func (p *program) serve() {
 }
 
 func (p *program) accepted(conn net.Conn) {
-	var stream bool
-	upgrader := ws.Upgrader{OnRequest: func(uri []byte) error {
-		stream = string(uri) == streamPath
-		return nil
-	}}
+	s := p.newSession(conn, conn)
+	upgrader := ws.Upgrader{
+		OnRequest: func(uri []byte) error {
+			s.stream = string(uri) == streamPath
+			return nil
+		},
+		// Before the 101: once the client is open, a test may tell this peer what to do.
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			p.begins(s)
+			return nil, nil
+		},
+	}
 	if _, err := upgrader.Upgrade(conn); err != nil {
 		_ = conn.Close() // the proxy looks whether the service accepts connections
+		p.forgets(s)
 		return
 	}
-	p.runs(&session{conn: conn, from: conn, stream: stream})
+	p.runs(s)
 }
 
 // visits opens a session, and the next when it has ended if that is the behaviour.
@@ -161,7 +169,10 @@ func (p *program) visits() {
 		if err != nil {
 			p.fails(err)
 		} else {
-			p.runs(&session{conn: conn, from: early, client: true})
+			s := p.newSession(conn, early)
+			s.client = true
+			p.begins(s)
+			p.runs(s)
 		}
 		p.running.Done()
 		if p.Visit == "" {
@@ -222,20 +233,31 @@ func (p *program) control(_, _ string, raw syscall.RawConn) (err error) {
 	return err
 }
 
-func (p *program) runs(s *session) {
-	s.program, s.over = p, make(chan struct{})
+func (p *program) newSession(conn net.Conn, from io.Reader) *session {
+	return &session{program: p, conn: conn, from: from, over: make(chan struct{})}
+}
+
+// begins makes s one of the sessions that are told what to do.
+func (p *program) begins(s *session) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.next++
 	s.id = p.next
 	p.sessions[s] = struct{}{}
-	p.mu.Unlock()
+}
+
+func (p *program) forgets(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions, s)
+}
+
+func (p *program) runs(s *session) {
 	if !p.Quiet {
 		p.out <- event{Event: "opened", Session: s.id}
 	}
 	s.run()
-	p.mu.Lock()
-	delete(p.sessions, s)
-	p.mu.Unlock()
+	p.forgets(s)
 }
 
 func (p *program) all() (all []*session) {
