@@ -25,12 +25,12 @@ type (
 	ACKs     = socket.ACKs
 )
 
-// Conditions of a descriptor.
+// Conditions of a descriptor: EPOLLIN, EPOLLOUT, EPOLLRDHUP, and EPOLLERR or EPOLLHUP.
 const (
-	In     = epoll.In
-	Out    = epoll.Out
-	Ended  = epoll.Ended
-	Broken = epoll.Broken
+	Readable  = epoll.In
+	Writable  = epoll.Out
+	PeerEnded = epoll.Ended
+	Broken    = epoll.Broken
 )
 
 // ErrAgain says that a descriptor is not ready.
