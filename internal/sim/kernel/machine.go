@@ -1,0 +1,193 @@
+package kernel
+
+import (
+	"container/heap"
+	"crypto/tls"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/proxy"
+)
+
+// A Machine is the kernel below one process, and the network around it. Its fields are
+// set before the first call.
+type Machine struct {
+	// Dial decides what becomes of a connection that the process asks for.
+	Dial func(to proxy.Endpoint) Outcome
+	// TLS puts TLS around a connection of the process. hello is nil for an upstream's.
+	TLS func(conn proxy.Transport, hello []byte, config *tls.Config) proxy.Secured
+	// Misused is told of a call on a connection that the process has closed.
+	Misused func(call string, s *Socket)
+	// Trace is told of each call of the process; nil is nobody.
+	Trace func(format string, args ...any)
+	// Faults are what goes wrong with the calls of the process.
+	Faults Faults
+
+	Files         int           // how many descriptors there may be
+	SendBuffer    int           // in bytes, of each new connection; see Socket.SetSendBuffer
+	ReceiveBuffer int           // the same
+	UserTimeout   time.Duration // TCP_USER_TIMEOUT; 0 is none
+	RetryLimit    time.Duration // TCP_RTO_MAX_MS, the longest wait before TCP sends again
+
+	now      func() time.Duration
+	files    []file // by descriptor, from firstFD on; nil is free
+	queue    events
+	order    uint64 // of the latest event
+	settling bool
+	made     int // connections
+}
+
+// Faults are decided call by call. A field that is nil makes none.
+type Faults struct {
+	// Read and Write return how many bytes the call may move, at most size. 0 makes it
+	// fail with ErrAgain, although the connection may be ready.
+	Read, Write func(s *Socket, size int) int
+	// Control returns the error of an epoll_ctl, and nil for none.
+	Control func(fd int) error
+	// Accept returns the error of an accept, and nil for none. The client stays in line.
+	Accept func() error
+}
+
+// firstFD is the lowest descriptor of the process. A number that reaches the real kernel
+// by mistake is nobody's there.
+const firstFD = 1000
+
+// New makes a Machine that lives by a clock, which never goes back.
+func New(clock func() time.Duration) *Machine {
+	return &Machine{
+		now:           clock,
+		Files:         1 << 20,
+		SendBuffer:    64 << 10,
+		ReceiveBuffer: 64 << 10,
+		RetryLimit:    2 * time.Minute, // TCP_RTO_MAX in net/tcp.h
+	}
+}
+
+// A file is what a descriptor stands for.
+type file interface {
+	ready() proxy.Ready
+	base() *watched
+}
+
+// watched is what a file's descriptor and its registrations are kept in.
+type watched struct {
+	fd   int             // -1 for a file that is not the process's
+	regs []*registration // one for each Poller at the most
+}
+
+func (w *watched) base() *watched { return w }
+
+// wake puts the file into the ready list of each Poller that wants one of the
+// conditions. 0 stands for all, as it does in the kernel's wake-ups.
+func (w *watched) wake(what proxy.Ready) {
+	for _, r := range w.regs {
+		if what == 0 || what&r.wants() != 0 {
+			r.enqueue()
+		}
+	}
+}
+
+// open gives a file the lowest free descriptor.
+func (m *Machine) open(f file) error {
+	for i, held := range m.files {
+		if held == nil {
+			m.files[i], f.base().fd = f, firstFD+i
+			return nil
+		}
+	}
+	if len(m.files) >= m.Files {
+		return unix.EMFILE
+	}
+	m.files = append(m.files, f)
+	f.base().fd = firstFD + len(m.files) - 1
+	return nil
+}
+
+// full reports whether no descriptor is left.
+func (m *Machine) full() bool { return len(m.files) >= m.Files && m.Open() == len(m.files) }
+
+// Open is how many descriptors the process has.
+func (m *Machine) Open() (n int) {
+	for _, f := range m.files {
+		if f != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// close frees a file's descriptor, and forgets all registrations of it.
+func (m *Machine) close(w *watched) {
+	for _, r := range w.regs {
+		r.forget()
+	}
+	m.files[w.fd-firstFD], w.regs, w.fd = nil, nil, -1
+}
+
+// at finds the file of a descriptor, and nil if there is none.
+func (m *Machine) at(fd int) file {
+	if i := fd - firstFD; 0 <= i && i < len(m.files) {
+		return m.files[i]
+	}
+	return nil
+}
+
+func (m *Machine) trace(format string, args ...any) {
+	if m.Trace != nil {
+		m.Trace("%v "+format, append([]any{m.now()}, args...)...)
+	}
+}
+
+// An event is something that happens by itself: a segment arrives, or a timer of TCP ends.
+type event struct {
+	at    time.Duration
+	order uint64 // decides between events of one moment
+	run   func()
+}
+
+// events is a heap, the next event first.
+type events []event
+
+func (e events) Len() int      { return len(e) }
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
+
+func (e events) Less(i, j int) bool {
+	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
+}
+
+func (e *events) Pop() any {
+	last := len(*e) - 1
+	x := (*e)[last]
+	(*e)[last] = event{}
+	*e = (*e)[:last]
+	return x
+}
+
+func (m *Machine) schedule(at time.Duration, run func()) {
+	m.order++
+	heap.Push(&m.queue, event{at, m.order, run})
+}
+
+// Next is when something happens by itself the next time. ok is false if nothing ever does.
+func (m *Machine) Next() (at time.Duration, ok bool) {
+	if len(m.queue) == 0 {
+		return 0, false
+	}
+	return m.queue[0].at, true
+}
+
+// Advance lets happen what is due by the clock. The caller moves the clock from one Next
+// to another. Each call of a Machine, of a Poller, or of a Socket does the same before it
+// returns, so that without latency bytes arrive at once.
+func (m *Machine) Advance() {
+	if m.settling {
+		return
+	}
+	m.settling = true
+	for len(m.queue) > 0 && m.queue[0].at <= m.now() {
+		heap.Pop(&m.queue).(event).run()
+	}
+	m.settling = false
+}
