@@ -31,6 +31,7 @@ type listener struct {
 	open     bool           // owned by the accepting loop
 	paused   atomic.Bool    // no descriptor was left, or it cannot be watched; written by the accepting loop
 	silentTo heartbeat.Time // so that a crowd fills no log; owned by the accepting loop
+	invented func()         // closes a listener of an invented kernel; nil for a real one
 }
 
 const listenerToken = epoll.Token(listenerSlot)
@@ -86,7 +87,10 @@ func bind(cfg *Config) (std net.Listener, file socketFile, err error) {
 func (ln *listener) close() {
 	ln.open = false
 	_ = ln.file.remove() // first: closed, it would be taken for stale, and another's put in its place
-	if ln.fd >= 0 {
+	switch {
+	case ln.invented != nil:
+		ln.invented()
+	case ln.fd >= 0:
 		unix.Close(ln.fd)
 	}
 }

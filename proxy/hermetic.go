@@ -48,6 +48,7 @@ type HermeticWorld struct {
 	Random  io.Reader        // must never fail
 	Kernels []Kernel         // one for each loop; the first accepts
 	Listen  int              // the descriptor that clients connect to
+	Close   func()           // closes that
 	Clients int64            // how many there may be at once
 }
 
@@ -59,7 +60,7 @@ func NewHermetic(cfg Config, w HermeticWorld) (*Hermetic, error) {
 		return nil, err
 	}
 	s.setRoom(w.Clients)
-	s.listener.fd, s.listener.open = w.Listen, true
+	*s.listener = listener{fd: w.Listen, open: true, invented: w.Close}
 	for _, k := range w.Kernels {
 		s.addLoop(k, w.Random)
 	}

@@ -16,6 +16,7 @@ type stream struct {
 	acked   int64
 	sent    int64
 	edge    int64 // up to which the peer's window is open
+	finOut  bool  // it is to end behind out
 	finSent bool
 	finAck  bool
 
@@ -59,12 +60,12 @@ type segment struct {
 	echo time.Duration // when what it acknowledges was sent; 0 if it acknowledges nothing
 }
 
-// end is the position behind all that was written.
+// endOut is the position behind all that was written.
 func (s *Socket) endOut() int64 { return s.acked + int64(len(s.out)) }
 
 func (s *Socket) unacked() int {
 	n := len(s.out)
-	if s.shutWrite && !s.finAck && !s.dead {
+	if s.finOut && !s.finAck {
 		n++
 	}
 	return n
@@ -72,7 +73,7 @@ func (s *Socket) unacked() int {
 
 func (s *Socket) unsent() int {
 	n := int(s.endOut() - s.sent)
-	if s.shutWrite && !s.finSent && !s.dead {
+	if s.finOut && !s.finSent {
 		n++
 	}
 	return n
@@ -114,8 +115,8 @@ func (s *Socket) closeWriteTCP() error {
 
 // finish ends our direction.
 func (s *Socket) finish() {
-	if !s.shutWrite {
-		s.shutWrite = true
+	if !s.finOut {
+		s.finOut, s.shutWrite = true, true
 		if len(s.out) == 0 {
 			s.progress, s.tries = s.m.now(), 0
 		}
@@ -162,11 +163,11 @@ func (s *Socket) fail(why unix.Errno) {
 	s.die()
 }
 
-// die is tcp_done. What has arrived can still be read.
+// die is tcp_done. What has arrived can still be read, and what was not acknowledged
+// still counts.
 func (s *Socket) die() {
 	s.dead, s.connecting = true, false
 	s.shutRead, s.shutWrite = true, true
-	s.out, s.sent = nil, s.acked
 	s.wake(0)
 }
 
@@ -190,7 +191,7 @@ func (s *Socket) transmit() {
 		s.emit(segment{seq: s.sent, data: waiting[:n]})
 		s.sent += n
 	}
-	if s.shutWrite && !s.finSent && s.sent == s.endOut() {
+	if s.finOut && !s.finSent && s.sent == s.endOut() {
 		s.finSent = true
 		s.emit(segment{seq: s.sent, fin: true})
 	}

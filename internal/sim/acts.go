@@ -1,0 +1,197 @@
+package main
+
+import (
+	"time"
+)
+
+// opens: the handshake is over for the peer, and it begins to act.
+func (p *peer) opens() {
+	p.open = true
+	p.acts(0)
+}
+
+// saysEarly sends a message before the peer can know that the session is open.
+func (p *peer) saysEarly() {
+	p.w.see(p.side.String() + " early")
+	at := p.headOut - p.w.now
+	p.w.after(max(0, at), func() { p.says(p.frame(0x80|opText, []byte("early"))) })
+}
+
+// acts does the peer's i-th action when its time has come, and then the next.
+func (p *peer) acts(i int) {
+	if i == len(p.plan.Does) {
+		return
+	}
+	a := p.plan.Does[i]
+	p.w.after(a.After, func() {
+		if p.frozen > p.w.now && p.frozen != never {
+			p.w.after(p.frozen-p.w.now, func() { p.act(a); p.acts(i + 1) })
+			return
+		}
+		p.act(a)
+		p.acts(i + 1)
+	})
+}
+
+func (p *peer) act(a Action) {
+	if p.gone() || p.frozen == never || p.w.calm {
+		return
+	}
+	if len(p.rest) > 0 { // first things first: nothing may stand inside a frame
+		p.w.after(200*time.Millisecond, func() { p.act(a) })
+		return
+	}
+	p.w.see(p.side.String() + " act " + a.Kind.String())
+	p.w.tells("%v %d: %v %d", p.side, p.talk.number, a.Kind, a.Size)
+	if p.closing && a.Kind < Stops {
+		return
+	}
+	switch a.Kind {
+	case Says:
+		p.message(a.Size)
+	case SaysMore:
+		p.fragments(a.Size)
+	case Begins:
+		p.halfFrame(a.Size)
+	case Pings:
+		p.ping([]byte{'p', byte(len(p.pinged))})
+	case Pongs:
+		p.writes(p.frame(0x80|opPong, []byte("unasked")))
+	case Crowds:
+		for i := range 200 {
+			p.ping([]byte{'c', byte(i)})
+		}
+	case Floods:
+		for left := a.Size; left > 0; left -= 60_000 {
+			p.message(min(left, 60_000))
+		}
+	case Closes:
+		p.closes([]byte{0x0f, 0xa0, 'b', 'y', 'e'}) // 4000
+		p.w.after(20*time.Second, p.leavesLate)
+	case Violates:
+		p.violates(a.Size % len(violations))
+	case Stops:
+		p.brokeNow()
+		p.frozen = max(p.frozen, p.w.now+time.Duration(a.Size)*time.Millisecond)
+	case Freeze:
+		p.brokeNow()
+		p.frozen = never
+	case Vanish:
+		p.brokeNow()
+		p.frozen = never
+		p.s.Out.Lost, p.s.Peer().Out.Lost = true, true
+	case Halves:
+		p.brokeNow()
+		p.writeEnd = true
+		_ = p.s.CloseWrite()
+	case Leaves:
+		p.leaves()
+	case Resets:
+		p.resets()
+	}
+}
+
+// leavesLate ends what the proxy has not ended long after a Close.
+func (p *peer) leavesLate() {
+	if p.frozen <= p.w.now {
+		p.leaves()
+	}
+}
+
+// tooBig notes that a frame goes over the limit.
+func (p *peer) tooBig(size int) bool {
+	most := p.w.plan.Knobs.MaxFrame
+	return most > 0 && int64(size) > most
+}
+
+func (p *peer) message(size int) {
+	if p.tooBig(size) {
+		p.breaksProtocol()
+	}
+	p.says(p.frame(0x80|opBinary, p.payload(size)))
+}
+
+// payload is of the peer's own, so that no two conversations are alike.
+func (p *peer) payload(size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(i) ^ byte(37*p.talk.number) ^ byte(p.side)<<7 ^ byte(len(p.sent)>>8)
+	}
+	return b
+}
+
+func (p *peer) fragments(size int) {
+	part := size / 3
+	if p.tooBig(part) {
+		p.breaksProtocol()
+	}
+	p.says(p.frame(opText, p.payload(part)))
+	p.ping([]byte{'f', byte(len(p.pinged))})
+	p.says(p.frame(opContinuation, p.payload(part)))
+	p.says(p.frame(0x80|opContinuation, p.payload(part)))
+}
+
+// halfFrame sends a part of a frame; the rest follows soon.
+func (p *peer) halfFrame(size int) {
+	if p.tooBig(size) {
+		p.breaksProtocol()
+	}
+	f := p.frame(0x80|opBinary, p.payload(size))
+	cut := 1 + p.w.choices.IntN(len(f))
+	if p.closing || p.writeEnd {
+		return
+	}
+	p.says(f[:cut])
+	if p.rest = f[cut:]; len(p.rest) > 0 {
+		p.w.after(spread(p.w.choices, time.Second), func() {
+			rest := p.rest
+			p.rest = nil
+			p.says(rest)
+		})
+	}
+}
+
+func (p *peer) ping(payload []byte) {
+	if !p.closing {
+		p.pinged = append(p.pinged, payload)
+		p.writes(p.frame(0x80|opPing, payload))
+	}
+}
+
+// violations are frames that RFC 6455 forbids, by their first bytes and payloads.
+var violations = []struct {
+	name string
+	send func(p *peer) []byte
+}{
+	{"opcode 3", func(p *peer) []byte { return p.frame(0x83, nil) }},
+	{"opcode 11", func(p *peer) []byte { return p.frame(0x8b, nil) }},
+	{"a reserved bit", func(p *peer) []byte { return p.frame(0xa1, []byte("x")) }},
+	{"compression that was not agreed on", func(p *peer) []byte { return p.frame(0xc1, []byte("x")) }},
+	{"a ping in two parts", func(p *peer) []byte { return p.frame(opPing, []byte("x")) }},
+	{"a long ping", func(p *peer) []byte { return p.frame(0x80|opPing, make([]byte, 126)) }},
+	{"a continuation of nothing", func(p *peer) []byte { return p.frame(0x80|opContinuation, []byte("x")) }},
+	{"wrong masking", func(p *peer) []byte {
+		if p.side == client {
+			return appendFrame(nil, 0x82, nil, []byte("bare"))
+		}
+		return appendFrame(nil, 0x82, &[4]byte{1, 2, 3, 4}, []byte("masked"))
+	}},
+	{"a length that is too long", func(p *peer) []byte {
+		b := []byte{0x82, 126, 0, 5}
+		if p.side == client {
+			b[1] |= 0x80
+		}
+		return append(b, make([]byte, 20)...)
+	}},
+	{"half a code", func(p *peer) []byte { return p.frame(0x80|opClose, []byte{3}) }},
+	{"Close 1005", func(p *peer) []byte { return p.frame(0x80|opClose, []byte{3, 0xed}) }},
+	{"a reason that is not UTF-8", func(p *peer) []byte { return p.frame(0x80|opClose, []byte{3, 0xe8, 0xff}) }},
+}
+
+func (p *peer) violates(i int) {
+	v := violations[i]
+	p.w.see(p.side.String() + " violates by " + v.name)
+	p.breaksProtocol()
+	p.writes(v.send(p))
+	p.closing = true // it says nothing more
+}

@@ -1,0 +1,520 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/internal/leak"
+	"holdfast/proxy"
+)
+
+// TestMain wants back whatever the tests took.
+func TestMain(m *testing.M) {
+	os.Exit(leak.Check(m.Run))
+}
+
+// A twin is a connection of the model beside one of Linux. Both ends of both belong to
+// the test, and both ends are in an epoll instance. A script does the same to both.
+//
+// What is compared after each step: the result of the call, the events of both ends,
+// whether TCP has given the connection up, and how many bytes are unread and
+// unacknowledged. Linux counts its buffers in memory, the overhead of each segment
+// included, and the model in bytes. So how much a full direction holds is not compared,
+// but that it is full: a script fills a direction until the call says EAGAIN, and what it
+// reads until the direction is empty. In between a direction is writable neither in Linux
+// nor in the model, and a read of few bytes does not change that.
+type twin struct {
+	t     *testing.T
+	kind  Kind
+	model [2]*Socket
+	epoll *Poller
+	real  [2]int
+	wait  int // the real epoll instance
+
+	open   [2]bool
+	full   [2]bool  // what the end writes was filled, and not drained
+	wrote  [2]count // by the end
+	read   [2]count // of what the end writes
+	script []string
+}
+
+// A count is of bytes, in the model and in Linux.
+type count struct{ model, real int }
+
+func newTwin(t *testing.T, kind Kind, listener int) *twin {
+	m := New(func() time.Duration { return 0 })
+	tw := &twin{t: t, kind: kind, epoll: m.NewPoller(), open: [2]bool{true, true}}
+	tw.model[0], tw.model[1] = m.Pair(kind)
+	if kind == Unix {
+		var err error
+		tw.real, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		must(t, err)
+	} else {
+		tw.real = realPair(t, listener)
+	}
+	var err error
+	tw.wait, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	must(t, err)
+	for end := range 2 {
+		tw.control(end, unix.EPOLL_CTL_ADD, proxy.Readable|proxy.Writable|proxy.PeerEnded)
+	}
+	tw.compare()
+	return tw
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// realBuffer is small, so that it is soon full, and large beside what a script writes otherwise.
+const realBuffer = 64 << 10
+
+// tcpListener listens on the loopback interface.
+func tcpListener(t testing.TB) int {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = errors.Join(
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, realBuffer),
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, realBuffer),
+			unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+			unix.Listen(fd, 16))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// delackMax is TCP_DELACK_MAX_US: how long an acknowledgement may be put off.
+const delackMax = 46
+
+func realPair(t *testing.T, listener int) (ends [2]int) {
+	t.Helper()
+	name, err := unix.Getsockname(listener)
+	must(t, err)
+	ends[0], err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	must(t, unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_RCVBUF, realBuffer))
+	must(t, unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_SNDBUF, realBuffer))
+	must(t, unix.Connect(ends[0], name))
+	ends[1], _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	must(t, err)
+	for _, fd := range ends {
+		must(t, unix.SetNonblock(fd, true))
+		must(t, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, delackMax, 8000) // older kernels only take longer
+	}
+	return ends
+}
+
+// end closes what the script has left open. TCP is reset, so that no port waits.
+func (tw *twin) end() {
+	for end := range 2 {
+		if tw.open[end] {
+			tw.reset(end)
+		}
+	}
+	unix.Close(tw.wait)
+}
+
+// run does what a script says, two bytes a step.
+func (tw *twin) run(script []byte) {
+	defer tw.end()
+	steps := tcpSteps
+	if tw.kind == Unix {
+		steps = unixSteps
+	}
+	for ; len(script) > 1; script = script[2:] {
+		end, step := int(script[0]&1), steps[int(script[0]>>1)%len(steps)]
+		if !tw.open[end] {
+			continue
+		}
+		tw.script = append(tw.script, fmt.Sprintf("%s of end %d, %d", step.name, end, script[1]))
+		t0 := time.Now()
+		tw.flush()
+		step.do(tw, end, int(script[1]))
+		t1 := time.Now()
+		tw.compare()
+		if d := time.Since(t0); d > 15*time.Millisecond {
+			fmt.Println(t1.Sub(t0), time.Since(t1), strings.Join(tw.script, "; "))
+		}
+		if tw.t.Failed() {
+			return
+		}
+	}
+}
+
+// A step is something that a script can do to an end. The same one more than once is
+// more likely.
+type step struct {
+	name string
+	do   func(tw *twin, end, arg int)
+}
+
+var (
+	stepWrite = step{"write", func(tw *twin, end, arg int) { tw.write(end, 1+arg%64) }}
+	stepFill  = step{"fill", func(tw *twin, end, _ int) { tw.fill(end) }}
+	stepRead  = step{"read", func(tw *twin, end, arg int) { tw.readSome(end, 1+arg%64) }}
+	stepDrain = step{"drain", func(tw *twin, end, _ int) { tw.drain(end) }}
+	stepWant  = step{"epoll_ctl", func(tw *twin, end, arg int) {
+		ops := []int{unix.EPOLL_CTL_ADD, unix.EPOLL_CTL_MOD, unix.EPOLL_CTL_MOD, unix.EPOLL_CTL_DEL}
+		var want proxy.Ready
+		for i, bit := range []proxy.Ready{proxy.Readable, proxy.Writable, proxy.PeerEnded} {
+			if arg>>(2+i)&1 != 0 {
+				want |= bit
+			}
+		}
+		tw.control(end, ops[arg%4], want)
+	}}
+	stepError    = step{"SO_ERROR", func(tw *twin, end, _ int) { tw.failure(end) }}
+	stepShutdown = step{"shutdown write", func(tw *twin, end, _ int) {
+		tw.same("shutdown", outcome(0, tw.model[end].CloseWrite()), outcome(0, unix.Shutdown(tw.real[end], unix.SHUT_WR)))
+	}}
+	stepShutRead = step{"shutdown read", func(tw *twin, end, _ int) {
+		tw.model[end].CloseRead()
+		tw.same("shutdown", "0", outcome(0, unix.Shutdown(tw.real[end], unix.SHUT_RD)))
+	}}
+	stepClose = step{"close", func(tw *twin, end, _ int) {
+		tw.open[end] = false
+		tw.same("close", outcome(0, tw.model[end].Close()), outcome(0, unix.Close(tw.real[end])))
+	}}
+	stepReset = step{"reset", func(tw *twin, end, _ int) { tw.reset(end) }}
+
+	unixSteps = []step{
+		stepWrite, stepWrite, stepWrite, stepWrite, stepRead, stepRead, stepRead, stepFill, stepDrain, stepDrain,
+		stepWant, stepWant, stepWant, stepError, stepShutdown, stepShutRead, stepClose, stepReset,
+	}
+	tcpSteps = []step{
+		stepWrite, stepWrite, stepWrite, stepWrite, stepRead, stepRead, stepRead, stepFill, stepDrain, stepDrain,
+		stepWant, stepWant, stepWant, stepError, stepShutdown, stepShutdown, stepClose, stepReset,
+	}
+)
+
+// same compares results.
+func (tw *twin) same(what, model, real string) {
+	tw.t.Helper()
+	if model != real {
+		tw.t.Errorf("%s: the model says %s, and Linux %s, after\n\t%s", what, model, real, strings.Join(tw.script, "\n\t"))
+	}
+}
+
+// outcome is a call's result as it is compared.
+func outcome(n int, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(n)
+}
+
+// The byte at a position of a stream is always the same.
+func at(position int) byte { return byte(position % 251) }
+
+func bytesFrom(position, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = at(position + i)
+	}
+	return b
+}
+
+func (tw *twin) check(who string, position int, b []byte) {
+	tw.t.Helper()
+	for i := range b {
+		if b[i] != at(position+i) {
+			tw.t.Fatalf("%s: the byte at %d is %d, want %d", who, position+i, b[i], at(position+i))
+		}
+	}
+}
+
+func (tw *twin) writeModel(end, n int) (int, error) {
+	n, err := tw.model[end].Write(bytesFrom(tw.wrote[end].model, n))
+	tw.wrote[end].model += n
+	return n, err
+}
+
+func (tw *twin) writeReal(end, n int) (int, error) {
+	n, err := unix.SendmsgN(tw.real[end], bytesFrom(tw.wrote[end].real, n), nil, nil, unix.MSG_NOSIGNAL)
+	if err != nil {
+		return 0, err
+	}
+	tw.wrote[end].real += n
+	return n, nil
+}
+
+func (tw *twin) readModel(end int, b []byte) (int, error) {
+	n, err := tw.model[end].Read(b, len(b))
+	from := &tw.read[1-end]
+	tw.check("model", from.model, b[:n])
+	from.model += n
+	return n, err
+}
+
+func (tw *twin) readReal(end int, b []byte) (int, error) {
+	n, err := unix.Read(tw.real[end], b)
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	from := &tw.read[1-end]
+	tw.check("Linux", from.real, b[:n])
+	from.real += n
+	return n, nil
+}
+
+func (tw *twin) write(end, n int) {
+	if tw.full[end] {
+		tw.fill(end) // how much a full direction takes is not compared
+		return
+	}
+	model, modelErr := tw.writeModel(end, n)
+	real, realErr := tw.writeReal(end, n)
+	tw.same("write", outcome(model, modelErr), outcome(real, realErr))
+}
+
+// fill writes until an error, which is EAGAIN if nothing else is wrong.
+func (tw *twin) fill(end int) {
+	const chunk = 16 << 10
+	var model, real error
+	for model == nil {
+		_, model = tw.writeModel(end, chunk)
+	}
+	for real == nil {
+		if _, real = tw.writeReal(end, chunk); real == unix.EAGAIN && tw.writableReal(end) {
+			real = nil // the peer has acknowledged meanwhile
+		}
+	}
+	tw.full[end] = tw.full[end] || model == unix.EAGAIN
+	tw.same("fill", outcome(0, model), outcome(0, real))
+}
+
+func (tw *twin) writableReal(end int) bool {
+	tw.flush()
+	polled := []unix.PollFd{{Fd: int32(tw.real[end]), Events: unix.POLLOUT}}
+	n, _ := unix.Poll(polled, 0)
+	return n > 0
+}
+
+func (tw *twin) readSome(end, n int) {
+	b := make([]byte, n)
+	model, modelErr := tw.readModel(end, b)
+	real, realErr := tw.readReal(end, b)
+	tw.same("read", outcome(model, modelErr), outcome(real, realErr))
+}
+
+// drain reads all that was written, or all that came before the connection broke. A
+// stream that was full is drained while it still comes: then its end may be a moment away,
+// and is not asked for.
+func (tw *twin) drain(end int) {
+	full := tw.full[1-end]
+	from, wrote := &tw.read[1-end], tw.wrote[1-end]
+	b := make([]byte, 64<<10)
+	var model, real error
+	for model == nil && !(full && from.model == wrote.model) {
+		_, model = tw.readModel(end, b)
+	}
+	for tries := 0; real == nil && !(full && from.real == wrote.real); {
+		if _, real = tw.readReal(end, b); full && real == unix.EAGAIN && tries < patience {
+			tw.flush()
+			real = nil
+			tries++
+		}
+	}
+	tw.full[1-end] = false
+	tw.same("drain", outcome(0, model), outcome(0, real))
+}
+
+func (tw *twin) control(end, op int, want proxy.Ready) {
+	fd, token := tw.model[end].FD(), proxy.Token(end)
+	var err error
+	switch op {
+	case unix.EPOLL_CTL_ADD:
+		err = tw.epoll.Add(fd, token, want)
+	case unix.EPOLL_CTL_MOD:
+		err = tw.epoll.Modify(fd, token, want)
+	default:
+		err = tw.epoll.Remove(fd)
+	}
+	ev := unix.EpollEvent{Events: uint32(want), Fd: int32(end)}
+	real := unix.EpollCtl(tw.wait, op, tw.real[end], &ev)
+	tw.same("epoll_ctl", outcome(0, err), outcome(0, os.NewSyscallError("epoll_ctl", real)))
+}
+
+func (tw *twin) failure(end int) {
+	failure, err := unix.GetsockoptInt(tw.real[end], unix.SOL_SOCKET, unix.SO_ERROR)
+	must(tw.t, err)
+	var real error
+	if failure != 0 {
+		real = os.NewSyscallError("connect", unix.Errno(failure))
+	}
+	tw.same("SO_ERROR", outcome(0, tw.model[end].Connected()), outcome(0, real))
+}
+
+func (tw *twin) reset(end int) {
+	tw.open[end] = false
+	must(tw.t, unix.SetsockoptLinger(tw.real[end], unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+	tw.same("reset", outcome(0, tw.model[end].Reset()), outcome(0, unix.Close(tw.real[end])))
+}
+
+// flush has acknowledgements sent that Linux would put off.
+func (tw *twin) flush() {
+	for end := range 2 {
+		if tw.kind == TCP && tw.open[end] {
+			_ = unix.SetsockoptInt(tw.real[end], unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+		}
+	}
+}
+
+// patience is how often Linux is asked whether what is on its way has arrived.
+const patience = 200_000
+
+// compare waits until what Linux shows is what the model shows.
+func (tw *twin) compare() {
+	tw.t.Helper()
+	want := tw.showModel()
+	got := tw.showReal()
+	for tries := 0; got != want && tries < patience; tries++ {
+		tw.flush()
+		tw.refill()
+		got = tw.showReal()
+	}
+	tw.same("then", want, got)
+}
+
+// refill fills what is full in the model. Linux may have found room meanwhile: each
+// segment that arrives makes it estimate the overhead of the others again.
+func (tw *twin) refill() {
+	for end := range 2 {
+		if s := tw.model[end]; tw.open[end] && tw.full[end] && !s.writable() {
+			for tw.writableReal(end) {
+				if _, err := tw.writeReal(end, 1<<10); err != nil {
+					break
+				}
+			}
+		}
+	}
+}
+
+// showModel and showReal say all that is compared of both ends.
+func (tw *twin) showModel() string {
+	events, _ := tw.epoll.Poll()
+	var masks [2]uint32
+	for _, e := range events {
+		masks[e.Token] = uint32(e.Ready)
+	}
+	return tw.show(masks, func(end int) (unread, unacked int, dead bool) {
+		s := tw.model[end]
+		return s.Unread(), s.Unacked(), s.dead
+	})
+}
+
+func (tw *twin) showReal() string {
+	var events [4]unix.EpollEvent
+	n, err := unix.EpollWait(tw.wait, events[:], 0)
+	if err != nil && err != unix.EINTR {
+		tw.t.Fatal(err)
+	}
+	var masks [2]uint32
+	for _, e := range events[:max(0, n)] {
+		masks[e.Fd] = e.Events
+	}
+	return tw.show(masks, func(end int) (unread, unacked int, dead bool) {
+		fd := tw.real[end]
+		unread, _ = unix.IoctlGetInt(fd, unix.SIOCINQ)
+		unacked, _ = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+		if tw.kind == TCP {
+			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			must(tw.t, err)
+			const tcpClose = 7
+			dead = info.State == tcpClose
+		}
+		return unread, unacked, dead
+	})
+}
+
+func (tw *twin) show(masks [2]uint32, ask func(end int) (unread, unacked int, dead bool)) string {
+	var b strings.Builder
+	for end := range 2 {
+		if !tw.open[end] {
+			continue
+		}
+		unread, unacked, dead := ask(end)
+		fmt.Fprintf(&b, "[end %d: %s", end, conditions(masks[end]))
+		if tw.full[1-end] {
+			fmt.Fprintf(&b, ", unread %v", unread > 0)
+		} else {
+			fmt.Fprintf(&b, ", unread %d", unread)
+		}
+		if tw.full[end] || tw.kind == Unix {
+			fmt.Fprintf(&b, ", unacknowledged %v", unacked > 0)
+		} else {
+			fmt.Fprintf(&b, ", unacknowledged %d", unacked)
+		}
+		fmt.Fprintf(&b, ", dead %v]", dead)
+	}
+	return b.String()
+}
+
+func conditions(mask uint32) string {
+	var names []string
+	for _, c := range []struct {
+		bit  uint32
+		name string
+	}{{unix.EPOLLIN, "IN"}, {unix.EPOLLOUT, "OUT"}, {unix.EPOLLRDHUP, "RDHUP"}, {unix.EPOLLHUP, "HUP"}, {unix.EPOLLERR, "ERR"}} {
+		if mask&c.bit != 0 {
+			names = append(names, c.name)
+			mask &^= c.bit
+		}
+	}
+	if mask != 0 {
+		names = append(names, fmt.Sprintf("%#x", mask))
+	}
+	return strings.Join(names, "|")
+}
+
+// The model does what Linux does, whatever a script does to a connection.
+func TestLikeLinux(t *testing.T) {
+	listener := tcpListener(t)
+	defer unix.Close(listener)
+	for kind, name := range map[Kind]string{TCP: "tcp", Unix: "unix"} {
+		t.Run(name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, uint64(kind)))
+			for range 1500 {
+				script := make([]byte, 2*(1+random.IntN(30)))
+				for i := range script {
+					script[i] = byte(random.Uint32())
+				}
+				newTwin(t, kind, listener).run(script)
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+func FuzzKernelLikeLinux(f *testing.F) {
+	listener := tcpListener(f)
+	f.Cleanup(func() { unix.Close(listener) })
+	f.Add(true, []byte{0, 9, 28, 0, 9, 1, 30, 0, 1, 1})
+	f.Add(false, []byte{0, 9, 32, 0, 9, 1, 9, 1, 9, 1})
+	f.Fuzz(func(t *testing.T, tcp bool, script []byte) {
+		kind := Unix
+		if tcp {
+			kind = TCP
+		}
+		newTwin(t, kind, listener).run(script[:min(len(script), 120)])
+	})
+}

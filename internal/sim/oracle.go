@@ -1,0 +1,234 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+// sessionEnded is told by the proxy how a session has ended, and judges that.
+func (w *World) sessionEnded(e *proxy.Ended) {
+	w.ended = append(w.ended, e)
+	what := "closed by " + e.Side.String()
+	if !e.Closed {
+		what = "dropped " + e.Side.String() + " " + e.Reason.String()
+	}
+	w.see(what)
+	w.tells("session of %s ended: %s (%s) after %v", e.Path, what, e.Detail, e.Duration)
+	i, err := strconv.Atoi(strings.TrimPrefix(e.Path, "/"))
+	if err != nil || i >= len(w.talks) {
+		w.fails("a session of nobody's has ended: %q", e.Path)
+		return
+	}
+	t := w.talks[i]
+	if t.ended != nil {
+		w.fails("the session of client %d has ended twice", i)
+	}
+	t.ended = e
+	if e.Closed {
+		return
+	}
+	if !metrics.LegalDrop(e.Side, e.Reason) {
+		w.fails("client %d: %v may not be dropped for %v", i, e.Side, e.Reason)
+	}
+	switch e.Side {
+	case client:
+		t.judges(e, t.client)
+	case service:
+		t.judges(e, t.service)
+	default:
+		w.judgesOwn(e)
+	}
+}
+
+// judges holds a drop against what the peer at fault has done.
+func (t *talk) judges(e *proxy.Ended, p *peer) {
+	if p.brokeAt != never {
+		t.found(e, p)
+		return
+	}
+	if t.w.excused(e.Reason) {
+		t.w.see("excused " + e.Reason.String())
+		return
+	}
+	t.w.fails("%v %d is dropped for %v (%s), and has done nothing wrong", p.side, t.number, e.Reason, e.Detail)
+}
+
+// excused reports whether the network may be the cause that a peer which keeps to the
+// rules is too late.
+func (w *World) excused(r metrics.Reason) bool {
+	f, k := &w.plan.Faults, &w.plan.Knobs
+	switch r {
+	case metrics.PingTimeout:
+		return f.Stalls > 0 && k.Timeout < 10*time.Second
+	case metrics.CloseTimeout:
+		return f.Stalls > 0 && k.Close < 10*time.Second
+	default:
+		return false
+	}
+}
+
+// found checks that a dead peer has been found in time.
+func (t *talk) found(e *proxy.Ended, p *peer) {
+	if within, known := t.w.bound(p); known {
+		if took := t.w.now - p.brokeAt; took > within {
+			t.w.fails("%v %d was dead for %v until its session ended, %v at the most are allowed", p.side, t.number, took, within)
+		}
+	}
+}
+
+// bound is how long after its death a peer's session may last, if the proxy can know.
+func (w *World) bound(p *peer) (d time.Duration, known bool) {
+	k := &w.plan.Knobs
+	if p.frozen != never || k.Interval == 0 || k.Timeout == 0 || p.side == service && k.UpstreamPong != "require" {
+		return 0, false
+	}
+	d = k.Interval + k.Timeout*3/2 + k.Write + 2*k.Close + 4*w.plan.Faults.Slow + 2*time.Second
+	if w.plan.Faults.Stalls > 0 {
+		d += 5 * time.Second
+	}
+	if w.plan.Faults.Stopped > 0 {
+		d += 3 * time.Minute
+	}
+	return d, true
+}
+
+// judgesOwn holds an end of the proxy's own against its configuration.
+func (w *World) judgesOwn(e *proxy.Ended) {
+	legal := false
+	switch e.Reason {
+	case metrics.IdleTimeout:
+		legal = w.plan.Knobs.Idle > 0 && e.Duration >= w.plan.Knobs.Idle
+	case metrics.MaxDuration:
+		legal = w.plan.Knobs.Oldest > 0 && e.Duration >= w.plan.Knobs.Oldest*9/10
+	case metrics.Drain:
+		legal = w.stopping
+	case metrics.Internal:
+		legal = w.seen["fault poller"] > 0
+	}
+	if !legal {
+		w.fails("the session of %s ends for %v (%s), without a reason for that", e.Path, e.Reason, e.Detail)
+	}
+}
+
+// Run plays a plan to its end, and returns the promises that were broken.
+func (w *World) Run() []error {
+	if stop := w.plan.Stop; stop > 0 {
+		w.after(stop, w.stops)
+	}
+	w.runUntil(w.now + w.plan.length())
+	w.calm = true
+	w.runUntil(w.now + calmTime)
+	w.wantsEnds()
+	w.stops()
+	w.runUntil(w.now + 12*w.plan.Knobs.Write + 12*w.plan.Knobs.Close)
+	for i := range w.running {
+		w.proxy.CutAll(i)
+	}
+	w.runUntil(w.now + time.Minute)
+	if len(w.wrong) == 0 {
+		w.wantsNothingLeft()
+		for _, t := range w.talks {
+			t.wantsAll()
+		}
+	}
+	w.proxy.Close()
+	return w.wrong
+}
+
+// calmTime is how long faults have stopped, and nobody does anything new, before all that is
+// dead must be gone.
+const calmTime = 10 * time.Minute
+
+// length is how long the plan's actions take.
+func (p *Plan) length() (longest time.Duration) {
+	for _, c := range p.Sessions {
+		for _, a := range []Actor{c.Client, c.Service} {
+			d := c.At + 15*time.Second
+			for _, do := range a.Does {
+				d += do.After + time.Second
+				if do.Kind == Stops {
+					d += time.Duration(do.Size) * time.Millisecond
+				}
+			}
+			longest = max(longest, d)
+		}
+	}
+	return longest
+}
+
+func (w *World) stops() {
+	if w.stopping {
+		return
+	}
+	w.stopping = true
+	w.tells("the proxy stops")
+	w.see("stop")
+	for i := range w.running {
+		w.proxy.Drain(i)
+	}
+}
+
+// wantsEnds: nothing was healed, and all that can be known to be dead is gone.
+func (w *World) wantsEnds() {
+	for _, t := range w.talks {
+		if !t.opened || t.ended != nil {
+			continue
+		}
+		for _, p := range []*peer{t.client, t.service} {
+			if _, known := w.bound(p); known {
+				w.fails("%v %d has been dead since %v, and its session still lives", p.side, t.number, p.brokeAt-time.Hour)
+			}
+		}
+	}
+}
+
+// wantsNothingLeft: all descriptors, clients and counts are given back.
+func (w *World) wantsNothingLeft() {
+	if held, counted, open := w.proxy.Held(), w.proxy.Clients(), w.machine.Open(); held != 0 || counted != 0 || open != 0 {
+		w.fails("%d sessions are held, %d clients counted and %d descriptors open at the end", held, counted, open)
+	}
+	families, err := w.metrics.Registry().Gather()
+	if err != nil {
+		w.fails("metrics: %v", err)
+	}
+	sum := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			switch {
+			case m.Counter != nil:
+				sum[f.GetName()] += m.GetCounter().GetValue()
+			case m.Gauge != nil:
+				sum[f.GetName()] += m.GetGauge().GetValue()
+			}
+		}
+	}
+	opened := sum["holdfast_sessions_opened_total"]
+	if ends := sum["holdfast_sessions_closed_total"] + sum["holdfast_sessions_dropped_total"]; opened != ends || int(opened) != len(w.ended) {
+		w.fails("%v sessions were opened, %v ends are counted and %d told", opened, ends, len(w.ended))
+	}
+	for _, gauge := range []string{"holdfast_sessions_active", "holdfast_buffered_bytes", "holdfast_reads_paused", "holdfast_upstream_sessions_active"} {
+		if sum[gauge] != 0 {
+			w.fails("%s is %v at the end", gauge, sum[gauge])
+		}
+	}
+}
+
+// wantsAll: if the peers closed their session with each other, each has got all that the
+// other sent.
+func (t *talk) wantsAll() {
+	if t.ended == nil || !t.ended.Closed {
+		return
+	}
+	for _, p := range []*peer{t.client, t.service} {
+		if p.brokeAt != never || p.other.brokeAt != never {
+			continue
+		}
+		if p.received != len(p.other.sent) {
+			t.w.fails("%v %d got %d of %d bytes, and the session was closed", p.side, t.number, p.received, len(p.other.sent))
+		}
+	}
+}

@@ -1,0 +1,371 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"time"
+
+	"holdfast/internal/sim/kernel"
+	"holdfast/proxy"
+)
+
+const (
+	client  = proxy.Side(0)
+	service = proxy.Side(1)
+)
+
+// A peer is a client or a service in one conversation.
+type peer struct {
+	w     *World
+	talk  *talk
+	side  proxy.Side
+	plan  *Actor
+	other *peer
+	s     *kernel.Socket // nil until it is connected
+
+	// What it has been sent.
+	head     []byte // HTTP, before the frames
+	open     bool   // there are frames
+	parser   parser
+	received int  // bytes of data frames
+	ended    bool // its TCP has ended, or was reset
+	gotClose []byte
+	hasClose bool
+
+	// What it sends.
+	out      []byte   // what its TCP has not taken
+	sent     []byte   // data frames as they stand on the wire, without those after a fault
+	rest     []byte   // of a frame that has begun
+	within   int      // 1 in the middle of a message of several frames
+	pinged   [][]byte // payloads of its own pings
+	asked    [][]byte // payloads of pings from the proxy or the other peer, not answered yet
+	closing  bool     // it has sent its Close
+	writeEnd bool
+
+	frozen   time.Duration // until when it does nothing
+	readsAt  time.Duration // when it may read again
+	violated bool          // it has broken the protocol: what it sends after that is for nobody
+	brokeAt  time.Duration // when it first did what it may be dropped for
+	noted    bool          // an event of its own is under way to look at the socket
+	headOut  time.Duration // when the last piece of its head is sent
+}
+
+func (p *peer) gone() bool { return p.s == nil || p.s.Closed() }
+
+// connects gives the peer its connection.
+func (p *peer) connects(s *kernel.Socket) {
+	p.s = s
+	p.parser = parser{wantsMask: p.side == service, control: p.control, bytes: p.data}
+	s.Notify = p.note
+	p.note()
+}
+
+// note looks at the socket soon.
+func (p *peer) note() {
+	if !p.noted {
+		p.noted = true
+		p.w.after(0, p.looks)
+	}
+}
+
+// looks does what can be done now: write what waits, read what is there.
+func (p *peer) looks() {
+	p.noted = false
+	if p.gone() || p.frozen == never {
+		return
+	}
+	if at := max(p.frozen, p.readsAt); at > p.w.now && p.frozen > p.w.now {
+		p.w.after(at-p.w.now, p.note)
+		return
+	}
+	p.flushes()
+	if p.gone() {
+		return
+	}
+	if p.readsAt > p.w.now {
+		p.w.after(p.readsAt-p.w.now, p.note)
+		return
+	}
+	p.reads()
+}
+
+func (p *peer) writes(b []byte) {
+	if p.gone() || p.writeEnd {
+		return
+	}
+	p.out = append(p.out, b...)
+	if p.frozen <= p.w.now {
+		p.flushes()
+	}
+}
+
+func (p *peer) flushes() {
+	for len(p.out) > 0 && !p.gone() {
+		n, err := p.s.Write(p.out)
+		p.out = p.out[n:]
+		if err == proxy.ErrAgain || err == nil && n == 0 {
+			return
+		}
+		if err != nil {
+			p.out = nil
+			return // its end is read
+		}
+	}
+}
+
+// sendsInPieces sends a head, cut anywhere, within half a second.
+func (p *peer) sendsInPieces(b []byte) {
+	rnd := p.w.choices
+	var at time.Duration
+	for len(b) > 0 {
+		n := 1 + rnd.IntN(len(b))
+		if rnd.IntN(2) == 0 {
+			n = len(b)
+		}
+		piece := b[:n]
+		if at == 0 {
+			p.writes(piece)
+		} else {
+			p.w.after(at, func() { p.writes(piece) })
+		}
+		if b = b[n:]; len(b) > 0 {
+			at += spread(rnd, 50*time.Millisecond)
+			if at >= 400*time.Millisecond {
+				at = 400 * time.Millisecond
+			}
+		}
+	}
+	p.headOut = p.w.now + at
+}
+
+// chunk is what is read at once.
+const chunk = 16 << 10
+
+func (p *peer) reads() {
+	var b [chunk]byte
+	for !p.gone() {
+		most := len(b)
+		if p.plan.Rate > 0 {
+			most = min(most, p.plan.Rate/10)
+		}
+		n, err := p.s.Read(b[:most], most)
+		if n > 0 {
+			p.takes(b[:n])
+			if p.plan.Rate > 0 {
+				p.readsAt = p.w.now + time.Duration(n)*time.Second/time.Duration(p.plan.Rate)
+				p.w.after(p.readsAt-p.w.now, p.note)
+				return
+			}
+			continue
+		}
+		if err == proxy.ErrAgain {
+			return
+		}
+		p.ends(err)
+		return
+	}
+}
+
+// ends: the stream from the proxy is over.
+func (p *peer) ends(err error) {
+	p.ended = true
+	p.w.tells("%v %d: its stream ends: %v", p.side, p.talk.number, err)
+	if p.parser.left > 0 || len(p.parser.head) > 0 {
+		p.w.see(p.side.String() + " cut inside a frame")
+	}
+	if !errors.Is(err, io.EOF) {
+		p.brokeNow() // after a reset nothing is healthy any more
+	}
+	_ = p.s.Close()
+}
+
+// takes looks at bytes that came.
+func (p *peer) takes(b []byte) {
+	if p.side == client && !p.open {
+		p.head = append(p.head, b...)
+		for {
+			end := bytes.Index(p.head, endOfHead)
+			if end < 0 {
+				return
+			}
+			head := string(p.head[:end+4])
+			b = p.head[end+4:]
+			p.talk.answered(head)
+			if !p.open {
+				p.head = nil
+				return // a refusal: its body is of no interest
+			}
+			p.head = nil
+			break
+		}
+	}
+	if err := p.parser.takes(b); err != nil {
+		p.w.fails("%v %d is sent what breaks the protocol: %v", p.side, p.talk.number, err)
+	}
+}
+
+// data holds the bytes of data frames against those that the other peer has sent.
+func (p *peer) data(b []byte) {
+	want := p.other.sent
+	if p.received+len(b) > len(want) || !bytes.Equal(b, want[p.received:p.received+len(b)]) {
+		p.w.fails("%v %d: bytes %d to %d are not those that were sent", p.side, p.talk.number, p.received, p.received+len(b))
+		return
+	}
+	p.received += len(b)
+}
+
+// control handles a control frame.
+func (p *peer) control(op byte, payload []byte) {
+	p.w.tells("%v %d gets control frame %d %q", p.side, p.talk.number, op, payload)
+	switch op {
+	case opPing:
+		p.isPinged(bytes.Clone(payload))
+	case opPong:
+		p.isAnswered(payload)
+	case opClose:
+		p.isClosed(bytes.Clone(payload))
+	}
+}
+
+// isPinged: the pong follows after a while, if the peer still lives.
+func (p *peer) isPinged(payload []byte) {
+	own := len(payload) == 8
+	if !own && !(p.w.plan.Knobs.Forward && contains(p.other.pinged, payload)) {
+		p.w.fails("%v %d gets a ping %q of nobody's", p.side, p.talk.number, payload)
+	}
+	p.asked = append(p.asked, payload)
+	p.w.after(p.plan.Answers, p.answersPing)
+}
+
+func (p *peer) answersPing() {
+	switch {
+	case p.gone() || p.closing || len(p.asked) == 0:
+		return
+	case p.frozen == never:
+		return
+	case p.frozen > p.w.now:
+		p.w.after(p.frozen-p.w.now, p.answersPing)
+		return
+	case len(p.rest) > 0: // in the middle of a frame
+		p.w.after(100*time.Millisecond, p.answersPing)
+		return
+	}
+	payload := p.asked[0]
+	p.asked = p.asked[1:]
+	p.writes(p.frame(0x80|opPong, payload))
+}
+
+// isAnswered: a pong is the answer to a ping of the peer's own, or one that is passed on.
+func (p *peer) isAnswered(payload []byte) {
+	if !contains(p.pinged, payload) && !p.w.plan.Knobs.Forward {
+		p.w.fails("%v %d gets a pong %q that it has not asked for", p.side, p.talk.number, payload)
+	}
+}
+
+func contains(all [][]byte, one []byte) bool {
+	for _, b := range all {
+		if bytes.Equal(b, one) {
+			return true
+		}
+	}
+	return false
+}
+
+// isClosed: the answer follows after a while, and then the end of TCP.
+func (p *peer) isClosed(payload []byte) {
+	p.hasClose, p.gotClose = true, payload
+	p.w.see(p.side.String() + " is closed")
+	if len(payload) >= 2 {
+		switch code := int(payload[0])<<8 | int(payload[1]); {
+		case code == 1005 || code == 1006 || code == 1015 || code < 1000:
+			p.w.fails("%v %d gets Close %d, which may not be sent", p.side, p.talk.number, code)
+		}
+	}
+	p.w.after(p.plan.Answers, p.answersClose)
+}
+
+func (p *peer) answersClose() {
+	switch {
+	case p.gone() || p.frozen == never:
+		return
+	case p.frozen > p.w.now:
+		p.w.after(p.frozen-p.w.now, p.answersClose)
+		return
+	case len(p.rest) > 0:
+		p.w.after(100*time.Millisecond, p.answersClose)
+		return
+	}
+	if !p.closing {
+		p.closes(p.gotClose)
+	}
+	if p.side == service { // RFC 6455 7.1.1: the server ends TCP first
+		p.halvesWhenWritten()
+	}
+}
+
+// halvesWhenWritten ends TCP once all is written.
+func (p *peer) halvesWhenWritten() {
+	if p.gone() || p.writeEnd {
+		return
+	}
+	if len(p.out) > 0 {
+		p.w.after(50*time.Millisecond, p.halvesWhenWritten)
+		return
+	}
+	p.writeEnd = true
+	_ = p.s.CloseWrite()
+}
+
+func (p *peer) closes(payload []byte) {
+	if p.closing || p.writeEnd {
+		return
+	}
+	p.writes(p.frame(0x80|opClose, payload))
+	p.closing = true
+}
+
+// frame is one frame of the peer's; a client masks it.
+func (p *peer) frame(first byte, payload []byte) []byte {
+	if p.side == service {
+		return appendFrame(nil, first, nil, payload)
+	}
+	key := [4]byte{byte(p.w.choices.Uint32()), 2, 3, byte(len(payload))}
+	return appendFrame(nil, first, &key, payload)
+}
+
+// says sends bytes of data frames, which must come out at the other end.
+func (p *peer) says(frame []byte) {
+	if p.gone() || p.closing || p.writeEnd {
+		return
+	}
+	if !p.violated {
+		p.sent = append(p.sent, frame...)
+	}
+	p.writes(frame)
+}
+
+// breaksProtocol: from now on the proxy may drop the peer, and passes nothing of it on.
+func (p *peer) breaksProtocol() {
+	p.brokeNow()
+	p.violated = true
+}
+
+func (p *peer) brokeNow() { p.brokeAt = min(p.brokeAt, p.w.now) }
+
+// leaves closes TCP.
+func (p *peer) leaves() {
+	if !p.gone() {
+		p.brokeNow()
+		p.w.tells("%v %d closes TCP", p.side, p.talk.number)
+		_ = p.s.Close()
+	}
+}
+
+func (p *peer) resets() {
+	if !p.gone() {
+		p.brokeNow()
+		p.w.tells("%v %d resets", p.side, p.talk.number)
+		_ = p.s.Reset()
+	}
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// A Plan is all that a run is made of but for the network's and the kernel's chances,
+// which come from Seed. It is data, so that a failing one can be made smaller.
+type Plan struct {
+	Seed     uint64
+	Knobs    Knobs
+	Faults   Faults
+	Sessions []Conversation
+	Stop     time.Duration // when the proxy begins to stop; 0: when all is over
+}
+
+// Knobs are the proxy's configuration.
+type Knobs struct {
+	Loops            int
+	Interval         time.Duration // 0: no pings
+	Timeout          time.Duration // 0: pings without a deadline
+	PongOnly         bool          // HOLDFAST_LIVENESS=pong
+	UpstreamPong     string        // "auto", "require" or "ignore"
+	Forward          bool          // HOLDFAST_PEER_PINGS=forward
+	Write, Close     time.Duration
+	Idle, Oldest     time.Duration
+	HandshakeTimeout time.Duration
+	MaxFrame         int64
+	PerIP            int
+}
+
+// Faults are what the kernel, the network and the machine may do in this run: each is the
+// share of chances at which it happens.
+type Faults struct {
+	Again   float64       // a call finds nothing although there is something
+	Short   float64       // a read or a write moves less than it could
+	Poller  float64       // a change of what is waited for fails
+	Accept  float64       // an accept fails
+	Connect float64       // a connect fails or is not answered
+	Stalls  float64       // a segment is late by seconds
+	Stopped float64       // the process is stopped for a while
+	Slow    time.Duration // latency at the most
+}
+
+// A Conversation is one client, how its handshake goes, and the service's end of it.
+type Conversation struct {
+	At      time.Duration
+	Opening Opening
+	Client  Actor
+	Service Actor
+}
+
+// An Opening is how a handshake goes wrong, if it does.
+type Opening uint8
+
+const (
+	Opens         Opening = iota // it does not
+	SaysNothing                  // the client connects and is silent
+	Drips                        // the client's request never ends
+	AsksWrong                    // the client's request is not well formed
+	AsksPage                     // the client's request is not an upgrade
+	LeavesEarly                  // the client goes away while it waits
+	ServiceSilent                // the service never answers
+	ServiceWrong                 // the service's 101 is not for this request
+	ServiceBabble                // the service answers with something that is not HTTP
+	ServiceLeaves                // the service ends TCP in place of an answer
+	ServiceResets
+	openings
+)
+
+// An Actor is one peer of a session: how well it keeps to the rules, and what it does.
+type Actor struct {
+	Answers time.Duration // how long after a ping or a Close it answers
+	Rate    int           // bytes that it reads a second; 0: all that there is
+	Early   bool          // it sends its first message before the handshake is over
+	Does    []Action
+}
+
+// An Action is one thing that a peer does, some time after the one before.
+type Action struct {
+	After time.Duration
+	Kind  Kind
+	Size  int
+}
+
+// A Kind is what a peer does.
+type Kind uint8
+
+const (
+	Says     Kind = iota // a message of Size bytes
+	SaysMore             // a message of several frames
+	Begins               // a frame's beginning; the rest comes with the next action
+	Pings                // a ping of its own
+	Pongs                // a pong that nobody has asked for
+	Crowds               // many pings at once
+	Floods               // megabytes, with nothing read meanwhile
+	Closes               // an orderly end
+
+	// From here on it breaks a rule, or dies.
+	Violates
+	Stops  // it neither reads nor answers for Size milliseconds
+	Freeze // it never reads nor answers any more, but its TCP does
+	Vanish // its host is gone: nothing arrives any more, either way
+	Halves // it ends its direction of TCP
+	Leaves // it closes TCP
+	Resets
+	kinds
+)
+
+// breaks reports whether the proxy may drop a peer for what it has done.
+func (k Kind) breaks() bool { return k >= Violates }
+
+// planFor draws a plan. Each concern has a stream of its own, so that one can be changed
+// without the others.
+func planFor(seed uint64) *Plan {
+	p := &Plan{Seed: seed, Knobs: knobsFor(stream(seed, 1)), Faults: faultsFor(stream(seed, 2))}
+	rnd := stream(seed, 3)
+	for range 1 + rnd.IntN(4) {
+		p.Sessions = append(p.Sessions, p.conversation(rnd))
+	}
+	if rnd.IntN(3) == 0 {
+		p.Stop = spread(rnd, 2*time.Minute)
+	}
+	return p
+}
+
+func stream(seed, concern uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, concern)) }
+
+func spread(rnd *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(rnd.Int64N(int64(most)))
+}
+
+// oneOf draws one of several values.
+func oneOf[T any](rnd *rand.Rand, values ...T) T { return values[rnd.IntN(len(values))] }
+
+// seldom is a value once in n times, else the zero value.
+func seldom[T any](rnd *rand.Rand, n int, value T) (v T) {
+	if rnd.IntN(n) == 0 {
+		return value
+	}
+	return v
+}
+
+func knobsFor(rnd *rand.Rand) Knobs {
+	return Knobs{
+		Loops:            1 + rnd.IntN(3),
+		Interval:         oneOf(rnd, 0, 2*time.Second, 5*time.Second, 20*time.Second, 20*time.Second),
+		Timeout:          oneOf(rnd, 0, 3*time.Second, 10*time.Second, 20*time.Second, 20*time.Second),
+		PongOnly:         rnd.IntN(3) == 0,
+		UpstreamPong:     oneOf(rnd, "auto", "require", "require", "ignore"),
+		Forward:          rnd.IntN(4) == 0,
+		Write:            oneOf(rnd, 5*time.Second, 30*time.Second),
+		Close:            oneOf(rnd, 2*time.Second, 10*time.Second),
+		Idle:             seldom(rnd, 6, 45*time.Second),
+		Oldest:           seldom(rnd, 6, 70*time.Second),
+		HandshakeTimeout: oneOf(rnd, 3*time.Second, 10*time.Second),
+		MaxFrame:         seldom(rnd, 5, int64(4096)),
+		PerIP:            seldom(rnd, 8, 1),
+	}
+}
+
+// faultsFor is a swarm's profile: each kind of fault is there in some runs only, since
+// those that happen all the time hide what comes after them.
+func faultsFor(rnd *rand.Rand) Faults {
+	return Faults{
+		Again:   seldom(rnd, 2, 0.1),
+		Short:   seldom(rnd, 2, 0.3),
+		Poller:  seldom(rnd, 12, 0.01),
+		Accept:  seldom(rnd, 6, 0.2),
+		Connect: seldom(rnd, 4, 0.2),
+		Stalls:  seldom(rnd, 4, 0.02),
+		Stopped: seldom(rnd, 5, 0.002),
+		Slow:    oneOf(rnd, time.Microsecond, time.Millisecond, 50*time.Millisecond, 300*time.Millisecond),
+	}
+}
+
+func (p *Plan) conversation(rnd *rand.Rand) Conversation {
+	c := Conversation{
+		At:      spread(rnd, 20*time.Second),
+		Client:  p.actor(rnd),
+		Service: p.actor(rnd),
+	}
+	if rnd.IntN(4) == 0 {
+		c.Opening = 1 + Opening(rnd.IntN(int(openings-1)))
+	}
+	return c
+}
+
+func (p *Plan) actor(rnd *rand.Rand) Actor {
+	a := Actor{
+		Answers: oneOf(rnd, 0, time.Millisecond, 500*time.Millisecond),
+		Rate:    seldom(rnd, 4, 100_000),
+		Early:   rnd.IntN(6) == 0,
+	}
+	// Of two actors one breaks no rule, as a rule: a healthy peer must not pay for others.
+	wild := rnd.IntN(3) == 0
+	for range rnd.IntN(12) {
+		a.Does = append(a.Does, action(rnd, wild))
+	}
+	return a
+}
+
+func action(rnd *rand.Rand, wild bool) Action {
+	kind := Kind(rnd.IntN(int(Closes)))
+	if rnd.IntN(15) == 0 {
+		kind = Closes
+	}
+	if wild && rnd.IntN(5) == 0 {
+		kind = Violates + Kind(rnd.IntN(int(kinds-Violates)))
+	}
+	a := Action{
+		After: spread(rnd, oneOf(rnd, time.Millisecond, time.Second, 30*time.Second)),
+		Kind:  kind,
+		Size:  oneOf(rnd, rnd.IntN(126), rnd.IntN(126), rnd.IntN(4000), 65_000+rnd.IntN(2000)),
+	}
+	switch kind {
+	case Floods:
+		a.Size = 100_000 + rnd.IntN(2_000_000)
+	case Stops:
+		a.Size = rnd.IntN(60_000)
+	case Violates:
+		a.Size = rnd.IntN(len(violations))
+	}
+	return a
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/internal/sim/kernel"
+	"holdfast/proxy"
+)
+
+// A talk is one conversation as it takes place.
+type talk struct {
+	w       *World
+	number  int
+	plan    *Conversation
+	client  *peer
+	service *peer
+	opened  bool // the client has got its 101
+	ended   *proxy.Ended
+}
+
+func newTalk(w *World, i int) *talk {
+	t := &talk{w: w, number: i, plan: &w.plan.Sessions[i]}
+	t.client = &peer{w: w, talk: t, side: proxy.Side(0), plan: &t.plan.Client, brokeAt: never}
+	t.service = &peer{w: w, talk: t, side: proxy.Side(1), plan: &t.plan.Service, brokeAt: never}
+	t.client.other, t.service.other = t.service, t.client
+	w.after(t.plan.At, t.begins)
+	return t
+}
+
+// begins: the client connects.
+func (t *talk) begins() {
+	s, err := t.w.door.Dial(address(t.number))
+	if err != nil {
+		t.w.tells("client %d is not let in: %v", t.number, err)
+		return
+	}
+	t.w.connects(s)
+	t.client.connects(s)
+	if o := t.plan.Opening; o != Opens {
+		t.w.see("opening " + strconv.Itoa(int(o)))
+	}
+	switch t.plan.Opening {
+	case SaysNothing:
+	case Drips:
+		t.drips([]byte(t.request()))
+	case AsksWrong:
+		t.client.sendsInPieces([]byte(strings.Replace(t.request(), "Host:", "Host :", 1)))
+	case AsksPage:
+		t.client.sendsInPieces([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+	default:
+		t.client.sendsInPieces([]byte(t.request()))
+		if t.plan.Client.Early {
+			t.client.saysEarly()
+		}
+		if t.plan.Opening == LeavesEarly {
+			t.w.after(spread(t.w.choices, time.Second), t.client.leaves)
+		}
+	}
+}
+
+// drips sends a byte a second, and never the last.
+func (t *talk) drips(b []byte) {
+	if len(b) == 1 || t.client.gone() {
+		return
+	}
+	t.client.writes(b[:1])
+	t.w.after(time.Second, func() { t.drips(b[1:]) })
+}
+
+func (t *talk) key() string {
+	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%016d", t.number))
+}
+
+func (t *talk) request() string {
+	return "GET /" + strconv.Itoa(t.number) + " HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + t.key() + "\r\n\r\n"
+}
+
+// A caller is a connection to the service whose request has not come yet.
+type caller struct {
+	w    *World
+	s    *kernel.Socket
+	head []byte
+}
+
+func newService(w *World, s *kernel.Socket) {
+	c := &caller{w: w, s: s}
+	s.Notify = func() { w.after(0, c.reads) }
+	w.after(0, c.reads)
+}
+
+var endOfHead = []byte("\r\n\r\n")
+
+func (c *caller) reads() {
+	if c.s.Closed() || c.s.Notify == nil {
+		return
+	}
+	var b [4096]byte
+	for {
+		n, err := c.s.Read(b[:], len(b))
+		if n == 0 {
+			if err != proxy.ErrAgain {
+				_ = c.s.Close()
+			}
+			return
+		}
+		c.head = append(c.head, b[:n]...)
+		if end := bytes.Index(c.head, endOfHead); end >= 0 {
+			c.begins(end + len(endOfHead))
+			return
+		}
+	}
+}
+
+// begins hands the connection to its conversation.
+func (c *caller) begins(end int) {
+	line, _, _ := strings.Cut(string(c.head), "\r\n")
+	i, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(line, "GET /"), " HTTP/1.1"))
+	if err != nil || i >= len(c.w.talks) {
+		c.w.fails("the service is asked %q", line)
+		return
+	}
+	t := c.w.talks[i]
+	if t.service.s != nil {
+		c.w.fails("the service is asked twice for client %d", i)
+		return
+	}
+	if !bytes.Contains(c.head[:end], []byte("\r\nSec-WebSocket-Key: ")) || t.plan.Opening == AsksWrong || t.plan.Opening == AsksPage {
+		c.w.fails("the service is asked for what must be refused: %q", c.head[:end])
+	}
+	if end < len(c.head) {
+		c.w.fails("bytes of client %d came before the 101: %q", i, c.head[end:])
+	}
+	t.service.connects(c.s)
+	t.answers(string(c.head[:end]))
+}
+
+func (t *talk) answers(request string) {
+	key := t.key()
+	for line := range strings.SplitSeq(request, "\r\n") {
+		if v, is := strings.CutPrefix(line, "Sec-WebSocket-Key: "); is {
+			key = v
+		}
+	}
+	switch t.plan.Opening {
+	case ServiceSilent:
+		return
+	case ServiceBabble:
+		t.service.sendsInPieces([]byte("220 mail.example.com ESMTP\r\n\r\n"))
+		return
+	case ServiceLeaves:
+		t.service.leaves()
+		return
+	case ServiceResets:
+		t.service.resets()
+		return
+	case ServiceWrong:
+		key = "AAAAAAAAAAAAAAAAAAAAAA=="
+	}
+	accept := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(accept[:]) + "\r\n\r\n"
+	if t.w.choices.IntN(4) == 0 {
+		answer = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer
+	}
+	t.service.sendsInPieces([]byte(answer))
+	t.service.opens()
+	if t.plan.Service.Early {
+		t.service.saysEarly()
+	}
+}
+
+// answered: the client has got a whole head.
+func (t *talk) answered(head string) {
+	status, _, _ := strings.Cut(strings.TrimPrefix(head, "HTTP/1.1 "), " ")
+	t.w.see("status " + status)
+	if status != "101" {
+		return
+	}
+	switch t.plan.Opening {
+	case Opens, LeavesEarly:
+	default:
+		t.w.fails("client %d got a 101, and its handshake was to fail: %d", t.number, t.plan.Opening)
+	}
+	t.opened = true
+	t.client.opens()
+}
+
+var _ io.Reader

@@ -1,0 +1,362 @@
+package main
+
+import (
+	"container/heap"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/heartbeat"
+	"holdfast/internal/sim/kernel"
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+// A World is one run of a plan: the production loops over an invented kernel, the peers at
+// both ends, and the time. Nothing in it depends on anything but the plan.
+type World struct {
+	plan    *Plan
+	now     time.Duration
+	machine *kernel.Machine
+	door    *kernel.Listener
+	pollers []*kernel.Poller
+	proxy   *proxy.Hermetic
+	metrics *metrics.Metrics
+
+	network, faults, schedule, choices *rand.Rand
+
+	events   events
+	order    uint64
+	talks    []*talk
+	running  []loopState
+	ended    []*proxy.Ended
+	stopping bool
+	calm     bool // the liveness phase: no more faults
+
+	seen  map[string]int // coverage
+	trace func(format string, args ...any)
+	hash  interface {
+		io.Writer
+		Sum64() uint64
+	}
+	turns int
+	wrong []error
+}
+
+// loopState is when a loop runs next.
+type loopState struct {
+	wakes time.Duration // it has something to do, and will run then; never if nothing
+}
+
+const never = time.Duration(1<<63 - 1)
+
+// clients is how many clients the proxy has room for.
+const clients = 64
+
+// newWorld makes a world for a plan. trace may be nil.
+func newWorld(p *Plan, trace func(string, ...any)) *World {
+	w := &World{
+		plan:     p,
+		now:      time.Hour,
+		network:  stream(p.Seed, 11),
+		faults:   stream(p.Seed, 12),
+		schedule: stream(p.Seed, 13),
+		choices:  stream(p.Seed, 14),
+		seen:     map[string]int{},
+		hash:     fnv.New64a(),
+		trace:    trace,
+	}
+	w.machine = kernel.New(func() time.Duration { return w.now })
+	w.machine.Trace = w.tells
+	w.machine.Dial = w.dialled
+	w.machine.Misused = func(call string, s *kernel.Socket) { w.fails("%s on a closed connection, %v", call, s) }
+	w.machine.Faults = kernel.Faults{Read: w.partly, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
+	w.machine.UserTimeout = time.Minute
+	w.machine.RetryLimit = 5 * time.Second
+	w.door = w.machine.Listen(kernel.TCP, 128)
+	var kernels []proxy.Kernel
+	for range p.Knobs.Loops {
+		poller := w.machine.NewPoller()
+		w.pollers = append(w.pollers, poller)
+		kernels = append(kernels, poller)
+		w.running = append(w.running, loopState{wakes: w.now})
+	}
+	w.metrics = metrics.New("sim")
+	var err error
+	w.proxy, err = proxy.NewHermetic(w.config(), proxy.HermeticWorld{
+		Now:     func() heartbeat.Time { return heartbeat.Time(w.now) },
+		Beside:  func(func()) {}, // probes; nothing else has a job here
+		Random:  rand.NewChaCha8([32]byte{byte(p.Seed), byte(p.Seed >> 8), byte(p.Seed >> 16), byte(p.Seed >> 24)}),
+		Kernels: kernels,
+		Listen:  w.door.FD(),
+		Close:   w.door.Close,
+		Clients: clients,
+	})
+	if err != nil {
+		panic(err) // the configuration is ours
+	}
+	for i := range p.Sessions {
+		w.talks = append(w.talks, newTalk(w, i))
+	}
+	return w
+}
+
+func (w *World) config() proxy.Config {
+	k := &w.plan.Knobs
+	client := heartbeat.Rules{Interval: k.Interval, Timeout: k.Timeout, Jitter: 0.1}
+	if k.PongOnly {
+		client.Liveness = heartbeat.OnlyPong
+	}
+	service := client
+	switch k.UpstreamPong {
+	case "auto":
+		service.Pong = heartbeat.LearnPong
+	case "ignore":
+		service.Pong = heartbeat.IgnorePong
+	}
+	c := proxy.Config{
+		Upstream:           &url.URL{Scheme: "ws", Host: "192.0.2.9:9000"},
+		Client:             client,
+		UpstreamSide:       service,
+		HandshakeTimeout:   k.HandshakeTimeout,
+		DialTimeout:        5 * time.Second,
+		WriteTimeout:       k.Write,
+		CloseTimeout:       k.Close,
+		IdleTimeout:        k.Idle,
+		MaxSessionDuration: k.Oldest,
+		TCPUserTimeout:     time.Minute,
+		MaxFrameSize:       k.MaxFrame,
+		MaxHeaderSize:      4096,
+		MaxSessionsPerIP:   k.PerIP,
+		RefuseHTTP:         true,
+		CloseCodes:         proxy.CloseCodes{Timeout: 1011, UpstreamLost: 1012, Drain: 1012},
+		Log:                slog.New(slog.DiscardHandler),
+		Metrics:            w.metrics,
+		Ended:              w.sessionEnded,
+	}
+	if k.Forward {
+		c.PeerPings = proxy.ForwardPings
+	}
+	return c
+}
+
+// tells writes a line of the trace, and makes it part of the run's hash.
+func (w *World) tells(format string, args ...any) {
+	if w.trace == nil && w.hash == nil {
+		return
+	}
+	line := fmt.Sprintf(format, args...)
+	if w.hash != nil {
+		_, _ = io.WriteString(w.hash, line)
+	}
+	if w.trace != nil {
+		w.trace("%s", line)
+	}
+}
+
+// fails notes that a promise was broken.
+func (w *World) fails(format string, args ...any) {
+	err := fmt.Errorf("at %v: %s", w.now-time.Hour, fmt.Sprintf(format, args...))
+	w.wrong = append(w.wrong, err)
+	w.tells("BROKEN: %v", err)
+}
+
+func (w *World) see(what string) { w.seen[what]++ }
+
+// chance reports whether something happens that does so in a share of all chances.
+func (w *World) chance(share float64, what string) bool {
+	if w.calm || share == 0 || w.faults.Float64() >= share {
+		return false
+	}
+	w.see("fault " + what)
+	return true
+}
+
+func (w *World) partly(_ *kernel.Socket, size int) int {
+	switch {
+	case w.chance(w.plan.Faults.Again, "again"):
+		return 0
+	case size > 1 && w.chance(w.plan.Faults.Short, "short"):
+		return 1 + w.faults.IntN(size-1)
+	}
+	return size
+}
+
+func (w *World) mayRefuse(int) error {
+	if w.chance(w.plan.Faults.Poller, "poller") {
+		return unix.ENOMEM
+	}
+	return nil
+}
+
+func (w *World) mayNotAccept() error {
+	if w.chance(w.plan.Faults.Accept, "accept") {
+		return oneOf[error](w.faults, unix.EMFILE, unix.ENFILE, unix.ECONNABORTED, unix.ENOBUFS)
+	}
+	return nil
+}
+
+// dialled decides on a connection to the service.
+func (w *World) dialled(proxy.Endpoint) kernel.Outcome {
+	o := kernel.Outcome{After: 2 * w.latency(), Accepted: w.serviceAccepts}
+	if !w.chance(w.plan.Faults.Connect, "connect") {
+		return o
+	}
+	w.see("fault " + "connect")
+	switch w.faults.IntN(5) {
+	case 0:
+		o.Now = oneOf[error](w.faults, unix.EADDRNOTAVAIL, unix.ENOBUFS, unix.EMFILE)
+	case 1:
+		o.Silent = true
+	default:
+		o.Fails = oneOf(w.faults, unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ETIMEDOUT)
+	}
+	return o
+}
+
+func (w *World) latency() time.Duration { return spread(w.network, w.plan.Faults.Slow+1) }
+
+// connects lays the network between the two ends of a connection.
+func (w *World) connects(s *kernel.Socket) {
+	for _, end := range []*kernel.Socket{s, s.Peer()} {
+		end.Out.Latency = w.latency()
+		end.Out.Segment = w.segment
+	}
+}
+
+// segment is how many bytes go into the next segment of any connection.
+func (w *World) segment() int {
+	switch w.network.IntN(4) {
+	case 0:
+		return 1 + w.network.IntN(20)
+	case 1:
+		return 1 + w.network.IntN(3000)
+	}
+	return 64 << 10
+}
+
+func (w *World) serviceAccepts(s *kernel.Socket) {
+	w.connects(s)
+	newService(w, s)
+}
+
+// An event is something that a peer does, or that happens to the network.
+type event struct {
+	at    time.Duration
+	order uint64
+	do    func()
+}
+
+type events []event
+
+func (e events) Len() int      { return len(e) }
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
+func (e events) Less(i, j int) bool {
+	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
+}
+
+func (e *events) Pop() any {
+	last := len(*e) - 1
+	x := (*e)[last]
+	*e = (*e)[:last]
+	return x
+}
+
+// after lets something happen later.
+func (w *World) after(d time.Duration, do func()) {
+	w.order++
+	heap.Push(&w.events, event{w.now + d, w.order, do})
+}
+
+// runUntil lets time pass until a moment, or until nothing can happen any more.
+func (w *World) runUntil(end time.Duration) {
+	for {
+		w.wakeLoops()
+		at := w.next()
+		if at > end || len(w.wrong) > 0 {
+			w.now = max(w.now, min(end, at))
+			return
+		}
+		w.now = max(w.now, at)
+		w.machine.Advance()
+		for len(w.events) > 0 && w.events[0].at <= w.now {
+			heap.Pop(&w.events).(event).do()
+		}
+		w.wakeLoops()
+		for i := range w.running {
+			if w.running[i].wakes <= w.now {
+				w.turn(i)
+			}
+		}
+	}
+}
+
+// next is when anything happens next.
+func (w *World) next() time.Duration {
+	at := never
+	if t, ok := w.machine.Next(); ok {
+		at = min(at, t)
+	}
+	if len(w.events) > 0 {
+		at = min(at, w.events[0].at)
+	}
+	for _, l := range w.running {
+		at = min(at, l.wakes)
+	}
+	return at
+}
+
+// wakeLoops schedules the loops that have something to do.
+func (w *World) wakeLoops() {
+	for i := range w.running {
+		l := &w.running[i]
+		if l.wakes <= w.now {
+			continue
+		}
+		if w.pollers[i].Pending() || w.proxy.Called(i) {
+			l.wakes = min(l.wakes, w.now+w.delay())
+			continue
+		}
+		if alarm := w.proxy.Next(i); alarm != heartbeat.Never && time.Duration(alarm) < l.wakes {
+			l.wakes = max(w.now, time.Duration(alarm)) + w.delay()
+		}
+	}
+}
+
+// delay is how long it takes until a loop runs that has something to do. Now and then the
+// whole process is stopped for a while.
+func (w *World) delay() time.Duration {
+	if w.chance(w.plan.Faults.Stopped, "stopped") {
+		return spread(w.schedule, 40*time.Second)
+	}
+	return spread(w.schedule, 200*time.Microsecond)
+}
+
+// turnLimit bounds the turns of a run: a loop that has always something to do spins.
+const turnLimit = 200_000
+
+func (w *World) turn(i int) {
+	w.running[i].wakes = never
+	w.turns++
+	if w.turns > turnLimit {
+		w.fails("a loop spins")
+		return
+	}
+	w.proxy.Turn(i)
+	if err := w.proxy.Audit(w.see); err != nil {
+		w.fails("%v", err)
+	}
+}
+
+// address is that of a client. Two of the clients share one.
+func address(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + i/2)}), uint16(10_000+i))
+}
