@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/upgrade"
 )
@@ -45,7 +46,7 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 		ErrorHandler:   p.fail,
 	}
 	// Any protocol but WebSocket, h2c for one, stays on this side (RFC 9110 7.8).
-	r.Header.Del("Upgrade")
+	r.Header.Del(field.Upgrade)
 	whole := false
 	defer func() {
 		if !whole && r.Context().Err() == nil {
@@ -61,7 +62,7 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 // cannot take away what is added here.
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	s, out := p.server, pr.Out
-	host := p.request.Fields.Get("Host")
+	host := p.request.Fields.Get(field.Host)
 	out.URL = p.upstream.target(p.request.Target)
 	out.Host = cmp.Or(s.cfg.Host, host)
 	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host, Anonymous: p.guest.Anonymous}
@@ -86,7 +87,7 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	if pr.Out.Body == nil {
 		return
 	}
-	named := upgrade.NamedBy(pr.In.Header["Connection"])
+	named := upgrade.NamedBy(pr.In.Header[field.Connection])
 	for name := range pr.Out.Trailer {
 		if p.server.drops(name, believed) || !named.PassesInTrailer(name) {
 			delete(pr.Out.Trailer, name)
@@ -96,7 +97,7 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 		pr.Out.Trailer = nil
 	}
 	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer, wait: p.reply.wait}
-	if pr.Out.Header.Get("Expect") != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
+	if pr.Out.Header.Get(field.Expect) != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
 		b.goAhead = p.reply.goAhead
 		// An upstream that answers instead of asking for the body does not get it;
 		// but for this, the transport would send it just to keep the connection.
@@ -129,15 +130,17 @@ func (u *Upstream) target(requested string) *url.URL {
 
 var errSwitched = errors.New("101 to a request that asks for no upgrade")
 
-// checkAnswer has a last look at the upstream's answer.
+// checkAnswer has a last look at the upstream's answer, and drops what is left in it of
+// the fields of one hop.
 func checkAnswer(answer *http.Response) error {
+	dropHop(answer.Header)
 	switch status := answer.StatusCode; {
 	case status == http.StatusSwitchingProtocols:
 		return errSwitched // or ReverseProxy would make a tunnel
 	case status == http.StatusUpgradeRequired:
 		// It must say to what (RFC 9110 15.5.22), but Upgrade is a matter of one hop.
-		answer.Header.Set("Connection", "Upgrade")
-		answer.Header.Set("Upgrade", "websocket")
+		answer.Header.Set(field.Connection, field.Upgrade)
+		answer.Header.Set(field.Upgrade, "websocket")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -70,18 +71,18 @@ func (r *reply) WriteHeader(status int) {
 	}
 	r.closing = r.closing || r.mustClose()
 	if r.closing { // net/http looks for it in the first place
-		r.header["Connection"] = append([]string{"close"}, r.header["Connection"]...)
+		r.header[field.Connection] = append([]string{"close"}, r.header[field.Connection]...)
 	}
 	if _, there := r.header["Content-Type"]; !there {
 		r.header["Content-Type"] = nil // or net/http would guess one
 	}
 	if status == http.StatusNotModified {
-		respell(r.header, "Content-Length", "Content-Type")
+		respell(r.header, field.ContentLength, "Content-Type")
 	}
 	r.status = status
 	r.begin(status)
 	r.header = r.to.Header()
-	if r.header["Content-Length"] == nil {
+	if r.header[field.ContentLength] == nil {
 		// What has no length yet is not to get one: of an empty body, net/http would
 		// find out whether a timer of ReverseProxy's was faster than its end.
 		_ = http.NewResponseController(r.to).Flush() // it fails only if the connection is gone
@@ -144,7 +145,7 @@ func (r *reply) refuse(refusal *upgrade.Refusal) {
 		r.header.Add(f.Name, f.Value)
 	}
 	r.header.Set("Content-Type", "text/plain; charset=utf-8")
-	r.header.Set("Content-Length", strconv.Itoa(len(refusal.Reason)+len("\n")))
+	r.header.Set(field.ContentLength, strconv.Itoa(len(refusal.Reason)+len("\n")))
 	r.WriteHeader(refusal.Status)
 	_, _ = io.WriteString(r, refusal.Reason+"\n") // a client that is gone need not be told
 }

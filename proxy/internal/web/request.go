@@ -4,15 +4,16 @@ import (
 	"net/http"
 	"strings"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
 )
 
-// refuseTrace names in Allow what most clients would want to know; any other
-// method but CONNECT is passed on likewise.
+// refuseTrace names in Allow what most clients would want to know. Any other method but
+// CONNECT is passed on too.
 var refuseTrace = &upgrade.Refusal{
 	Status: http.StatusMethodNotAllowed,
 	Reason: "The proxy passes no TRACE on.",
-	Header: upgrade.Fields{{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}},
+	Header: field.Fields{{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}},
 }
 
 var refuseHead = &upgrade.Refusal{

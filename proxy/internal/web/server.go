@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/upgrade"
 )
@@ -29,7 +30,7 @@ type Config struct {
 	Host string
 	// Fields are the operator's, added to every request. A client cannot send
 	// fields of these names, nor of names that CGI would take for them.
-	Fields []forwarded.Field
+	Fields field.Fields
 	// Trust says whose word on the client is believed.
 	Trust *forwarded.Trust
 
@@ -76,7 +77,6 @@ type Upstream struct {
 type Server struct {
 	// Static after New.
 	cfg       Config
-	stated    map[string]bool // aliases of the fields that a client cannot send; see drops
 	http      http.Server
 	transport *http.Transport
 	errorLog  *log.Logger // of the standard library
@@ -95,7 +95,6 @@ type Server struct {
 func New(cfg Config) *Server {
 	s := &Server{
 		cfg:      cfg,
-		stated:   statedBy(cfg.Fields),
 		errorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	s.ended, s.end = context.WithCancel(context.Background())

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -14,7 +15,7 @@ type answers struct{ http.RoundTripper }
 func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := a.RoundTripper.RoundTrip(r)
 	if err == nil {
-		FilterTrailer(answer, upgrade.NamedBy(answer.Header["Connection"]))
+		FilterTrailer(answer, upgrade.NamedBy(answer.Header[field.Connection]))
 	}
 	return answer, err
 }
