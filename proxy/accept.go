@@ -133,7 +133,7 @@ func (l *loop) acceptAll() (more bool) {
 		return false // the event came with others, one of which has closed it
 	}
 	for range acceptBatch {
-		if l.awaitsPage() {
+		if l.waitForPage() {
 			return false
 		}
 		if l.server.crowded() {
@@ -157,10 +157,10 @@ func (l *loop) acceptAll() (more bool) {
 	return true
 }
 
-// awaitsPage has a page connection that is idle give way to a client that has
-// connected, if there is no other room for it. Accepting rests until that
-// connection is closed; the client waits in the kernel's queue.
-func (l *loop) awaitsPage() bool {
+// waitForPage makes an idle page connection give way to a client that has connected,
+// if there is no other room for that client. It then returns true: accepting rests
+// until the page connection is closed, and the client waits in the kernel's queue.
+func (l *loop) waitForPage() bool {
 	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !l.kernel.Waiting(l.listener) {
 		return false
 	}
@@ -180,20 +180,24 @@ func (l *loop) place(conn transport, from netip.AddrPort) {
 		return
 	}
 	var refusal *upgrade.Refusal
-	if l.server.entered() {
+	if l.server.countEntry() {
 		refusal = refuseFull
 	}
-	to := l.server.place()
-	to.sessions.Add(1)
+	to := l.server.chooseLoop()
 	if to == l {
 		l.accepted(conn, from, seat, refusal)
 		return
 	}
 	if !to.post(func() { to.accepted(conn, from, seat, refusal) }) {
-		_ = conn.Close() // the loop has ended, and nobody is left to be told
-		to.sessions.Add(-1)
-		l.server.left(from.Addr(), seat)
+		to.takesNone(conn, from, seat)
 	}
+}
+
+// takesNone closes a client's connection that was for a loop that has ended.
+func (l *loop) takesNone(conn transport, from netip.AddrPort, seat peraddress.Seat) {
+	_ = conn.Close() // nobody is left to be told
+	l.sessions.Add(-1)
+	l.server.left(from.Addr(), seat)
 }
 
 // pauseAccept is restAccept, and says why.

@@ -249,9 +249,9 @@ func (l *loop) overdue(s *session) {
 			return
 		}
 		switch {
-		case l.behind(g):
+		case l.measureBacklog(g):
 			unread = true
-		case g.io != nil && l.now >= g.deadline() && l.timeIsUp(g):
+		case g.io != nil && l.now >= g.deadline() && l.judgeEnding(g):
 			l.giveUp(s, side)
 		}
 	}
@@ -271,11 +271,11 @@ func (l *loop) giveAllUp(s *session) {
 	}
 }
 
-// timeIsUp reports whether a leg has let its deadline pass: what is acknowledged
-// may have put it off.
-func (l *loop) timeIsUp(g *leg) (over bool) {
+// judgeEnding looks at a leg of an ending session whose deadline has come. What the
+// peer's TCP has acknowledged puts the deadline off; over says that nothing did.
+func (l *loop) judgeEnding(g *leg) (over bool) {
 	if g.tail != nil {
-		return l.tookNothing(g)
+		return l.judgeTail(g)
 	}
 	g.by, over = g.wait.Look(g.by, l.now, l.patience.close, l.delivery(g, l.patience.close, l.patience.write))
 	return over

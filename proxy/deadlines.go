@@ -16,6 +16,9 @@ func (l *loop) update(s *session) {
 	if s.opening == nil {
 		l.watch(s)
 	}
+	if !l.table.holds(s) { // the poller failed, and that was its end
+		return
+	}
 	if due := l.due(s); due < s.timer || due.Sub(s.timer) > earlyEnough {
 		s.timer = due
 		l.wheel.Set(s.slot(), due)
@@ -73,7 +76,7 @@ func (l *loop) expire(s *session) {
 
 func (l *loop) expireLive(s *session) {
 	for _, side := range sides {
-		if !l.checkLeg(s, side) {
+		if !l.judgeLeg(s, side) {
 			return
 		}
 	}
@@ -89,21 +92,21 @@ func (l *loop) expireLive(s *session) {
 	}
 }
 
-// checkLeg handles the deadlines of one leg of an open session, and reports
+// judgeLeg handles the deadlines of one leg of an open session, and reports
 // whether the session is still live. A leg's socket is tried once more before
 // the leg is given up, and all that had arrived is read first.
-func (l *loop) checkLeg(s *session, side Side) bool {
+func (l *loop) judgeLeg(s *session, side Side) bool {
 	g := &s.legs[side]
 	if g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now) {
 		l.retry(s, side)
-		if s.cause.kind != live || l.behind(g) {
+		if s.cause.kind != live || l.measureBacklog(g) {
 			return s.cause.kind == live
 		}
 	}
 	switch {
 	case g.out == outBroken && l.now >= g.by:
 		l.lost(s, side, errUnread)
-	case g.stuck(l.now) && l.tookNothing(g):
+	case g.stuck(l.now) && l.judgeTail(g):
 		l.end(s, side, metrics.WriteTimeout)
 	default:
 		l.beat(s, side)

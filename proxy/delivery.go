@@ -17,8 +17,8 @@ import (
 // written is where a leg's stream stands, in bytes as the peer's TCP counts them.
 func (g *leg) written() int64 { return g.io.Position(g.sent) }
 
-// sample asks how far the stream has been acknowledged, and reports whether that
-// is further than was known.
+// sample asks the kernel how far the stream has been acknowledged, notes it, and
+// reports whether that is further than was known.
 func (g *leg) sample() bool {
 	acked := g.written() - int64(g.io.Unacked())
 	if acked <= g.acked {
@@ -66,10 +66,10 @@ func (l *loop) easeBackoff(g *leg, acks socket.ACKs) {
 	}
 }
 
-// queued reports whether the kernel has other bytes to send before what is
-// written next. It asks only if something was written since the peer's TCP is
-// known to have had everything.
-func (l *loop) queued(g *leg) bool {
+// sampleQueue reports whether the kernel has other bytes to send before what is
+// written next. It takes a sample only if something was written since the peer's TCP
+// is known to have had everything.
+func (l *loop) sampleQueue(g *leg) bool {
 	if g.acked >= g.written() {
 		return false
 	}
@@ -81,20 +81,22 @@ func (l *loop) queued(g *leg) bool {
 // written on its own: one that stood in a tail may have been followed by more.
 func (g *leg) answered() { g.acked = max(g.acked, g.mark) }
 
-// tookNothing reports whether the peer of a leg with a tail, whose time has come,
-// has acknowledged nothing for WRITE_TIMEOUT. The kernel reports a full socket as
-// writable only when a third of its buffer is free, so writing is no measure.
-func (l *loop) tookNothing(g *leg) (over bool) {
+// judgeTail looks at a leg with a tail whose deadline has come. What the peer's TCP
+// has acknowledged puts the deadline off; over says that this was nothing for a whole
+// WRITE_TIMEOUT. The kernel reports a full socket as writable only when a third of
+// its buffer is free, so what we could write is not a measure.
+func (l *loop) judgeTail(g *leg) (over bool) {
 	t := g.tail
 	l.delivery(g, l.patience.write, 0)
 	t.by, over = t.wait.Look(t.by, l.now, l.patience.write, heartbeat.Delivery{Moved: g.moved})
 	return over
 }
 
-// behind reports whether bytes are still to be read that had arrived when a
-// deadline of the leg came: the answer may be among them. It is asked after a read,
-// and again after each of the next ones until it says no.
-func (l *loop) behind(g *leg) bool {
+// measureBacklog reports whether bytes are still to be read that had arrived when a
+// deadline of the leg came: the answer may be among them. It is called after a read,
+// and again after each of the next ones until it returns false. The first call notes
+// how much there is, and catchUp how much of that has been read.
+func (l *loop) measureBacklog(g *leg) bool {
 	if g.io == nil || g.paused || g.in == inEnded {
 		return false
 	}

@@ -20,10 +20,10 @@
 // Then it picks the backend that the request goes to (internal/backend: Pick).
 // queue.go has it wait for its turn. dial.go finds the backend's addresses (Lookup)
 // and dials one after another (Dial); what the outcome means for the backend is said
-// by Learn. answer.go sends a rebuilt request, whose target stands behind the
-// backend's path (prefix.go), and collects the answer. A checked 101 makes it a
-// session (open); any other final answer goes to relay.go, which passes it on and
-// closes both sockets. What the proxy itself has to refuse is in refuse.go.
+// by Learn. ask.go sends a rebuilt request, whose target stands behind the backend's
+// path (prefix.go), and answer.go collects the answer. A checked 101 makes it a session
+// (open.go); any other final answer goes to relay.go, which passes it on and closes both
+// sockets. What the proxy itself has to refuse is in refuse.go.
 //
 // A request that is not an upgrade: pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade follows on it (rejoin). The
@@ -42,7 +42,7 @@
 // towards the upstream.
 //
 // A heartbeat: the wheel calls alarm in deadlines.go; expireLive asks each leg's
-// heartbeat.State what is due (checkLeg, beat). A ping leaves by flush and
+// heartbeat.State what is due (judgeLeg, beat). A ping leaves by flush and
 // injectPing, its answer comes back by take and control. If it is late, delivery.go
 // asks the kernel whether the ping has arrived (internal/socket); a missed deadline
 // is an end.
@@ -51,10 +51,11 @@
 // leg is told; settle moves both legs on until their descriptors are closed, overdue
 // ends what takes too long, wasted what floods, and finish, the one exit, makes a
 // value of it (ended.go), which is counted, logged and handed on. What a leg is made
-// of, and which states it has, is in leg.go; a session's in session.go.
+// of, and which states it has, is in leg.go. session.go has the same for a session, and
+// how a session comes to a loop and leaves it (admit, detach, release).
 //
-// A stop: server.go. Shutdown drains every loop, waits, and cuts what is left. How
-// many clients there may be at once is in room.go.
+// A stop: shutdown.go drains every loop, waits, and cuts what is left. server.go makes
+// and runs the loops; room.go counts clients and says how many there may be at once.
 //
 // Beside the loops: TLS handshakes, lookups, refusals passed on and requests that are
 // not upgrades, as said; internal/backend probes a backend that is down; trim.go

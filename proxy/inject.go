@@ -49,7 +49,7 @@ func (l *loop) injectClose(s *session, side Side) {
 // kernel: at once, or when the tail that it waits in has got so far.
 func (l *loop) injectPing(s *session, side Side) {
 	g := &s.legs[side]
-	queued := g.tail != nil || l.queued(g)
+	queued := g.tail != nil || l.sampleQueue(g)
 	payload := l.random.Uint64()
 	var buf [8]byte
 	switch l.sendControl(s, side, ws.OpPing, heartbeat.AppendPayload(buf[:0], payload)) {

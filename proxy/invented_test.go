@@ -172,7 +172,10 @@ func (s *inventedSocket) Unread() int                 { return len(s.in) }
 func (s *inventedSocket) Unlimit()                    {}
 func (s *inventedSocket) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
-func (s *inventedSocket) Detach() (net.Conn, error) { return nil, errors.ErrUnsupported }
+// Detach closes the connection: outside the loop there is no invented kernel.
+func (s *inventedSocket) Detach() (net.Conn, error) {
+	return nil, errors.Join(errors.ErrUnsupported, s.Close())
+}
 
 // An inventedWorld is a server over an invented kernel, turned by the test.
 type inventedWorld struct {

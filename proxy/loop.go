@@ -92,18 +92,18 @@ func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
 	for _, ev := range events {
 		l.dispatch(ev)
 	}
-	if l.inputSeen(len(events)) {
+	if l.countInput(len(events)) {
 		l.wheel.Advance(now, l.alarm)
 	}
 	l.inbox.run()
-	l.admit()
+	l.callNext()
 }
 
-// inputSeen reports whether timers may run: input comes before timers, so that
-// nothing expires whose sign of life is waiting unread. A full batch means
-// that more may wait, until as many events were handled as there are
+// countInput counts events, and reports whether timers may run. Input comes before
+// timers, so that nothing expires whose sign of life is waiting unread. A full batch
+// means that more may wait, until as many events were handled as there are
 // descriptors: then each had its chance.
-func (l *loop) inputSeen(events int) bool {
+func (l *loop) countInput(events int) bool {
 	l.unseen += events
 	if events == l.kernel.Max() && l.unseen < 2*l.table.live {
 		return false
@@ -145,20 +145,6 @@ func (l *loop) legReady(s *session, side Side, ready epoll.Ready) {
 	if s.cause.kind != live {
 		l.settle(s)
 	}
-}
-
-// release frees a session's slot; nothing of it is used any more.
-func (l *loop) release(s *session) {
-	l.forget(s)
-	l.server.left(s.remote.Addr(), s.seat)
-}
-
-// forget takes a session out of the loop. Its client and the client's seat are
-// still counted.
-func (l *loop) forget(s *session) {
-	l.wheel.Cancel(s.slot())
-	l.table.remove(s)
-	l.sessions.Add(-1)
 }
 
 // post has a job run by the loop's goroutine, see inbox.

@@ -89,7 +89,7 @@ func (w *silentWorld) open() {
 		timer:   heartbeat.Never,
 		opening: &opening{},
 	}
-	w.l.table.add(s)
+	w.l.admit(s)
 	for _, side := range sides {
 		s.legs[side].by = heartbeat.Never
 		s.legs[side].io = &silentPeer{world: w, token: tokenOf(s, side)}

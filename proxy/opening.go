@@ -70,7 +70,6 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	s := &session{
 		id:     l.server.nextID(),
 		remote: from,
-		timer:  heartbeat.Never,
 		until:  heartbeat.Never,
 		opening: &opening{
 			began: l.now,
@@ -81,7 +80,7 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 		s.legs[i].by = heartbeat.Never
 	}
 	s.legs[client].io = conn
-	l.table.add(s)
+	l.admit(s)
 	return s
 }
 

@@ -19,16 +19,16 @@ import (
 // with all that it has sent. If it asks for an upgrade later, on the same
 // connection, it comes back by rejoin.
 func (l *loop) passRequest(s *session) {
-	if !l.server.guestLeaves() {
+	if !l.server.countGuest() {
 		l.refuse(s, metrics.ResultLimit, refuseFull)
 		return
 	}
 	o := s.opening
-	conn := s.legs[client].io
-	l.want(s, client, 0)
-	s.legs[client].io = nil
-	l.forget(s)
-	detached, err := conn.Detach()
+	conns, err := l.detach(s)
+	var conn net.Conn
+	if err == nil {
+		conn, err = conns[client].Detach()
+	}
 	if err != nil {
 		l.metrics.Handshake(metrics.ResultInternal)
 		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
@@ -37,7 +37,7 @@ func (l *loop) passRequest(s *session) {
 		return
 	}
 	l.server.pages.Serve(&web.Guest{
-		Conn:      detached,
+		Conn:      conn,
 		Account:   accountOf(s),
 		Early:     bytes.TrimPrefix(o.head, []byte("\r\n")), // which net/http would not forgive
 		From:      s.remote,
@@ -49,7 +49,7 @@ func (l *loop) passRequest(s *session) {
 // rejoin takes back a connection on which a request for an upgrade has come.
 func (s *Server) rejoin(g *web.Guest, head []byte) {
 	var refusal *upgrade.Refusal
-	if s.guestReturns() {
+	if s.countReturn() {
 		refusal = refuseFull
 	}
 	seat := seatOf(g)
@@ -60,12 +60,9 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 		return
 	}
 	_ = socket.LimitBackoff(conn.FD(), s.options.RTOMax) // it was set before, and taken away by Detach
-	to := s.place()
-	to.sessions.Add(1)
+	to := s.chooseLoop()
 	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), refusal) }) {
-		_ = conn.Close() // the loop has ended, and nobody is left to be told
-		to.sessions.Add(-1)
-		s.left(g.From.Addr(), seat)
+		to.takesNone(conn, g.From, seat)
 	}
 }
 

@@ -345,9 +345,20 @@ func (l *loop) want(s *session, side Side, want epoll.Ready) {
 	default:
 		err = l.kernel.Modify(g.io.FD(), tokenOf(s, side), want)
 	}
-	g.interest = want
 	if err != nil {
-		l.internal(s, err)
+		l.unwatched(s, side, err)
+		return
+	}
+	g.interest = want
+}
+
+// unwatched ends a session, one of whose legs the poller could not be told about. That
+// leg is closed at once, since only closing makes the poller forget it.
+func (l *loop) unwatched(s *session, side Side, err error) {
+	l.internal(s, err)
+	if l.table.holds(s) {
+		l.cutShort(s, side)
+		l.settle(s)
 	}
 }
 

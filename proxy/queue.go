@@ -85,8 +85,8 @@ func (l *loop) vacate(s *session) {
 	}
 }
 
-// admit lets those that wait take the places that have become free.
-func (l *loop) admit() {
+// callNext gives the places that have become free to those who wait.
+func (l *loop) callNext() {
 	for _, at := range []*queue{&l.tlsQueue, &l.dialQueue} {
 		for at.places > 0 && len(at.waiting) > 0 {
 			next := at.waiting[0]

@@ -25,21 +25,20 @@ import (
 func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 	o := s.opening
 	r := &relay{
-		server:   l.server,
-		metrics:  l.metrics,
-		client:   s.legs[client].io,
-		upstream: s.legs[upstream].io,
-		early:    append(head.Append(nil), o.reply...),
-		from:     s.remote.Addr(),
-		seat:     s.seat,
-		log:      l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.backend.Name()),
-	}
-	for _, side := range sides {
-		l.want(s, side, 0)
-		s.legs[side].io = nil
+		server:  l.server,
+		metrics: l.metrics,
+		early:   append(head.Append(nil), o.reply...),
+		from:    s.remote.Addr(),
+		seat:    s.seat,
+		log:     l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.backend.Name()),
 	}
 	l.vacate(s)
-	l.forget(s)
+	conns, err := l.detach(s)
+	if err != nil {
+		r.fails(err)
+		return
+	}
+	r.client, r.upstream = conns[client], conns[upstream]
 	go r.pass()
 }
 
@@ -54,14 +53,20 @@ type relay struct {
 	log              *slog.Logger
 }
 
+// fails ends a relay whose connections are closed already.
+func (r *relay) fails(err error) {
+	r.metrics.Handshake(metrics.ResultInternal)
+	r.log.Error("pass refusal on", "error", err)
+	r.server.left(r.from, r.seat)
+}
+
 func (r *relay) pass() {
-	defer func() { r.server.left(r.from, r.seat) }()
 	c, u, err := r.conns()
 	if err != nil {
-		r.metrics.Handshake(metrics.ResultInternal)
-		r.log.Error("pass refusal on", "error", err)
+		r.fails(err)
 		return
 	}
+	defer func() { r.server.left(r.from, r.seat) }()
 	defer c.Close()
 	defer u.Close()
 	if !r.server.relays.add(c, u) {

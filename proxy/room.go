@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/web"
 )
 
 // reservedFiles are descriptors kept for everything but sessions: the
@@ -46,4 +49,96 @@ func (d Descriptors) LimitFor(clients int64) int64 { return d.Reserved + 2*clien
 // pages take to be answered.
 func roomForPages(room, sessions int64) int64 {
 	return max(1, room/2, room-sessions)
+}
+
+// setRoom says how many clients there may be at once, whatever they want.
+func (s *Server) setRoom(room int64) {
+	s.room, s.limit = room, room
+	if s.cfg.MaxSessions > 0 {
+		s.limit = min(s.limit, int64(s.cfg.MaxSessions))
+	}
+	s.pageRoom = roomForPages(s.room, s.limit)
+	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
+}
+
+// countEntry counts a client that was accepted, and reports whether it is one too many.
+func (s *Server) countEntry() (full bool) {
+	s.live.Add(1)
+	return s.exceeds(0)
+}
+
+// full reports whether the descriptors allow no client more.
+func (s *Server) full() bool { return s.live.Load() >= s.room }
+
+// exceeds reports whether there are more clients than may be, and some. Those who
+// ask for pages take descriptors, but no session.
+func (s *Server) exceeds(some int64) bool {
+	live := s.live.Load()
+	return live > s.room+some || live-s.guests.Load() > s.limit+some
+}
+
+// countGuest counts a client that goes to the server of pages. It returns false,
+// and counts nothing, if as many are there as may be and none of them is idle.
+func (s *Server) countGuest() bool {
+	if s.guests.Add(1) > s.pageRoom && !s.pages.Yield() {
+		s.guests.Add(-1)
+		return false
+	}
+	s.roomMade()
+	return true
+}
+
+// countReturn counts a client that comes back from the server of pages for a session,
+// and reports whether it is one too many.
+func (s *Server) countReturn() (full bool) {
+	s.guests.Add(-1)
+	return s.exceeds(0)
+}
+
+// guestGone counts a client that does not come back.
+func (s *Server) guestGone(g *web.Guest) {
+	s.guests.Add(-1)
+	s.left(g.From.Addr(), seatOf(g))
+}
+
+// refusedAtOnce is how many clients beyond the limit may be on their way to
+// being refused at one time.
+const refusedAtOnce = 64
+
+// crowded reports whether one more client would use descriptors that others need.
+func (s *Server) crowded() bool { return s.exceeds(refusedAtOnce - 1) }
+
+// left counts a client that is gone, with all its descriptors. It is the one end of
+// what place began.
+func (s *Server) left(from netip.Addr, seat peraddress.Seat) {
+	s.perAddress.Leave(from, seat)
+	s.leaves.Add(1)
+	if s.live.Add(-1) == 0 && s.draining.Load() {
+		select {
+		case s.emptied <- struct{}{}:
+		default:
+		}
+	}
+	s.roomMade()
+}
+
+// roomMade has accepting go on if it has paused.
+func (s *Server) roomMade() {
+	if s.listener.paused.Load() {
+		accepting := s.loops[0]
+		accepting.post(accepting.resumeAccept)
+	}
+}
+
+// chooseLoop chooses the loop for a new client, the one with the fewest, and counts the
+// client among that loop's.
+func (s *Server) chooseLoop() *loop {
+	best := s.loops[0]
+	for _, l := range s.loops[1:] {
+		if l.sessions.Load() < best.sessions.Load() {
+			best = l
+		}
+	}
+	best.sessions.Add(1)
+	return best
 }

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 
 	"holdfast/heartbeat"
-	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
@@ -108,16 +106,6 @@ func (s *Server) backendConfig(now func() heartbeat.Time) backend.Config {
 	}
 }
 
-// setRoom says how many clients there may be at once, whatever they want.
-func (s *Server) setRoom(room int64) {
-	s.room, s.limit = room, room
-	if s.cfg.MaxSessions > 0 {
-		s.limit = min(s.limit, int64(s.cfg.MaxSessions))
-	}
-	s.pageRoom = roomForPages(s.room, s.limit)
-	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
-}
-
 // open binds the listener and makes the loops.
 func (s *Server) open() (err error) {
 	if s.listener, err = listen(&s.cfg, s.options); err != nil {
@@ -183,42 +171,6 @@ func (s *Server) Run() error {
 	return errors.Join(errs...)
 }
 
-// Shutdown stops accepting, sends a Close to every session and waits for the
-// answers: CloseTimeout at the most, or until ctx is done. Then what is left
-// is cut, and cut says how many sessions that were. Run returns afterwards. A
-// second call is an error.
-func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
-	if s.draining.Swap(true) {
-		return 0, errors.New("proxy: Shutdown was called before")
-	}
-	s.cfg.Metrics.SetDraining(true)
-	s.onEveryLoop((*loop).drain)
-	patience, cancel := context.WithTimeout(ctx, s.cfg.CloseTimeout)
-	defer cancel()
-	var pages sync.WaitGroup
-	pages.Go(func() { s.endPages(patience) })
-	s.awaitEmpty(patience)
-
-	pages.Wait()
-	s.relays.cut()
-	s.onEveryLoop((*loop).cutAll)
-	s.awaitEmpty(context.Background())
-	s.end() // not before: those who are left may still dial
-	var short atomic.Int64
-	s.onEveryLoop(func(l *loop) {
-		short.Add(int64(l.shortEnds))
-		l.inbox.stop()
-	})
-	return int(short.Load()), nil
-}
-
-// endPages waits for the requests under way that are not upgrades.
-func (s *Server) endPages(ctx context.Context) {
-	if cut := s.pages.Shutdown(ctx); cut > 0 {
-		s.cfg.Log.Warn("requests were cut that did not end in time", "requests", cut)
-	}
-}
-
 // onEveryLoop runs a job on each loop and waits until all have done it.
 func (s *Server) onEveryLoop(job func(*loop)) {
 	var done sync.WaitGroup
@@ -231,126 +183,5 @@ func (s *Server) onEveryLoop(job func(*loop)) {
 	done.Wait()
 }
 
-func (s *Server) awaitEmpty(ctx context.Context) {
-	for s.live.Load() > 0 {
-		select {
-		case <-s.emptied:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // nextID numbers a session.
 func (s *Server) nextID() uint64 { return s.ids.Add(1) }
-
-// entered counts a client that was accepted, and reports whether it is one too many.
-func (s *Server) entered() (full bool) {
-	s.live.Add(1)
-	return s.exceeds(0)
-}
-
-// full reports whether the descriptors allow no client more.
-func (s *Server) full() bool { return s.live.Load() >= s.room }
-
-// exceeds reports whether there are more clients than may be, and some. Those who
-// ask for pages take descriptors, but no session.
-func (s *Server) exceeds(some int64) bool {
-	live := s.live.Load()
-	return live > s.room+some || live-s.guests.Load() > s.limit+some
-}
-
-// guestLeaves counts a client that goes to the server of pages. It returns false,
-// and counts nothing, if as many are there as may be and none of them is idle.
-func (s *Server) guestLeaves() bool {
-	if s.guests.Add(1) > s.pageRoom && !s.pages.Yield() {
-		s.guests.Add(-1)
-		return false
-	}
-	s.roomMade()
-	return true
-}
-
-// guestReturns counts a client that comes back for a session, and reports
-// whether it is one too many.
-func (s *Server) guestReturns() (full bool) {
-	s.guests.Add(-1)
-	return s.exceeds(0)
-}
-
-// guestGone counts a client that does not come back.
-func (s *Server) guestGone(g *web.Guest) {
-	s.guests.Add(-1)
-	s.left(g.From.Addr(), seatOf(g))
-}
-
-// refusedAtOnce is how many clients beyond the limit may be on their way to
-// being refused at one time.
-const refusedAtOnce = 64
-
-// crowded reports whether one more client would use descriptors that others need.
-func (s *Server) crowded() bool { return s.exceeds(refusedAtOnce - 1) }
-
-// left counts a client that is gone, with all its descriptors. It is the one end of
-// what place began.
-func (s *Server) left(from netip.Addr, seat peraddress.Seat) {
-	s.perAddress.Leave(from, seat)
-	s.leaves.Add(1)
-	if s.live.Add(-1) == 0 && s.draining.Load() {
-		select {
-		case s.emptied <- struct{}{}:
-		default:
-		}
-	}
-	s.roomMade()
-}
-
-// roomMade has accepting go on if it has paused.
-func (s *Server) roomMade() {
-	if s.listener.paused.Load() {
-		accepting := s.loops[0]
-		accepting.post(accepting.resumeAccept)
-	}
-}
-
-// place chooses the loop for a new client: the one with the fewest.
-func (s *Server) place() *loop {
-	best := s.loops[0]
-	for _, l := range s.loops[1:] {
-		if l.sessions.Load() < best.sessions.Load() {
-			best = l
-		}
-	}
-	return best
-}
-
-// drain begins the end of every session of the loop.
-func (l *loop) drain() {
-	l.draining = true
-	l.stopAccept()
-	l.table.all(func(s *session) {
-		if s.opening == nil {
-			l.end(s, proxy, metrics.Drain)
-		} else if stop := s.opening.step().stop; stop != nil {
-			stop(l, s)
-		}
-		l.update(s)
-	})
-}
-
-var errShutdown = errors.New("the proxy is shutting down")
-
-// cutAll closes everything.
-func (l *loop) cutAll() {
-	l.table.all(func(s *session) {
-		if s.opening != nil {
-			l.abandon(s, metrics.ResultDraining, "shutdown", errShutdown)
-			return
-		}
-		l.end(s, proxy, metrics.Drain)
-		for _, side := range sides {
-			l.cutShort(s, side)
-		}
-		l.settle(s)
-	})
-}

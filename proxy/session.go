@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/netip"
 
 	"holdfast/heartbeat"
@@ -48,4 +49,52 @@ type session struct {
 	seat   peraddress.Seat // how it counts for its client's address, see seat.go
 	learnt bool            // the client has answered a ping
 	why    Reason          // of an end of ours at until, while the session is live
+}
+
+// A session comes to a loop by admit and leaves it by release, when both its
+// connections are closed, or by detach, with them.
+
+// admit makes s one of the loop's sessions: from now on events and alarms find it.
+// Its client has been counted by chooseLoop.
+func (l *loop) admit(s *session) {
+	l.table.add(s)
+	s.timer = heartbeat.Never
+}
+
+// detach takes s out of the loop, and returns the connections of its legs, which are
+// the caller's now. The client and its seat are still counted. On an error they are
+// closed: the poller cannot let go of them in another way.
+func (l *loop) detach(s *session) (conns [2]transport, err error) {
+	for _, side := range sides {
+		g := &s.legs[side]
+		conns[side] = g.io
+		if g.interest != 0 {
+			err = errors.Join(err, l.kernel.Remove(g.io.FD()))
+		}
+		g.io, g.interest = nil, 0
+	}
+	l.leaves(s)
+	if err == nil {
+		return conns, nil
+	}
+	for _, conn := range conns {
+		if conn != nil {
+			_ = conn.Close() // the first error is the one to tell
+		}
+	}
+	return [2]transport{}, err
+}
+
+// release takes a session out of the loop whose connections are closed, and counts
+// its client as gone.
+func (l *loop) release(s *session) {
+	l.leaves(s)
+	l.server.left(s.remote.Addr(), s.seat)
+}
+
+// leaves frees the session's slot. From now on neither events nor alarms find it.
+func (l *loop) leaves(s *session) {
+	l.wheel.Cancel(s.slot())
+	l.table.remove(s)
+	l.sessions.Add(-1)
 }

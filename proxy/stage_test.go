@@ -179,7 +179,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 	}
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
-	st.l.table.add(s)
+	st.l.admit(s)
 	st.l.now = st.now
 	st.l.open(s)
 	st.l.update(s)

@@ -87,6 +87,9 @@ func (l *loop) secureUpstream(s *session) {
 // sendAway has a leg's handshake done beside the loop, and calls then when it is back.
 func (l *loop) sendAway(s *session, side Side, conn *secure.Conn, by heartbeat.Time, then func(*loop, *session, error)) {
 	l.want(s, side, 0)
+	if !l.table.holds(s) { // the poller failed, and that was the handshake's end
+		return
+	}
 	s.legs[side].io = nil
 	s.opening.away = conn
 	back := func(err error) { l.welcomeBack(s, side, conn, err, then) }

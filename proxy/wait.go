@@ -80,7 +80,7 @@ func (l *loop) loiter() {
 		l.dispatch(ev)
 	}
 	l.inbox.run()
-	l.admit()
+	l.callNext()
 }
 
 // poll looks at the clock and then for events, in this order: what arrived

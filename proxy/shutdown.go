@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"holdfast/metrics"
+)
+
+// Shutdown stops accepting, sends a Close to every session and waits for the
+// answers: CloseTimeout at the most, or until ctx is done. Then what is left
+// is cut, and cut says how many sessions that were. Run returns afterwards. A
+// second call is an error.
+func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
+	if s.draining.Swap(true) {
+		return 0, errors.New("proxy: Shutdown was called before")
+	}
+	s.cfg.Metrics.SetDraining(true)
+	s.onEveryLoop((*loop).drain)
+	patience, cancel := context.WithTimeout(ctx, s.cfg.CloseTimeout)
+	defer cancel()
+	var pages sync.WaitGroup
+	pages.Go(func() { s.endPages(patience) })
+	s.awaitEmpty(patience)
+
+	pages.Wait()
+	s.relays.cut()
+	s.onEveryLoop((*loop).cutAll)
+	s.awaitEmpty(context.Background())
+	s.end() // not before: those who are left may still dial
+	var short atomic.Int64
+	s.onEveryLoop(func(l *loop) {
+		short.Add(int64(l.shortEnds))
+		l.inbox.stop()
+	})
+	return int(short.Load()), nil
+}
+
+// endPages waits for the requests under way that are not upgrades.
+func (s *Server) endPages(ctx context.Context) {
+	if cut := s.pages.Shutdown(ctx); cut > 0 {
+		s.cfg.Log.Warn("requests were cut that did not end in time", "requests", cut)
+	}
+}
+
+func (s *Server) awaitEmpty(ctx context.Context) {
+	for s.live.Load() > 0 {
+		select {
+		case <-s.emptied:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drain begins the end of every session of the loop.
+func (l *loop) drain() {
+	l.draining = true
+	l.stopAccept()
+	l.table.all(func(s *session) {
+		if s.opening == nil {
+			l.end(s, proxy, metrics.Drain)
+		} else if stop := s.opening.step().stop; stop != nil {
+			stop(l, s)
+		}
+		l.update(s)
+	})
+}
+
+var errShutdown = errors.New("the proxy is shutting down")
+
+// cutAll closes everything.
+func (l *loop) cutAll() {
+	l.table.all(func(s *session) {
+		if s.opening != nil {
+			l.abandon(s, metrics.ResultDraining, "shutdown", errShutdown)
+			return
+		}
+		l.end(s, proxy, metrics.Drain)
+		for _, side := range sides {
+			l.cutShort(s, side)
+		}
+		l.settle(s)
+	})
+}
