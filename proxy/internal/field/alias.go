@@ -10,12 +10,12 @@ import (
 // X-Forwarded-For. So a name is compared with the names of the table as CGI does it, or
 // a client could say what is the proxy's to say.
 
-// Alias returns the spelling that all names have in common of which CGI makes the same
+// alias returns the spelling that all names have in common of which CGI makes the same
 // variable.
-func Alias(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
+func alias(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
-// IsAlias reports whether CGI makes the same variable of both names.
-func IsAlias(a, b string) bool { return len(a) == len(b) && hasAliasPrefix(a, b) }
+// isAlias reports whether CGI makes the same variable of both names.
+func isAlias(a, b string) bool { return len(a) == len(b) && hasAliasPrefix(a, b) }
 
 // hasAliasPrefix reports whether CGI's variable for name begins like the one for prefix.
 func hasAliasPrefix(name, prefix string) bool {

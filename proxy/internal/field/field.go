@@ -52,7 +52,7 @@ func (f Fields) Values(name string) iter.Seq[string] {
 // HasAlias reports whether a field has that name, or an alias of it.
 func (f Fields) HasAlias(name string) bool {
 	for i := range f {
-		if IsAlias(f[i].Name, name) {
+		if isAlias(f[i].Name, name) {
 			return true
 		}
 	}

@@ -17,14 +17,14 @@ func Parse(text string) (Fields, error) {
 	for part := range strings.SplitSeq(text, ";") {
 		f, err := parseOne(part)
 		fields = append(fields, f)
-		number, first := len(fields), numbers[Alias(f.Name)]
+		number, first := len(fields), numbers[alias(f.Name)]
 		switch {
 		case err != nil:
 			bad = append(bad, fmt.Errorf("has a field, number %d, that %w", number, err))
 		case first > 0:
 			bad = append(bad, fmt.Errorf("has fields of the same name, numbers %d and %d; leave one out", first, number))
 		default:
-			numbers[Alias(f.Name)] = number
+			numbers[alias(f.Name)] = number
 		}
 	}
 	return fields, errors.Join(bad...)

@@ -150,7 +150,7 @@ func find(name string) row {
 		return row{}
 	}
 	for _, r := range byLength[len(name)] {
-		if IsAlias(name, r.name) {
+		if isAlias(name, r.name) {
 			return r
 		}
 	}

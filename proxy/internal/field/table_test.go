@@ -109,12 +109,12 @@ func TestPassesTrust(t *testing.T) {
 
 func TestAliases(t *testing.T) {
 	for _, pair := range [][2]string{{"X-Forwarded-For", "x_forwarded-FOR"}, {"a", "A"}, {"-", "_"}, {"", ""}} {
-		if !IsAlias(pair[0], pair[1]) || Alias(pair[0]) != Alias(pair[1]) {
+		if !isAlias(pair[0], pair[1]) || alias(pair[0]) != alias(pair[1]) {
 			t.Errorf("%q and %q are the same to CGI", pair[0], pair[1])
 		}
 	}
 	for _, pair := range [][2]string{{"X-Forwarded-For", "X-Forwarded-Fo"}, {"a", "b"}, {"X.A", "X-A"}} {
-		if IsAlias(pair[0], pair[1]) || Alias(pair[0]) == Alias(pair[1]) {
+		if isAlias(pair[0], pair[1]) || alias(pair[0]) == alias(pair[1]) {
 			t.Errorf("%q and %q are not the same to CGI", pair[0], pair[1])
 		}
 	}

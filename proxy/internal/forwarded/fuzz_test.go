@@ -8,9 +8,8 @@ import (
 	"holdfast/proxy/internal/field"
 )
 
-// FuzzResolve has fields sent by somebody, once by a stranger, once through
-// trusted proxies that add whom they saw, and looks for a difference that the
-// sender makes.
+// FuzzResolve sends fields twice, by a stranger and through trusted proxies that add whom
+// they saw, and looks for a difference that the sender makes.
 func FuzzResolve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, xff, proto, host, forwarded string) {
 		claim := fields{"X-Forwarded-For: " + xff, "X-Forwarded-Proto: " + proto, "X-Forwarded-Host: " + host, "Forwarded: " + forwarded}

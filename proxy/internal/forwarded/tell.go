@@ -54,9 +54,9 @@ func single(list string) string {
 	return list
 }
 
-// elements is Forwarded with our own element at its end. If it has to be made
-// of the X- fields, what they say of protocol and host is the first one's: it
-// is about the client's request.
+// elements returns Forwarded with our own element at its end. If it is made of the X-
+// fields, their protocol and host go to the first element: they are about the client's
+// request.
 func (a *account) elements(own element, proto, host string) string {
 	if a.forwarded != "" {
 		return a.forwarded + ", " + own.String()

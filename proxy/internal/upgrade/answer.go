@@ -12,7 +12,7 @@ import (
 	"holdfast/proxy/internal/field"
 )
 
-// Answer is an upstream's 101 that is right for the offer it answers.
+// Answer is an upstream's 101 that is right for its offer.
 type Answer struct {
 	Deflate     bool   // permessage-deflate was accepted
 	Subprotocol string // none if empty
@@ -26,8 +26,8 @@ type Answer struct {
 // acceptLen is the length of a SHA-1 sum in base64.
 const acceptLen = 28
 
-// Expected is what an answer is checked against. It keeps nothing of the request
-// but this: answers may be long in coming.
+// Expected is what an answer is checked against. It keeps nothing else of the request:
+// answers may be long in coming.
 type Expected struct {
 	accept        [acceptLen]byte
 	subprotocols  []string
@@ -140,15 +140,15 @@ func (a *Answer) checkExtensions(expected *Expected) error {
 		if !ok {
 			return fault(field.SecWebSocketExtensions, "is malformed")
 		}
-		if err := a.accepts(&e, expected); err != nil {
+		if err := a.takeExtension(&e, expected); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// accepts takes the only extension that an answer may have.
-func (a *Answer) accepts(e *extension, expected *Expected) error {
+// takeExtension takes the only extension that an answer may have.
+func (a *Answer) takeExtension(e *extension, expected *Expected) error {
 	switch {
 	case a.Deflate:
 		return fault(field.SecWebSocketExtensions, "has more than one extension")
@@ -163,8 +163,8 @@ func (a *Answer) accepts(e *extension, expected *Expected) error {
 	return nil
 }
 
-// acceptOf computes the Sec-WebSocket-Accept for a key (RFC 6455 4.2.2). SHA-1
-// is no secret here; it shows that the server read the key.
+// acceptOf computes the Sec-WebSocket-Accept for a key (RFC 6455 4.2.2). SHA-1 keeps no
+// secret here: it shows that the server has read the key.
 func acceptOf(key string) (accept [acceptLen]byte) {
 	var buf [64]byte // on the stack, and large enough for both
 	sum := sha1.Sum(append(append(buf[:0], key...), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))

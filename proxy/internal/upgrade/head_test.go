@@ -17,7 +17,7 @@ func TestHeadEnd(t *testing.T) {
 		{"a bare LF ends a line", "HTTP/1.1 101\nA: b\n\n", 19},
 		{"a bare LF before a right blank line", "HTTP/1.1 101\n\r\n\r\n", 15},
 		{"a bare CR ends none", "GET / HTTP/1.1\r\rHost: a\r\r", -1},
-		{"CR CR LF is no blank line", "GET / HTTP/1.1\r\n\r\r\n", -1},
+		{"CR CR LF is not a blank line", "GET / HTTP/1.1\r\n\r\r\n", -1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {

@@ -94,8 +94,8 @@ func (o *Offer) checkConnection() *Refusal {
 	return nil
 }
 
-// checkVersion refuses here what an upstream would answer with 426. A proxy that
-// takes such a handshake for done passes on whatever requests the client sends next.
+// checkVersion refuses here what an upstream would answer with 426. A proxy that took
+// such a handshake for done would pass on any request that the client sends next.
 func (o *Offer) checkVersion() *Refusal {
 	if version, n := o.request.Fields.Single(field.SecWebSocketVersion); n != 1 || version != "13" {
 		return refuseUpgrade("The request's Sec-WebSocket-Version is not 13.",
@@ -122,8 +122,7 @@ func isKey(s string) bool {
 	return err == nil && n == 16
 }
 
-// checkBody: what a body holds would be read as frames by one side and as a
-// body by the other.
+// checkBody: one side would read a body as frames, and the other as a body.
 func (o *Offer) checkBody() *Refusal {
 	length, n := o.request.Fields.Single(field.ContentLength)
 	if n > 0 && length != "0" || o.request.Fields.Count(field.TransferEncoding) > 0 {

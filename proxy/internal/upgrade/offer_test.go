@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 		{"method before all other fields", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 405},
 		{"HTTP/1.0", strings.Replace(handshake(), "HTTP/1.1", "HTTP/1.0", 1), 400},
 		{"HTTP/1.0 before the method", "POST / HTTP/1.0\r\n\r\n", 400},
-		{"the server as a whole is no resource", strings.Replace(handshake(), "GET /chat", "OPTIONS *", 1), 400},
+		{"the server as a whole is not a resource", strings.Replace(handshake(), "GET /chat", "OPTIONS *", 1), 400},
 
 		{"no Upgrade", handshake("Upgrade="), 426},
 		{"another Upgrade", handshake("Upgrade=Upgrade: h2c\r\n"), 426},
@@ -89,7 +89,7 @@ func TestCheck(t *testing.T) {
 		{"Connection: close", handshake("Connection=Connection: close\r\n"), 400},
 		{"Connection as Firefox has it", handshake("Connection=Connection: keep-alive, Upgrade\r\n"), ok},
 		{"Connection in the second field", handshake("Connection=Connection: keep-alive\r\nConnection: upgrade\r\n"), ok},
-		{"Connection is no list of tokens", handshake("Connection=Connection: Upgrade, a b\r\n"), 400},
+		{"Connection is not a list of tokens", handshake("Connection=Connection: Upgrade, a b\r\n"), 400},
 		{"Connection too long", handshake("Connection=Connection: Upgrade" + strings.Repeat(",a", field.MaxElements+1) + "\r\n"), 400},
 
 		{"no version", handshake("Sec-WebSocket-Version="), 426},
@@ -198,7 +198,7 @@ func TestAppendRequest(t *testing.T) {
 			start + end,
 		},
 		{
-			"underscores are no way around",
+			"underscores do not help",
 			handshake("X=X_Forwarded_For: 203.0.113.9\r\nX-Forwarded_Proto: http\r\nSec_WebSocket_Protocol: a\r\n" +
 				"sec_websocket_key: a\r\nTransfer_Encoding: chunked\r\nContent_Length: 5\r\nProxy_Authorization: a\r\n"),
 			start + end,
@@ -244,7 +244,7 @@ func TestVia(t *testing.T) {
 			"GET /legacy?q=/ HTTP/1.1\r\n" + host + start},
 		{"another Host", handshake(), Via{Host: "u.example:81"}, line + "Host: u.example:81\r\n" + start},
 		{
-			"nothing to say is no leave for the client to say it",
+			"where we say nothing, the client still cannot",
 			handshake("X=X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: a\r\nX-Forwarded-Proto: a\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Port: 1\r\n"),
 			Via{}, line + host + start,
 		},

@@ -81,7 +81,7 @@ func (r *Request) parseLine(line string) (target string, _ *Refusal) {
 	default:
 		return "", refuse(http.StatusHTTPVersionNotSupported, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
 	}
-	// Methods have a case; but somebody further on may think otherwise.
+	// Methods have a case, but the upstream may think otherwise.
 	if ascii.EqualFold(method, http.MethodConnect) {
 		return "", refuse(http.StatusMethodNotAllowed, "No tunnels are opened here.", field.Field{Name: "Allow", Value: "GET"})
 	}
@@ -145,8 +145,8 @@ func (r *Request) setHost(authority string) {
 	r.Fields = append(r.Fields, field.Field{Name: field.Host, Value: authority})
 }
 
-// isTarget reports whether all bytes are visible ASCII. A fragment is never
-// sent; readers disagree on what a # in a target means.
+// isTarget reports whether all bytes are visible ASCII and not a #. Clients never send a
+// fragment, and readers disagree on what a # in a target means.
 func isTarget(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
@@ -194,9 +194,9 @@ func (r *Request) checkHost() *Refusal {
 // maxLengthDigits keeps a Content-Length within what all readers can count.
 const maxLengthDigits = len("999999999999999999")
 
-// checkFraming wants at most one reading of where the body ends, even of a
-// request that must not have one: what the refusal of a body leaves unread must
-// not become a request to anyone.
+// checkFraming wants at most one reading of where the body ends, even of a request that
+// must not have a body: what is left unread after a refusal must not become a request to
+// another reader.
 func (r *Request) checkFraming() *Refusal {
 	length, lengths := r.Fields.Single(field.ContentLength)
 	coding, codings := r.Fields.Single(field.TransferEncoding)

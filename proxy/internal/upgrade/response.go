@@ -19,8 +19,8 @@ type Response struct {
 	Minor int
 }
 
-// Interim reports whether a final response is still to come. 101 is final in
-// this respect: after it there is no more HTTP.
+// Interim reports whether a final response is still to come. None comes after a 101:
+// it ends HTTP on the connection.
 func (r *Response) Interim() bool {
 	return r.Status/100 == 1 && r.Status != http.StatusSwitchingProtocols
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // fieldsOf are the field lines of a request as net/http understood it, sorted by
-// name; lines of one name keep their order. It has put aside Host and
-// Transfer-Encoding, which are brought back. Trailer stays aside: it only
-// means something to the body of the very request.
+// name; lines of one name keep their order. net/http has put aside Host and
+// Transfer-Encoding, which are brought back. Trailer stays aside: it means nothing
+// without the body.
 func fieldsOf(r *http.Request) field.Fields {
 	fields := make(field.Fields, 0, len(r.Header)+2)
 	add := func(name, value string) {

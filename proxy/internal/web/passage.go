@@ -57,9 +57,9 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 	whole = true
 }
 
-// rewrite makes the request for the upstream. What is for this hop only, by its
-// name or because Connection says so, has been dropped already: so Connection
-// cannot take away what is added here.
+// rewrite makes the request for the upstream. ReverseProxy has dropped what is for this
+// hop only, by its name or because Connection names it. So Connection cannot take away
+// what is added here.
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	s, out := p.server, pr.Out
 	host := p.request.Fields.Get(field.Host)
@@ -81,7 +81,7 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	p.rewriteBody(pr, story.Believed)
 }
 
-// rewriteBody has the body bring its trailer fields along. The rules for header fields
+// rewriteBody makes the body bring its trailer fields along. The rules for header fields
 // hold for them too, since some upstreams merge them into the header.
 func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	if pr.Out.Body == nil {
@@ -99,8 +99,8 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer, wait: p.reply.wait}
 	if pr.Out.Header.Get(field.Expect) != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
 		b.goAhead = p.reply.goAhead
-		// An upstream that answers instead of asking for the body does not get it;
-		// but for this, the transport would send it just to keep the connection.
+		// An upstream that answers instead of asking for the body does not get it.
+		// Without this the transport would send the body, to keep the connection.
 		pr.Out.Close = true
 	}
 	p.reply.body, pr.Out.Body = b, b
@@ -166,7 +166,7 @@ var (
 
 // fail answers instead of the upstream.
 func (p *passage) fail(_ http.ResponseWriter, r *http.Request, err error) {
-	// net/http takes it for the client's going away that its body stops coming.
+	// net/http takes a body that stops coming for a client that goes away.
 	if r.Context().Err() != nil && !p.reply.late() {
 		p.log(slog.LevelDebug, "client went away before the answer")
 		panic(http.ErrAbortHandler) // returning would be an empty 200

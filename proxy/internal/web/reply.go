@@ -13,9 +13,9 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// reply is the answer to a client. It keeps net/http from adding to it, and
-// interim answers from getting into each other's way: the transport sends
-// them by goroutines of its own, while the handler's waits for the final one.
+// reply is the answer to a client. It keeps net/http from adding fields, and interim
+// answers from getting into each other's way: the transport sends those by goroutines
+// of its own, while the handler's waits for the final one.
 type reply struct {
 	http10   bool  // the client speaks HTTP/1.0
 	body     *body // of the request that goes upstream; nil if none does, or it has none
@@ -70,7 +70,7 @@ func (r *reply) WriteHeader(status int) {
 		return
 	}
 	r.closing = r.closing || r.mustClose()
-	if r.closing { // net/http looks for it in the first place
+	if r.closing { // net/http looks for close in the first value
 		r.header[field.Connection] = append([]string{"close"}, r.header[field.Connection]...)
 	}
 	if _, there := r.header["Content-Type"]; !there {
@@ -83,8 +83,8 @@ func (r *reply) WriteHeader(status int) {
 	r.begin(status)
 	r.header = r.to.Header()
 	if r.header[field.ContentLength] == nil {
-		// What has no length yet is not to get one: of an empty body, net/http would
-		// find out whether a timer of ReverseProxy's was faster than its end.
+		// Without this net/http would add a length to an empty body, or not, by whether
+		// a timer of ReverseProxy's was faster than the end of that body.
 		_ = http.NewResponseController(r.to).Flush() // it fails only if the connection is gone
 	}
 }
@@ -118,9 +118,9 @@ func (r *reply) interim(status int) {
 	clear(r.to.Header())
 }
 
-// goAhead asks a client that said Expect for the request's body. It is called
-// when the upstream has done so, or has let the time for it pass, and by then
-// it may have answered instead.
+// goAhead asks a client that said Expect for the request's body. It is called when the
+// upstream has asked for the body, or has let the time for that pass. By then the
+// upstream may have answered.
 func (r *reply) goAhead() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,11 +130,10 @@ func (r *reply) goAhead() {
 	}
 }
 
-// mustClose: before an answer that overtakes the request's body, net/http would
-// read the rest of that to find the next request, and the answer would have to
-// wait, unless the connection ends with it. Nor can the end of an HTTP/1.0 body
-// be relied upon: net/http passes over a Transfer-Encoding there, which it should
-// not forgive (RFC 9112 6.1).
+// mustClose reports whether the connection has to end with the answer. If the answer
+// overtakes the request's body, net/http would read the rest of the body first, to find
+// the next request. The end of an HTTP/1.0 body cannot be relied upon: net/http passes
+// over a Transfer-Encoding there, which it should not forgive (RFC 9112 6.1).
 func (r *reply) mustClose() bool {
 	return r.http10 || r.body != nil && !r.body.ended.Load()
 }

@@ -35,8 +35,8 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newReply(w, r, s.cfg.WriteTimeout)
 	defer s.answered(out)
-	// net/http passes over a Content-Length beside Transfer-Encoding, and who is in
-	// front may have gone by it (RFC 9112 6.1). The first head has been read strictly.
+	// net/http passes over a Content-Length beside Transfer-Encoding. A proxy in front
+	// may have gone by it (RFC 9112 6.1). The first head has been read strictly.
 	out.closing = out.closing || g.requests > 0 && r.TransferEncoding != nil
 	g.requests++
 	if len(head) > s.cfg.MaxHeaderSize {
