@@ -1,15 +1,15 @@
-// Package config is the configuration of Holdfast, which environment variables alone
-// make.
+// Package config makes the configuration of Holdfast from environment variables, and from
+// nothing else.
 //
 // The path through it: Load keeps what is set under our prefix (settings), fills
 // Config with it by the rules of its fields' types (values.go and others), looks for
 // values that contradict each other (contradictions.go) and for names that do not
 // exist, and loads the TLS files (certificates.go). Every problem is reported, each
-// with its variable and what to write instead (problems.go). Config.Proxy says it all
-// to the proxy. Describe is for those who want to see the configuration, and the
-// Formats print it (print.go).
+// with its variable and what to write instead (problems.go). Config.Proxy makes
+// the proxy's own configuration of it (proxy.go). Describe tells users about each
+// variable, and the Formats print that (print.go).
 //
-// The environment is an argument: only main asks for that of the process.
+// The environment is an argument: only main reads that of the process.
 package config
 
 import (
@@ -122,8 +122,8 @@ func (s settings) config() (c Config, found Problems) {
 	return c, found
 }
 
-// parse fills c and says which values broke the rule of their type. A value
-// taken from another variable is that one's fault.
+// parse fills c and reports the values that break the rule of their type. A value that was
+// taken from another variable is reported as that variable's.
 func (s settings) parse(c *Config) (found Problems) {
 	given, from := map[string]string{}, map[string]string{}
 	for _, v := range variables {

@@ -55,8 +55,9 @@ func parseAdminListen(value string) (adminAddress, error) {
 	return adminAddress(value), checkHostPort(value, "127.0.0.1:", `"127.0.0.1:8081" or "[::1]:8081"`)
 }
 
-// checkHostPort checks an address to listen on. Its errors suggest to put before before a
-// port that stands alone, and otherwise the examples.
+// checkHostPort checks an address to listen on. The host may be missing, and the port may
+// be 0: hostport.IsPort is for ports that are connected to. For a port that stands alone
+// the error suggests to write before in front of it; otherwise it shows the examples.
 func checkHostPort(value, before, examples string) error {
 	at, ok := hostport.Split(value)
 	bracketed, lacksBrackets := inBrackets(value)

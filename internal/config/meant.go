@@ -14,7 +14,7 @@ import (
 // These functions find the right spelling of an address that was refused. What they
 // return would be accepted.
 
-// upstreamExample is what is suggested where there is no telling what was meant.
+// upstreamExample is what is suggested where the text does not show what was meant.
 const upstreamExample = `write for example "ws://localhost:9000"`
 
 // schemeMark matches the scheme of an upstream, with or without all of what must stand
@@ -53,7 +53,7 @@ func authorityMeant(text string) string {
 }
 
 // inBrackets puts brackets around an IPv6 address that a port follows, like ::1:9000. It
-// returns false if text is something else.
+// returns false for any other text. hostport.Split refuses such a text.
 func inBrackets(text string) (string, bool) {
 	i := strings.LastIndexByte(text, ':')
 	if i < 0 || !isIPv6(text[:i]) || !hostport.IsPort(text[i+1:]) {

@@ -34,7 +34,7 @@ func (p place) addr() netip.Addr {
 }
 
 // isEverywhere reports whether a listener at p has every address of this machine, those
-// of IPv4 and IPv6: package net has it so for either wildcard.
+// of IPv4 and IPv6. Package net listens on both for either wildcard.
 func (p place) isEverywhere() bool { return p.host == "" || p.addr().IsUnspecified() }
 
 // isSameHost reports whether two places name the same host.

@@ -25,7 +25,7 @@ type (
 	upstreamHost  string        // a Host, or one of two words
 	proxyProtocol bool          // whether there is to be a header
 	httpRefusal   bool          // whether requests that are not an upgrade are refused
-	positive      time.Duration // a duration of which zero has no meaning
+	positive      time.Duration // a duration that cannot be zero
 	fraction      float64       // 0 to 1
 	frameSize     int64         // bytes; 0 means no limit
 	headerSize    int           // bytes

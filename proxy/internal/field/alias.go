@@ -10,8 +10,7 @@ import (
 // X-Forwarded-For. So a name is compared with the names of the table as CGI does it, or
 // a client could say what is the proxy's to say.
 
-// alias returns the spelling that all names have in common of which CGI makes the same
-// variable.
+// alias returns one spelling for all names of which CGI makes the same variable.
 func alias(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
 // isAlias reports whether CGI makes the same variable of both names.

@@ -39,9 +39,9 @@ func (f Fields) HasElement(name, token string) bool {
 	return false
 }
 
-// List walks the elements of a list, whose field lines are given, by means of cut. That
-// cuts one element off the start of a line, up to a comma or the end. The walk stops with
-// false where cut does, or leaves something else to come. Empty elements count for nothing
+// List walks the elements of a list, whose field lines are given. cut cuts one element off
+// the start of a line. The walk stops with false where cut returns false, and where
+// neither a comma nor the line's end follows the element. Empty elements count for nothing
 // (RFC 9110 5.6.1.2).
 func List[T any](lines iter.Seq[string], cut func(line string) (element T, rest string, ok bool)) iter.Seq2[T, bool] {
 	return func(yield func(T, bool) bool) {

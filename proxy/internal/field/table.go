@@ -40,7 +40,8 @@ const (
 	Own
 	// Handshake fields are stated anew in each request and answer of a handshake. With a
 	// request that is not an upgrade, and with the answer that refuses one, they pass:
-	// they mean nothing there, or tell the client which version to try.
+	// they mean nothing there, or tell the client which version to try. Connection and
+	// Upgrade are Hop fields: wherever they are needed they are stated anew.
 	Handshake
 	// Vouched fields tell who the client is. They pass from a trusted proxy alone: see
 	// PassesTrust.
