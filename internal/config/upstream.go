@@ -112,8 +112,7 @@ func parseUpstreamHost(value string) (upstreamHost, error) {
 		return host, nil
 	}
 	at, ok := hostport.Split(value)
-	hasZone := withoutZone(at.Host) != at.Host
-	if !ok || hasZone || !hostport.IsAddressOrName(at.Host) || at.HasPort && !hostport.IsPort(at.Port) {
+	if !ok || at.IPv6.Zone() != "" || !hostport.IsAddressOrName(at.Host) || at.HasPort && !hostport.IsPort(at.Port) {
 		return "", errors.New(`must be preserve, upstream, or a host like "service.example" or "service.example:8080"`)
 	}
 	return host, nil

@@ -1,6 +1,6 @@
 // Package field knows the fields of HTTP heads: their grammar, how their names are
-// compared, and what becomes of each of them here. It knows no request, no session and
-// no configuration, so every package that reads or writes a head can ask it.
+// compared, and what becomes of each of them here. It does not know requests or sessions,
+// so every package that reads or writes a head can ask it.
 //
 //	table.go    one row for each name that the proxy treats in some way of its own
 //	alias.go    which names are the same to CGI
