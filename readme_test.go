@@ -76,6 +76,61 @@ func TestReadmeNamesTheDefaults(t *testing.T) {
 	}
 }
 
+// The figures that documents pick out are those of the tables in docs/performance.md,
+// which its commands have printed.
+func TestFiguresAreThoseOfTheTables(t *testing.T) {
+	performance := document(t, "docs/performance.md")
+	figure := regexp.MustCompile(`\d+(?:,\d{3})*(?:\.\d+)?`)
+	_, tables, _ := strings.Cut(performance, "\n## Beside other proxies\n")
+	var rows []string
+	for line := range strings.Lines(tables) {
+		if strings.HasPrefix(line, "| ") {
+			rows = append(rows, line)
+		}
+	}
+	stands := func(number string, rows []string) bool {
+		return slices.ContainsFunc(rows, func(row string) bool {
+			return slices.Contains(figure.FindAllString(row, -1), number)
+		})
+	}
+
+	for _, row := range strings.Split(section(t, "README.md", "What it costs"), "\n") {
+		label, figures, isRow := strings.Cut(strings.TrimPrefix(row, "| "), " | ")
+		if !isRow || label == "figure" {
+			continue
+		}
+		i := slices.IndexFunc(rows, func(row string) bool { return strings.HasPrefix(row, "| "+label) })
+		for _, number := range figure.FindAllString(figures, -1) {
+			if i < 0 || !stands(number, rows[i:i+1]) {
+				t.Errorf("README.md: %s of %q is not a figure of docs/performance.md", number, label)
+			}
+		}
+	}
+	for _, number := range figure.FindAllString(section(t, "docs/performance.md", "In short"), -1) {
+		if strings.ContainsAny(number, ".,") && !stands(number, rows) {
+			t.Errorf("docs/performance.md: %s of the summary is not a figure of a table", number)
+		}
+	}
+	_, cost, _ := strings.Cut(section(t, "docs/configuration.md", "How to choose the interval"), "- *CPU*")
+	idle := slices.DeleteFunc(slices.Clone(rows), func(row string) bool { return !strings.HasPrefix(row, "| CPU of 9,000 idle sessions") })
+	for _, number := range regexp.MustCompile(`\d+\.\d+`).FindAllString(cost, -1) {
+		if !stands(number, idle) {
+			t.Errorf("docs/configuration.md: %s is not a figure of docs/performance.md", number)
+		}
+	}
+}
+
+// section is what stands under a heading of the second level.
+func section(t *testing.T, doc, heading string) string {
+	t.Helper()
+	_, text, found := strings.Cut(document(t, doc), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", doc, heading)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
 // What is shown of a recipe's file is the file, which the end-to-end tests run.
 func TestRecipesShowTheirFiles(t *testing.T) {
 	files, err := filepath.Glob("docs/recipes/*")
