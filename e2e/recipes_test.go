@@ -47,7 +47,7 @@ func settingsOf(t *testing.T, heading string) (settings []string) {
 	return settings
 }
 
-// replaced puts values in the place of others, each of which must be there.
+// replaced puts values in the place of others. It fails if one of those is not there.
 func replaced(t *testing.T, text string, pairs ...string) string {
 	t.Helper()
 	for pair := range slices.Chunk(pairs, 2) {
