@@ -65,9 +65,9 @@
 // not upgrades, as said; internal/backend probes a backend that is down; trim.go
 // gives back the memory that a storm of handshakes left behind.
 //
-// The world outside: seams.go says what a loop asks of the kernel and of a
-// connection. kernel_linux.go, clock_linux.go and random.go are the real kernel,
-// clock and source of randomness; tests invent their own.
+// The world outside: seams.go says what a loop asks of the kernel, of a connection, of
+// the clock, and of those who work beside it. kernel_linux.go, clock_linux.go and
+// random.go are the real kernel, clock and source of randomness; tests invent their own.
 //
 // # Who owns what
 //

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"time"
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/peraddress"
@@ -39,7 +38,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		return
 	}
 	r.client, r.upstream = conns[client], conns[upstream]
-	go r.pass()
+	l.server.beside(r.pass)
 }
 
 // A relay is one response on its way from an upstream to a client.
@@ -74,9 +73,9 @@ func (r *relay) pass() {
 		return
 	}
 	defer r.server.relays.remove(c, u)
-	deadline := time.Now().Add(r.server.cfg.HandshakeTimeout)
+	deadline := r.server.clock.in(r.server.cfg.HandshakeTimeout)
 	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy tells
-	_ = u.SetDeadline(deadline) // likewise
+	_ = u.SetDeadline(deadline) // it fails only on a closed connection, which the copy tells
 	r.metrics.Handshake(r.copy(c, u))
 	_ = u.Close() // all of it is here; the client may take its time
 	r.finish(c)
@@ -130,9 +129,9 @@ func (r *relay) badGateway(c net.Conn, err error) {
 // finish ends our direction and reads what the client still sends: closing
 // with input unread would send a reset that can destroy the response.
 func (r *relay) finish(c net.Conn) {
-	_ = c.(interface{ CloseWrite() error }).CloseWrite()         // it fails only if the connection is gone
-	_ = c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) // as above
-	_, _ = io.CopyN(io.Discard, c, lastWordMax<<10)              // it ends either way
+	_ = c.(interface{ CloseWrite() error }).CloseWrite()            // it fails only if the connection is gone
+	_ = c.SetDeadline(r.server.clock.in(r.server.cfg.CloseTimeout)) // it fails only on a closed connection
+	_, _ = io.CopyN(io.Discard, c, lastWordMax<<10)                 // it ends either way
 }
 
 // relays are the connections of relays under way, so that a stop can cut them.

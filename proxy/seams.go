@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
+	"time"
 
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
 )
 
@@ -18,13 +21,40 @@ type kernel interface {
 	Add(fd int, t epoll.Token, want epoll.Ready) error
 	Modify(fd int, t epoll.Token, want epoll.Ready) error
 	Remove(fd int) error
-	// Accept takes a client that has connected to a listener, and tells its address;
-	// errAgain if there is none. Waiting reports whether there is one.
-	Accept(ln *listener) (transport, netip.AddrPort, error)
-	Waiting(ln *listener) bool
+	// Accept takes a client that has connected to a listening socket, and returns the
+	// client's address. It returns errAgain if there is none. shared says that other
+	// processes accept on the socket, too: see socket.AcceptShared.
+	Accept(fd int, shared bool) (transport, netip.AddrPort, error)
+	// Waiting reports whether a client has connected that nobody has accepted yet.
+	Waiting(fd int) bool
 	// Connect begins a connection. How it comes out shows in its first Write, or by
 	// Connected once it is writable. It returns errAgain if the endpoint has no room.
 	Connect(to socket.Endpoint) (transport, error)
+	// ServeTLS and AskTLS put TLS around a connection to a client, of which hello has been
+	// read, and to an upstream. The connection must not be used any more.
+	ServeTLS(conn transport, hello []byte, config *tls.Config) secured
+	AskTLS(conn transport, config *tls.Config) secured
+}
+
+// A world is what all loops share of the world outside.
+type world struct {
+	// clock is the time that the loops go by.
+	clock clock
+	// beside runs a job that may block: a TLS handshake, a lookup, a probe, a response on its
+	// way. What the job finds out comes back to its loop by post.
+	beside func(job func())
+}
+
+// secured is a connection with TLS. Its handshake blocks, and so is a job for beside.
+// Until the handshake has ended, Abort is all that the loop may call.
+type secured interface {
+	transport
+	// Handshake returns nil, or closes the connection and says why.
+	Handshake(deadline time.Time) error
+	// Abort makes Handshake fail soon.
+	Abort()
+	// Adopt makes the connection one of the loop's, whose scratch it uses.
+	Adopt(*secure.Scratch)
 }
 
 // transport is the loop's seam to one peer. Nothing in it ever blocks.
