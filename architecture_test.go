@@ -36,12 +36,10 @@ var imports = map[string][]string{
 		"holdfast/internal/certs", "holdfast/internal/hostport", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",
 		"github.com/caarlos0/env/v10",
 	},
-	"internal/linelog":  {},
-	"internal/certs":    {"holdfast/internal/shown"},
-	"internal/shown":    {},
-	"internal/leak":     {}, // for tests
-	"internal/hostport": {"holdfast/internal/ascii"},
-	"internal/ascii":    {},
+	"internal/linelog": {},
+	"internal/certs":   {"holdfast/internal/shown"},
+	"internal/shown":   {},
+	"internal/leak":    {}, // for tests
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
 		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
@@ -74,6 +72,9 @@ var imports = map[string][]string{
 		"github.com/prometheus/client_golang/prometheus/collectors",
 		"github.com/prometheus/client_golang/prometheus/promhttp",
 	},
+	"internal/hostport": {"holdfast/internal/ascii"},
+	"internal/ascii":    {},
+
 	// It measures the proxy from outside, as any other.
 	"bench":  {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
 	"e2e":    {},
