@@ -30,9 +30,6 @@ type CloseCodes struct {
 	Drain        uint16 // the session is idle, too old, drained or closed by an operator
 }
 
-// HeaderField is a field of a request head.
-type HeaderField struct{ Name, Value string }
-
 // Config is everything a Server is told. All durations must be positive unless
 // zero is given a meaning.
 type Config struct {
@@ -55,8 +52,9 @@ type Config struct {
 	// UpstreamHost is the Host that requests are sent on with; empty means the client's.
 	UpstreamHost string
 	// UpstreamHeader are fields that every request is sent on with. A client
-	// cannot send fields of these names.
-	UpstreamHeader []HeaderField
+	// cannot send fields of these names. See ParseHeaderFields for those that cannot
+	// be set.
+	UpstreamHeader HeaderFields
 	// RefuseHTTP has requests that are no WebSocket upgrade refused with 426.
 	// Otherwise they are passed on.
 	RefuseHTTP bool

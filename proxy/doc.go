@@ -30,6 +30,10 @@
 // request's backend is picked in the same way. The request waits in the same queue
 // (awaitPlace) and dials like a handshake, but beside the loop (Connect).
 //
+// A field of a head, on either path: whether it passes, who states it and who may set it
+// stands in the table of internal/field. headers.go reads the operator's own fields by
+// it. origins.go reads the list of pages that may open sessions (internal/origins).
+//
 // A frame: wait.go waits in run (internal/epoll: it loiters while the loop is busy
 // and is parked while it is not), and loop.go hands each event to its session (turn,
 // dispatch; table.go finds it). pump.go reads once (readable), walks the frames'

@@ -86,8 +86,7 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 // listenTo registers the client for reading. It returns false if the kernel has no
 // room for another registration; the client is gone then.
 func (l *loop) listenTo(s *session) bool {
-	l.want(s, client, readInterest)
-	return l.table.holds(s)
+	return l.want(s, client, readInterest)
 }
 
 // firstWord is what a client is expected to begin with.

@@ -311,7 +311,10 @@ func (l *loop) watch(s *session) {
 		if g.tail != nil {
 			want |= epoll.Out
 		}
-		l.want(s, side, want)
+		if !l.want(s, side, want) {
+			l.watch(s) // a leg is closed now, for which the other may have waited
+			return
+		}
 	}
 }
 
@@ -329,12 +332,13 @@ func (l *loop) pause(g *leg, side Side, paused bool) {
 	l.metrics.Paused(side, -1)
 }
 
-// want tells the poller. A descriptor that nobody waits for is taken out:
-// epoll would report its death again and again to somebody who cannot read it yet.
-func (l *loop) want(s *session, side Side, want epoll.Ready) {
+// want tells the poller what a leg waits for. A leg that waits for nothing is taken out:
+// epoll would report its death again and again, and it cannot be read yet. want returns
+// false if the poller failed; the leg is closed then, see unwatched.
+func (l *loop) want(s *session, side Side, want epoll.Ready) bool {
 	g := &s.legs[side]
 	if g.interest == want {
-		return
+		return true
 	}
 	var err error
 	switch {
@@ -347,9 +351,10 @@ func (l *loop) want(s *session, side Side, want epoll.Ready) {
 	}
 	if err != nil {
 		l.unwatched(s, side, err)
-		return
+		return false
 	}
 	g.interest = want
+	return true
 }
 
 // unwatched ends a session, one of whose legs the poller could not be told about. That

@@ -86,8 +86,7 @@ func (l *loop) secureUpstream(s *session) {
 
 // sendAway lets a leg's handshake run beside the loop, and calls then when it is back.
 func (l *loop) sendAway(s *session, side Side, conn secured, by heartbeat.Time, then func(*loop, *session, error)) {
-	l.want(s, side, 0)
-	if !l.table.holds(s) { // the poller failed, and that was the handshake's end
+	if !l.want(s, side, 0) {
 		return
 	}
 	s.legs[side].io = nil

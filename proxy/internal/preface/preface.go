@@ -12,8 +12,8 @@
 // connection, and to block; so End first sees that a header is whole, and rules
 // stand here where the library is more lenient or stricter than the specification.
 //
-// Whether a peer may send such a header at all is not its concern: whoever
-// believes one lets its sender be any client.
+// Whether a peer may send such a header at all is not its concern. To believe one is to
+// let its sender be any client.
 package preface
 
 import (
@@ -26,7 +26,7 @@ var (
 	ErrNone = errors.New("the connection does not begin with a PROXY protocol header")
 
 	errTransport  = errors.New("PROXY protocol version 1: no TCP4, TCP6 or UNKNOWN between single spaces after PROXY")
-	errLineEnd    = errors.New("PROXY protocol version 1: a CR or LF that is no part of a CRLF")
+	errLineEnd    = errors.New("PROXY protocol version 1: a CR or LF that is not part of a CRLF")
 	errLineLength = errors.New("PROXY protocol version 1: no CRLF within 107 bytes")
 
 	errVersion  = errors.New("PROXY protocol signature of version 2, but another version behind it")
@@ -52,8 +52,8 @@ const MaxSize = fixedSize + maxRest
 
 // End returns the length of the header that b starts with, or 0 while more is
 // needed. An error is final, and comes as soon as the field that is wrong is
-// there: ErrNone if b does not start like a header, others if it goes on like
-// none. The verdict does not depend on how the bytes arrived.
+// there: ErrNone if b does not start like a header, another if it does not go on like
+// one. The verdict does not depend on how the bytes arrived.
 func End(b []byte) (int, error) {
 	switch {
 	case startsLike(b, lineSignature):

@@ -9,10 +9,9 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// Source returns the address of the client that a whole header names. It is
-// false if the header names none, as one of a proxy's own health check, of an
-// unknown protocol or of a unix socket: then the client is whoever made the
-// connection.
+// Source returns the address of the client that a whole header names. It returns false if
+// the header names none, as one of a proxy's own health check, of an unknown protocol or
+// of a unix socket. The client is the peer of the connection then.
 func Source(header []byte) (netip.AddrPort, bool, error) {
 	n, err := End(header)
 	switch {
