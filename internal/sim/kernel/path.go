@@ -69,19 +69,19 @@ func (s *Socket) cutAt(c cut) {
 }
 
 // applyCut shortens a segment that goes beyond the cut, and sends what is to come there.
-func (s *Socket) applyCut(seg *segment) {
+// It reports whether nothing of the segment is left.
+func (s *Socket) applyCut(seg *segment) (all bool) {
 	c := s.Out.cut
-	keep := c.at - seg.seq
+	keep := max(0, c.at-seg.seq)
 	if c.kind == uncut || int64(len(seg.data)) < keep {
-		return
+		return false
 	}
 	s.Out.cut = cut{}
-	keep = min(max(keep, 0), int64(len(seg.data)))
 	if keep > 0 {
 		s.emit(segment{seq: seg.seq, data: seg.data[:keep]})
 	}
-	there := segment{seq: seg.seq + keep, rst: c.kind == resetThere, fin: c.kind == endThere}
-	s.emit(there)
-	s.Out.Lost = s.Out.Lost || c.kind == endThere
 	seg.seq, seg.data = seg.seq+keep, seg.data[keep:]
+	s.emit(segment{seq: seg.seq, rst: c.kind == resetThere, fin: c.kind == endThere})
+	s.Out.Lost = s.Out.Lost || c.kind == endThere
+	return len(seg.data) == 0 && !seg.fin
 }

@@ -87,6 +87,9 @@ func (p *Poller) Poll() ([]proxy.Event, error) {
 	return p.events, nil
 }
 
+// Pending reports whether a Poll may return events.
+func (p *Poller) Pending() bool { return len(p.list) > 0 }
+
 // Add implements proxy.Kernel.
 func (p *Poller) Add(fd int, t proxy.Token, want proxy.Ready) error {
 	return p.control("add", fd, t, want, func(f file, r *registration) error {

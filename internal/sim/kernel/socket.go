@@ -79,10 +79,14 @@ func (m *Machine) Pair(kind Kind) (a, b *Socket) {
 
 // String names a Socket in a trace.
 func (s *Socket) String() string {
-	if s.fd >= 0 {
+	switch {
+	case s.fd >= 0:
 		return fmt.Sprintf("fd %d", s.fd)
+	case s.closed:
+		return fmt.Sprintf("closed end of connection %d", s.number)
+	default:
+		return fmt.Sprintf("peer of connection %d", s.number)
 	}
-	return fmt.Sprintf("peer of connection %d", s.number)
 }
 
 // Peer is the other end.
@@ -114,7 +118,7 @@ func (s *Socket) Ready() proxy.Ready {
 }
 
 func (s *Socket) ready() (now proxy.Ready) {
-	if s.shutRead && s.shutWrite {
+	if s.shutRead && s.shutWrite || s.dead {
 		now |= unix.EPOLLHUP
 	}
 	if s.shutRead {
@@ -210,6 +214,9 @@ func (s *Socket) read(b []byte) (int, error) {
 	}
 	if s.shutRead {
 		return 0, io.EOF
+	}
+	if s.dead {
+		return 0, unix.ENOTCONN // shut down before it was connected
 	}
 	return 0, proxy.ErrAgain
 }

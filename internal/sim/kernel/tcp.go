@@ -25,6 +25,7 @@ type stream struct {
 	offered int64 // the edge that the peer was told last
 	finIn   bool
 	gap     bool // something came from behind next
+	lastAck bool // the peer's direction ended before ours
 
 	dead      bool // TCP_CLOSE: what comes is answered with a reset
 	timeWait  bool // or, if it ended well, acknowledged
@@ -81,7 +82,7 @@ func (s *Socket) unsent() int {
 
 // writeTCP is tcp_sendmsg.
 func (s *Socket) writeTCP(b []byte) (int, error) {
-	if s.err != 0 || s.shutWrite {
+	if s.err != 0 || s.shutWrite || s.dead {
 		if err := s.takeError(); err != 0 {
 			return 0, err
 		}
@@ -91,12 +92,23 @@ func (s *Socket) writeTCP(b []byte) (int, error) {
 	if s.connecting || n <= 0 {
 		return 0, proxy.ErrAgain
 	}
-	if s.unacked() == 0 {
-		s.progress, s.tries = s.m.now(), 0
-	}
+	s.begin()
 	s.out = append(s.out, b[:n]...)
 	s.transmit()
 	return n, nil
+}
+
+// begin notes that something is to be sent, if nothing was.
+func (s *Socket) begin() {
+	if s.unacked() == 0 {
+		s.moved()
+	}
+}
+
+// moved notes that the wait for the peer begins anew.
+func (s *Socket) moved() {
+	s.progress, s.tries = s.m.now(), 0
+	s.retryAt = s.progress + s.timeout()
 }
 
 // closeWriteTCP is inet_shutdown with SHUT_WR.
@@ -104,11 +116,11 @@ func (s *Socket) closeWriteTCP() error {
 	switch {
 	case s.dead:
 		return unix.ENOTCONN
-	case s.connecting:
-		s.fail(unix.ECONNRESET) // tcp_disconnect
-		return nil
+	case s.connecting: // tcp_disconnect, which shuts neither direction
+		s.err, s.dead, s.connecting = unix.ECONNRESET, true, false
+	default:
+		s.finish()
 	}
-	s.finish()
 	s.wake(0)
 	return nil
 }
@@ -116,10 +128,8 @@ func (s *Socket) closeWriteTCP() error {
 // finish ends our direction.
 func (s *Socket) finish() {
 	if !s.finOut {
-		s.finOut, s.shutWrite = true, true
-		if len(s.out) == 0 {
-			s.progress, s.tries = s.m.now(), 0
-		}
+		s.begin()
+		s.finOut, s.shutWrite, s.lastAck = true, true, s.finIn
 		s.transmit()
 	}
 }
@@ -200,10 +210,10 @@ func (s *Socket) transmit() {
 
 // emit puts a segment on its way.
 func (s *Socket) emit(seg segment) {
-	if s.Out.cut.kind != uncut && (len(seg.data) > 0 || seg.fin) {
-		s.applyCut(&seg)
-	}
 	brings := len(seg.data) > 0 || seg.fin
+	if brings && s.applyCut(&seg) {
+		return
+	}
 	if s.Out.Lost {
 		if brings && (s.lostFrom == never || seg.seq < s.lostFrom) {
 			s.lostFrom = seg.seq
@@ -271,23 +281,21 @@ func (s *Socket) takeAck(seg segment) {
 	if full && s.writable() {
 		s.wake(proxy.Writable)
 	}
-	s.over(false)
+	s.over()
 }
 
 // advanced notes that the peer has acknowledged something new.
 func (s *Socket) advanced(seg segment) {
-	s.progress, s.tries = s.m.now(), 0
-	s.retryAt = s.progress + s.timeout()
 	if seg.echo != 0 {
 		s.rtt = s.m.now() - seg.echo
 	}
+	s.moved()
 }
 
-// over ends a connection both of whose directions have ended. last says that the peer's
-// was the last.
-func (s *Socket) over(last bool) {
+// over ends a connection both of whose directions have ended.
+func (s *Socket) over() {
 	if s.finIn && s.finAck && !s.dead {
-		s.timeWait = last
+		s.timeWait = !s.lastAck
 		s.die()
 	}
 }
@@ -317,7 +325,7 @@ func (s *Socket) take(seg segment) {
 		}
 	}
 	s.acknowledge(seg.at)
-	s.over(true)
+	s.over()
 }
 
 // acknowledge tells the peer how far its stream has come.

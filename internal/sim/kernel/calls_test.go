@@ -1,0 +1,214 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/proxy"
+)
+
+// The ready lists of the model and of Linux give the same events in the same order, in
+// batches of any size. The sockets are unix ones, whose wake-ups come at once.
+func TestReadyListLikeLinux(t *testing.T) {
+	const pairs = 5
+	random := rand.New(rand.NewPCG(2, 0))
+	for range 200 {
+		m := New(func() time.Duration { return 0 })
+		p := m.NewPoller()
+		wait, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		must(t, err)
+		var model []*Socket
+		var real []int
+		for range pairs {
+			a, b := m.Pair(Unix)
+			fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+			must(t, err)
+			model, real = append(model, a, b), append(real, fds[:]...)
+		}
+		script := ""
+		for i := range model {
+			want := proxy.Readable | proxy.PeerEnded
+			must(t, p.Add(model[i].FD(), proxy.Token(i), want))
+			must(t, unix.EpollCtl(wait, unix.EPOLL_CTL_ADD, real[i], &unix.EpollEvent{Events: uint32(want), Fd: int32(i)}))
+		}
+		for range 60 {
+			i, b := random.IntN(len(model)), make([]byte, 64)
+			switch random.IntN(8) {
+			case 0, 1:
+				script += fmt.Sprintf("\n\twrite to %d", i)
+				_, _ = model[i].Write(b) // results are another test's
+				_, _ = unix.SendmsgN(real[i], b, nil, nil, unix.MSG_NOSIGNAL)
+			case 2:
+				script += fmt.Sprintf("\n\tread from %d", i)
+				_, _ = model[i].Read(b, len(b))
+				_, _ = unix.Read(real[i], b)
+			case 3:
+				want := []proxy.Ready{proxy.Readable, proxy.Writable, 0}[random.IntN(3)]
+				script += fmt.Sprintf("\n\tmodify %d to %#x", i, want)
+				must(t, p.Modify(model[i].FD(), proxy.Token(i), want))
+				must(t, unix.EpollCtl(wait, unix.EPOLL_CTL_MOD, real[i], &unix.EpollEvent{Events: uint32(want), Fd: int32(i)}))
+			default:
+				p.Batch = 1 + random.IntN(4)
+				script += fmt.Sprintf("\n\tpoll for %d", p.Batch)
+				polled, _ := p.Poll()
+				events := make([]unix.EpollEvent, p.Batch)
+				n, err := unix.EpollWait(wait, events, 0)
+				must(t, err)
+				if got, want := fmt.Sprint(polled), asPolled(events[:n]); got != want {
+					t.Fatalf("the model says %s, and Linux %s, after%s", got, want, script)
+				}
+			}
+		}
+		for _, fd := range append(real, wait) {
+			unix.Close(fd)
+		}
+	}
+}
+
+func asPolled(events []unix.EpollEvent) string {
+	var polled []proxy.Event
+	for _, e := range events {
+		polled = append(polled, proxy.Event{Token: proxy.Token(e.Fd), Ready: proxy.Ready(e.Events)})
+	}
+	return fmt.Sprint(polled)
+}
+
+// A connect that is not answered, one that is given up before, and one that is refused
+// look as they do in Linux. There the answer comes when TCP asks the second time, after
+// a second.
+func TestConnectLikeLinux(t *testing.T) {
+	for name, calls := range map[string]func(c *connecting){
+		"write first":   func(c *connecting) { c.write(); c.read(); c.failure(); c.write() },
+		"read first":    func(c *connecting) { c.read(); c.write(); c.read(); c.failure() },
+		"ask first":     func(c *connecting) { c.failure(); c.failure(); c.read(); c.write(); c.closeWrite() },
+		"give up first": func(c *connecting) { c.closeWrite(); c.read(); c.write() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newConnecting(t)
+			c.write()
+			c.read()
+			c.failure()
+			if name == "give up first" {
+				c.closeWrite()
+				c.read()
+				c.read()
+				c.write()
+				return
+			}
+			c.refuse()
+			calls(c)
+		})
+	}
+}
+
+// connecting is a connect whose answer is awaited, in the model and in Linux.
+type connecting struct {
+	t        *testing.T
+	m        *Machine
+	now      time.Duration
+	model    *Socket
+	listener int
+	real     int
+}
+
+func newConnecting(t *testing.T) *connecting {
+	c := &connecting{t: t, real: -1}
+	c.m = New(func() time.Duration { return c.now })
+	c.m.Dial = func(proxy.Endpoint) Outcome { return Outcome{After: time.Second, Fails: unix.ECONNREFUSED} }
+	conn, err := c.m.NewPoller().Connect(proxy.Endpoint{})
+	must(t, err)
+	c.model = conn.(*Socket)
+
+	c.listener = tcpListener(t)
+	must(t, unix.Listen(c.listener, 0))
+	name, err := unix.Getsockname(c.listener)
+	must(t, err)
+	for { // until the listener's line is full, and an answer stays out
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		must(t, err)
+		t.Cleanup(func() { unix.Close(fd) })
+		if err := unix.Connect(fd, name); err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+		if readiness(fd) == 0 {
+			c.real = fd
+			break
+		}
+	}
+	t.Cleanup(func() { unix.Close(c.listener) })
+	c.same("connect", "", "")
+	return c
+}
+
+// readiness is all that poll says of a socket.
+func readiness(fd int) uint32 {
+	polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLOUT | unix.POLLRDHUP}}
+	_, _ = unix.Poll(polled, 0) // without an answer nothing is ready
+	return uint32(polled[0].Revents)
+}
+
+func (c *connecting) same(call, model, real string) {
+	c.t.Helper()
+	model += " " + conditions(uint32(c.model.Ready()))
+	real += " " + conditions(readiness(c.real))
+	if model != real {
+		c.t.Errorf("%s: the model says %s, and Linux %s", call, model, real)
+	}
+}
+
+func (c *connecting) refuse() {
+	c.t.Helper()
+	must(c.t, unix.Close(c.listener))
+	c.listener = -1
+	polled := []unix.PollFd{{Fd: int32(c.real), Events: unix.POLLIN}}
+	if n, err := unix.Poll(polled, 30_000); n != 1 {
+		c.t.Fatalf("no answer came: %v", err)
+	}
+	c.now, _ = c.m.Next()
+	c.same("refusal", "", "")
+}
+
+func (c *connecting) write() {
+	c.t.Helper()
+	n, err := c.model.Write([]byte("x"))
+	real, realErr := unix.SendmsgN(c.real, []byte("x"), nil, nil, unix.MSG_NOSIGNAL)
+	c.same("write", outcome(n, err), outcome(real, realErr))
+}
+
+func (c *connecting) read() {
+	c.t.Helper()
+	b := make([]byte, 1)
+	n, err := c.model.Read(b, 1)
+	real, realErr := unix.Read(c.real, b)
+	c.same("read", outcome(n, ended(err)), outcome(real, realErr))
+}
+
+// ended is how read(2) says the end of a stream.
+func ended(err error) error {
+	if err != nil && err.Error() == "EOF" {
+		return nil
+	}
+	return err
+}
+
+func (c *connecting) failure() {
+	c.t.Helper()
+	failure, err := unix.GetsockoptInt(c.real, unix.SOL_SOCKET, unix.SO_ERROR)
+	must(c.t, err)
+	var real error
+	if failure != 0 {
+		real = os.NewSyscallError("connect", unix.Errno(failure))
+	}
+	c.same("SO_ERROR", outcome(0, c.model.Connected()), outcome(0, real))
+}
+
+func (c *connecting) closeWrite() {
+	c.t.Helper()
+	c.same("shutdown", outcome(0, c.model.CloseWrite()), outcome(0, unix.Shutdown(c.real, unix.SHUT_WR)))
+}
