@@ -193,10 +193,12 @@ func (g *leg) pauses(now heartbeat.Time) {
 	}
 }
 
-// resumes: the leg is read again. What lay unread is read before anything is judged.
+// resumes: the leg is read again. What lay unread is read before anything is judged. If
+// something did, the peer may have waited for us to read.
 func (g *leg) resumes(r *heartbeat.Rules, now heartbeat.Time) {
 	g.paused = false
-	g.beat.Resume(r, now)
+	heldUp := g.io != nil && g.beat.Owes() && g.io.Unread() > 0
+	g.beat.Resume(r, now, heldUp)
 	if g.out != outBroken && g.by != heartbeat.Never {
 		g.by += now
 	}
