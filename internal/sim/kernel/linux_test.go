@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -16,8 +17,12 @@ import (
 	"holdfast/proxy"
 )
 
-// TestMain wants back whatever the tests took.
+// TestMain wants back whatever the tests took. What fuzzes has goroutines of its own.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(m.Run())
+	}
 	os.Exit(leak.Check(m.Run))
 }
 
