@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -99,6 +100,79 @@ func TestConnectLikeLinux(t *testing.T) {
 	}
 }
 
+// What a client does before it is accepted shows afterwards as it does in Linux, and a
+// listener's end shows to those who wait.
+func TestLineLikeLinux(t *testing.T) {
+	for _, kind := range []Kind{TCP, Unix} {
+		for _, deeds := range []string{"", "w", "s", "c", "r", "ws", "wc", "wr", "l", "wl", "sl"} {
+			st := newStage(t)
+			p := st.NewPoller()
+			l := st.Listen(kind, 4)
+			model, err := l.Dial(netip.AddrPort{})
+			must(t, err)
+			listener := tcpListener(t)
+			if kind == Unix {
+				unix.Close(listener)
+				listener, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+				must(t, err)
+				must(t, unix.Bind(listener, &unix.SockaddrUnix{Name: "@"})) // the kernel finds a name
+				must(t, unix.Listen(listener, 4))
+			}
+			name, err := unix.Getsockname(listener)
+			must(t, err)
+			domain := map[Kind]int{TCP: unix.AF_INET, Unix: unix.AF_UNIX}[kind]
+			real, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			must(t, err)
+			must(t, unix.Connect(real, name))
+			accepts := true
+			for _, deed := range deeds {
+				switch deed {
+				case 'w':
+					st.writes(model, "hello")
+					_, err = unix.Write(real, []byte("hello"))
+				case 's':
+					must(t, model.CloseWrite())
+					err = unix.Shutdown(real, unix.SHUT_WR)
+				case 'r':
+					must(t, unix.SetsockoptLinger(real, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+					must(t, model.Reset())
+					err = unix.Close(real)
+				case 'c':
+					must(t, model.Close())
+					err = unix.Close(real)
+				case 'l':
+					accepts = false
+					l.Close()
+					err = unix.Close(listener)
+				}
+				must(t, err)
+			}
+			if accepts {
+				if !model.Closed() {
+					defer unix.Close(real)
+				}
+				conn, _, err := p.Accept(l.FD(), false)
+				must(t, err)
+				model = conn.(*Socket)
+				real, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
+				must(t, err)
+				unix.Close(listener)
+			}
+			must(t, unix.SetNonblock(real, true))
+			c := &connecting{t: t, m: st.Machine, model: model, real: real}
+			c.same(deeds, "", "")
+			for range 3 {
+				c.read()
+			}
+			c.write()
+			unix.Close(real)
+			if t.Failed() {
+				t.Fatalf("kind %d, after %q", kind, deeds)
+			}
+		}
+	}
+}
+
 // connecting is a connect whose answer is awaited, in the model and in Linux.
 type connecting struct {
 	t        *testing.T
@@ -179,8 +253,8 @@ func (c *connecting) write() {
 
 func (c *connecting) read() {
 	c.t.Helper()
-	b := make([]byte, 1)
-	n, err := c.model.Read(b, 1)
+	b := make([]byte, 5)
+	n, err := c.model.Read(b, len(b))
 	real, realErr := unix.Read(c.real, b)
 	c.same("read", outcome(n, ended(err)), outcome(real, realErr))
 }
