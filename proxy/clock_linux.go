@@ -8,8 +8,8 @@ import (
 	"holdfast/heartbeat"
 )
 
-// A clock tells the machine's CLOCK_MONOTONIC, which all of its processes can
-// compare. It asks Go's, which runs alike and costs no system call.
+// A clock tells the machine's CLOCK_MONOTONIC, which all of its processes can compare. It
+// reads Go's monotonic clock, which runs at the same rate and needs no system call.
 type clock struct {
 	base   time.Time
 	offset heartbeat.Time // what CLOCK_MONOTONIC said at base
@@ -23,8 +23,8 @@ func newClock() clock {
 	return clock{base: time.Now(), offset: heartbeat.Time(now.Nano())}
 }
 
-// now is the time that all loops go by.
+// now returns the time that all loops use.
 func (c *clock) now() heartbeat.Time { return c.offset.Add(time.Since(c.base)) }
 
-// wall is a time of the loops as the standard library takes it.
+// wall converts a time of the loops for the standard library.
 func (c *clock) wall(t heartbeat.Time) time.Time { return c.base.Add(t.Sub(c.offset)) }
