@@ -46,16 +46,16 @@ func (l *loop) alarm(slot uint32) {
 		l.expire(s)
 	}
 	l.update(s)
-	l.breathe()
+	l.pollBetweenAlarms()
 }
 
 // alarmsInARow is how many timers go off before the loop looks for events again.
 const alarmsInARow = 32
 
-// breathe handles events between timers. Without it many heartbeats that are due together
+// pollBetweenAlarms handles events between timers. Without it many heartbeats that are due together
 // would delay the frames of busy sessions. It also reads the first pongs to those
 // heartbeats.
-func (l *loop) breathe() {
+func (l *loop) pollBetweenAlarms() {
 	if l.alarms++; l.alarms%alarmsInARow != 0 || !l.poll() {
 		return
 	}

@@ -91,7 +91,7 @@ func (l *loop) dialed(s *session) {
 		return
 	}
 	if err := s.legs[upstream].io.Connected(); err != nil {
-		l.undialed(s, err)
+		l.addressFailed(s, err)
 		return
 	}
 	l.secureUpstream(s)
@@ -107,7 +107,7 @@ func (l *loop) ask(s *session) {
 	case err == errAgain:
 		l.want(s, upstream, epoll.Out)
 	case err != nil:
-		l.undialed(s, os.NewSyscallError("connect", err))
+		l.addressFailed(s, os.NewSyscallError("connect", err))
 	default:
 		l.connected(s)
 		l.requestWritten(s, n)
@@ -120,8 +120,8 @@ func (l *loop) hangUp(s *session) {
 	l.cut(s, upstream)
 }
 
-// undialed records that the present address failed, and continues with the next one.
-func (l *loop) undialed(s *session, err error) {
+// addressFailed records that the present address failed, and continues with the next one.
+func (l *loop) addressFailed(s *session, err error) {
 	s.opening.dial.Missed(l.now, err)
 	l.cut(s, upstream)
 	l.dialNext(s)

@@ -55,7 +55,7 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 	s := l.newHandshake(conn, from)
 	s.seat = seat
 	s.opening.refusal = refusal
-	s.opening.state = l.firstWord()
+	s.opening.state = l.firstState()
 	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
 		s.opening.state = awaitPreface
 	}
@@ -92,8 +92,8 @@ func (l *loop) listenTo(s *session) bool {
 	return l.table.holds(s)
 }
 
-// firstWord returns the state in which the client's first bytes are awaited.
-func (l *loop) firstWord() openingState {
+// firstState returns the state in which the client's first bytes are awaited.
+func (l *loop) firstState() openingState {
 	if l.cfg.TLS != nil {
 		return awaitHello
 	}
@@ -105,16 +105,16 @@ func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
 	step := s.opening.step()
 	switch {
 	case side == client && step.clientWaits:
-		l.clientStirs(s, ready)
+		l.waitingClientReady(s, ready)
 	case side == step.leg && step.ready != nil:
 		step.ready(l, s)
 	}
 }
 
-// clientStirs handles an event of a client that waits for a place or for the upstream's
+// waitingClientReady handles an event of a client that waits for a place or for the upstream's
 // answer. What the client sends stays in the kernel. If the client goes away, the
 // handshake ends.
-func (l *loop) clientStirs(s *session, ready epoll.Ready) {
+func (l *loop) waitingClientReady(s *session, ready epoll.Ready) {
 	if ready&(epoll.Ended|epoll.Broken) != 0 {
 		l.abandon(s, metrics.ResultClientGone, "handshake", io.ErrUnexpectedEOF)
 		return
@@ -173,7 +173,7 @@ func (l *loop) readPreface(s *session) {
 		return
 	}
 	o.head = following(o.head, end)
-	o.state = l.firstWord()
+	o.state = l.firstState()
 	switch {
 	case len(o.head) == 0:
 	case o.state == awaitHello:
@@ -232,7 +232,7 @@ func (l *loop) requestRead(s *session, end int) {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
 		return
 	}
-	if result, refusal := l.unwelcome(s); refusal != nil {
+	if result, refusal := l.refusalFor(s); refusal != nil {
 		l.refuse(s, result, refusal)
 		return
 	}
@@ -274,9 +274,9 @@ func (l *loop) learnClient(s *session) {
 	}
 }
 
-// unwelcome returns the refusal of a valid handshake request and how it is counted; the
+// refusalFor returns the refusal of a valid handshake request and how it is counted; the
 // refusal is nil if the request may go on.
-func (l *loop) unwelcome(s *session) (metrics.Result, *upgrade.Refusal) {
+func (l *loop) refusalFor(s *session) (metrics.Result, *upgrade.Refusal) {
 	o := s.opening
 	switch {
 	case o.refusal != nil:

@@ -59,17 +59,17 @@ func recordSize(b []byte) int {
 	return recordHeader + int(binary.BigEndian.Uint16(b[3:]))
 }
 
-// hurried is how long a TLS handshake may take while more than half of the places are
+// crowdedTLSTimeout is how long a TLS handshake may take while more than half of the places are
 // taken. A client that connects only to hold a place then does not delay the others for
 // long.
-const hurried = 2 * time.Second
+const crowdedTLSTimeout = 2 * time.Second
 
 func (l *loop) secureClient(s *session) {
 	o := s.opening
 	o.state = securing
 	by := o.by
 	if l.tlsQueue.places < l.tlsQueue.size/2 {
-		by = min(by, l.now.Add(hurried))
+		by = min(by, l.now.Add(crowdedTLSTimeout))
 	}
 	conn := secure.Server(s.legs[client].io.FD(), o.head, l.cfg.TLS)
 	o.head = nil
@@ -177,7 +177,7 @@ func (l *loop) clientSecured(s *session, err error) {
 func (l *loop) upstreamSecured(s *session, err error) {
 	s.opening.state = dialing
 	if err != nil {
-		l.undialed(s, err)
+		l.addressFailed(s, err)
 		return
 	}
 	l.makeRequest(s)

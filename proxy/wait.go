@@ -9,14 +9,14 @@ import (
 
 // A bustle decides whether the loop loiters: hot means that wake-ups come in quick
 // succession, so more events are likely to come soon. A single round trip causes fewer
-// than enough wake-ups, and is not worth loitering for.
+// than hotWakes wake-ups, and is not worth loitering for.
 type bustle struct {
 	hot   bool
 	wakes int            // by events, each within Patience of the one before
 	last  heartbeat.Time // the time of the last of them
 }
 
-const enough = 4
+const hotWakes = 4
 
 // woken records that the loop was woken, by events or by an alarm.
 func (b *bustle) woken(now heartbeat.Time, byEvents bool) {
@@ -29,7 +29,7 @@ func (b *bustle) woken(now heartbeat.Time, byEvents bool) {
 	}
 	b.last = now
 	b.wakes++
-	b.hot = b.wakes >= enough
+	b.hot = b.wakes >= hotWakes
 }
 
 // run turns the loop until stop is called.
