@@ -8,8 +8,9 @@ import (
 	"holdfast/heartbeat"
 )
 
-// A clock tells the machine's CLOCK_MONOTONIC, which all of its processes can compare. It
-// reads Go's monotonic clock, which runs at the same rate and needs no system call.
+// A clock returns the time of the machine's CLOCK_MONOTONIC, which is the same for all
+// processes. It reads Go's monotonic clock, which runs at the same rate and needs no
+// system call.
 type clock struct {
 	base   time.Time
 	offset heartbeat.Time // what CLOCK_MONOTONIC said at base

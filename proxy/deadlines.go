@@ -52,9 +52,9 @@ func (l *loop) alarm(slot uint32) {
 // alarmsInARow is how many timers go off before the loop looks for events again.
 const alarmsInARow = 32
 
-// pollBetweenAlarms handles events between timers. Without it many heartbeats that are due together
-// would delay the frames of busy sessions. It also reads the first pongs to those
-// heartbeats.
+// pollBetweenAlarms handles events between timers. Without it many heartbeats that are
+// due together would delay the frames of busy sessions. It also reads the first pongs to
+// those heartbeats.
 func (l *loop) pollBetweenAlarms() {
 	if l.alarms++; l.alarms%alarmsInARow != 0 || !l.poll() {
 		return

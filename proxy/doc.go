@@ -4,8 +4,8 @@
 // A session has two legs, client and upstream. The program at the far end of a leg is the
 // leg's peer. A session belongs to one loop, and only that loop's goroutine touches it,
 // from accept to end. So no lock is taken on the path of a frame, and an idle session
-// costs no goroutine, no timer object and no buffer. The loop alone reads the clock; the
-// code below it gets the time as an argument.
+// costs no goroutine, no timer object and no buffer. Only the loop reads the clock for
+// its sessions; the code that the loop calls gets the time as an argument.
 //
 // # The map
 //

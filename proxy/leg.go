@@ -250,8 +250,8 @@ func (g *leg) marks(now heartbeat.Time) {
 	}
 }
 
-// deadline returns when the leg must be looked at or given up. Behind a tail nothing else
-// can be late, and an answer that the loop leaves unread is not late.
+// deadline returns when the leg must be looked at or given up. What waits behind a tail
+// is not late, and neither is an answer that the loop leaves unread.
 func (g *leg) deadline() heartbeat.Time {
 	switch {
 	case g.tail != nil:

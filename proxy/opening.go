@@ -31,22 +31,22 @@ type opening struct {
 
 	refusal *upgrade.Refusal // decided at accept, sent when the head has come
 
-	head     []byte // from the client: its request head, then the bytes that came behind it
-	looked   int    // how much of head has been searched for the head's end
-	request  *upgrade.Request
-	nobody   bool            // a PROXY protocol header came and named no client
-	story    forwarded.Story // who sent the request, and the fields that tell the upstream
-	offer    *upgrade.Offer
-	place    *queue // the queue in which the handshake has a place; nil if it has none
-	forgo    func() // gives up the lookup under way; nil if there is none
-	dial     backend.Dial
-	away     *secure.Conn      // the connection whose TLS handshake is under way beside the loop
-	expected *upgrade.Expected // what the answer is checked against; request, story and offer are dropped by then
-	deflate  bool              // permessage-deflate was agreed on
-	reply    []byte            // from the upstream: its response head, then the bytes that came behind it
-	scanned  int               // how much of reply has been searched for the head's end
-	out      []byte            // what is still to be written in this step
-	wasted   int               // bytes that came after the refusal
+	head      []byte // from the client: its request head, then the bytes that came behind it
+	looked    int    // how much of head has been searched for the head's end
+	request   *upgrade.Request
+	anonymous bool            // a PROXY protocol header came and named no client
+	story     forwarded.Story // who sent the request, and the fields that tell the upstream
+	offer     *upgrade.Offer
+	place     *queue // the queue in which the handshake has a place; nil if it has none
+	forgo     func() // gives up the lookup under way; nil if there is none
+	dial      backend.Dial
+	away      *secure.Conn      // the connection whose TLS handshake is under way beside the loop
+	expected  *upgrade.Expected // what the answer is checked against; request, story and offer are dropped by then
+	deflate   bool              // permessage-deflate was agreed on
+	reply     []byte            // from the upstream: its response head, then the bytes that came behind it
+	scanned   int               // how much of reply has been searched for the head's end
+	out       []byte            // what is still to be written in this step
+	wasted    int               // bytes that came after the refusal
 }
 
 // accepted starts the handshake of a client that has connected, and takes over its
@@ -111,9 +111,9 @@ func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
 	}
 }
 
-// waitingClientReady handles an event of a client that waits for a place or for the upstream's
-// answer. What the client sends stays in the kernel. If the client goes away, the
-// handshake ends.
+// waitingClientReady handles an event of a client that waits for a place or for the
+// upstream's answer. What the client sends stays in the kernel. If the client goes away,
+// the handshake ends.
 func (l *loop) waitingClientReady(s *session, ready epoll.Ready) {
 	if ready&(epoll.Ended|epoll.Broken) != 0 {
 		l.abandon(s, metrics.ResultClientGone, "handshake", io.ErrUnexpectedEOF)
@@ -122,9 +122,9 @@ func (l *loop) waitingClientReady(s *session, ready epoll.Ready) {
 	l.want(s, client, epoll.Ended)
 }
 
-// readHead reads more of the client's head, which may have most bytes, and reports
-// whether bytes came. It also reads the one byte that makes the head too long. What the
-// client sends behind that stays in the kernel until it is needed.
+// readHead reads more of the client's head, which may have at most so many bytes, and
+// reports whether bytes came. It also reads the one byte that makes the head too long.
+// What the client sends behind that stays in the kernel until it is needed.
 func (l *loop) readHead(s *session, most int) bool {
 	o, conn := s.opening, s.legs[client].io
 	n, err := conn.Read(l.in[:readSize], max(1, most-len(o.head)+1))
@@ -188,7 +188,7 @@ func (l *loop) learnSource(s *session, header []byte) error {
 	if known {
 		s.remote = source
 	}
-	s.opening.nobody = !known
+	s.opening.anonymous = !known
 	return err
 }
 
@@ -264,7 +264,7 @@ func (l *loop) learnClient(s *session) {
 		TLS:  l.cfg.TLS != nil,
 		Host: o.request.Fields.Get("Host"),
 
-		Anonymous: o.nobody,
+		Anonymous: o.anonymous,
 	}, o.request.Fields.Values)
 	if o.story.Client != s.remote.Addr() {
 		s.remote = netip.AddrPortFrom(o.story.Client, 0)

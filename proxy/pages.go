@@ -42,7 +42,7 @@ func (l *loop) passRequest(s *session) {
 		Account:   accountOf(s),
 		Early:     bytes.TrimPrefix(o.head, []byte("\r\n")), // net/http would refuse the empty line
 		From:      s.remote,
-		Anonymous: o.nobody,
+		Anonymous: o.anonymous,
 		TLS:       l.cfg.TLS != nil,
 	})
 }
@@ -79,7 +79,7 @@ func attach(c net.Conn) (transport, error) {
 func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgrade.Refusal) {
 	s := l.newHandshake(conn, g.From)
 	s.opening.refusal = refusal
-	s.opening.nobody = g.Anonymous
+	s.opening.anonymous = g.Anonymous
 	s.seat = seatOf(g)
 	s.opening.state = awaitRequest
 	s.opening.head = head

@@ -21,7 +21,7 @@ func newQueue(size int) queue { return queue{size: size, places: size, sweepAt: 
 type waiter interface {
 	// waits reports whether it still waits for a place.
 	waits(l *loop) bool
-	// begin goes on with a place in the queue at.
+	// begin continues with a place in the queue at.
 	begin(l *loop, at *queue)
 }
 

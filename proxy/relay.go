@@ -47,7 +47,7 @@ type relay struct {
 	server           *Server
 	metrics          *metrics.Loop
 	client, upstream transport
-	early            []byte // what the upstream has sent so far; its head is written anew
+	early            []byte // the bytes that the upstream has sent so far, with a head that Append has rewritten
 	from             netip.Addr
 	seat             peraddress.Seat // the client's, of its address from
 	log              *slog.Logger

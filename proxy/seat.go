@@ -47,7 +47,7 @@ func (s *Server) takeFromPage(from netip.Addr, seat peraddress.Seat) peraddress.
 // sit takes a seat for a client that a PROXY protocol header has named. If that client is
 // a trusted proxy too, the seat waits until a forwarding field names another.
 func (l *loop) sit(s *session) {
-	if s.seat == peraddress.Uncounted && !s.opening.nobody {
+	if s.seat == peraddress.Uncounted && !s.opening.anonymous {
 		s.seat = l.server.enterAtDoor(s.remote.Addr())
 	}
 }

@@ -59,9 +59,9 @@ func recordSize(b []byte) int {
 	return recordHeader + int(binary.BigEndian.Uint16(b[3:]))
 }
 
-// crowdedTLSTimeout is how long a TLS handshake may take while more than half of the places are
-// taken. A client that connects only to hold a place then does not delay the others for
-// long.
+// crowdedTLSTimeout is how long a TLS handshake may take while more than half of the
+// places are taken. A client that connects only to hold a place then does not delay the
+// others for long.
 const crowdedTLSTimeout = 2 * time.Second
 
 func (l *loop) secureClient(s *session) {

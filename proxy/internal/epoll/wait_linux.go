@@ -54,9 +54,9 @@ func (p *Poller) Loiter() (ready []Event, more bool, err error) {
 	return nil, false, err
 }
 
-// yieldAfterPark yields once after a Park. The thread that runs us was the one that watched
-// the runtime's poller for all goroutines. While it sleeps in our epoll, nobody watches
-// that poller. When we yield, the scheduler puts another thread there.
+// yieldAfterPark yields once after a Park. The thread that runs us was the one that
+// watched the runtime's poller for all goroutines. While it sleeps in our epoll, no
+// thread watches that poller. When we yield, the scheduler puts another thread there.
 func (p *Poller) yieldAfterPark() {
 	if p.parking.slept {
 		p.parking.slept = false

@@ -47,7 +47,7 @@ const (
 	binarySignature = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
-// MaxSize is the longest header that End accepts.
+// MaxSize is the size of the longest header that End accepts.
 const MaxSize = fixedSize + maxRest
 
 // End returns the length of the header at the start of b, or 0 if b holds only a part of
