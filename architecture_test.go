@@ -104,7 +104,6 @@ var bans = []ban{{
 		"proxy/clock_linux.go":             "makes the clock that the loops ask, once a turn",
 		"proxy/internal/backend/health.go": "probes a backend beside the loops",
 		"proxy/trim.go":                    "gives memory back beside the loops",
-		"proxy/relay.go":                   "sets deadlines on connections that no loop owns",
 		"metrics/metrics.go":               "says since when the counters count",
 	},
 }, {
@@ -203,6 +202,41 @@ func TestBannedCalls(t *testing.T) {
 			if !slices.ContainsFunc(all, func(s source) bool { return s.name == name && len(b.uses(s)) > 0 }) {
 				t.Errorf("%s is excepted from %q without need", name, b.why)
 			}
+		}
+	}
+}
+
+// Jobs beside the loops are started in few places, so that a test and a simulation
+// can decide when they run: see world in proxy/seams.go.
+func TestGoroutinesStartInFewPlaces(t *testing.T) {
+	allowed := map[string]bool{
+		"proxy/server.go":   true, // runs the loops, and defines beside
+		"proxy/shutdown.go": true, // waits for pages beside the loops
+	}
+	for _, s := range sources(t) {
+		switch path.Dir(s.name) {
+		case "heartbeat", "metrics", "proxy", "proxy/internal/backend", "proxy/internal/frame", "proxy/internal/upgrade":
+		default:
+			continue
+		}
+		if isTest(s.name) {
+			continue
+		}
+		starts := false
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				starts = true
+			case *ast.SelectorExpr: // sync.WaitGroup's
+				starts = starts || n.Sel.Name == "Go"
+			}
+			return true
+		})
+		switch may := allowed[s.name]; {
+		case starts && !may:
+			t.Errorf("%s starts a goroutine: give the job to beside", s.name)
+		case may && !starts:
+			t.Errorf("%s may start goroutines, and starts none", s.name)
 		}
 	}
 }

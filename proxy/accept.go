@@ -140,7 +140,7 @@ func (l *loop) acceptAll() (more bool) {
 			l.pauseAccept("too many clients to refuse them all at once")
 			return false
 		}
-		conn, from, err := l.kernel.Accept(l.listener)
+		conn, from, err := l.kernel.Accept(l.listener.fd, l.listener.shared)
 		switch {
 		case err == nil:
 			l.place(conn, from)
@@ -161,7 +161,7 @@ func (l *loop) acceptAll() (more bool) {
 // there is no other room for the client. It then returns true: accepting rests until the
 // page connection is closed, and the client waits in the kernel's queue.
 func (l *loop) waitForPage() bool {
-	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !l.kernel.Waiting(l.listener) {
+	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !l.kernel.Waiting(l.listener.fd) {
 		return false
 	}
 	l.restAccept()

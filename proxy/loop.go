@@ -54,7 +54,8 @@ type loop struct {
 	inbox inbox // for any goroutine
 }
 
-func newLoop(server *Server, k kernel, clock func() heartbeat.Time, source io.Reader) *loop {
+func newLoop(server *Server, k kernel, source io.Reader) *loop {
+	clock := server.clock.now
 	cfg := &server.cfg
 	l := &loop{
 		server:   server,

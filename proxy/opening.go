@@ -14,7 +14,6 @@ import (
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/preface"
-	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -40,7 +39,7 @@ type opening struct {
 	place     *queue // the queue in which the handshake has a place; nil if it has none
 	forgo     func() // gives up the lookup under way; nil if there is none
 	dial      backend.Dial
-	away      *secure.Conn      // the connection whose TLS handshake is under way beside the loop
+	away      secured           // the connection whose TLS handshake is under way beside the loop
 	expected  *upgrade.Expected // what the answer is checked against; request, story and offer are dropped by then
 	deflate   bool              // permessage-deflate was agreed on
 	reply     []byte            // from the upstream: its response head, then the bytes that came behind it

@@ -83,9 +83,9 @@ func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgr
 	s.seat = seatOf(g)
 	s.opening.state = awaitRequest
 	s.opening.head = head
-	secured, hasTLS := conn.(*secure.Conn)
+	tls, hasTLS := conn.(secured)
 	if hasTLS {
-		l.adopt(secured)
+		l.adopt(tls)
 	}
 	switch {
 	case !l.listenTo(s):

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"time"
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/peraddress"
@@ -39,7 +38,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		return
 	}
 	r.client, r.upstream = conns[client], conns[upstream]
-	go r.pass()
+	l.server.beside(r.pass)
 }
 
 // A relay is one response on its way from an upstream to a client.
@@ -74,7 +73,7 @@ func (r *relay) pass() {
 		return
 	}
 	defer r.server.relays.remove(c, u)
-	deadline := time.Now().Add(r.server.cfg.HandshakeTimeout)
+	deadline := r.server.clock.in(r.server.cfg.HandshakeTimeout)
 	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
 	_ = u.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
 	r.metrics.Handshake(r.copy(c, u))
@@ -130,9 +129,9 @@ func (r *relay) badGateway(c net.Conn, err error) {
 // finish ends our direction and reads what the client still sends: to close with input
 // unread would send a reset that can destroy the response.
 func (r *relay) finish(c net.Conn) {
-	_ = c.(interface{ CloseWrite() error }).CloseWrite()         // it fails only if the connection has ended, which CopyN shows
-	_ = c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) // it fails only on a closed connection
-	_, _ = io.CopyN(io.Discard, c, lastWordMax<<10)              // an error ends the wait just as well
+	_ = c.(interface{ CloseWrite() error }).CloseWrite()            // it fails only if the connection has ended, which CopyN shows
+	_ = c.SetDeadline(r.server.clock.in(r.server.cfg.CloseTimeout)) // it fails only on a closed connection
+	_, _ = io.CopyN(io.Discard, c, lastWordMax<<10)                 // an error ends the wait just as well
 }
 
 // relays holds the connections of the relays under way, so that a shutdown can cut them.

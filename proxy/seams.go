@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
+	"time"
 
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
 )
 
@@ -18,14 +21,42 @@ type kernel interface {
 	Add(fd int, t epoll.Token, want epoll.Ready) error
 	Modify(fd int, t epoll.Token, want epoll.Ready) error
 	Remove(fd int) error
-	// Accept accepts a connection of ln and returns the client's address, or errAgain if
-	// no client waits. Waiting reports whether a client waits.
-	Accept(ln *listener) (transport, netip.AddrPort, error)
-	Waiting(ln *listener) bool
+	// Accept accepts a connection of a listening socket and returns the client's address,
+	// or errAgain if no client waits. shared says that other processes accept from the
+	// socket too, see socket.AcceptShared.
+	Accept(fd int, shared bool) (transport, netip.AddrPort, error)
+	// Waiting reports whether a client waits to be accepted.
+	Waiting(fd int) bool
 	// Connect starts a connection. Its outcome shows in the first Write, or in Connected
 	// once the connection is writable. Connect returns errAgain if the endpoint's queue
 	// is full.
 	Connect(to socket.Endpoint) (transport, error)
+	// ServeTLS returns conn, a connection to a client from which hello has been read,
+	// with TLS. AskTLS does the same for a connection to an upstream. conn must not be
+	// used afterwards.
+	ServeTLS(conn transport, hello []byte, config *tls.Config) secured
+	AskTLS(conn transport, config *tls.Config) secured
+}
+
+// A world holds what all loops use from outside the proxy.
+type world struct {
+	// clock is the clock of all loops.
+	clock clock
+	// beside runs a job that may block, such as a TLS handshake, a lookup, a probe or a
+	// relay. The job returns its result to the loop by post.
+	beside func(job func())
+}
+
+// secured is a connection with TLS. Its Handshake blocks, so it is a job for beside.
+// Until Handshake has returned, the loop may call only Abort.
+type secured interface {
+	transport
+	// Handshake performs the TLS handshake. On an error it closes the connection.
+	Handshake(deadline time.Time) error
+	// Abort makes Handshake fail soon.
+	Abort()
+	// Adopt gives the connection to the loop that owns the scratch.
+	Adopt(*secure.Scratch)
 }
 
 // transport is the loop's seam to one peer. None of its methods blocks.

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"holdfast/heartbeat"
 	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
@@ -33,7 +32,7 @@ type Server struct {
 	pageRoom int64 // how many of those clients may be with the server of pages at once
 	options  socket.Options
 	trust    forwarded.Trust
-	clock    clock
+	world
 
 	live         atomic.Int64  // clients with a session, a handshake, a relay or pages
 	guests       atomic.Int64  // those of them with the server of pages
@@ -54,12 +53,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Loops == 0 {
 		cfg.Loops = epoll.Processors
 	}
-	clock := newClock()
-	s, err := newServer(cfg, clock.now)
+	s, err := newServer(cfg, world{clock: newClock(), beside: func(job func()) { go job() }})
 	if err != nil {
 		return nil, err
 	}
-	s.clock = clock
 	if err := s.open(); err != nil {
 		s.end()
 		return nil, err
@@ -69,10 +66,11 @@ func New(cfg Config) (*Server, error) {
 
 // newServer returns a Server without a listener and without loops. open adds both; a test
 // calls addLoop with its own kernel.
-func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
+func newServer(cfg Config, w world) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
 	s := &Server{
 		cfg:        cfg,
+		world:      w,
 		ended:      ended,
 		end:        end,
 		emptied:    make(chan struct{}, 1),
@@ -81,7 +79,7 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
-	service, err := backend.New(ended, s.backendConfig(now))
+	service, err := backend.New(ended, s.backendConfig())
 	if err != nil {
 		end()
 		return nil, err
@@ -93,14 +91,15 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 }
 
 // backendConfig returns the configuration of the service behind the proxy.
-func (s *Server) backendConfig(now func() heartbeat.Time) backend.Config {
+func (s *Server) backendConfig() backend.Config {
 	return backend.Config{
 		URL:         s.cfg.Upstream,
 		TLS:         s.cfg.UpstreamTLS,
 		Find:        s.cfg.find,
 		Options:     s.options,
 		DialTimeout: s.cfg.DialTimeout,
-		Clock:       now,
+		Clock:       s.clock.now,
+		Beside:      s.beside,
 		Log:         s.cfg.Log,
 		Metrics:     s.cfg.Metrics,
 	}
@@ -120,15 +119,15 @@ func (s *Server) open() (err error) {
 			}
 			return fmt.Errorf("event loop: %w", err)
 		}
-		s.addLoop(linux{p, s.options}, s.clock.now, rand.Reader).waitsWith(p)
+		s.addLoop(linux{p, s.options}, rand.Reader).waitsWith(p)
 	}
 	return nil
 }
 
-// addLoop adds a loop with its kernel, its clock and its source of random bytes. The
-// first loop accepts.
-func (s *Server) addLoop(k kernel, now func() heartbeat.Time, source io.Reader) *loop {
-	l := newLoop(s, k, now, source)
+// addLoop adds a loop with its kernel and its source of random bytes. The first loop
+// accepts.
+func (s *Server) addLoop(k kernel, source io.Reader) *loop {
+	l := newLoop(s, k, source)
 	if len(s.loops) == 0 {
 		l.listener = s.listener
 	}

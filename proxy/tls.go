@@ -71,7 +71,7 @@ func (l *loop) secureClient(s *session) {
 	if l.tlsQueue.places < l.tlsQueue.size/2 {
 		by = min(by, l.now.Add(crowdedTLSTimeout))
 	}
-	conn := secure.Server(s.legs[client].io.FD(), o.head, l.cfg.TLS)
+	conn := l.kernel.ServeTLS(s.legs[client].io, o.head, l.cfg.TLS)
 	o.head = nil
 	l.sendAway(s, client, conn, by, (*loop).clientSecured)
 }
@@ -81,13 +81,13 @@ func (l *loop) secureClient(s *session) {
 func (l *loop) secureUpstream(s *session) {
 	o := s.opening
 	o.state = securingUpstream
-	conn := secure.Client(s.legs[upstream].io.FD(), s.backend.TLS())
+	conn := l.kernel.AskTLS(s.legs[upstream].io, s.backend.TLS())
 	l.sendAway(s, upstream, conn, s.opening.by, (*loop).upstreamSecured)
 }
 
 // sendAway runs a leg's TLS handshake beside the loop, and calls then on the loop with
 // its outcome.
-func (l *loop) sendAway(s *session, side Side, conn *secure.Conn, by heartbeat.Time, then func(*loop, *session, error)) {
+func (l *loop) sendAway(s *session, side Side, conn secured, by heartbeat.Time, then func(*loop, *session, error)) {
 	l.want(s, side, 0)
 	if !l.table.holds(s) { // the poller failed, and the handshake has ended
 		return
@@ -95,11 +95,11 @@ func (l *loop) sendAway(s *session, side Side, conn *secure.Conn, by heartbeat.T
 	s.legs[side].io = nil
 	s.opening.away = conn
 	back := func(err error) { l.welcomeBack(s, side, conn, err, then) }
-	go l.shakeHands(conn, l.server.clock.wall(by), back)
+	l.server.beside(func() { l.shakeHands(conn, l.server.clock.wall(by), back) })
 }
 
-// shakeHands is the goroutine of one handshake.
-func (l *loop) shakeHands(conn *secure.Conn, deadline time.Time, back func(error)) {
+// shakeHands is the job of one handshake.
+func (l *loop) shakeHands(conn secured, deadline time.Time, back func(error)) {
 	err := conn.Handshake(deadline)
 	if !l.post(func() { back(err) }) && err == nil {
 		_ = conn.Close() // the loop has ended, and nothing can be done about an error
@@ -108,7 +108,7 @@ func (l *loop) shakeHands(conn *secure.Conn, deadline time.Time, back func(error
 
 // welcomeBack takes back a leg whose TLS handshake has ended, if the session still waits
 // for it. Otherwise it closes the connection.
-func (l *loop) welcomeBack(s *session, side Side, conn *secure.Conn, err error, then func(*loop, *session, error)) {
+func (l *loop) welcomeBack(s *session, side Side, conn secured, err error, then func(*loop, *session, error)) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.away != conn {
 		if err == nil {
 			_ = conn.Close() // Abort came too late to fail the handshake
@@ -125,7 +125,7 @@ func (l *loop) welcomeBack(s *session, side Side, conn *secure.Conn, err error, 
 }
 
 // adopt lets a TLS connection use the loop's buffers.
-func (l *loop) adopt(conn *secure.Conn) {
+func (l *loop) adopt(conn secured) {
 	if l.scratch == nil {
 		l.scratch = new(secure.Scratch)
 	}

@@ -37,6 +37,7 @@ type Config struct {
 	DialTimeout time.Duration
 
 	Clock   func() heartbeat.Time
+	Beside  func(job func()) // runs a job that may block
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
 }

@@ -26,7 +26,7 @@ func (b *Backend) fails() {
 	b.gauges.SetUp(false)
 	b.cfg.Log.Warn("upstream is down: it is probed until it accepts a connection", "upstream", b.name)
 	if !b.probing.Swap(true) {
-		go b.probe()
+		b.cfg.Beside(b.probe)
 	}
 }
 
@@ -49,6 +49,6 @@ func (b *Backend) probe() {
 	b.cfg.Log.Info("upstream is up again", "upstream", b.name)
 	b.probing.Store(false)
 	if b.down.Load() && !b.probing.Swap(true) { // it went down again while probing was still true, so fails started no probe
-		go b.probe()
+		b.cfg.Beside(b.probe)
 	}
 }

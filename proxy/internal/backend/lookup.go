@@ -35,7 +35,7 @@ func (b *Backend) Lookup(then func([]socket.Endpoint, error)) (forgo func()) {
 	defer b.mu.Unlock()
 	if b.waiting == nil { // no lookup is under way
 		b.waiting = list.New()
-		go b.resolve()
+		b.cfg.Beside(b.resolve)
 	}
 	asked := b.waiting.PushBack(then)
 	return func() { b.forgo(asked) }
