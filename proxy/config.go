@@ -89,8 +89,8 @@ type Config struct {
 	CloseTimeout time.Duration
 	// IdleTimeout is how long a session may carry no data frame; 0 means no limit.
 	IdleTimeout time.Duration
-	// MaxSessionDuration is how long a session may last, give or take a tenth; 0 means
-	// without limit.
+	// MaxSessionDuration is how long a session may last, give or take a tenth; 0 means no
+	// limit.
 	MaxSessionDuration time.Duration
 	// TCPUserTimeout is the kernel's own limit on unacknowledged data; 0 leaves the
 	// kernel's default.

@@ -13,7 +13,7 @@ import (
 type controlAction uint8
 
 const (
-	swallow    controlAction = iota // nothing
+	swallow    controlAction = iota // it is dropped
 	answer                          // a pong goes back to the peer
 	pass                            // it goes to the other leg unchanged
 	beginClose                      // it is a Close, the peer's last frame

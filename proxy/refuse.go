@@ -130,7 +130,7 @@ var (
 	}
 	refuseFull = &upgrade.Refusal{
 		Status: http.StatusServiceUnavailable,
-		Reason: "The proxy has as many sessions as it may have; try again later.",
+		Reason: "The proxy is at its limit of sessions; try again later.",
 		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseBusy = &upgrade.Refusal{
@@ -140,7 +140,7 @@ var (
 	}
 	refuseAddress = &upgrade.Refusal{
 		Status: http.StatusTooManyRequests,
-		Reason: "Your address has as many connections as it may have; close one, or try again later.",
+		Reason: "Your address is at its limit of connections; close one, or try again later.",
 		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseOrigin = &upgrade.Refusal{

@@ -101,7 +101,7 @@ func (s *Server) guestGone(g *web.Guest) {
 	s.left(g.From.Addr(), seatOf(g))
 }
 
-// refusedAtOnce is how many clients over the limit may be being refused at one time.
+// refusedAtOnce bounds how many clients over the limit are being refused at one time.
 const refusedAtOnce = 64
 
 // crowded reports whether one more client would take descriptors that are reserved.

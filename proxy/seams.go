@@ -14,7 +14,8 @@ import (
 // kernel is the loop's seam to the operating system. In production it is linux; tests
 // replace it. None of its methods blocks.
 type kernel interface {
-	// Poll returns what is ready now, without waiting, until the next call.
+	// Poll returns what is ready now, without waiting. The events are valid until the
+	// next call.
 	Poll() ([]epoll.Event, error)
 	// Max is the largest number of events that Poll returns at once.
 	Max() int

@@ -42,7 +42,7 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 // is done.
 func (s *Server) endPages(ctx context.Context) {
 	if cut := s.pages.Shutdown(ctx); cut > 0 {
-		s.cfg.Log.Warn("requests were cut that did not end in time", "requests", cut)
+		s.cfg.Log.Warn("requests that did not end in time were cut", "requests", cut)
 	}
 }
 

@@ -45,7 +45,7 @@ func (d *Dial) Next(now heartbeat.Time) (by heartbeat.Time, more bool) {
 }
 
 // Full records that the queue of To was full. It returns when to call Next, which then
-// returns the same address.
+// starts with the same address.
 func (d *Dial) Full(now heartbeat.Time) (again heartbeat.Time) {
 	d.left = append([]socket.Endpoint{d.To}, d.left...)
 	return min(d.by, now.Add(queueFullPause))

@@ -1,10 +1,10 @@
-// Package epoll waits for descriptors. It knows nothing of WebSocket: a
-// descriptor is registered with a Token that means something to its owner, and
-// comes back with that Token when it is ready.
+// Package epoll waits for descriptors. It knows nothing about WebSocket: a descriptor is
+// registered with a Token that means something to its owner, and its events carry that
+// Token.
 //
-// A Poller belongs to one goroutine; only Wake may be called from others. There
-// are two ways to wait: Loiter holds the thread, for what comes within
-// milliseconds, and Park gives it back (wait_linux.go).
+// A Poller belongs to one goroutine; only Wake may be called from others. There are two
+// ways to wait. Loiter keeps the thread, for events that come within milliseconds. Park
+// gives the thread back (wait_linux.go).
 package epoll
 
 import (

@@ -7,12 +7,12 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// MaxControl is the size of the largest control frame: two bytes of header, a
-// mask key and the payload.
+// MaxControl is the size of the largest control frame: two bytes of header, a mask key
+// and the payload.
 const MaxControl = 2 + 4 + maxControlPayload
 
-// ControlFrame is a control frame taken apart. It is plain data: a copy of it
-// is independent of the bytes it came in.
+// ControlFrame is a parsed control frame. It is plain data: a copy of it is independent
+// of the bytes that it was parsed from.
 type ControlFrame struct {
 	Op  ws.OpCode
 	n   uint8

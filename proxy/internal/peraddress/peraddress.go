@@ -23,7 +23,7 @@ const (
 	TurnedAway             // not counted: the address is at its limit, and refusedAtOnce are being refused
 )
 
-// refusedAtOnce is how many connections of one address may be being refused at one time.
+// refusedAtOnce bounds how many connections of one address are being refused at one time.
 // It is more than one, because a browser or a NAT may bring several clients at once. It
 // is small, because each connection holds a descriptor.
 const refusedAtOnce = 8

@@ -25,7 +25,7 @@ var errAgain = socket.ErrAgain
 type Conn struct {
 	tls *tls.Conn // static; its net.Conn is this Conn as a *wire
 
-	// Owned by the owner of the connection.
+	// Owned by the connection's present owner, see the package's doc.
 	fd      int
 	lent    stream // the descriptor, while the runtime polls it; nil while a loop has it
 	buffer  *[bufferSize]byte

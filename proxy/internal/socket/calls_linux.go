@@ -83,8 +83,9 @@ func call(number, a, b, c uintptr) error {
 }
 
 // Duplicate returns a duplicate of the descriptor of from, which the standard library
-// owns. Asked for the descriptor itself, the standard library would make it blocking. The
-// duplicate is as non-blocking as the original, and no poller has it.
+// owns. It does not ask the standard library for the descriptor itself, because that
+// would make the descriptor blocking. The duplicate stays as it was, and no poller has
+// it.
 func Duplicate(from syscall.Conn) (fd int, err error) {
 	raw, err := from.SyscallConn()
 	if err != nil {
