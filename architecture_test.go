@@ -33,7 +33,7 @@ var imports = map[string][]string{
 	"internal/activation": {"holdfast/internal/shown"},
 	"internal/admin":      {"holdfast/proxy"},
 	"internal/config": {
-		"holdfast/internal/certs", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",
+		"holdfast/internal/certs", "holdfast/internal/hostport", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",
 		"github.com/caarlos0/env/v10",
 	},
 	"internal/linelog": {},
@@ -42,7 +42,7 @@ var imports = map[string][]string{
 	"internal/leak":    {}, // for tests
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
-		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
+		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
 		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface",
 		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade", "holdfast/proxy/internal/web",
 		"github.com/gobwas/ws", "golang.org/x/sys/unix",
@@ -53,21 +53,28 @@ var imports = map[string][]string{
 		"golang.org/x/sys/unix",
 	},
 	"proxy/internal/epoll":      {"golang.org/x/sys/unix"},
-	"proxy/internal/forwarded":  {},
+	"proxy/internal/field":      {"holdfast/internal/ascii"},
+	"proxy/internal/forwarded":  {"holdfast/internal/ascii", "holdfast/internal/hostport", "holdfast/proxy/internal/field"},
 	"proxy/internal/frame":      {"github.com/gobwas/ws"},
-	"proxy/internal/origins":    {},
+	"proxy/internal/origins":    {"holdfast/internal/hostport"},
 	"proxy/internal/peraddress": {},
 	"proxy/internal/preface":    {"github.com/pires/go-proxyproto"},
 	"proxy/internal/secure":     {"holdfast/proxy/internal/socket", "golang.org/x/sys/unix"},
 	"proxy/internal/socket":     {"golang.org/x/sys/unix"},
-	"proxy/internal/upgrade":    {},
-	"proxy/internal/web":        {"holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/upgrade", "golang.org/x/sys/unix"},
-	"heartbeat":                 {},
+	"proxy/internal/upgrade":    {"holdfast/internal/ascii", "holdfast/internal/hostport", "holdfast/proxy/internal/field"},
+	"proxy/internal/web": {
+		"holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/upgrade",
+		"golang.org/x/sys/unix",
+	},
+	"heartbeat": {},
 	"metrics": {
 		"github.com/prometheus/client_golang/prometheus",
 		"github.com/prometheus/client_golang/prometheus/collectors",
 		"github.com/prometheus/client_golang/prometheus/promhttp",
 	},
+	"internal/hostport": {"holdfast/internal/ascii"},
+	"internal/ascii":    {},
+
 	// It measures the proxy from outside, as any other.
 	"bench":  {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
 	"e2e":    {},

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/upgrade"
@@ -32,17 +34,10 @@ func (l *loop) makeRequest(s *session) {
 // upstreamRequest returns the request as it is sent to the upstream.
 func (l *loop) upstreamRequest(s *session) []byte {
 	o := s.opening
-	fields := make(upgrade.Fields, 0, len(o.story.Fields)+len(l.cfg.UpstreamHeader))
-	for _, f := range o.story.Fields {
-		fields = append(fields, upgrade.Field(f))
-	}
-	for _, f := range l.cfg.UpstreamHeader {
-		fields = append(fields, upgrade.Field(f))
-	}
 	return o.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
 		Prefix:   s.backend.Prefix(),
 		Host:     l.cfg.UpstreamHost,
-		Fields:   fields,
+		Fields:   slices.Concat(o.story.Fields, l.cfg.UpstreamHeader),
 		Believed: o.story.Believed,
 	})
 }

@@ -30,9 +30,6 @@ type CloseCodes struct {
 	Drain        uint16 // the session is idle, too old, drained or closed by an operator
 }
 
-// HeaderField is a field of a request head.
-type HeaderField struct{ Name, Value string }
-
 // Config configures a Server. A duration must be positive unless its field gives zero a
 // meaning.
 type Config struct {
@@ -56,8 +53,9 @@ type Config struct {
 	// client's.
 	UpstreamHost string
 	// UpstreamHeader are fields that are added to every request to the upstream. Fields
-	// of these names from a client are removed.
-	UpstreamHeader []HeaderField
+	// of these names from a client are removed. See ParseHeaderFields for the fields that
+	// cannot be set.
+	UpstreamHeader HeaderFields
 	// RefuseHTTP refuses requests that are not WebSocket upgrades, with status 426.
 	// Otherwise they are passed on.
 	RefuseHTTP bool

@@ -29,6 +29,11 @@
 // request's backend is picked in the same way. The request waits in the same queue
 // (awaitPlace) and dials by the same rules, but beside the loop (Connect).
 //
+// The fields of a head, on either path. The table of internal/field says for each field
+// whether it is passed on, who states it and who may set it. headers.go parses the
+// operator's own fields by that table. origins.go parses the list of pages that may open
+// sessions (internal/origins).
+//
 // A frame. wait.go waits for events in run (internal/epoll): it loiters while the loop is
 // busy and parks when the loop is not. loop.go hands each event to its session (turn,
 // dispatch), which table.go finds. pump.go reads once (readable), walks the frames'

@@ -87,8 +87,7 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 // listenTo registers the client for reading. It returns false if the kernel refused; the
 // session has ended then.
 func (l *loop) listenTo(s *session) bool {
-	l.want(s, client, readInterest)
-	return l.table.holds(s)
+	return l.want(s, client, readInterest)
 }
 
 // firstState returns the state in which the client's first bytes are awaited.

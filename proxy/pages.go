@@ -9,7 +9,6 @@ import (
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
-	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/upgrade"
@@ -210,9 +209,10 @@ func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
 
 // webConfig returns the configuration of the server of pages.
 func (s *Server) webConfig() web.Config {
-	c := web.Config{
+	return web.Config{
 		Upstream:         s.pageUpstream,
 		Host:             s.cfg.UpstreamHost,
+		Fields:           s.cfg.UpstreamHeader,
 		Trust:            &s.trust,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
 		WriteTimeout:     s.cfg.WriteTimeout,
@@ -222,8 +222,4 @@ func (s *Server) webConfig() web.Config {
 		Upgrade:          s.rejoin,
 		Gone:             s.guestGone,
 	}
-	for _, f := range s.cfg.UpstreamHeader {
-		c.Fields = append(c.Fields, forwarded.Field(f))
-	}
-	return c
 }

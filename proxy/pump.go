@@ -314,7 +314,10 @@ func (l *loop) watch(s *session) {
 		if g.tail != nil {
 			want |= epoll.Out
 		}
-		l.want(s, side, want)
+		if !l.want(s, side, want) {
+			l.watch(s) // a leg is closed now, and the other may have waited for it
+			return
+		}
 	}
 }
 
@@ -334,11 +337,12 @@ func (l *loop) pause(g *leg, side Side, paused bool) {
 
 // want tells the poller what to wait for on a leg. A descriptor of which nothing is
 // wanted is removed: epoll would report its death again and again while the loop cannot
-// read it.
-func (l *loop) want(s *session, side Side, want epoll.Ready) {
+// read it. want returns false if the poller failed; the leg is closed then, see
+// unwatched.
+func (l *loop) want(s *session, side Side, want epoll.Ready) bool {
 	g := &s.legs[side]
 	if g.interest == want {
-		return
+		return true
 	}
 	var err error
 	switch {
@@ -351,9 +355,10 @@ func (l *loop) want(s *session, side Side, want epoll.Ready) {
 	}
 	if err != nil {
 		l.unwatched(s, side, err)
-		return
+		return false
 	}
 	g.interest = want
+	return true
 }
 
 // unwatched ends a session after the poller has refused one of its legs. The leg is

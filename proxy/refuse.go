@@ -8,6 +8,7 @@ import (
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
@@ -126,22 +127,22 @@ var (
 	refuseDraining = &upgrade.Refusal{
 		Status: http.StatusServiceUnavailable,
 		Reason: "The proxy is shutting down; try again.",
-		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseFull = &upgrade.Refusal{
 		Status: http.StatusServiceUnavailable,
 		Reason: "The proxy is at its limit of sessions; try again later.",
-		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseBusy = &upgrade.Refusal{
 		Status: http.StatusServiceUnavailable,
 		Reason: "The proxy has too many handshakes under way; try again later.",
-		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseAddress = &upgrade.Refusal{
 		Status: http.StatusTooManyRequests,
 		Reason: "Your address is at its limit of connections; close one, or try again later.",
-		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseOrigin = &upgrade.Refusal{
 		Status: http.StatusForbidden,

@@ -88,8 +88,7 @@ func (l *loop) secureUpstream(s *session) {
 // sendAway runs a leg's TLS handshake beside the loop, and calls then on the loop with
 // its outcome.
 func (l *loop) sendAway(s *session, side Side, conn secured, by heartbeat.Time, then func(*loop, *session, error)) {
-	l.want(s, side, 0)
-	if !l.table.holds(s) { // the poller failed, and the handshake has ended
+	if !l.want(s, side, 0) {
 		return
 	}
 	s.legs[side].io = nil
