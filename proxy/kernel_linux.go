@@ -9,10 +9,10 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// linux is the kernel in production.
+// linux is the production kernel.
 type linux struct {
 	*epoll.Poller
-	options socket.Options // of the connections that it makes
+	options socket.Options // for the connections that it makes
 }
 
 func (linux) Accept(fd int, shared bool) (transport, netip.AddrPort, error) {

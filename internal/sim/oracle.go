@@ -50,7 +50,7 @@ func (t *talk) judges(e *proxy.Ended, p *peer) {
 		t.found(e, p)
 		return
 	}
-	if t.w.excused(e.Reason) {
+	if t.w.excused(e.Reason) || e.Reason == metrics.CloseTimeout && p.isBehind() {
 		t.w.see("excused " + e.Reason.String())
 		return
 	}
@@ -69,6 +69,12 @@ func (w *World) excused(r metrics.Reason) bool {
 	default:
 		return false
 	}
+}
+
+// isBehind reports whether a peer's Close waits behind what it has sent before, which the
+// other peer has not taken.
+func (p *peer) isBehind() bool {
+	return p.closing && (len(p.out) > 0 || !p.gone() && p.s.Unacked() > 0)
 }
 
 // found checks that a dead peer has been found in time.

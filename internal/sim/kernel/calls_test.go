@@ -225,7 +225,10 @@ func readiness(fd int) uint32 {
 
 func (c *connecting) same(call, model, real string) {
 	c.t.Helper()
-	model += " " + conditions(uint32(c.model.Ready()))
+	now := uint32(c.model.Ready())
+	for tries := 0; readiness(c.real) != now && tries < patience; tries++ { // it may be under way
+	}
+	model += " " + conditions(now)
 	real += " " + conditions(readiness(c.real))
 	if model != real {
 		c.t.Errorf("%s: the model says %s, and Linux %s", call, model, real)
