@@ -81,8 +81,8 @@ func (p *Poller) Poll() ([]proxy.Event, error) {
 		}
 	}
 	p.list = append(slices.Clip(p.list[i:]), again...)
-	for _, e := range p.events {
-		p.m.trace("poll: token %#x is %#x", uint64(e.Token), uint16(e.Ready))
+	if len(p.events) > 0 {
+		p.m.trace("poll: %x", p.events)
 	}
 	return p.events, nil
 }

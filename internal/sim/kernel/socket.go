@@ -171,7 +171,7 @@ func (s *Socket) usable(call string) bool {
 
 // done ends a call.
 func (s *Socket) done(call string, n int, err error) (int, error) {
-	if s.fd >= 0 {
+	if s.fd >= 0 && s.m.Trace != nil {
 		s.m.trace("%v %s: %d, %v", s, call, n, err)
 	}
 	s.m.Advance()
