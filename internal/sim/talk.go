@@ -171,10 +171,10 @@ func (t *talk) answers(request string) {
 		answer = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer
 	}
 	t.service.sendsInPieces([]byte(answer))
-	t.service.opens()
 	if t.plan.Service.Early {
 		t.service.saysEarly()
 	}
+	t.w.after(t.service.headOut-t.w.now, t.service.opens)
 }
 
 // answered: the client has got a whole head.
