@@ -82,7 +82,7 @@ func must(t *testing.T, err error) {
 }
 
 // realBuffer is small, so that it is soon full, and large beside what a script writes otherwise.
-const realBuffer = 64 << 10
+const realBuffer = 32 << 10
 
 // tcpListener listens on the loopback interface.
 func tcpListener(t testing.TB) int {
@@ -316,6 +316,41 @@ func TestLikeLinux(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A full socket is writable again when a part of its buffer is free, which is about the
+// same in the model and in Linux: a third for TCP, and three quarters for unix sockets.
+func TestWritableAgainLikeLinux(t *testing.T) {
+	listener := tcpListener(t)
+	defer unix.Close(listener)
+	for kind, want := range map[Kind]int{TCP: 67, Unix: 25} {
+		tw := newTwin(t, kind, listener)
+		must(t, unix.SetsockoptInt(tw.real[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 256<<10))
+		tw.model[0].SetSendBuffer(512 << 10)
+		tw.fill(0)
+		queued := func() (model, real int) {
+			if kind == Unix { // Linux says the memory that is used
+				return tw.wrote[0].model - tw.read[0].model, tw.wrote[0].real - tw.read[0].real
+			}
+			real, _ = unix.IoctlGetInt(tw.real[0], unix.SIOCOUTQ)
+			return tw.model[0].Unacked(), real
+		}
+		model, real := queued()
+		b := make([]byte, 1<<10)
+		for tw.model[0].Ready()&proxy.Writable == 0 {
+			_, _ = tw.readModel(1, b)
+		}
+		for !tw.writableReal(0) {
+			_, _ = tw.readReal(1, b)
+		}
+		modelLeft, realLeft := queued()
+		model, real = 100*modelLeft/model, 100*realLeft/real
+		t.Logf("%d%% of the model's buffer and %d%% of Linux's are used", model, real)
+		if max(model, real) > want+10 || min(model, real) < want-10 {
+			t.Errorf("%d%% of the model's buffer and %d%% of Linux's are used, want %d%%", model, real, want)
+		}
+		tw.end()
 	}
 }
 

@@ -158,6 +158,37 @@ func TestEndsAndResets(t *testing.T) {
 	st.reads(ours, "", io.EOF)
 }
 
+// The last words of a connection may be lost. Then they are said again, and the end is
+// what it would have been.
+func TestLostEnds(t *testing.T) {
+	st := newStage(t)
+	const latency = 10 * time.Millisecond
+	ours, theirs := st.pair(latency)
+	must(t, ours.CloseWrite())
+	st.pass(2 * latency)
+	must(t, theirs.CloseWrite())
+	ours.Out.Lost = true // the acknowledgement of their end
+	st.pass(5 * latency)
+	if !ours.dead || theirs.dead {
+		t.Error("the acknowledgement of the last end has come, and was lost")
+	}
+	ours.Out.Lost = false
+	st.pass(time.Second)
+	if !theirs.dead || theirs.err != 0 {
+		t.Errorf("when it has been sent again the error is %v", theirs.err)
+	}
+
+	ours, theirs = st.pair(latency)
+	ours.Out.Lost = true
+	st.writes(ours, "lost")
+	ours.Out.Lost = false
+	must(t, ours.Reset())
+	st.pass(latency)
+	st.reads(theirs, "", proxy.ErrAgain) // the reset is ahead of its place in the stream
+	st.pass(2 * latency)
+	st.reads(theirs, "", unix.ECONNRESET)
+}
+
 // A stream comes whole through a network that cuts it anywhere, delays it, loses it for
 // a while and stalls.
 func TestStreamThroughBadNetwork(t *testing.T) {

@@ -276,7 +276,7 @@ func (s *Socket) takeAck(seg segment) {
 		s.advanced(seg)
 	}
 	s.gapThere = seg.gap
-	s.edge = max(s.edge, seg.edge)
+	s.edge = seg.edge
 	s.transmit()
 	if full && s.writable() {
 		s.wake(proxy.Writable)
