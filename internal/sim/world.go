@@ -46,8 +46,9 @@ type World struct {
 		io.Writer
 		Sum64() uint64
 	}
-	turns int
-	wrong []error
+	turns     int
+	stoppedTo time.Duration // the process is stopped until then
+	wrong     []error
 }
 
 // loopState is when a loop runs next.
@@ -70,11 +71,13 @@ func newWorld(p *Plan, trace func(string, ...any)) *World {
 		schedule: stream(p.Seed, 13),
 		choices:  stream(p.Seed, 14),
 		seen:     map[string]int{},
-		hash:     fnv.New64a(),
 		trace:    trace,
 	}
 	w.machine = kernel.New(func() time.Duration { return w.now })
-	w.machine.Trace = w.tells
+	if trace != nil || p.Seed%again == 0 {
+		w.hash = fnv.New64a()
+		w.machine.Trace = w.tells
+	}
 	w.machine.Dial = w.dialled
 	w.machine.Misused = func(call string, s *kernel.Socket) { w.fails("%s on a closed connection, %v", call, s) }
 	w.machine.Faults = kernel.Faults{Read: w.partly, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
@@ -209,7 +212,6 @@ func (w *World) dialled(proxy.Endpoint) kernel.Outcome {
 	if !w.chance(w.plan.Faults.Connect, "connect") {
 		return o
 	}
-	w.see("fault " + "connect")
 	switch w.faults.IntN(5) {
 	case 0:
 		o.Now = oneOf[error](w.faults, unix.EADDRNOTAVAIL, unix.ENOBUFS, unix.EMFILE)
@@ -228,6 +230,9 @@ func (w *World) connects(s *kernel.Socket) {
 	for _, end := range []*kernel.Socket{s, s.Peer()} {
 		end.Out.Latency = w.latency()
 		end.Out.Segment = w.segment
+		if w.chance(20*w.plan.Faults.Stalls, "stall") {
+			w.after(spread(w.network, 40*time.Second), func() { end.Out.Stalled = w.now + spread(w.network, 2*time.Second) })
+		}
 	}
 }
 
@@ -335,9 +340,9 @@ func (w *World) wakeLoops() {
 // whole process is stopped for a while.
 func (w *World) delay() time.Duration {
 	if w.chance(w.plan.Faults.Stopped, "stopped") {
-		return spread(w.schedule, 40*time.Second)
+		w.stoppedTo = w.now + spread(w.schedule, 40*time.Second)
 	}
-	return spread(w.schedule, 200*time.Microsecond)
+	return max(0, w.stoppedTo-w.now) + spread(w.schedule, 200*time.Microsecond)
 }
 
 // turnLimit bounds the turns of a run: a loop that has always something to do spins.

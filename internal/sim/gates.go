@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"holdfast/metrics"
+	"holdfast/proxy"
+)
+
+// wanted is all that a run of many seeds must have seen: each state that the loops can be
+// in, each end that is legal, each fault, each act of each side, each way in which a
+// handshake goes wrong.
+func wanted() (all []string) {
+	all = append(all, proxy.States()...)
+	for side := range proxy.Side(3) {
+		for reason := metrics.PingTimeout; reason <= metrics.Internal; reason++ {
+			if metrics.LegalDrop(side, reason) && reason != metrics.Admin {
+				all = append(all, "dropped "+side.String()+" "+reason.String())
+			}
+		}
+	}
+	for _, fault := range []string{"again", "short", "poller", "accept", "connect", "stopped", "stall"} {
+		all = append(all, "fault "+fault)
+	}
+	for _, side := range []proxy.Side{client, service} {
+		all = append(all, "closed by "+side.String(), side.String()+" early", side.String()+" is closed", side.String()+" cut inside a frame")
+		for kind := range kinds {
+			all = append(all, side.String()+" act "+kind.String())
+		}
+		for _, v := range violations {
+			all = append(all, side.String()+" violates by "+v.name)
+		}
+	}
+	for o := 1; o < int(openings); o++ {
+		all = append(all, "opening "+strconv.Itoa(o))
+	}
+	for _, status := range []int{101, 400, 408, 426, 429, 502, 503, 504} {
+		all = append(all, fmt.Sprint("status ", status))
+	}
+	return append(all, "stop")
+}
+
+// missing returns what was not seen.
+func missing(seen map[string]int) (all []string) {
+	for _, what := range wanted() {
+		if seen[what] == 0 {
+			all = append(all, what)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
