@@ -75,6 +75,9 @@ var imports = map[string][]string{
 	"internal/hostport": {"holdfast/internal/ascii"},
 	"internal/ascii":    {},
 
+	// It stands in for Linux in simulations.
+	"internal/sim/kernel": {"holdfast/proxy", "golang.org/x/sys/unix"},
+
 	// It measures the proxy from outside, as any other.
 	"bench":  {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
 	"e2e":    {},
