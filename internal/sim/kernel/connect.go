@@ -39,9 +39,9 @@ func (l *Listener) ready() (now proxy.Ready) {
 	return now
 }
 
-// Dial puts a client's connection into the line, and returns the client's end. It returns
-// ErrAgain if the line is full: a unix socket's client sees that, and TCP asks again a
-// little later. The moment is the one at which the client's handshake completes.
+// Dial puts a client's connection into the line, at the moment at which its handshake
+// completes, and returns the client's end. It returns ErrAgain if the line is full: the
+// client of a unix socket sees that, and TCP asks again a little later.
 func (l *Listener) Dial(from netip.AddrPort) (*Socket, error) {
 	switch {
 	case l.closed:

@@ -17,9 +17,9 @@ type Machine struct {
 	Dial func(to proxy.Endpoint) Outcome
 	// TLS puts TLS around a connection of the process. hello is nil for an upstream's.
 	TLS func(conn proxy.Transport, hello []byte, config *tls.Config) proxy.Secured
-	// Misused is told of a call on a connection that the process has closed.
+	// Misused is told of a call on a connection that the caller has closed. It may be nil.
 	Misused func(call string, s *Socket)
-	// Trace is told of each call of the process; nil is nobody.
+	// Trace is told of each call of the process. It may be nil.
 	Trace func(format string, args ...any)
 	// Faults are what goes wrong with the calls of the process.
 	Faults Faults
@@ -60,7 +60,7 @@ func New(clock func() time.Duration) *Machine {
 		Files:         1 << 20,
 		SendBuffer:    64 << 10,
 		ReceiveBuffer: 64 << 10,
-		RetryLimit:    2 * time.Minute, // TCP_RTO_MAX in net/tcp.h
+		RetryLimit:    retryLimit,
 	}
 }
 
@@ -178,9 +178,9 @@ func (m *Machine) Next() (at time.Duration, ok bool) {
 	return m.queue[0].at, true
 }
 
-// Advance lets happen what is due by the clock. The caller moves the clock from one Next
-// to another. Each call of a Machine, of a Poller, or of a Socket does the same before it
-// returns, so that without latency bytes arrive at once.
+// Advance does what is due by the clock. The caller moves the clock from one Next to the
+// following. Each method of a Poller and of a Socket calls Advance, so that without
+// latency bytes arrive at once.
 func (m *Machine) Advance() {
 	if m.settling {
 		return

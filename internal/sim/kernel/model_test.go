@@ -189,6 +189,56 @@ func TestLostEnds(t *testing.T) {
 	st.reads(theirs, "", unix.ECONNRESET)
 }
 
+// What comes behind a loss shows in the acknowledgements until the loss is sent again.
+func TestGap(t *testing.T) {
+	st := newStage(t)
+	ours, theirs := st.pair(time.Millisecond)
+	ours.Out.Lost = true
+	st.writes(ours, "lost, ")
+	ours.Out.Lost = false
+	st.writes(ours, "and more")
+	st.pass(10 * time.Millisecond)
+	if !ours.LastACKs().Gap || ours.Unacked() != len("lost, and more") {
+		t.Errorf("behind a loss the kernel says %+v, %d unacknowledged", ours.LastACKs(), ours.Unacked())
+	}
+	st.pass(time.Second)
+	if ours.LastACKs().Gap || ours.Unacked() != 0 {
+		t.Errorf("when all is sent again it says %+v, %d unacknowledged", ours.LastACKs(), ours.Unacked())
+	}
+	st.reads(theirs, "lost, and more", proxy.ErrAgain)
+}
+
+// What is left in a closed socket is sent on for some minutes to who is slow, and not
+// beyond the limit of TCP's waits.
+func TestOrphans(t *testing.T) {
+	for _, slow := range []time.Duration{time.Minute, time.Hour} {
+		st := newStage(t)
+		st.RetryLimit = 2 * time.Second // a close lifts it
+		ours, theirs := st.pair(time.Millisecond)
+		text := string(bytesFrom(0, st.ReceiveBuffer))
+		st.writes(ours, text)
+		st.pass(time.Second)
+		st.writes(ours, "more")
+		must(t, ours.Close())
+		st.pass(slow)
+		st.reads(theirs, text, proxy.ErrAgain)
+		st.pass(time.Second)
+		if slow == time.Minute {
+			st.reads(theirs, "more", io.EOF)
+		} else {
+			st.reads(theirs, "", unix.ECONNRESET)
+		}
+
+		ours, _ = st.pair(time.Millisecond)
+		ours.Out.Lost = true
+		must(t, ours.Close())
+		st.pass(time.Hour)
+		if at, ok := st.Next(); ok {
+			t.Errorf("something happens at %v, and nobody is there", at)
+		}
+	}
+}
+
 // A stream comes whole through a network that cuts it anywhere, delays it, loses it for
 // a while and stalls.
 func TestStreamThroughBadNetwork(t *testing.T) {

@@ -22,15 +22,15 @@ const (
 	Unix
 )
 
-// A Socket is one end of a connection: the process's, which is a proxy.Transport, or a
-// peer's, which has no descriptor.
+// A Socket is one end of a connection. The process's has a descriptor and is used as a
+// proxy.Transport; a peer's has none.
 type Socket struct {
 	watched
 	// Out is the way of what is written here to the other end, and of TCP's
 	// acknowledgements.
 	Out Path
-	// Notify is called when what Ready says may have changed; nil is nobody. It is called
-	// in the middle of other calls, and only notes that it was.
+	// Notify is called when what Ready returns may have changed. It is called in the
+	// middle of other calls, so it must call nothing of this package. It may be nil.
 	Notify func()
 
 	m          *Machine
@@ -98,11 +98,12 @@ func (s *Socket) Number() int { return s.number }
 // Closed reports whether Close, Reset or Detach was called.
 func (s *Socket) Closed() bool { return s.closed }
 
-// SetSendBuffer and SetReceiveBuffer change how many bytes the kernel holds, written and
-// not acknowledged, or arrived and not read.
+// SetSendBuffer changes how many bytes the kernel holds that were written and are not
+// acknowledged.
 func (s *Socket) SetSendBuffer(size int) { s.sendRoom = size }
 
-// SetReceiveBuffer is said above. TCP never takes back a window that it has offered.
+// SetReceiveBuffer changes how many bytes the kernel holds that have arrived and were not
+// read. TCP never takes back a window that it has offered.
 func (s *Socket) SetReceiveBuffer(size int) {
 	s.readRoom = size
 	if s.kind == TCP && !s.dead {
@@ -159,8 +160,7 @@ func (s *Socket) takeError() (err unix.Errno) {
 	return err
 }
 
-// usable reports whether a call is on a connection that is not closed, and lets happen
-// what is due.
+// usable begins a call: it does what is due, and reports whether the socket is open.
 func (s *Socket) usable(call string) bool {
 	s.m.Advance()
 	if s.closed && s.m.Misused != nil {
@@ -286,7 +286,7 @@ func (s *Socket) LastACKs() proxy.ACKs {
 	return proxy.ACKs{
 		Last: (s.m.now() - s.heard).Truncate(time.Millisecond),
 		Gap:  s.gapThere,
-		Full: s.unsent() > 0 && s.edge <= s.sent,
+		Full: s.full(),
 		RTT:  s.rtt,
 	}
 }

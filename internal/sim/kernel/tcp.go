@@ -44,8 +44,10 @@ type stream struct {
 // never is a position that is not there.
 const never = int64(-1)
 
-// orphanTries is how often TCP sends again for a socket that nobody has.
-const orphanTries = 8
+const (
+	orphanTries = 8               // in tcp_orphan_retries
+	retryLimit  = 2 * time.Minute // TCP_RTO_MAX in net/tcp.h
+)
 
 // A segment is what passes between the two ends.
 type segment struct {
@@ -134,8 +136,7 @@ func (s *Socket) finish() {
 	}
 }
 
-// closeTCP is tcp_close. With a reset the other end gets one at once, ahead of what was
-// not sent yet.
+// closeTCP is tcp_close. A reset goes out at once, and what was not sent never does.
 func (s *Socket) closeTCP(reset bool) {
 	switch {
 	case s.dead:
@@ -145,6 +146,7 @@ func (s *Socket) closeTCP(reset bool) {
 		s.emit(segment{seq: s.seqOut(), rst: true})
 		s.die()
 	default:
+		s.unlimited = s.unlimited || s.unacked() > 0 // as package socket of the proxy does
 		s.shutRead = true
 		s.finish()
 	}
@@ -334,8 +336,8 @@ func (s *Socket) acknowledge(echo time.Duration) {
 	s.emit(segment{seq: s.seqOut(), echo: echo})
 }
 
-// window is the room for what comes; none if that is a little only, so that the peer
-// need not send in small pieces (RFC 9293 3.8.6.2.2).
+// window is the room for what comes. It is 0 while the room is small, so that the peer
+// does not send in small pieces (RFC 9293 3.8.6.2.2).
 func (s *Socket) window() int64 {
 	free := s.readRoom - len(s.in)
 	if free < min(s.readRoom/2, 1460) {
@@ -353,11 +355,25 @@ func (s *Socket) offer() {
 
 // timeout is how long TCP waits before it sends again.
 func (s *Socket) timeout() time.Duration {
-	limit := s.m.RetryLimit
+	return min((200*time.Millisecond+2*s.rtt)<<min(s.tries, 12), s.limit())
+}
+
+// limit is how long timeout may become.
+func (s *Socket) limit() time.Duration {
 	if s.unlimited {
-		limit = 2 * time.Minute
+		return retryLimit
 	}
-	return min((200*time.Millisecond+2*s.rtt)<<min(s.tries, 12), limit)
+	return s.m.RetryLimit
+}
+
+// full reports whether the peer's window keeps back what is to be sent.
+func (s *Socket) full() bool { return s.unsent() > 0 && s.edge <= s.sent }
+
+// abandoned reports whether TCP gives up what is to be sent for a socket that nobody has.
+// It does so when the wait has reached its limit, and after some tries if the peer is not
+// known to be full (tcp_write_timeout, tcp_probe_timer, tcp_orphan_retries).
+func (s *Socket) abandoned() bool {
+	return s.timeout() >= s.limit() || s.tries >= orphanTries && !s.full()
 }
 
 // outstanding reports whether the peer has something to acknowledge.
@@ -388,7 +404,7 @@ func (s *Socket) retry() {
 	case s.m.UserTimeout > 0 && now-s.progress >= s.m.UserTimeout:
 		s.fail(unix.ETIMEDOUT)
 		return
-	case s.closed && s.tries >= orphanTries:
+	case s.closed && s.abandoned():
 		s.die()
 		return
 	}
