@@ -24,6 +24,7 @@ type loop struct {
 	grids    [2]heartbeat.Grid  // of the pings of each side
 	patience patience
 	backoff  time.Duration // that the kernel's waits are bounded to
+	longest  frame.Limit   // of data frames
 	metrics  *metrics.Loop
 	log      *slog.Logger
 	clock    func() heartbeat.Time
@@ -63,6 +64,7 @@ func newLoop(server *Server, k kernel, source io.Reader) *loop {
 		rules:    [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
 		grids:    [2]heartbeat.Grid{client: heartbeat.GridFor(cfg.Client.Interval), upstream: heartbeat.GridFor(cfg.UpstreamSide.Interval)},
 		backoff:  cfg.longestBackoff(),
+		longest:  frame.LimitOf(cfg.MaxFrameSize),
 		patience: patience{write: cfg.WriteTimeout, close: cfg.CloseTimeout},
 		metrics:  cfg.Metrics.NewLoop(),
 		log:      cfg.Log,

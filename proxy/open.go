@@ -30,7 +30,7 @@ func (l *loop) begin(s *session, deflate bool) {
 	phase := l.random.Float64()
 	for _, side := range sides {
 		g := &s.legs[side]
-		g.scan = frame.NewScanner(side == client, deflate, l.cfg.MaxFrameSize)
+		g.scan = frame.NewScanner(side == client, deflate)
 		g.beat.Open(&l.rules[side], l.now, phase)
 	}
 }

@@ -41,11 +41,22 @@ type Counts [16]uint32
 // its last byte. An incomplete header is shorter.
 const MaxHeld = MaxControl - 1
 
+// Limit is the longest payload that a data frame may have, in bytes. All scanners of
+// a proxy share one limit, so it is an argument of Scan and not a field.
+type Limit uint64
+
+// LimitOf is a configured limit; 0 and less mean any length.
+func LimitOf(configured int64) Limit {
+	if configured > 0 {
+		return Limit(configured)
+	}
+	return maxLength
+}
+
 // Scanner follows the frames of one direction of one session. It is plain data
 // and keeps no bytes: those that it cannot decide on yet stay with the caller.
 type Scanner struct {
 	left       uint64 // bytes still to come of the payload of the current data frame
-	max        uint64 // longest payload of a data frame
 	maskBit    byte   // what a header's mask bit must be: mask or 0
 	rsv1Bit    byte   // what a message's first frame may set: rsv1 or 0
 	fragmented bool   // a message has begun and its last frame not been seen
@@ -53,12 +64,7 @@ type Scanner struct {
 
 // NewScanner returns a scanner for a stream from its first frame on. masked:
 // it comes from a client. deflate: permessage-deflate has been negotiated.
-// maxFrame: the longest payload of a data frame in bytes; 0 and less mean any.
-func NewScanner(masked, deflate bool, maxFrame int64) Scanner {
-	s := Scanner{max: maxLength}
-	if maxFrame > 0 {
-		s.max = uint64(maxFrame)
-	}
+func NewScanner(masked, deflate bool) (s Scanner) {
 	if masked {
 		s.maskBit = mask
 	}
@@ -75,16 +81,17 @@ func (s *Scanner) MidFrame() bool { return s.left > 0 }
 // Result left it. All of the data frames that b holds, and the beginning of
 // one, are passed on in one run, which ends at a control frame, at a violation,
 // or where b does; with stopAtBoundary, at the latest where the first data
-// frame ends. After a Close or a violation the stream is not to be scanned on.
+// frame ends. longest is the same for all of a stream. After a Close or a violation
+// the stream is not to be scanned on.
 //
 // An incomplete header is checked as far as it goes: a broken rule is reported
 // as soon as the bytes that break it are there. A Close's payload is checked
 // when it is whole.
-func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
+func (s *Scanner) Scan(b []byte, longest Limit, stopAtBoundary bool, c *Counts) Result {
 	at := 0
 	for at < len(b) {
 		if s.left == 0 {
-			if size := s.small(b[at:]); size > 0 && s.continues(b[at]) {
+			if size := s.small(b[at:], longest); size > 0 && s.continues(b[at]) {
 				s.accept(b[at], c)
 				at += size
 				if stopAtBoundary {
@@ -92,7 +99,7 @@ func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
 				}
 				continue
 			}
-			h, violation := s.parse(b[at:])
+			h, violation := s.parse(b[at:], longest)
 			switch {
 			case violation != nil:
 				return Result{Pass: at, Stop: Broken, Violation: violation}
@@ -119,13 +126,13 @@ func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
 // and its second byte is valid and the whole length; else 0. Together with
 // continues it is a short cut for most frames, cheap enough to be inlined: it
 // accepts nothing that parse would not, and leaves the rest to that.
-func (s *Scanner) small(b []byte) int {
+func (s *Scanner) small(b []byte, longest Limit) int {
 	if len(b) < 2 {
 		return 0
 	}
 	length := int(b[1] ^ s.maskBit) // over 127 if the mask bit is wrong
 	size := 2 + keySize(s.maskBit) + length
-	if length > maxControlPayload || size > len(b) || uint64(length) > s.max {
+	if length > maxControlPayload || size > len(b) || Limit(length) > longest {
 		return 0
 	}
 	return size
