@@ -13,7 +13,7 @@ type Reason = metrics.Reason
 type cause struct {
 	kind   endKind
 	side   Side      // closing, closed: who began; dropped: who is at fault
-	reason Reason    // dropped
+	reason Reason    // dropped; live: of the end that comes at until
 	short  bool      // a leg was cut before all was said on it
 	waste  [2]uint16 // KiB that came on each leg and are for nobody
 	detail string    // dropped: for the log, in our own words

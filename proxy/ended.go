@@ -42,7 +42,7 @@ type EndedLeg struct {
 func (l *loop) ended(s *session) *Ended {
 	e := &Ended{
 		ID:       s.id,
-		Client:   s.remote,
+		Client:   s.remote(),
 		Path:     s.path,
 		Upstream: s.backend.Name(),
 		Closed:   s.cause.kind == closed,

@@ -26,7 +26,7 @@ func (l *loop) open(s *session) {
 // begin gives a session the state that it has when its first frame comes.
 func (l *loop) begin(s *session, deflate bool) {
 	s.opened, s.lastData = l.now, l.now
-	s.until, s.why = l.oldAt(), metrics.MaxDuration
+	s.until, s.cause.reason = l.oldAt(), metrics.MaxDuration
 	phase := l.random.Float64()
 	for _, side := range sides {
 		g := &s.legs[side]

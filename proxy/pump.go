@@ -345,9 +345,9 @@ func (l *loop) want(s *session, side Side, want epoll.Ready) bool {
 	case want == 0:
 		err = l.kernel.Remove(g.io.FD())
 	case g.interest == 0:
-		err = l.kernel.Add(g.io.FD(), tokenOf(s, side), want)
+		err = l.kernel.Add(g.io.FD(), l.table.token(s, side), want)
 	default:
-		err = l.kernel.Modify(g.io.FD(), tokenOf(s, side), want)
+		err = l.kernel.Modify(g.io.FD(), l.table.token(s, side), want)
 	}
 	if err != nil {
 		l.unwatched(s, side, err)

@@ -7,7 +7,6 @@ import (
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
-	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/peraddress"
 )
 
@@ -31,8 +30,11 @@ func opposite(side Side) Side { return upstream - side }
 type session struct {
 	// Static once the session is open.
 	id      uint64
-	token   epoll.Token      // slot and generation; the leg's bit is added
-	remote  netip.AddrPort   // the client; port 0: its address is known from a trusted proxy only; zero: a unix socket's peer
+	addr    netip.Addr       // the client's; zero: a unix socket's peer
+	port    uint16           // the client's; 0: a trusted proxy has told the address only
+	seat    peraddress.Seat  // how the session counts for its client's address, see seat.go
+	learnt  bool             // the client has answered a ping
+	slot    uint32           // in the loop's table
 	path    string           // of the request, without its query; for the log
 	backend *backend.Backend // where the request goes; nil until it is known
 
@@ -44,12 +46,12 @@ type session struct {
 	until    heartbeat.Time // when the session ends, or its end is cut short, whatever its peers do
 	timer    heartbeat.Time // what the wheel will call for; never later than due
 
-	cause  cause
-	legs   [2]leg          // by side
-	seat   peraddress.Seat // how it counts for its client's address, see seat.go
-	learnt bool            // the client has answered a ping
-	why    Reason          // of an end of ours at until, while the session is live
+	cause cause
+	legs  [2]leg // by side
 }
+
+// remote is where the client is; the zero AddrPort for a unix socket's peer.
+func (s *session) remote() netip.AddrPort { return netip.AddrPortFrom(s.addr, s.port) }
 
 // A session comes to a loop by admit and leaves it by release, when both its
 // connections are closed, or by detach, with them.
@@ -89,12 +91,12 @@ func (l *loop) detach(s *session) (conns [2]transport, err error) {
 // its client as gone.
 func (l *loop) release(s *session) {
 	l.leaves(s)
-	l.server.left(s.remote.Addr(), s.seat)
+	l.server.left(s.addr, s.seat)
 }
 
 // leaves frees the session's slot. From now on neither events nor alarms find it.
 func (l *loop) leaves(s *session) {
-	l.wheel.Cancel(s.slot())
+	l.wheel.Cancel(s.slot)
 	l.table.remove(s)
 	l.sessions.Add(-1)
 }
