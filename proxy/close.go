@@ -341,9 +341,10 @@ func (l *loop) finish(s *session) {
 	if l.draining && s.cause.short {
 		l.shortEnds++
 	}
-	l.logEnd(e)
+	l.logEnd(&e)
 	if l.cfg.Ended != nil {
-		l.cfg.Ended(e)
+		told := e // a copy: e itself stays off the heap where nobody is told
+		l.cfg.Ended(&told)
 	}
 	l.release(s)
 }

@@ -39,8 +39,8 @@ type EndedLeg struct {
 }
 
 // ended tells how a session has ended.
-func (l *loop) ended(s *session) *Ended {
-	e := &Ended{
+func (l *loop) ended(s *session) Ended {
+	e := Ended{
 		ID:       s.id,
 		Client:   s.remote(),
 		Path:     s.path,
