@@ -48,7 +48,7 @@ type loop struct {
 	unseen    int // events since timers last ran, while more were waiting
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
-	in        [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it
+	in        [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it; or a head that is built
 
 	sessions atomic.Int64 // in the table; read by the server to place new ones
 
