@@ -8,19 +8,18 @@ import (
 	"strings"
 )
 
-// These stand before the path of a unix socket, and before the name of a socket that
-// systemd passes.
+// The prefixes of a unix socket's path and of the name of a socket that systemd passes.
 const (
 	unixScheme    = "unix:"
 	systemdScheme = "systemd:"
 )
 
-// maxSocketPath is the longest path that the kernel has room for. A zero byte follows it:
-// unix(7).
+// maxSocketPath is the length of the longest path that the kernel accepts, without the
+// zero byte at its end: unix(7).
 const maxSocketPath = 107
 
-// socketPath checks what follows unix: in unix:/path or in unix:///path, and returns the
-// path.
+// socketPath checks the text that follows unix: in unix:/path or in unix:///path. It
+// returns the path.
 func socketPath(path string) (string, error) {
 	if !strings.HasPrefix(path, "/") {
 		return "", errors.New(`has no absolute path; write for example "unix:/run/app.sock"`)
@@ -35,9 +34,9 @@ func socketPath(path string) (string, error) {
 	return path, nil
 }
 
-// validHost accepts an IP address, or a name of the letters that host names and
-// the service names of container networks are made of. Digits and dots that are no
-// address are no name either: some resolvers make an address of them (inet_aton(3)).
+// validHost reports whether host is an IP address or a name of the characters that host
+// names and the service names of container networks consist of. A name of digits and dots
+// alone is not valid: some resolvers turn it into an address (inet_aton(3)).
 func validHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
@@ -47,6 +46,7 @@ func validHost(host string) bool {
 	})
 }
 
+// withoutZone returns an IPv6 address without its zone, and any other host as it is.
 func withoutZone(host string) string {
 	host, _, _ = strings.Cut(host, "%")
 	return host

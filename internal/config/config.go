@@ -1,15 +1,15 @@
-// Package config is the configuration of Holdfast, which environment variables alone
-// make.
+// Package config is the configuration of Holdfast. Environment variables are its only
+// source.
 //
-// The path through it: Load keeps what is set under our prefix (settings), fills
-// Config with it by the rules of its fields' types (values.go and others), looks for
-// values that contradict each other (contradictions.go) and for names that do not
-// exist, and loads the TLS files (certificates.go). Every problem is reported, each
-// with its variable and what to write instead (problems.go). Config.Proxy says it all
-// to the proxy. Describe is for those who want to see the configuration, and the
-// Formats print it (print.go).
+// The path through it: Load takes the variables with the prefix HOLDFAST_ (settings.go).
+// It fills Config by the rules of the fields' types (values.go and others), looks for
+// values that contradict each other (contradictions.go) and for names that do not exist,
+// and loads the TLS files (certificates.go). It reports every problem, each with its
+// variable and what to write instead (problems.go). Config.Proxy returns the
+// configuration of the proxy (proxy.go). Describe lists every setting, and the Formats
+// print that list (print.go).
 //
-// The environment is an argument: only main asks for that of the process.
+// The environment is an argument: only main reads that of the process.
 package config
 
 import (
@@ -24,16 +24,17 @@ import (
 	"holdfast/proxy"
 )
 
-// Config is the checked configuration, and the only list of its variables. A field is a
-// variable: its place is where the variable is shown and complained about, its type
-// has the rule (parsers), and its tags say the rest:
+// Config is the checked configuration, and the only list of its variables. Each field is
+// a variable. The order of the fields is the order in which variables and their problems
+// are shown. A field's type selects the rule for its values (parsers). Its tags are:
 //
-//   - env: its name
-//   - envDefault: the value that holds while it is unset or empty
-//   - inherits: the variable above whose value it takes instead
-//   - meaning: what users read about it; words of the configuration stand in braces
-//   - file: no output may show its value, and there is a variable of the same name and
-//     _FILE, for a file that holds the value; this is the meaning of that one
+//   - env: the variable's name
+//   - envDefault: its value while it is unset or empty
+//   - inherits: the variable, earlier in Config, whose value it takes while it is unset
+//     or empty
+//   - meaning: its description for users; words of the configuration are in braces
+//   - file: it is a secret, which no output may show, and a second variable, with the
+//     suffix _FILE, names a file that holds the value; this is that one's meaning
 type Config struct {
 	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix ({/ws} and a request for {/} give {/ws}); or {unix:/path}"`
 	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path}, or {systemd:NAME} for a socket of that {FileDescriptorName}"`
@@ -91,7 +92,7 @@ type Config struct {
 }
 
 // Load returns the checked configuration of environ with its TLS files, and every
-// problem with them. If there is any, the configuration must not be used.
+// problem with them. The configuration must not be used unless found is empty.
 func Load(environ []string) (c Config, loaded Certificates, found Problems) {
 	c, found = readSettings(environ).config()
 	loaded, bad := c.certificates()
@@ -100,8 +101,8 @@ func Load(environ []string) (c Config, loaded Certificates, found Problems) {
 	return c, loaded, found
 }
 
-// LogsText reports whether the log is text and not JSON; terminal says what it is
-// written to.
+// LogsText reports whether the log is text and not JSON. terminal says whether the log
+// is written to a terminal.
 func (c Config) LogsText(terminal bool) bool {
 	return c.LogFormat == formatText || c.LogFormat == formatAuto && terminal
 }
@@ -122,8 +123,8 @@ func (s settings) config() (c Config, found Problems) {
 	return c, found
 }
 
-// parse fills c and says which values broke the rule of their type. A value
-// taken from another variable is that one's fault.
+// parse fills c and returns the values that break the rule of their type. If a variable
+// takes its value from another one, only that other one is reported.
 func (s settings) parse(c *Config) (found Problems) {
 	given, from := map[string]string{}, map[string]string{}
 	for _, v := range variables {
