@@ -56,7 +56,7 @@ func explainTLS(c config.Config, err error) error {
 	case isTimeout(err):
 		return fmt.Errorf("no TLS within HOLDFAST_DIAL_TIMEOUT=%v; if it does not speak TLS, write %s:// in HOLDFAST_UPSTREAM", time.Duration(c.DialTimeout), plain)
 	case isEnd(err):
-		return fmt.Errorf("it closed the connection during the TLS handshake (%w); if it does not speak TLS, write %s:// in HOLDFAST_UPSTREAM", err, plain)
+		return fmt.Errorf("closed the connection during the TLS handshake (%w); if it does not speak TLS, write %s:// in HOLDFAST_UPSTREAM", err, plain)
 	}
 	return fmt.Errorf("the TLS handshake failed: %w", err)
 }
@@ -81,22 +81,22 @@ func explainUpgrade(c config.Config, f *probe.Failure) error {
 	case f.Status != 0:
 		return explainStatus(c, f.Status)
 	case isTimeout(f.Err):
-		return fmt.Errorf("it did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.HandshakeTimeout))
+		return fmt.Errorf("did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.HandshakeTimeout))
 	case isAskedForCertificate(f.Err):
 		return fmt.Errorf("it requires a certificate (%w); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE", f.Err)
 	case isEnd(f.Err):
-		return fmt.Errorf("it closed the connection without an answer to the upgrade (%w)%s", f.Err, secure)
+		return fmt.Errorf("closed the connection without an answer to the upgrade (%w)%s", f.Err, secure)
 	}
 	return fmt.Errorf("cannot upgrade: %w%s", f.Err, secure)
 }
 
 func explainStatus(c config.Config, status int) error {
 	if c.Upstream.Scheme == "unix" {
-		return fmt.Errorf("it refused to upgrade / with HTTP status %d; clients may request another path", status)
+		return fmt.Errorf("refused to upgrade / with HTTP status %d; clients may request another path", status)
 	}
 	asked, _ := c.UpstreamRequest()
 	_, path, _ := strings.Cut(strings.TrimPrefix(asked, "ws://"), "/")
-	return fmt.Errorf("it refused to upgrade /%s with HTTP status %d; "+
+	return fmt.Errorf("refused to upgrade /%s with HTTP status %d; "+
 		"if the service upgrades another path, write that in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", path, status)
 }
 
