@@ -17,7 +17,7 @@ import (
 
 // service is an echo service of the usual kind: for each client it has a goroutine that
 // waits for the next message without a limit. It answers pings and never sends one. So it
-// never learns that a client has gone without a Close or an end of TCP.
+// never learns that a client is gone whose Close and end of TCP did not arrive.
 type service struct {
 	listener net.Listener
 	journal  *journal

@@ -159,7 +159,7 @@ func (s *stage) close() {
 	s.mu.Unlock()
 	s.running.Wait()
 	if s.service != nil {
-		s.service.close() // before the middlebox, whose end would end the ghosts with an event
+		s.service.close() // before the middlebox, whose end would end the ghosts too
 	}
 	s.box.close()
 	s.journal.close()
