@@ -20,7 +20,7 @@ const (
 //	wanted   a ping was due at at, is not sent   Sent → owed, or waiting if it has no deadline
 //	owed     an answer is awaited. at is when    Pong, Heard → waiting
 //	         to look, or the deadline, as wait   Looked → off, if it returns Expired
-//	         says; it is Never while paused
+//	         says; nothing is due while paused
 //
 // Stop leads from each status to off.
 type status uint8
@@ -61,12 +61,10 @@ func (s *State) Open(r *Rules, now Time, phase float64) {
 // Next returns when Advance must be called. It returns Never if nothing is scheduled,
 // which includes a ping that is wanted and not sent yet.
 func (s *State) Next() Time {
-	switch s.status {
-	case waiting, owed:
+	if s.status == waiting || s.status == owed && !s.paused {
 		return s.at
-	default:
-		return Never
 	}
+	return Never
 }
 
 // Overdue reports whether Advance would return Look. The caller reads from the peer
@@ -150,9 +148,6 @@ func (s *State) Sent(r *Rules, now Time, payload uint64, armed, delayed bool) {
 // ask starts a whole timeout for the answer that is owed.
 func (s *State) ask(r *Rules, now Time) {
 	s.at = s.wait.Ask(now, r.Timeout)
-	if s.paused {
-		s.at = Never
-	}
 }
 
 // Heard records that bytes arrived from the peer, pongs included. midFrame says that
@@ -207,22 +202,23 @@ func (s *State) settle(r *Rules, now Time) {
 }
 
 // Pause records that we stopped reading from the peer. The answer may have arrived
-// unread. So the deadline stands still, and the round trips of open pings are not
+// unread. So no deadline is due until Resume, and the round trips of open pings are not
 // measured. Pings go on.
 func (s *State) Pause() {
 	s.paused = true
 	s.unmeasure()
-	if s.status == owed {
-		s.at = Never
-	}
 }
 
-// Resume records that we read from the peer again. If an answer is awaited, its whole
-// timeout starts now.
-func (s *State) Resume(r *Rules, now Time) {
+// Owes reports whether a ping with a deadline has no answer yet.
+func (s *State) Owes() bool { return s.status == owed }
+
+// Resume records that we read from the peer again. heldUp says that bytes of the peer lie
+// unread. Then the peer may have waited for us, so an awaited answer has a whole timeout
+// again. Otherwise the pause delayed nothing, and the deadline from before it holds.
+func (s *State) Resume(r *Rules, now Time, heldUp bool) {
 	resumed := s.paused
 	s.paused = false
-	if resumed && s.status == owed {
+	if resumed && heldUp && s.status == owed {
 		s.ask(r, now)
 	}
 }

@@ -24,8 +24,8 @@ func (l *loop) readAnswer(s *session) {
 	l.scanAnswer(s)
 }
 
-// scanAnswer looks for a whole response head, and skips interim ones
-// (RFC 9110 15.2: any number of them may come before the final one).
+// scanAnswer looks for a whole response head. It skips interim responses, of which any
+// number may come before the final one (RFC 9110 15.2).
 func (l *loop) scanAnswer(s *session) {
 	o := s.opening
 	for {
@@ -57,7 +57,7 @@ func (l *loop) scanAnswer(s *session) {
 	}
 }
 
-// switchProtocols decides on a whole 101 of the upstream's.
+// switchProtocols checks a whole 101 from the upstream and begins to write the client's.
 func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 	o := s.opening
 	answer, err := o.expected.CheckAnswer(r)

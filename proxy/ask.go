@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"slices"
+
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/upgrade"
 )
 
-// connected begins the upstream's part of the handshake.
+// connected records the connection to the upstream and starts the time for its answer.
 func (l *loop) connected(s *session) {
 	o := s.opening
 	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
@@ -18,8 +20,8 @@ func (l *loop) connected(s *session) {
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 }
 
-// makeRequest makes the request that the upstream is asked, once, and lets go of
-// what it was made from.
+// makeRequest makes the upstream's request, if it is not made yet, and drops what it was
+// made from.
 func (l *loop) makeRequest(s *session) {
 	o := s.opening
 	if o.out == nil {
@@ -29,20 +31,13 @@ func (l *loop) makeRequest(s *session) {
 	}
 }
 
-// upstreamRequest is the request as it goes to the upstream.
+// upstreamRequest returns the request as it is sent to the upstream.
 func (l *loop) upstreamRequest(s *session) []byte {
 	o := s.opening
-	fields := make(upgrade.Fields, 0, len(o.story.Fields)+len(l.cfg.UpstreamHeader))
-	for _, f := range o.story.Fields {
-		fields = append(fields, upgrade.Field(f))
-	}
-	for _, f := range l.cfg.UpstreamHeader {
-		fields = append(fields, upgrade.Field(f))
-	}
 	return o.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
 		Prefix:   s.backend.Prefix(),
 		Host:     l.cfg.UpstreamHost,
-		Fields:   fields,
+		Fields:   slices.Concat(o.story.Fields, l.cfg.UpstreamHeader),
 		Believed: o.story.Believed,
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"holdfast/proxy/internal/frame"
 )
 
-// open is where a handshake becomes a session: from here on there are frames.
-// What either peer sent too early is scanned like all that follows.
+// open turns a handshake into a session: from here on there are frames. What either peer
+// sent before this point is scanned like everything that follows.
 func (l *loop) open(s *session) {
 	o := s.opening
 	s.opening = nil
@@ -18,12 +18,12 @@ func (l *loop) open(s *session) {
 	l.metrics.HandshakeDuration(metrics.Total, l.now.Sub(o.began))
 	l.take(s, client, o.head)
 	l.take(s, upstream, o.reply)
-	if l.draining { // its 101 went out while the proxy began to stop
+	if l.draining { // the 101 was written while the drain began
 		l.end(s, proxy, metrics.Drain)
 	}
 }
 
-// begin gives a session the state that it has when its first frame comes.
+// begin sets the state in which a session receives its first frame.
 func (l *loop) begin(s *session, deflate bool) {
 	s.opened, s.lastData = l.now, l.now
 	s.until, s.why = l.oldAt(), metrics.MaxDuration
@@ -35,8 +35,9 @@ func (l *loop) begin(s *session, deflate bool) {
 	}
 }
 
-// oldAt is when a session that opens now is too old: a tenth earlier or later
-// than the limit, so that sessions opened together do not end together.
+// oldAt returns when a session that opens now reaches MaxSessionDuration, a tenth earlier
+// or later at random, so that sessions opened together do not end together. It returns
+// heartbeat.Never if there is no limit.
 func (l *loop) oldAt() heartbeat.Time {
 	limit := l.cfg.MaxSessionDuration
 	if limit == 0 {

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"holdfast/heartbeat"
 	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
@@ -24,25 +23,25 @@ type Server struct {
 	// Static after New.
 	cfg      Config
 	pool     *backend.Pool
-	ended    context.Context    // done when nothing is to run beside the loops any more
-	end      context.CancelFunc // of what runs beside the loops: probes, lookups, trim
+	ended    context.Context    // done when probes, lookups and trim must end
+	end      context.CancelFunc // ends them
 	listener *listener
 	loops    []*loop
-	limit    int64 // sessions at once, handshakes included
-	room     int64 // clients at once, whatever they want: what the descriptors allow
-	pageRoom int64 // of them those who may be with the server of pages at once
+	limit    int64 // how many sessions there may be at once, handshakes included
+	room     int64 // how many clients the descriptors allow at once
+	pageRoom int64 // how many of those clients may be with the server of pages at once
 	options  socket.Options
 	trust    forwarded.Trust
-	clock    clock
+	world
 
-	live         atomic.Int64  // clients: sessions, handshakes, and those who left their loop for a refusal or a page
-	guests       atomic.Int64  // of them those who are with the server of pages
-	ids          atomic.Uint64 // of the session opened last
-	leaves       atomic.Uint64 // sessions and handshakes that have ended
-	pagesWaiting atomic.Int64  // requests for pages that wait for their turn to dial
-	turns        atomic.Uint64 // requests for pages that have waited: the loops' lines have them by turns
+	live         atomic.Int64  // clients with a session, a handshake, a relay or pages
+	guests       atomic.Int64  // those of them with the server of pages
+	ids          atomic.Uint64 // the id of the last handshake that began
+	leaves       atomic.Uint64 // clients that have left
+	pagesWaiting atomic.Int64  // requests for pages that wait to dial
+	turns        atomic.Uint64 // requests for pages that have waited; spreads them over the loops' queues
 	draining     atomic.Bool
-	emptied      chan struct{} // has an item when live may have fallen to 0 while draining
+	emptied      chan struct{} // has an item if live may have fallen to 0 while draining
 
 	perAddress *peraddress.Table
 	relays     relays
@@ -54,12 +53,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Loops == 0 {
 		cfg.Loops = epoll.Processors
 	}
-	clock := newClock()
-	s, err := newServer(cfg, clock.now)
+	s, err := newServer(cfg, world{clock: newClock(), beside: func(job func()) { go job() }})
 	if err != nil {
 		return nil, err
 	}
-	s.clock = clock
 	if err := s.open(); err != nil {
 		s.end()
 		return nil, err
@@ -67,12 +64,13 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// newServer makes a server without a listener and without loops: for these see
-// open, or addLoop with an invented kernel.
-func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
+// newServer returns a Server without a listener and without loops. open adds both; a test
+// calls addLoop with its own kernel.
+func newServer(cfg Config, w world) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
 	s := &Server{
 		cfg:        cfg,
+		world:      w,
 		ended:      ended,
 		end:        end,
 		emptied:    make(chan struct{}, 1),
@@ -81,7 +79,7 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
-	service, err := backend.New(ended, s.backendConfig(now))
+	service, err := backend.New(ended, s.backendConfig())
 	if err != nil {
 		end()
 		return nil, err
@@ -92,15 +90,16 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 	return s, nil
 }
 
-// backendConfig is what the service behind the proxy is told.
-func (s *Server) backendConfig(now func() heartbeat.Time) backend.Config {
+// backendConfig returns the configuration of the service behind the proxy.
+func (s *Server) backendConfig() backend.Config {
 	return backend.Config{
 		URL:         s.cfg.Upstream,
 		TLS:         s.cfg.UpstreamTLS,
 		Find:        s.cfg.find,
 		Options:     s.options,
 		DialTimeout: s.cfg.DialTimeout,
-		Clock:       now,
+		Clock:       s.clock.now,
+		Beside:      s.beside,
 		Log:         s.cfg.Log,
 		Metrics:     s.cfg.Metrics,
 	}
@@ -116,19 +115,19 @@ func (s *Server) open() (err error) {
 		if err != nil {
 			s.listener.close()
 			for _, l := range s.loops {
-				_ = l.epoll.Close() // the first error is the one to tell
+				_ = l.epoll.Close() // err is the error to return
 			}
 			return fmt.Errorf("event loop: %w", err)
 		}
-		s.addLoop(linux{p, s.options}, s.clock.now, rand.Reader).waitsWith(p)
+		s.addLoop(linux{p, s.options}, rand.Reader).waitsWith(p)
 	}
 	return nil
 }
 
-// addLoop adds a loop over a kernel, with its clock and its source of random bytes.
-// The first loop accepts.
-func (s *Server) addLoop(k kernel, now func() heartbeat.Time, source io.Reader) *loop {
-	l := newLoop(s, k, now, source)
+// addLoop adds a loop with its kernel and its source of random bytes. The first loop
+// accepts.
+func (s *Server) addLoop(k kernel, source io.Reader) *loop {
+	l := newLoop(s, k, source)
 	if len(s.loops) == 0 {
 		l.listener = s.listener
 	}
@@ -136,22 +135,22 @@ func (s *Server) addLoop(k kernel, now func() heartbeat.Time, source io.Reader) 
 	return l
 }
 
-// Addr is the address that clients are accepted on.
+// Addr returns the address that clients connect to.
 func (s *Server) Addr() net.Addr { return s.listener.addr }
 
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// UpstreamUp reports whether the upstream accepted the last connection, or none
-// was tried yet.
+// UpstreamUp reports whether the upstream accepted the last connection. It is true as
+// well before the first one was tried.
 func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
-// Sessions is the number of clients: with a session, a handshake under way, or
+// Sessions returns the number of clients that have a session, a handshake under way, or
 // requests that are not upgrades.
 func (s *Server) Sessions() int { return int(s.live.Load()) }
 
-// Run drives the loops until Shutdown has emptied them. An error is fatal: a
-// loop could not go on.
+// Run drives the loops until Shutdown has ended all sessions. An error means that a loop
+// could not go on; all loops have ended then.
 func (s *Server) Run() error {
 	errs := make([]error, len(s.loops))
 	epoll.Employ(len(s.loops))
@@ -163,7 +162,7 @@ func (s *Server) Run() error {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {
 				s.end()
-				s.onEveryLoop(func(l *loop) { l.inbox.stop() }) // the sessions of one loop cannot live without it
+				s.onEveryLoop(func(l *loop) { l.inbox.stop() }) // the server cannot go on without one of its loops
 			}
 		})
 	}
@@ -171,7 +170,7 @@ func (s *Server) Run() error {
 	return errors.Join(errs...)
 }
 
-// onEveryLoop runs a job on each loop and waits until all have done it.
+// onEveryLoop runs a job on each loop and waits until all loops have run it.
 func (s *Server) onEveryLoop(job func(*loop)) {
 	var done sync.WaitGroup
 	for _, l := range s.loops {
@@ -183,5 +182,5 @@ func (s *Server) onEveryLoop(job func(*loop)) {
 	done.Wait()
 }
 
-// nextID numbers a session.
+// nextID returns the id of a new session.
 func (s *Server) nextID() uint64 { return s.ids.Add(1) }

@@ -9,10 +9,10 @@ import (
 	"holdfast/metrics"
 )
 
-// Shutdown stops accepting, sends a Close to every session and waits for the
-// answers: CloseTimeout at the most, or until ctx is done. Then what is left
-// is cut, and cut says how many sessions that were. Run returns afterwards. A
-// second call is an error.
+// Shutdown stops accepting, sends a Close to every session, and waits for the answers:
+// for CloseTimeout at most, or until ctx is done. Then it cuts what is left. cut is how
+// many sessions were cut before their close was complete. Run returns afterwards. A
+// second call returns an error.
 func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	if s.draining.Swap(true) {
 		return 0, errors.New("proxy: Shutdown was called before")
@@ -29,7 +29,7 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	s.relays.cut()
 	s.onEveryLoop((*loop).cutAll)
 	s.awaitEmpty(context.Background())
-	s.end() // not before: those who are left may still dial
+	s.end() // not earlier: a request under way may still dial
 	var short atomic.Int64
 	s.onEveryLoop(func(l *loop) {
 		short.Add(int64(l.shortEnds))
@@ -38,10 +38,11 @@ func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
 	return int(short.Load()), nil
 }
 
-// endPages waits for the requests under way that are not upgrades.
+// endPages waits for the requests under way that are not upgrades, and cuts them when ctx
+// is done.
 func (s *Server) endPages(ctx context.Context) {
 	if cut := s.pages.Shutdown(ctx); cut > 0 {
-		s.cfg.Log.Warn("requests were cut that did not end in time", "requests", cut)
+		s.cfg.Log.Warn("requests that did not end in time were cut", "requests", cut)
 	}
 }
 
@@ -55,7 +56,7 @@ func (s *Server) awaitEmpty(ctx context.Context) {
 	}
 }
 
-// drain begins the end of every session of the loop.
+// drain starts the end of every session of the loop.
 func (l *loop) drain() {
 	l.draining = true
 	l.stopAccept()
@@ -71,7 +72,7 @@ func (l *loop) drain() {
 
 var errShutdown = errors.New("the proxy is shutting down")
 
-// cutAll closes everything.
+// cutAll closes every session and every handshake of the loop.
 func (l *loop) cutAll() {
 	l.table.all(func(s *session) {
 		if s.opening != nil {

@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -32,18 +30,6 @@ func socketPath(path string) (string, error) {
 		return "", fmt.Errorf("has a path of %d bytes; the kernel takes no more than %d", len(path), maxSocketPath)
 	}
 	return path, nil
-}
-
-// validHost reports whether host is an IP address or a name of the characters that host
-// names and the service names of container networks consist of. A name of digits and dots
-// alone is not valid: some resolvers turn it into an address (inet_aton(3)).
-func validHost(host string) bool {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
-	}
-	return strings.Trim(host, "0123456789.") != "" && !strings.ContainsFunc(host, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || slices.Contains([]rune("-._"), r))
-	})
 }
 
 // withoutZone returns an IPv6 address without its zone, and any other host as it is.

@@ -78,9 +78,9 @@ type Config struct {
 	UpstreamTLSServerName serverName `env:"HOLDFAST_UPSTREAM_TLS_SERVER_NAME" meaning:"the name that such an upstream's certificate must be for; unset = the upstream's host"`
 	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and anyone on the network path can read and change everything; for tests"`
 
-	UpstreamHost    upstreamHost `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
-	UpstreamHeaders headerFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is not part of it"`
-	HTTP            httpRefusal  `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are not WebSocket upgrades: {proxy} to the upstream, or {refuse} with 426"`
+	UpstreamHost    upstreamHost       `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
+	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is not part of it"`
+	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are not WebSocket upgrades: {proxy} to the upstream, or {refuse} with 426"`
 
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 
+	"holdfast/internal/hostport"
 	"holdfast/internal/shown"
 )
 
@@ -40,7 +40,7 @@ func writeUpstream(value string) string {
 // authorityMeant returns the right spelling of host:port. It puts localhost before a port
 // alone, and brackets around an IPv6 address. It returns any other text as it is.
 func authorityMeant(text string) string {
-	if port := strings.TrimPrefix(text, ":"); isPort(port) {
+	if port := strings.TrimPrefix(text, ":"); hostport.IsPort(port) {
 		return net.JoinHostPort("localhost", port)
 	}
 	if bracketed, ok := inBrackets(text); ok {
@@ -56,7 +56,7 @@ func authorityMeant(text string) string {
 // It returns false if text is something else.
 func inBrackets(text string) (string, bool) {
 	i := strings.LastIndexByte(text, ':')
-	if i < 0 || !isIPv6(text[:i]) || !isPort(text[i+1:]) {
+	if i < 0 || !isIPv6(text[:i]) || !hostport.IsPort(text[i+1:]) {
 		return "", false
 	}
 	return net.JoinHostPort(text[:i], text[i+1:]), true
@@ -73,10 +73,4 @@ func lacksBrackets(host string) bool {
 func isIPv6(text string) bool {
 	addr, err := netip.ParseAddr(text)
 	return err == nil && addr.Is6()
-}
-
-// isPort reports whether text is the number of a port.
-func isPort(text string) bool {
-	n, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && n > 0
 }

@@ -4,25 +4,23 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
+
+	"holdfast/internal/hostport"
 )
 
 // place is where a listener is, or where a connection goes: a host and a port.
 type place struct {
 	host string // a name, an address, or "" for every address of this machine
-	port uint64
+	port uint16
 }
 
 // placeOf returns the place that host:port names. It returns false if hostPort is not of
 // that form, or if the port is 0, for which the kernel chooses a port.
 func placeOf(hostPort string) (p place, ok bool) {
-	host, port, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return place{}, false
-	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	return place{host, number}, err == nil && number > 0
+	at, ok := hostport.Split(hostPort)
+	port, _ := hostport.ParsePort(at.Port)
+	return place{at.Host, port}, ok && port > 0
 }
 
 // addr returns the address of p. It is invalid for every name but localhost, because
