@@ -36,8 +36,8 @@ func (f Files) parse(c contents, found *Problems) *material {
 	return m
 }
 
-// parsePair returns the pair of the certificate and the key, each of which has been
-// checked alone. If they do not fit, often only one of them has been replaced so far.
+// parsePair returns the certificate with its key. Both have been checked alone. If they do
+// not fit, often only one of them has been replaced so far.
 func (f Files) parsePair(c contents, found *Problems) *tls.Certificate {
 	pair, err := tls.X509KeyPair([]byte(c.cert), []byte(c.key))
 	if err != nil {
