@@ -5,16 +5,16 @@ SOAK ?= 15m
 
 .PHONY: help build test race vet lint fuzz e2e faults soak bench ci
 
-help: ## what can be made
+help: ## this list of targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, ./holdfast
 	go build -o holdfast .
 
-test: ## all tests that need nothing but Go
+test: ## the tests that need nothing but Go
 	go test ./...
 
-race: ## the same with the race detector, in random order; every session over TLS, too
+race: ## the same tests with the race detector, in random order; those of proxy over TLS too
 	go test -race -shuffle=on ./...
 	go test -race -shuffle=on -short ./proxy -tls
 
@@ -33,16 +33,16 @@ e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProx
 	e2e/install
 	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
 
-faults: ## the binary in networks that slow down, lose and come back, between peers that freeze and flood; root
+faults: ## the binary in networks that slow down, lose packets and fail, between peers that freeze and flood; needs root
 	faults/install
 	go test -tags faults -count=1 -parallel=8 -timeout=10m -run '$(FAULTS)' ./faults
 
-soak: ## the binary for SOAK among sessions of all kinds, while faults come and go; root
+soak: ## the binary with sessions of all kinds for SOAK, while faults come and go; needs root
 	faults/install
 	SOAK=$(SOAK) go test -tags faults -count=1 -timeout=0 -v -run '^TestSoak$$' ./faults
 
-bench: ## beside other proxies; BENCHFLAGS=-quick for about a minute
+bench: ## Holdfast compared with other proxies; BENCHFLAGS=-quick takes about a minute
 	go run ./bench $(BENCHFLAGS)
 
-ci: ## everything that a change must pass
+ci: ## all steps that a change must pass
 	.ci/run

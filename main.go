@@ -1,6 +1,6 @@
 // Command holdfast is a WebSocket keepalive proxy: it stands in front of a
 // service that never pings, pings both sides itself, and ends both when one
-// stops answering. It is configured by environment variables alone; `holdfast -h`
+// stops answering. Environment variables are its only configuration; `holdfast -h`
 // lists them.
 package main
 

@@ -10,7 +10,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Paths of the backend: what a session does is in the path that opens it.
+// Paths of the backend. The path of the request decides what a session does.
 const (
 	pathEcho    = "/echo"    // every message comes back
 	pathIdle    = "/idle"    // an echo that takes part in fan-outs
@@ -19,15 +19,15 @@ const (
 	pathControl = "/control" // each message starts a fan-out
 	pathDeaf    = "/deaf"    // sends without end and reads nothing
 	pathMute    = "/mute"    // a request for it is not answered
-	pathPage    = "/page"    // no session but a small page
-	pathVoid    = "/void"    // whatever comes is thrown away, unread
+	pathPage    = "/page"    // not a session but a small page
+	pathVoid    = "/void"    // everything received is discarded without a look at it
 )
 
 // pageBody is the page.
 var pageBody = []byte("a small page")
 
-// bulkStep is how many bytes of bulk one acknowledgement or one grant stands for:
-// a multiple of every bulk message's size.
+// bulkStep is the number of bytes for one acknowledgement or one grant. It is a multiple of
+// every bulk message's size.
 const bulkStep = 1 << 20
 
 // fanOutMessage is what each idle session is sent in a fan-out.
@@ -95,7 +95,7 @@ func (s *service) received(c *conn, p []byte) error {
 	return s.received(c, rest)
 }
 
-// upgrade answers the request and takes up what its path asks for.
+// upgrade answers the request and prepares what its path asks for.
 func (s *service) upgrade(head []byte) error {
 	s.path = requestPath(head)
 	if size, ok := strings.CutPrefix(s.path, pathSource); ok {
@@ -120,7 +120,7 @@ func (s *service) upgrade(head []byte) error {
 	return s.conn.write(answer)
 }
 
-// stall answers, and then sends as much as is taken and reads nothing.
+// stall answers the request. Then it sends as much as the kernel takes, and reads nothing.
 func (s *service) stall(answer []byte) error {
 	if err := s.conn.write(answer); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (s *service) stall(answer []byte) error {
 	return s.pour()
 }
 
-// drained goes on with what a full socket interrupted.
+// drained continues what a full socket interrupted.
 func (s *service) drained(c *conn) error {
 	if s.closing {
 		c.end(nil)
@@ -164,7 +164,7 @@ func (s *service) frame(h *frameHeader, part []byte, offset uint64) error {
 	return s.handle(h.opcode, message)
 }
 
-// handle answers a message as the session's path promises.
+// handle answers a message as the session's path demands.
 func (s *service) handle(opcode byte, payload []byte) error {
 	switch opcode {
 	case opClose:
@@ -194,7 +194,7 @@ func (s *service) swallow(n int) error {
 	return s.send(opBinary, bulkAck)
 }
 
-// bulkAck says that bulkStep bytes have arrived.
+// bulkAck acknowledges bulkStep bytes.
 var bulkAck = []byte("ack")
 
 // pour sends a source's messages while there is credit and the kernel takes them.

@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// The bare pinger is what heartbeats cost by themselves: it copies a handshake,
-// and from then on does nothing but ping both peers and throw away what they
-// send. It checks nothing, masks with zeros and forwards no frame. What any proxy
-// spends beyond it on idle sessions is that proxy's own; what the pinger spends,
-// the kernel's TCP takes.
+// The bare pinger measures what heartbeats cost by themselves. It forwards a handshake
+// unchanged. Afterwards it only pings both peers and discards what they send. It checks
+// nothing, masks with zeros and forwards no frame. Most of its cost is the kernel's TCP.
+// If another proxy costs more with idle sessions, the difference is the proxy's own cost.
 
-// bareGrid is how often the pinger wakes: each time for its share of all pings.
+// bareGrid is how often the pinger wakes up to send the pings that are due.
 const bareGrid = 200 * time.Millisecond
 
 var (
@@ -26,11 +25,11 @@ type pinger struct {
 	loop     *loop
 	upstream netip.AddrPort
 	legs     []*bareLeg // both of each session, one after the other
-	next     int        // whose turn it is
-	owed     float64    // parts of pings that are due
+	next     int        // the leg that was pinged last
+	owed     float64    // how many pings are due
 }
 
-// A bareLeg is one connection of the pinger's.
+// A bareLeg is one connection of the pinger.
 type bareLeg struct {
 	pinger *pinger
 	other  *conn // the session's other connection; nil until there is one
@@ -69,14 +68,14 @@ func runBare(arguments []string) error {
 	}
 }
 
-// pings sends what is due, and looks for answers in between.
+// pings sends the pings that are due. In between it reads what the peers send.
 func (p *pinger) pings() error {
 	for sent := 1; p.owed >= 1; sent++ {
 		p.owed--
 		p.next = (p.next + 1) % len(p.legs)
 		g := p.legs[p.next]
 		if g.conn != nil && g.conn.fd >= 0 {
-			_ = g.conn.write(g.ping) // a connection that fails tells so when it is read
+			_ = g.conn.write(g.ping) // the next read of the connection returns the error, too
 		}
 		if sent%32 != 0 {
 			continue
@@ -88,7 +87,7 @@ func (p *pinger) pings() error {
 	return nil
 }
 
-// received passes a head on, which is in one piece here, and then nothing.
+// received forwards the head, which must arrive in one read. It discards everything later.
 func (g *bareLeg) received(c *conn, b []byte) error {
 	if g.open {
 		return nil

@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// certificateHost is whom the certificate is for: where all proxies listen.
+// certificateHost is the host of the certificate: the address at which all proxies listen.
 const certificateHost = "127.0.0.1"
 
-// A certificate is the one that all proxies show, ECDSA on P-256 and signed by itself.
-// Its files are in PEM.
+// A certificate is the one that all proxies show: ECDSA on P-256, signed by itself. Its
+// files are in PEM.
 type certificate struct {
 	CertFile string
 	KeyFile  string
-	BothFile string // certificate and key in one, as HAProxy wants them
+	BothFile string // certificate and key in one file, as HAProxy needs them
 	pem      []byte // of the certificate
 }
 
-// makeCertificate writes a new one to a directory.
+// makeCertificate makes a new certificate and writes its files to dir.
 func makeCertificate(dir string) (*certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An environment is what the figures depend on besides the proxies.
+// An environment describes the machine, on which the figures depend too.
 type environment struct {
 	Kernel      string `json:"kernel"`
 	CPU         string `json:"cpu"`
@@ -22,7 +22,7 @@ type environment struct {
 
 func goVersion() string { return runtime.Version() }
 
-// hostEnvironment leaves empty what this machine does not tell.
+// hostEnvironment describes this machine. A field that cannot be read stays empty.
 func hostEnvironment(openFiles int) environment {
 	e := environment{CPU: cpuModel(), CPUs: runtime.NumCPU(), OpenFiles: openFiles, Go: goVersion()}
 	var name unix.Utsname

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// debianPackages are the peers that come from packages of the same name.
+// debianPackages are the peers that Debian packages of the same name contain.
 var debianPackages = []string{"nginx", "haproxy", "caddy"}
 
-// installMissing installs the packages of wanted peers where that is possible
-// without asking: on Debian, as root. Elsewhere it does nothing; the search for the
-// program then says what to install.
+// installMissing installs the packages of the wanted peers that are missing. It does so
+// on Debian as root only. Elsewhere it does nothing: when a peer's program is not found,
+// the error says what to install.
 func installMissing(ctx context.Context, wanted []target) error {
 	var missing []string
 	for _, t := range wanted {
@@ -37,8 +37,9 @@ func installMissing(ctx context.Context, wanted []target) error {
 	return apt(ctx, append([]string{"install", "--yes", "--no-install-recommends"}, missing...)...)
 }
 
-// forbidServices keeps packages from starting their services on installation, by the
-// means that Debian's policy has for it, until it is released. One's own policy stays.
+// forbidServices prevents that a package starts its service when it is installed. It uses
+// the mechanism of Debian's policy, policy-rc.d, until release is called. If the machine
+// has a policy-rc.d already, forbidServices does nothing.
 func forbidServices() (release func(), err error) {
 	const policy = "/usr/sbin/policy-rc.d"
 	file, err := os.OpenFile(policy, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)

@@ -23,10 +23,10 @@ import (
 const (
 	startLimit = 15 * time.Second // for a proxy to serve its first session
 	taskLimit  = 4 * time.Minute  // for the load process
-	stopLimit  = 2 * time.Second  // for a killed proxy's workers
+	stopLimit  = 2 * time.Second  // for the end of a killed proxy's workers
 )
 
-// A process is a child in a process group of its own, which dies with this one.
+// A process is a child with its own process group. It is killed when this process ends.
 type process struct {
 	command *exec.Cmd
 	exited  chan struct{}
@@ -42,32 +42,34 @@ func startProcess(command *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// wait reaps the process. How it ended is in its log; most are killed.
+// wait reaps the process. It ignores how the process ended: most are killed, and the others
+// report their errors in their logs.
 func (p *process) wait() {
 	_ = p.command.Wait()
 	close(p.exited)
 }
 
-// stop kills the whole group, as a graceful end would only take time, and waits for
-// all of it, so that closing thousands of sockets is not charged to who comes next.
+// stop kills the whole group, because a graceful end would take longer. It waits for the
+// end of the group. Otherwise the next measurement would include the closing of thousands
+// of sockets.
 func (p *process) stop() {
 	group := -p.command.Process.Pid
 	_ = syscall.Kill(group, syscall.SIGKILL) // it may have ended by itself
 	<-p.exited
-	// Workers are not our children. Where nobody reaps orphans they never vanish.
+	// Workers are not our children. Without a process that reaps orphans they stay zombies.
 	for deadline := time.Now().Add(stopLimit); syscall.Kill(group, 0) == nil && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// An instance is a target at work, with a backend of its own: so no two
-// measurements share connections that still linger.
+// An instance is a running target with its own backend. So connections that linger after
+// one measurement do not disturb the next.
 type instance struct {
 	backend        *process
 	proxy          *process // nil if there is none
 	backendAddress netip.AddrPort
 	listen         netip.AddrPort
-	certificate    *certificate // that the proxy shows; nil if clients come without TLS
+	certificate    *certificate // of the proxy; nil if clients connect without TLS
 	metrics        string
 }
 
@@ -78,7 +80,7 @@ func (in *instance) stop() {
 	in.backend.stop()
 }
 
-// root is the proxy's main process, 0 if there is none.
+// root returns the process ID of the proxy's main process, or 0 if there is no proxy.
 func (in *instance) root() int {
 	if in.proxy == nil {
 		return 0
@@ -86,8 +88,8 @@ func (in *instance) root() int {
 	return in.proxy.command.Process.Pid
 }
 
-// start brings a target up to where it serves sessions, over TLS if there is a
-// certificate.
+// start starts a target and waits until it serves sessions. Clients connect with TLS if
+// there is a certificate.
 func (b *bench) start(ctx context.Context, t candidate, certificate *certificate) (*instance, error) {
 	backend, address, err := startBackend(b.programs.self)
 	if err != nil {
@@ -104,7 +106,7 @@ func (b *bench) start(ctx context.Context, t candidate, certificate *certificate
 	return in, nil
 }
 
-// startBackend reads the address that the backend has found for itself.
+// startBackend starts a backend and returns its address, which the backend prints.
 func startBackend(self string) (*process, netip.AddrPort, error) {
 	command := exec.Command(self, commandBackend)
 	command.Stderr = os.Stderr
@@ -172,7 +174,7 @@ func (b *bench) startProxy(ctx context.Context, t candidate, in *instance) error
 	return nil
 }
 
-// awaitUpgrade tries until a session opens.
+// awaitUpgrade tries to open a session until that succeeds.
 func awaitUpgrade(ctx context.Context, in *instance) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -195,10 +197,10 @@ func awaitUpgrade(ctx context.Context, in *instance) error {
 	}
 }
 
-// A dialContext connects to an address of a network, as net.Dialer does.
+// A dialContext connects to an address of a network, like the method of net.Dialer.
 type dialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dialer connects as the instance's clients do.
+// dialer returns a function that connects like the instance's clients, with TLS or without.
 func (in *instance) dialer() (dialContext, error) {
 	if in.certificate == nil {
 		return new(net.Dialer).DialContext, nil
@@ -233,7 +235,7 @@ func tryUpgrade(ctx context.Context, to netip.AddrPort, dial dialContext) error 
 	}
 }
 
-// tail is the end of a log, for an error message.
+// tail returns the end of a log, for an error message.
 func tail(path string) string {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -242,9 +244,9 @@ func tail(path string) string {
 	return string(bytes.TrimSpace(content[max(0, len(content)-500):]))
 }
 
-// freePorts finds loopback ports below the range that the kernel gives to outgoing
-// connections, of which there are many. They are random, so that a proxy does not
-// inherit the lingering connections of the one before.
+// freePorts returns n free ports on loopback. They are below the range from which the
+// kernel takes the ports of outgoing connections, since there are many of those. They are
+// random, so that a proxy does not get the lingering connections of the previous one.
 func freePorts(n int) ([]netip.AddrPort, error) {
 	const first, last, attempts = 20000, 32000, 1000
 	var free []netip.AddrPort

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// kernelMemory is what the kernel holds for the whole machine.
+// kernelMemory is memory of the kernel, of the whole machine.
 type kernelMemory struct {
-	caches  map[string]slabCache // by name; nil for those who may not read /proc/slabinfo
+	caches  map[string]slabCache // by name; nil if /proc/slabinfo cannot be read
 	slab    uint64               // bytes in all caches, by /proc/meminfo
 	buffers uint64               // bytes in the buffers of TCP sockets, by /proc/net/sockstat
 }
@@ -41,7 +41,7 @@ func readKernelMemory() (kernelMemory, error) {
 	}
 	slabinfo, err := os.ReadFile("/proc/slabinfo")
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
-		return k, nil // only root may, and not every kernel has it
+		return k, nil // only root may read it, and not every kernel has it
 	}
 	if err != nil {
 		return k, err
@@ -52,8 +52,8 @@ func readKernelMemory() (kernelMemory, error) {
 	return k, nil
 }
 
-// parseSockstat reads the bytes in TCP's buffers: "TCP: inuse 5 orphan 0 tw 0 alloc 5 mem 2",
-// in pages.
+// parseSockstat returns the bytes in the buffers of TCP. text contains a line like "TCP:
+// inuse 5 orphan 0 tw 0 alloc 5 mem 2", where mem is in pages.
 func parseSockstat(text []byte, pageSize int) (uint64, error) {
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
@@ -107,9 +107,10 @@ func parseSlabCache(line string, pageSize int) (string, slabCache, error) {
 	return fields[0], slabCache{objects, float64(pagesPerSlab) * float64(pageSize) / float64(perSlab)}, nil
 }
 
-// cachesGrown is by how many bytes those caches have grown that have at least one object
-// more for each session. The others grew by whatever else the machine does. It goes by
-// objects, as pages that are half empty from what was before fill up first.
+// cachesGrown returns by how many bytes the caches have grown. It counts only caches with
+// at least one more object for each session: other caches grow with the machine's other
+// work. It counts objects and not pages, because pages that were half empty before fill
+// up first.
 func cachesGrown(before, after map[string]slabCache, sessions int) float64 {
 	var grown float64
 	for name, cache := range after {

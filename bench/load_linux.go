@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// A task is what the load process is told, as JSON on its standard input.
+// A task says what the load process must do. It comes as JSON on standard input.
 type task struct {
 	Scenario string
 	Proxy    netip.AddrPort // the backend's own address if there is no proxy
 	Backend  netip.AddrPort
 	Metrics  string // URL of the proxy's Prometheus metrics, if it has any
 	Root     int    // the proxy's main process, 0 if there is none
-	// Certificate is what the proxy shows, in PEM; empty if it does not speak TLS.
+	// Certificate is the proxy's, in PEM; empty if clients connect without TLS.
 	Certificate []byte
 	Params      params
 }
 
-// An outcome is what the load process answers on its standard output.
+// An outcome is the result of the load process, as JSON on its standard output.
 type outcome struct {
 	Values map[string]float64 // by figure key
-	Error  string             // why the values are not to be trusted
+	Error  string             // why there are no values
 }
 
 // runLoad does one task.
@@ -71,7 +71,7 @@ func (t task) run() (map[string]float64, error) {
 const (
 	dialWindow  = 64               // handshakes, or closings, under way at a time
 	openLimit   = 60 * time.Second // for all sessions of a scenario to open, or to close
-	answerLimit = 10 * time.Second // for the last answers to come
+	answerLimit = 10 * time.Second // for the last answers to arrive
 )
 
 // A client holds the load's sessions.
@@ -87,12 +87,13 @@ type client struct {
 	firstFailure   error
 }
 
-// A role is what a scenario makes of a session. An error returned fails the session.
+// A role is what a session does in a scenario. If a method returns an error, the session
+// has failed.
 type role interface {
 	opened(s *session) error
-	// data is lent a part of a message's payload, as a frameSink is.
+	// data gets a part of a message's payload, which it must not keep.
 	data(s *session, h *frameHeader, part []byte, offset uint64) error
-	// closed is told of a close handshake that completed.
+	// closed is called after a completed close handshake.
 	closed(s *session)
 }
 
@@ -102,7 +103,7 @@ const (
 	upgrading sessionState = iota // to open, or failed
 	open                          // to closing, or failed
 	closing                       // our Close is sent: to closed, or failed
-	closed                        // the peer's Close has come too; what remains is the end of TCP
+	closed                        // the peer's Close has arrived too; the end of TCP follows
 )
 
 // A session is the load's side of one WebSocket connection.
@@ -116,7 +117,7 @@ type session struct {
 	control []byte // the payload so far of a control frame that comes in parts
 }
 
-// dial begins a session; role.opened follows.
+// dial begins a session. It calls r.opened when the session is open.
 func (c *client) dial(to netip.AddrPort, path string, r role) error {
 	s := &session{client: c, role: r}
 	var err error
@@ -169,7 +170,7 @@ func (c *client) closeSessions(sessions []*session) error {
 
 var errLate = errors.New("not done in time")
 
-// turn serves one batch of events; past the deadline it is an error.
+// turn serves one batch of events. It returns errLate if the deadline has passed.
 func (c *client) turn(deadline time.Time) error {
 	if time.Now().After(deadline) {
 		return errors.Join(errLate, c.failure())
@@ -177,7 +178,7 @@ func (c *client) turn(deadline time.Time) error {
 	return c.loop.turn(10 * time.Millisecond)
 }
 
-// tick is a turn that ends within a millisecond, for a load that is paced.
+// tick is like turn, but waits a millisecond at most, for a load with a fixed rate.
 func (c *client) tick(deadline time.Time) error {
 	if time.Now().After(deadline) {
 		return errors.Join(errLate, c.failure())
@@ -198,7 +199,7 @@ func (c *client) runFor(d time.Duration) error {
 	}
 }
 
-// runUntil serves events until something is done or a session has failed.
+// runUntil serves events until done returns true or a session has failed.
 func (c *client) runUntil(limit time.Duration, done func() bool) error {
 	for deadline := time.Now().Add(limit); !done() && c.failed == 0; {
 		if err := c.turn(deadline); err != nil {
@@ -208,7 +209,7 @@ func (c *client) runUntil(limit time.Duration, done func() bool) error {
 	return c.failure()
 }
 
-// cpuDuring is what the proxy uses while something runs.
+// cpuDuring returns the CPU time that the proxy uses during run.
 func (c *client) cpuDuring(run func() error) (time.Duration, error) {
 	before, err := c.meter.cpu()
 	if err != nil {
@@ -229,7 +230,7 @@ func (c *client) fail(err error) {
 	}
 }
 
-// failure sums up the sessions that failed; nil if none has.
+// failure returns an error about the sessions that failed, or nil if none has.
 func (c *client) failure() error {
 	if c.failed == 0 {
 		return nil
@@ -258,7 +259,7 @@ func (s *session) received(c *conn, p []byte) error {
 	return s.frames.feed(rest, s)
 }
 
-// drained is told to a role that wants to know.
+// drained calls the method drained of the role, if there is one.
 func (s *session) drained(*conn) error {
 	if r, ok := s.role.(interface{ drained(*session) error }); ok {
 		return r.drained(s)
@@ -298,15 +299,15 @@ func (s *session) send(frame []byte) error { return s.conn.write(frame) }
 // closeFrame is a Close with code 1000.
 var closeFrame = appendFrame(nil, opClose, &loadMask, []byte{0x03, 0xE8})
 
-// close begins the close handshake; role.closed follows.
+// close begins the close handshake. role.closed is called when it is complete.
 func (s *session) close() error {
 	s.state = closing
 	s.client.closing++
 	return s.send(closeFrame)
 }
 
-// ended sorts the orderly ends from the failures. After both Closes a reset is as
-// good as a FIN.
+// ended reports an end of the connection without both Closes as a failure. After both
+// Closes a reset is not a failure.
 func (s *session) ended(_ *conn, err error) {
 	c := s.client
 	switch s.state {

@@ -18,27 +18,27 @@ const (
 	forever        = -time.Millisecond // a wait without an end
 )
 
-// A loop serves many sockets on one goroutine with epoll, level-triggered. Backend
-// and load both run on it, so that on a small machine they take as little as
-// possible of what the proxy under test needs.
+// A loop serves many sockets on one goroutine, with level-triggered epoll. The backend and
+// the load both use it, so that they take little CPU time from the proxy on a small
+// machine.
 type loop struct {
 	epoll      int
 	conns      []*conn // by descriptor
 	buffer     []byte
 	events     [512]unix.EpollEvent
 	listener   int
-	segment    int // the largest segment of connections dialled from now on; 0 is the kernel's
+	segment    int // the largest segment (TCP_MAXSEG) of new connections; 0: the kernel's default
 	accepted   func() endpoint
 	handshakes handshakes // of TLS, under way on other goroutines
 }
 
-// An endpoint is what a conn tells of its events. An error returned ends the conn.
+// An endpoint handles the events of a conn. If a method returns an error, the conn ends.
 type endpoint interface {
-	// received is lent the bytes of one read.
+	// received gets the bytes of one read. It must not keep p.
 	received(c *conn, p []byte) error
-	// drained says that the kernel has taken all that had to wait.
+	// drained is called when the kernel has taken all bytes that had to wait.
 	drained(c *conn) error
-	// ended is the last call. err is io.EOF after the peer's FIN, nil after close(nil).
+	// ended is the last call. err is io.EOF after the peer's FIN, and nil after end(nil).
 	ended(c *conn, err error)
 }
 
@@ -49,7 +49,7 @@ type conn struct {
 	to   endpoint
 	tls  *tls.Conn // nil if the connection is plain
 	out  []byte    // bytes the kernel has not taken yet
-	deaf bool      // nothing is read any more
+	deaf bool      // it is not read any more
 }
 
 func newLoop() (*loop, error) {
@@ -64,7 +64,7 @@ func newLoop() (*loop, error) {
 	return l, l.control(unix.EPOLL_CTL_ADD, l.handshakes.bell, unix.EPOLLIN)
 }
 
-// close gives back the loop's own descriptors. Its connections must have ended.
+// close closes the loop's own descriptors. Its connections must have ended.
 func (l *loop) close() {
 	unix.Close(l.epoll)
 	unix.Close(l.handshakes.bell)
@@ -73,7 +73,7 @@ func (l *loop) close() {
 // anyPort is a free port on loopback.
 var anyPort = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
 
-// listen accepts at an IPv4 address and gives each socket a new endpoint.
+// listen accepts connections at an IPv4 address. It calls accepted for each one's endpoint.
 func (l *loop) listen(at netip.AddrPort, accepted func() endpoint) (netip.AddrPort, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -95,8 +95,8 @@ func (l *loop) listen(at netip.AddrPort, accepted func() endpoint) (netip.AddrPo
 		l.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN)
 }
 
-// dial begins a connection whose first bytes will be request. Whether it succeeds
-// shows when the request is written.
+// dial begins a connection whose first bytes will be request. If the connection fails, the
+// write of the request returns the error.
 func (l *loop) dial(to netip.AddrPort, request []byte, ep endpoint) (*conn, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -114,7 +114,7 @@ func (l *loop) dial(to netip.AddrPort, request []byte, ep endpoint) (*conn, erro
 	return l.add(fd, ep, request)
 }
 
-// limitSegment prepares a socket that is to connect.
+// limitSegment sets the largest segment of a socket before it connects.
 func (l *loop) limitSegment(fd int) error {
 	if l.segment == 0 {
 		return nil
@@ -122,7 +122,7 @@ func (l *loop) limitSegment(fd int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, l.segment))
 }
 
-// add makes a socket the loop's own, with bytes that wait for it to take them.
+// add hands a socket to the loop. out are bytes to be written as soon as possible.
 func (l *loop) add(fd int, ep endpoint, out []byte) (*conn, error) {
 	c := &conn{loop: l, fd: fd, to: ep, out: slices.Clip(out)}
 	l.place(c)
@@ -133,7 +133,7 @@ func (l *loop) add(fd int, ep endpoint, out []byte) (*conn, error) {
 	return c, nil
 }
 
-// place gives a socket its place in the table.
+// place puts a conn into the table.
 func (l *loop) place(c *conn) {
 	for len(l.conns) <= c.fd {
 		l.conns = append(l.conns, nil)
@@ -153,8 +153,8 @@ func (l *loop) control(op, fd int, events uint32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
 }
 
-// turn serves the events that are there, after waiting for the first at most so
-// long.
+// turn waits for the first event, but no longer than wait. Then it serves all events that
+// have come.
 func (l *loop) turn(wait time.Duration) error {
 	n, err := unix.EpollWait(l.epoll, l.events[:], int(wait.Milliseconds()))
 	if err != nil && err != unix.EINTR {
@@ -176,8 +176,8 @@ func (l *loop) turn(wait time.Duration) error {
 	return nil
 }
 
-// serve handles one socket's events. A socket that ended earlier in the same turn
-// is skipped; if its number has been given away since, the new owner finds
+// serve handles one socket's events. It skips a socket that ended earlier in the same
+// turn. If a new socket has got the same number since, the new one is read and has
 // nothing to read, which does no harm.
 func (l *loop) serve(c *conn, events uint32) {
 	if c != nil && events&unix.EPOLLOUT != 0 {
@@ -188,7 +188,7 @@ func (l *loop) serve(c *conn, events uint32) {
 	}
 }
 
-// accept takes all connections that wait.
+// accept accepts all waiting connections.
 func (l *loop) accept() error {
 	for {
 		fd, _, err := unix.Accept4(l.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
@@ -207,7 +207,7 @@ func (l *loop) accept() error {
 	}
 }
 
-// receive passes on what one read yields.
+// receive reads once and passes the result to the endpoint.
 func (c *conn) receive() {
 	if c.tls != nil {
 		c.receiveTLS()
@@ -220,7 +220,7 @@ func (c *conn) receive() {
 	c.pass(n, err)
 }
 
-// pass gives the endpoint what a read into the loop's buffer has yielded.
+// pass gives the endpoint the result of a read into the loop's buffer.
 func (c *conn) pass(n int, err error) {
 	if err == nil {
 		err = c.to.received(c, c.loop.buffer[:n])
@@ -230,8 +230,7 @@ func (c *conn) pass(n int, err error) {
 	}
 }
 
-// write sends p, encrypted if the connection is, or keeps what the kernel does not
-// take.
+// write sends p, encrypted if c has TLS. It keeps the bytes that the kernel does not take.
 func (c *conn) write(p []byte) error {
 	if c.fd < 0 {
 		return fmt.Errorf("write: %w", io.ErrClosedPipe)
@@ -243,7 +242,7 @@ func (c *conn) write(p []byte) error {
 	return c.send(p)
 }
 
-// send is write for bytes as they go over the wire.
+// send is like write, without encryption.
 func (c *conn) send(p []byte) error {
 	if len(c.out) > 0 {
 		c.out = append(c.out, p...)
@@ -257,7 +256,7 @@ func (c *conn) send(p []byte) error {
 	return c.loop.control(unix.EPOLL_CTL_MOD, c.fd, c.interest())
 }
 
-// flush sends what had to wait.
+// flush sends the bytes that had to wait.
 func (c *conn) flush() {
 	n, err := writeSome(c.fd, c.out)
 	if err != nil {
@@ -278,7 +277,8 @@ func (c *conn) flush() {
 	}
 }
 
-// readSome reads once. An empty socket is EAGAIN, the peer's FIN is io.EOF.
+// readSome reads once. It returns EAGAIN if there are no bytes, and io.EOF after the
+// peer's FIN.
 func readSome(fd int, p []byte) (int, error) {
 	for {
 		n, err := unix.Read(fd, p)
@@ -296,7 +296,7 @@ func readSome(fd int, p []byte) (int, error) {
 	}
 }
 
-// writeSome writes once; a full socket takes 0 bytes and is no error.
+// writeSome writes once. It returns 0 and no error if the socket is full.
 func writeSome(fd int, p []byte) (int, error) {
 	n, err := unix.Write(fd, p)
 	if err == unix.EAGAIN || err == unix.EINTR {
@@ -305,7 +305,7 @@ func writeSome(fd int, p []byte) (int, error) {
 	return max(n, 0), os.NewSyscallError("write", err)
 }
 
-// interest is the set of events that the socket is watched for.
+// interest returns the events for which the socket is watched.
 func (c *conn) interest() uint32 {
 	var events uint32
 	if !c.deaf {
@@ -317,10 +317,11 @@ func (c *conn) interest() uint32 {
 	return events
 }
 
-// deafBuffer is what the kernel buffers of what a deaf socket sends.
+// deafBuffer is the size of a deaf socket's send buffer in the kernel.
 const deafBuffer = 16 << 10
 
-// deafen has the socket read no more. What it still sends waits here rather than in the kernel.
+// deafen stops reading the socket. It makes the kernel's send buffer small, so that bytes
+// to be sent wait in this process.
 func (c *conn) deafen() error {
 	c.deaf = true
 	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, deafBuffer); err != nil {
@@ -338,8 +339,8 @@ func (c *conn) end(err error) {
 	c.to.ended(c, err)
 }
 
-// close gives the descriptor back and tells nobody. It sends no close_notify, which is
-// there to show that nothing was cut off (RFC 8446 section 6.1): WebSocket's Close is.
+// close closes the descriptor without a call of ended. It sends no close_notify, which
+// shows that the stream is complete (RFC 8446 section 6.1): WebSocket's Close shows that.
 func (c *conn) close() {
 	unix.Close(c.fd)
 	c.loop.conns[c.fd] = nil

@@ -1,10 +1,10 @@
-// Command bench measures Holdfast beside nginx, HAProxy, Caddy, a plain
+// Command bench compares Holdfast with nginx, HAProxy, Caddy, a plain
 // httputil.ReverseProxy and no proxy at all, on one Linux machine.
 //
 //	go run ./bench           # everything, about half an hour
 //	go run ./bench -quick    # a smoke run of about a minute
 //
-// It prints a Markdown table and writes it, all samples as JSON and some plots to
+// It prints a Markdown table. It writes the table, all samples as JSON and some plots to
 // the directory of -out. README.md in this directory says what is measured and how.
 package main
 
@@ -28,8 +28,8 @@ func main() {
 	}
 }
 
-// Names under which bench starts itself again, for the processes that must be
-// apart from each other.
+// First arguments with which bench starts itself again, for parts that must be processes
+// of their own.
 const (
 	commandBackend = "backend"
 	commandLoad    = "load"
@@ -41,7 +41,7 @@ func dispatch() error {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case commandBackend:
-			debug.SetGCPercent(400) // memory is cheap here, CPU is what the proxy needs
+			debug.SetGCPercent(400) // this uses more memory, but leaves the proxy more CPU time
 			return runBackend()
 		case commandLoad:
 			debug.SetGCPercent(400)
@@ -64,7 +64,7 @@ func dispatch() error {
 	return run(ctx, o)
 }
 
-// options are what the command line says.
+// options are the options of the command line.
 type options struct {
 	scenarios []scenario
 	targets   []target
@@ -80,7 +80,7 @@ func parseFlags(arguments []string) (options, error) {
 	targetList := flags.String("targets", "", "comma-separated `list`, default all: "+strings.Join(targetNames(), ", "))
 	rounds := flags.Int("rounds", 3, "how often each proxy is measured; the table has the medians")
 	sessions := flags.Int("sessions", 0, "sessions of the scenarios with many (default 9000, with -quick 500)")
-	quick := flags.Bool("quick", false, "a smoke run: one short round, figures not to be believed")
+	quick := flags.Bool("quick", false, "a smoke run: one short round, too short for reliable figures")
 	out := flags.String("out", "bench/out", "`directory` for the table, the JSON and the plots")
 	install := flags.Bool("install", true, "on Debian as root, install the packages of peers that are missing")
 	if err := flags.Parse(arguments); err != nil {
@@ -107,7 +107,7 @@ func parseFlags(arguments []string) (options, error) {
 	return o, err
 }
 
-// selectScenarios keeps the table's order, whatever the list's.
+// selectScenarios returns the scenarios in list, in the order of the table.
 func selectScenarios(list string) ([]scenario, error) {
 	wanted, err := splitList(list, scenarioNames(), "scenario")
 	if err != nil {
@@ -124,7 +124,7 @@ func selectTargets(list string) ([]target, error) {
 	return slices.DeleteFunc(targets(), func(t target) bool { return !slices.Contains(wanted, t.name) }), nil
 }
 
-// splitList reads a comma-separated list of names; an empty one means all.
+// splitList splits a comma-separated list of names. An empty list means all known names.
 func splitList(list string, known []string, kind string) ([]string, error) {
 	if list == "" {
 		return known, nil

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A meter reads what the processes of one proxy have used.
+// A meter reads the CPU time and the memory of one proxy's processes.
 type meter struct {
 	pids []int // none if there is no proxy
 }
 
-// newMeter finds the processes under root; 0 means that there is none.
+// newMeter returns a meter for root and its descendants. root is 0 if there is no proxy.
 func newMeter(root int) (meter, error) {
 	if root == 0 {
 		return meter{}, nil
@@ -22,11 +22,11 @@ func newMeter(root int) (meter, error) {
 	return meter{pids}, err
 }
 
-// present says whether there is anything to measure.
+// present reports whether there is a proxy to measure.
 func (m meter) present() bool { return len(m.pids) > 0 }
 
-// cpu is the CPU time used so far, in user space and in the kernel, of all threads
-// that live or have ended. The clock of a process counts in nanoseconds, where
+// cpu returns the CPU time used so far, in user space and in the kernel, by all threads,
+// ended ones included. It reads the CPU clock of each process, which counts nanoseconds:
 // utime and stime of /proc count ticks of ten milliseconds.
 func (m meter) cpu() (time.Duration, error) {
 	var total time.Duration
@@ -40,16 +40,17 @@ func (m meter) cpu() (time.Duration, error) {
 	return total, nil
 }
 
-// processClock is the clock that clock_getcpuclockid(3) names for a process: the
-// complement of its number, and in the low bits "of a process, as the scheduler counts".
+// processClock returns the CPU clock of a process, as clock_getcpuclockid(3) does: the
+// complement of its number, and in the low bits that the clock is of a process and counts
+// what the scheduler counts.
 func processClock(pid int) int32 {
 	const scheduler = 2
 	return ^int32(pid)<<3 | scheduler
 }
 
-// memory is the proportional set size of all processes in bytes, in which pages
-// shared by several count once. Pages of files are left out: how much of a library is
-// this process's share depends on who else happens to use it.
+// memory returns the proportional set size of all processes in bytes: a page that several
+// of them share counts once. Pages of files do not count, because a process's share of a
+// library depends on how many other programs use it.
 func (m meter) memory() (uint64, error) {
 	var total uint64
 	for _, pid := range m.pids {

@@ -7,11 +7,11 @@ import (
 	"net/url"
 )
 
-// runNetHTTP is the least that proxies WebSocket in Go: the standard library's
-// reverse proxy with its defaults.
+// runNetHTTP runs the shortest WebSocket proxy in Go: the standard library's reverse proxy
+// with its defaults.
 func runNetHTTP(arguments []string) error {
 	if len(arguments) != 2 && len(arguments) != 4 {
-		return errors.New("nethttp needs the addresses to listen on and to proxy to, and for TLS the files of certificate and key")
+		return errors.New("nethttp needs two addresses, to listen on and to proxy to; for TLS also the files of certificate and key")
 	}
 	upstream := &url.URL{Scheme: "http", Host: arguments[1]}
 	proxy := &httputil.ReverseProxy{

@@ -9,7 +9,7 @@ type pace struct {
 	left  int
 }
 
-// paceOf spreads rate pieces a second over a duration.
+// paceOf returns a pace of rate pieces a second for the duration over.
 func paceOf(rate int, over time.Duration, start time.Time) *pace {
 	return &pace{
 		every: time.Second / time.Duration(rate),
@@ -18,7 +18,7 @@ func paceOf(rate int, over time.Duration, start time.Time) *pace {
 	}
 }
 
-// due takes one piece, if its time has come.
+// due reports whether a piece is due at now, and takes that piece.
 func (p *pace) due(now time.Time) bool {
 	if p.left == 0 || now.Before(p.next) {
 		return false

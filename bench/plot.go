@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// plots are the headline figures that were measured, as SVG by file name.
+// plots returns plots of the headline figures that were measured: SVG, by file name.
 func (r *results) plots() map[string][]byte {
 	files := make(map[string][]byte)
 	for _, f := range r.Figures {
@@ -22,7 +22,7 @@ func (r *results) plots() map[string][]byte {
 	return files
 }
 
-// headline names the file of a figure that is plotted.
+// headline returns the file name for a figure. ok is false if the figure is not plotted.
 func headline(f figure, p params) (file string, ok bool) {
 	middle := p.EchoConns[len(p.EchoConns)/2]
 	switch f.Scenario + "/" + f.Key {
@@ -40,14 +40,14 @@ func headline(f figure, p params) (file string, ok bool) {
 	return "", false
 }
 
-// A bar is one target's share of a chart.
+// A bar is one target's bar in a chart.
 type bar struct {
 	label string
 	value float64
 	own   bool
 }
 
-// bars leaves out targets without a figure.
+// bars returns the bars of the targets for which the figure was measured.
 func (r *results) bars(f figureResult) []bar {
 	var bars []bar
 	for _, t := range r.columns() {
@@ -58,7 +58,7 @@ func (r *results) bars(f figureResult) []bar {
 	return bars
 }
 
-// Measures of a chart in pixels.
+// The measures of a chart, in pixels.
 const (
 	chartWidth = 720
 	labelWidth = 180
@@ -81,7 +81,7 @@ text { font: 14px system-ui, sans-serif; fill: #1f2328; }
 }
 `
 
-// barChart draws horizontal bars from zero, in the order given.
+// barChart draws horizontal bars that begin at zero, in the order of bars.
 func barChart(title string, bars []bar) []byte {
 	most := 0.0
 	for _, b := range bars {
@@ -100,7 +100,7 @@ func barChart(title string, bars []bar) []byte {
 	return svg.Bytes()
 }
 
-// drawBar draws one row; share is the bar's part of the longest.
+// drawBar draws one row. share is the bar's length, relative to the longest bar.
 func drawBar(svg *bytes.Buffer, b bar, y int, share float64) {
 	class := "bar"
 	if b.own {

@@ -13,8 +13,7 @@ import (
 	"strings"
 )
 
-// family finds a process and all its descendants: the proxies among the peers that
-// fork workers are measured whole.
+// family returns a process and all its descendants, because some proxies fork workers.
 func family(root int) ([]int, error) {
 	parents, err := parentsOf("/proc")
 	if err != nil {
@@ -80,7 +79,7 @@ func parseStat(stat string) (pid, parent int, err error) {
 	return pid, parent, err
 }
 
-// ownPss is the proportional set size without the pages of files, in bytes.
+// ownPss returns the proportional set size without the pages of files, in bytes.
 func ownPss(rollup []byte) (uint64, error) {
 	all, err := parseKilobytes(bytes.NewReader(rollup), "Pss")
 	if err != nil {
@@ -90,8 +89,8 @@ func ownPss(rollup []byte) (uint64, error) {
 	return all - files, err
 }
 
-// parseKilobytes reads the value of one "Name:   123 kB" line, in bytes, as
-// /proc/PID/smaps_rollup and /proc/meminfo have them.
+// parseKilobytes returns the value of the line "Name:   123 kB" in bytes.
+// /proc/PID/smaps_rollup and /proc/meminfo have such lines.
 func parseKilobytes(r io.Reader, name string) (uint64, error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {

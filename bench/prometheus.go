@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// A histogram is a Prometheus histogram's buckets in ascending order.
+// A histogram is the buckets of a Prometheus histogram in ascending order.
 type histogram []bucket
 
 // A bucket counts the observations not above its bound.
 type bucket struct{ bound, count float64 }
 
-// pingLag reads how late Holdfast sends its heartbeats, in seconds. Without a URL
-// there is none.
+// pingLag reads how late Holdfast sends its heartbeats, in seconds. It returns nil if url
+// is empty.
 func pingLag(url string) (histogram, error) {
 	if url == "" {
 		return nil, nil
@@ -35,8 +35,8 @@ func pingLag(url string) (histogram, error) {
 	return parseHistogram(response.Body, "holdfast_ping_lag_seconds")
 }
 
-// parseHistogram reads the buckets of one histogram without further labels from the
-// text exposition format.
+// parseHistogram reads the buckets of a histogram without labels from the text exposition
+// format.
 func parseHistogram(r io.Reader, name string) (histogram, error) {
 	var h histogram
 	lines := bufio.NewScanner(r)
@@ -68,7 +68,7 @@ func parseBucket(bound, count string) (bucket, error) {
 	return bucket{b, n}, err
 }
 
-// since subtracts what had been observed earlier.
+// since returns h without the observations in earlier.
 func (h histogram) since(earlier histogram) histogram {
 	if len(earlier) != len(h) {
 		return h
@@ -80,8 +80,8 @@ func (h histogram) since(earlier histogram) histogram {
 	return later
 }
 
-// quantile interpolates within the bucket that holds the quantile, as Prometheus'
-// histogram_quantile does. It has no value without observations.
+// quantile returns the quantile q. Like histogram_quantile of Prometheus, it interpolates
+// within the bucket that holds the quantile. ok is false if there are no observations.
 func (h histogram) quantile(q float64) (value float64, ok bool) {
 	if len(h) == 0 || h[len(h)-1].count == 0 {
 		return 0, false

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// markdown is the report: one table, and below it what is needed to read it.
+// markdown returns the report: one table, and notes for reading it.
 func (r *results) markdown() []byte {
 	var b bytes.Buffer
 	columns := r.columns()
@@ -26,7 +26,7 @@ func (r *results) markdown() []byte {
 	return b.Bytes()
 }
 
-// columns are the targets that were measured.
+// columns returns the targets that were measured.
 func (r *results) columns() []targetResult {
 	var columns []targetResult
 	for _, t := range r.Targets {
@@ -37,8 +37,8 @@ func (r *results) columns() []targetResult {
 	return columns
 }
 
-// writeRows writes either the figures that count what the proxy used or those that a
-// clock on the wall has measured.
+// writeRows writes the figures of wall-clock time if wallClock is true, and else those that
+// count what the proxy used.
 func (r *results) writeRows(b *bytes.Buffer, columns []targetResult, wallClock bool) {
 	titled := !wallClock
 	for _, f := range r.Figures {
@@ -86,7 +86,8 @@ func writeRow(b *bytes.Buffer, cells []string) {
 	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 }
 
-// formatNumber keeps three significant digits, and all digits of whole numbers.
+// formatNumber returns v with three significant digits. From 100 on it returns the nearest
+// whole number.
 func formatNumber(v float64) string {
 	switch magnitude := math.Abs(v); {
 	case magnitude >= 100:
@@ -99,7 +100,7 @@ func formatNumber(v float64) string {
 	return fmt.Sprintf("%.3g", v)
 }
 
-// formatRatio marks what a shared machine cannot tell apart.
+// formatRatio marks a ratio within the noise of a shared machine with ≈.
 func formatRatio(r float64, ok bool) string {
 	switch {
 	case !ok:

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// results are all samples of a run. They are the JSON file, and what the table and
-// the plots are made from.
+// results are all samples of a run. They are written as the JSON file. The table and the
+// plots are made from them.
 type results struct {
 	Started     time.Time      `json:"started"`
 	Finished    time.Time      `json:"finished"`
@@ -38,8 +38,8 @@ type figureResult struct {
 	Medians map[string]float64   `json:"medians"` // by target
 }
 
-// A failure keeps a target's figures of a scenario out of the table: sessions that
-// failed make a proxy look fast.
+// A failure says why a target failed in a scenario. The table then does not show the
+// target's figures of that scenario, because a proxy whose sessions fail looks fast.
 type failure struct {
 	Target   string `json:"target"`
 	Scenario string `json:"scenario"`
@@ -79,7 +79,7 @@ func (r *results) failed(t target, s scenario, why error) {
 	r.Failures = append(r.Failures, failure{t.name, s.name, why.Error()})
 }
 
-// hasFailed says whether any round of a scenario failed.
+// hasFailed reports whether any round of a scenario failed.
 func (r *results) hasFailed(target, scenario string) bool {
 	for _, f := range r.Failures {
 		if f.Target == target && f.Scenario == scenario {
@@ -89,7 +89,8 @@ func (r *results) hasFailed(target, scenario string) bool {
 	return false
 }
 
-// value is the median to show and to compare; NaN if there is none to trust.
+// value returns the median to show and to compare. It returns NaN if the figure was not
+// measured or the scenario failed.
 func (r *results) value(f figureResult, target string) float64 {
 	value, ok := f.Medians[target]
 	if !ok || r.hasFailed(target, f.Scenario) {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// pattern is the payload of messages: printable, and different at every offset of
-// a frame header's size.
+// pattern returns the payload of messages. It is printable. If it is shifted by the size of
+// a frame header, no byte is the same.
 func pattern(size int) []byte {
 	p := make([]byte, size)
 	for i := range p {
@@ -17,16 +17,16 @@ func pattern(size int) []byte {
 	return p
 }
 
-// silent is the part of a role for those that neither expect data nor mind the end.
+// silent is embedded in a role that expects no data and does nothing at the end.
 type silent struct{}
 
 func (silent) opened(*session) error { return nil }
 func (silent) closed(*session)       {}
 func (silent) data(*session, *frameHeader, []byte, uint64) error {
-	return errors.New("a message that nobody asked for")
+	return errors.New("an unexpected message")
 }
 
-// checkPart holds part of a message against the whole that is expected.
+// checkPart compares a part of a message with the expected message.
 func checkPart(h *frameHeader, part []byte, offset uint64, opcode byte, want []byte) error {
 	if h.opcode != opcode || h.length != uint64(len(want)) {
 		return fmt.Errorf("message has opcode %d and %d bytes, want %d and %d", h.opcode, h.length, opcode, len(want))
@@ -37,12 +37,12 @@ func checkPart(h *frameHeader, part []byte, offset uint64, opcode byte, want []b
 	return nil
 }
 
-// ends says that a part is its message's last.
+// ends reports whether a part is the last of its message.
 func ends(h *frameHeader, part []byte, offset uint64) bool {
 	return offset+uint64(len(part)) == h.length
 }
 
-// echoes are the sessions of an echo load and what they have measured together.
+// echoes are the sessions of an echo load and their measurements.
 type echoes struct {
 	payload, frame []byte
 	sessions       []*echo
@@ -71,8 +71,8 @@ func openEchoes(c *client, n, size int) (*echoes, error) {
 	return all, c.openSessions(n, pathEcho, func() role { return &echo{all: all} })
 }
 
-// start sends the first message of every session; from then on each sends again
-// when its answer has come.
+// start sends the first message of every session. Each session then sends the next one
+// when the answer has arrived.
 func (all *echoes) start() error {
 	all.again = true
 	for _, e := range all.sessions {
@@ -83,7 +83,7 @@ func (all *echoes) start() error {
 	return nil
 }
 
-// stop waits for the answers that are still to come.
+// stop waits for the answers that have not arrived yet.
 func (all *echoes) stop(c *client) error {
 	all.again = false
 	return c.runUntil(answerLimit, func() bool { return all.waiting == 0 })
@@ -132,7 +132,7 @@ func (e *echo) data(_ *session, h *frameHeader, part []byte, offset uint64) erro
 
 // A fanOut counts the messages that idle sessions receive.
 type fanOut struct {
-	round    int // fan-outs asked for so far
+	round    int // fan-outs started so far
 	received int // messages of this round
 }
 
@@ -145,7 +145,7 @@ type idle struct {
 
 func (i *idle) data(_ *session, h *frameHeader, part []byte, offset uint64) error {
 	if i.seen == i.fan.round {
-		return errors.New("a message that nobody asked for")
+		return errors.New("an unexpected message")
 	}
 	if err := checkPart(h, part, offset, opText, fanOutMessage); err != nil {
 		return err
@@ -157,7 +157,7 @@ func (i *idle) data(_ *session, h *frameHeader, part []byte, offset uint64) erro
 	return nil
 }
 
-// A kept session is remembered by its scenario.
+// A kept session is added to a list of its scenario.
 type kept struct {
 	silent
 	in *[]*session
@@ -168,7 +168,7 @@ func (k kept) opened(s *session) error {
 	return nil
 }
 
-// A visit ends as soon as it is open.
+// A visit is a session that closes as soon as it is open.
 type visit struct {
 	silent
 	done func()

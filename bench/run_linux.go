@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// spareSessions is how many descriptors more than two for each session a proxy may
-// need, and how many connections its limits leave free.
+// spareSessions is how many descriptors a proxy may need in addition to two for each
+// session. The connection limits of the proxies are higher than needed by as much.
 const spareSessions = 1000
 
 // A candidate is a target whose program has been found.
@@ -30,7 +30,7 @@ type bench struct {
 	results     *results
 }
 
-// run measures everything that was asked for and writes the report.
+// run measures the selected scenarios and targets, and writes the report.
 func run(ctx context.Context, o options) error {
 	dir, err := os.MkdirTemp("", "holdfast-bench-")
 	if err != nil {
@@ -93,7 +93,8 @@ func (b *bench) prepare(ctx context.Context) error {
 	return nil
 }
 
-// raiseOpenFiles gives this process and all that it starts the same limit.
+// raiseOpenFiles raises the limit of open files to want, or to the hard limit if that is
+// lower. The limit holds for all processes that this one starts.
 func raiseOpenFiles(want int) (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -112,8 +113,8 @@ func buildHoldfast(ctx context.Context, to string) error {
 	return nil
 }
 
-// findAll finds the targets that serve a session. One that does not is reported and
-// leaves the others to be measured.
+// findAll returns the targets that serve a session. It reports those that do not, and they
+// are not measured.
 func (b *bench) findAll(ctx context.Context) []candidate {
 	var found []candidate
 	for _, t := range b.targets {
@@ -129,7 +130,7 @@ func (b *bench) findAll(ctx context.Context) []candidate {
 	return found
 }
 
-// find looks for a target's program and tries it.
+// find looks for a target's program and tests whether it serves a session.
 func (b *bench) find(ctx context.Context, t target) (candidate, string, error) {
 	c := candidate{target: t}
 	var version string
@@ -147,7 +148,7 @@ func (b *bench) find(ctx context.Context, t target) (candidate, string, error) {
 	return c, version, nil
 }
 
-// A resting instance has been loaded and waits for its memory to be read.
+// A resting instance has had its load. Its memory is read after a rest.
 type resting struct {
 	candidate candidate
 	instance  *instance
@@ -155,7 +156,7 @@ type resting struct {
 	until     time.Time
 }
 
-// round measures one scenario on each target in turn. Only an interrupt ends it early.
+// round measures one scenario on each target. It returns an error only if ctx ends.
 func (b *bench) round(ctx context.Context, s scenario, round int, candidates []candidate) error {
 	var rest []resting
 	defer func() {
@@ -184,8 +185,8 @@ func (b *bench) round(ctx context.Context, s scenario, round int, candidates []c
 	return b.awaitRest(ctx, s, rest)
 }
 
-// measure starts a target and loads it. The instance is returned running if it has
-// yet to rest, and is nil otherwise.
+// measure starts a target and loads it. If the scenario has afterRest, measure returns the
+// running instance. Otherwise it stops the instance and returns nil.
 func (b *bench) measure(ctx context.Context, s scenario, t candidate) (*instance, map[string]float64, error) {
 	var certificate *certificate
 	if s.tls {
@@ -203,7 +204,7 @@ func (b *bench) measure(ctx context.Context, s scenario, t candidate) (*instance
 	return nil, values, err
 }
 
-// awaitRest completes the values of instances that rest side by side.
+// awaitRest waits until the instances have rested, and adds their memory to their values.
 func (b *bench) awaitRest(ctx context.Context, s scenario, rest []resting) error {
 	for _, r := range rest {
 		select {
@@ -234,7 +235,7 @@ func verdict(err error) string {
 	return "done"
 }
 
-// progress tells the terminal what goes on; standard output is the table's.
+// progress prints a line to standard error. Standard output is for the table.
 func progress(format string, arguments ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", arguments...)
 }

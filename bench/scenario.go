@@ -8,21 +8,21 @@ import (
 
 // params are the dimensions of a run.
 type params struct {
-	Sessions    int           `json:"sessions"`   // of the scenarios with many
+	Sessions    int           `json:"sessions"`   // in scenarios with many sessions
 	Warmup      time.Duration `json:"warmup_ns"`  // load before a measurement
 	Measure     time.Duration `json:"measure_ns"` // of one measurement
-	Idle        time.Duration `json:"idle_ns"`    // of a measurement of sessions that say nothing
+	Idle        time.Duration `json:"idle_ns"`    // of one measurement of idle sessions
 	Settle      time.Duration `json:"settle_ns"`  // rest between opening sessions and reading their memory
 	Held        int           `json:"held"`       // connections of one kind whose memory is measured
-	Hold        time.Duration `json:"hold_ns"`    // rest before their memory is read: whatever tidies up has done so
-	Rest        time.Duration `json:"rest_ns"`    // from the end of a storm to reading what memory is left
+	Hold        time.Duration `json:"hold_ns"`    // rest before their memory is read: long enough for the proxy to free memory
+	Rest        time.Duration `json:"rest_ns"`    // from the end of a storm to reading the proxy's memory
 	EchoSizes   []int         `json:"echo_bytes"`
 	EchoConns   []int         `json:"echo_connections"`
 	BulkSizes   []int         `json:"bulk_bytes"`
 	TracedTrips int           `json:"traced_round_trips"` // under the system call tracer
 }
 
-// defaultParams make a run of about half an hour.
+// defaultParams returns the dimensions of a run of about half an hour.
 func defaultParams() params {
 	return params{
 		Sessions:    9000,
@@ -40,8 +40,8 @@ func defaultParams() params {
 	}
 }
 
-// quickParams make a smoke run of about a minute: enough to see everything
-// work, too short to believe the figures.
+// quickParams returns the dimensions of a smoke run of about a minute. The run shows that
+// everything works, but is too short for reliable figures.
 func quickParams() params {
 	return params{
 		Sessions:    500,
@@ -59,17 +59,17 @@ func quickParams() params {
 	}
 }
 
-// A figure is one line of the table. Lower is better, always.
+// A figure is one line of the table. Lower is always better.
 type figure struct {
 	Scenario string `json:"scenario"`
 	Key      string `json:"key"` // unique within the scenario
 	Title    string `json:"title"`
 	Unit     string `json:"unit"`
-	// WallClock figures suffer from whatever else the machine does; the others count
-	// what the proxy itself used.
+	// WallClock figures also depend on the machine's other work. The others count what
+	// the proxy itself used.
 	WallClock bool `json:"wall_clock"`
-	// NoRatio figures are shown but not compared, as the proxies do not do the same or
-	// have no part in them.
+	// NoRatio figures are shown but not compared, because the proxies do different work
+	// or do not take part in them.
 	NoRatio bool `json:"no_ratio,omitempty"`
 }
 
@@ -77,17 +77,17 @@ type figure struct {
 type scenario struct {
 	name    string
 	about   string
-	once    bool // one round tells as much as many
+	once    bool // measured in one round, because more rounds would not differ
 	tls     bool // between the clients and the proxy
 	figures func(p params) []figure
-	// run happens in the load process, against a proxy that was started for it.
+	// run runs in the load process, with a proxy that was started for it.
 	run func(c *client, p params) (map[string]float64, error)
-	// afterRest, if there is one, is given the proxy's memory params.Rest after run
-	// has returned, and adds to its values.
+	// afterRest, if it is not nil, is called params.Rest after run has returned. memory
+	// is the proxy's then. afterRest adds figures to values.
 	afterRest func(values map[string]float64, memory uint64)
 }
 
-// scenarios in the order of the table.
+// scenarios returns all scenarios in the order of the table.
 func scenarios() []scenario {
 	return []scenario{
 		idleScenario, setupScenario, echoScenario, syscallScenario, bulkScenario,
@@ -114,7 +114,7 @@ func scenarioNames() []string {
 	return names
 }
 
-// figuresOf lists a scenario's figures with their scenario's name.
+// figuresOf returns a scenario's figures, each with the scenario's name.
 func figuresOf(s scenario, p params) []figure {
 	figures := s.figures(p)
 	for i := range figures {
@@ -123,7 +123,7 @@ func figuresOf(s scenario, p params) []figure {
 	return figures
 }
 
-// Units as numbers to divide by.
+// Units, as divisors.
 const (
 	microsecond = float64(time.Microsecond)
 	millisecond = float64(time.Millisecond)
@@ -131,7 +131,7 @@ const (
 	gigabyte    = 1e9
 )
 
-// sizeName writes a message size as people say it.
+// sizeName returns a message size for a title.
 func sizeName(bytes int) string {
 	switch {
 	case bytes >= 1<<20 && bytes%(1<<20) == 0:
@@ -142,7 +142,7 @@ func sizeName(bytes int) string {
 	return fmt.Sprintf("%d B", bytes)
 }
 
-// grouped writes an integer with commas between thousands.
+// grouped returns an integer with commas between thousands.
 func grouped(n int) string {
 	if n < 0 {
 		return "-" + grouped(-n)
@@ -154,7 +154,7 @@ func grouped(n int) string {
 	return digits
 }
 
-// connections writes a number of connections.
+// connections returns a number of connections for a title.
 func connections(n int) string {
 	if n == 1 {
 		return "1 connection"

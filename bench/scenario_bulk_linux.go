@@ -51,10 +51,10 @@ func runBulk(c *client, p params) (map[string]float64, error) {
 type bulk struct {
 	name string
 	path string
-	// ask makes the next step begin.
+	// ask starts the next step.
 	ask func(s *session) error
-	// arrived says how many bytes a part of a message from the backend proves to
-	// have been moved, if it is a message that may come.
+	// arrived handles a part of a message from the backend. It returns how many bytes
+	// have been moved according to it, or an error if the message is not expected.
 	arrived func(h *frameHeader, part []byte, offset uint64) (int, error)
 
 	bytes    int // moved so far
@@ -62,7 +62,7 @@ type bulk struct {
 	stopping bool
 }
 
-// uploads send to a sink, whose acknowledgements are small messages.
+// uploads returns a bulk that sends to a sink. The sink acknowledges with small messages.
 func uploads(size int) *bulk {
 	frame := appendFrame(nil, opBinary, &loadMask, pattern(size))
 	return &bulk{
@@ -85,7 +85,8 @@ func uploads(size int) *bulk {
 	}
 }
 
-// downloads receive from a source, which sends a step for each small message.
+// downloads returns a bulk that receives from a source. The source sends one step for each
+// small message.
 func downloads(size int) *bulk {
 	frame := appendFrame(nil, opText, &loadMask, []byte("more"))
 	return &bulk{
@@ -101,7 +102,7 @@ func downloads(size int) *bulk {
 	}
 }
 
-// measure says how many milliseconds of CPU the proxy took for 10^9 bytes.
+// measure returns how many milliseconds of CPU time the proxy used for 10^9 bytes.
 func (b *bulk) measure(c *client, p params) (float64, error) {
 	if err := c.openSessions(bulkConns, b.path, func() role { return &bulkSession{all: b} }); err != nil {
 		return 0, err
@@ -123,7 +124,7 @@ func (b *bulk) measure(c *client, p params) (float64, error) {
 	return float64(cpu) / millisecond / (float64(bytes) / gigabyte), err
 }
 
-// A bulkSession keeps its share of steps under way.
+// A bulkSession is one session of a bulk, with bulkWindow steps under way.
 type bulkSession struct {
 	all      *bulk
 	asked    int // steps
@@ -157,7 +158,8 @@ func (b *bulkSession) data(s *session, h *frameHeader, part []byte, offset uint6
 	return b.next(s)
 }
 
-// next asks for another step, or closes the session after the last.
+// next asks for another step. If the bulk is stopping, it closes the session after the
+// last step.
 func (b *bulkSession) next(s *session) error {
 	switch {
 	case !b.all.stopping:

@@ -45,8 +45,8 @@ func runChurn(c *client, p params) (map[string]float64, error) {
 	return values, nil
 }
 
-// churn does a fixed amount of work, so that a proxy that is late is not thought
-// thrifty: it returns when all of it is done.
+// churn does a fixed amount of work and returns when all of it is done. Otherwise a proxy
+// that is late would do less work, and seem to use less.
 func churn(c *client, all *echoes, over time.Duration) error {
 	start := time.Now()
 	echoPace, visitPace := paceOf(churnEchoRate, over, start), paceOf(churnRate, over, start)

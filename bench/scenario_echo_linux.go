@@ -46,10 +46,10 @@ func runEcho(c *client, p params) (map[string]float64, error) {
 	return values, nil
 }
 
-// echoResult holds microseconds.
+// echoResult holds figures in microseconds.
 type echoResult struct{ cpu, p50, p99 float64 }
 
-// measureEcho opens connections, measures a closed loop on them and closes them.
+// measureEcho opens sessions, measures a closed loop of echoes on them, and closes them.
 func measureEcho(c *client, p params, size, conns int) (echoResult, error) {
 	all, err := openEchoes(c, conns, size)
 	if err != nil {
@@ -62,7 +62,7 @@ func measureEcho(c *client, p params, size, conns int) (echoResult, error) {
 	return result, all.close(c)
 }
 
-// measure runs a closed loop on sessions that are open.
+// measure measures a closed loop of echoes on the open sessions.
 func (all *echoes) measure(c *client, p params) (echoResult, error) {
 	if err := all.start(); err != nil {
 		return echoResult{}, err
@@ -78,7 +78,7 @@ func (all *echoes) measure(c *client, p params) (echoResult, error) {
 	trips := all.latencies
 	all.latencies = nil
 	if len(trips) == 0 {
-		return echoResult{}, errors.Join(errors.New("nothing came back while it was measured"), c.failure())
+		return echoResult{}, errors.Join(errors.New("no answer arrived during the measurement"), c.failure())
 	}
 	return echoResult{
 		cpu: float64(cpu) / microsecond / float64(len(trips)),

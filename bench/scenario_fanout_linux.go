@@ -53,7 +53,7 @@ func runFanOut(c *client, p params) (map[string]float64, error) {
 	return values, nil
 }
 
-// run asks the backend for one fan-out and waits until all sessions have theirs.
+// run starts one fan-out of the backend, and waits until all sessions have its message.
 func (f *fanOut) run(c *client, control *session, sessions int) error {
 	f.round++
 	f.received = 0

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	floodEchoes = 8        // bystanders, each with one message under way
+	floodEchoes = 8        // other sessions, each with one message under way
 	floodSize   = 64       // bytes of their messages
-	floodBurst  = 64 << 10 // bytes that a flooder sends at once, about what a proxy reads at once
-	floodPause  = 32       // milliseconds between two bursts: 2 MB/s, if they are taken
+	floodBurst  = 64 << 10 // bytes that a flooder sends at once; about one read of a proxy
+	floodPause  = 32       // milliseconds between two bursts: 2 MB/s, if the kernel takes them
 )
 
 // floodCrowds are the numbers of flooders.
 var floodCrowds = []int{1, 60}
 
-// A flood is what each of its sessions sends without end. The backend throws it away,
-// so that its own work does not hold up the bystanders.
+// A flood says what each of its sessions sends without end. The backend discards it, so
+// that its own work does not delay the other sessions.
 type flood struct {
 	name  string
 	title string
 	first []byte // sent once
-	frame []byte // sent again and again; nil: the session is closed and the next opened
+	frame []byte // sent again and again; if nil, the session is closed and the next one opened
 }
 
 func floods() []flood {
@@ -55,7 +55,8 @@ func floodFigures(params) []figure {
 	return figures
 }
 
-// floodFiguresOf are not compared: most proxies copy what Holdfast has to look at.
+// floodFiguresOf returns figures that are not compared: most proxies only copy the bytes
+// that Holdfast has to parse.
 func floodFiguresOf(key, beside string) []figure {
 	what := fmt.Sprintf("%s on %s, %s", sizeName(floodSize), connections(floodEchoes), beside)
 	return []figure{
@@ -92,8 +93,8 @@ func runFlood(c *client, p params) (map[string]float64, error) {
 	return values, all.close(c)
 }
 
-// withLate runs a closed loop for a while. Answers that come after it count too: under
-// a flood they may be all there are.
+// withLate runs a closed loop of echoes for a time. Answers that arrive later count too:
+// under a flood there may be no others.
 func (all *echoes) withLate(c *client, p params) ([]time.Duration, error) {
 	if err := all.start(); err != nil {
 		return nil, err
@@ -109,8 +110,8 @@ func (all *echoes) withLate(c *client, p params) ([]time.Duration, error) {
 	return all.latencies, err
 }
 
-// beside runs something while a crowd floods the proxy. The crowd has a loop and a
-// thread of its own, so that it does not hold up the clock of the bystanders.
+// beside calls run while a crowd floods the proxy. The crowd has its own loop and its own
+// thread, so that it does not delay the measurement of the other sessions.
 func beside(c *client, f flood, crowd int, run func() error) error {
 	l, err := newLoop()
 	if err != nil {
@@ -128,7 +129,7 @@ func beside(c *client, f flood, crowd int, run func() error) error {
 	return errors.Join(err, <-stopped)
 }
 
-// flooders are a crowd and its own client.
+// flooders are the sessions of a flood, with their own client.
 type flooders struct {
 	flood
 	client   *client
@@ -149,7 +150,7 @@ func (f *flooders) open(crowd int) error {
 	return nil
 }
 
-// reopen opens a session that closes at once, and the next when it has closed.
+// reopen opens a session that closes at once. When it has closed, reopen opens the next.
 func (f *flooders) reopen() error {
 	return f.client.dial(f.client.proxy, pathEcho, visit{done: func() {
 		if f.ending {
@@ -161,7 +162,8 @@ func (f *flooders) reopen() error {
 	}})
 }
 
-// runUntil floods, each session in its turn, and then ends the crowd's connections.
+// runUntil floods with one session after another until stop. Then it ends the crowd's
+// connections.
 func (f *flooders) runUntil(stop <-chan struct{}) error {
 	if err := f.begin(); err != nil {
 		return err
@@ -177,7 +179,7 @@ func (f *flooders) runUntil(stop <-chan struct{}) error {
 		for i := tick % floodPause; i < len(f.sessions); i += floodPause {
 			s := f.sessions[i]
 			if len(s.conn.out) > 0 {
-				continue // what was sent is not taken yet
+				continue // the kernel has not taken the last burst yet
 			}
 			if err := s.send(burst); err != nil {
 				return err
@@ -190,7 +192,7 @@ func (f *flooders) runUntil(stop <-chan struct{}) error {
 	}
 }
 
-// begin sends what comes before the flood.
+// begin sends the bytes that come before the flood.
 func (f *flooders) begin() error {
 	for _, s := range f.sessions {
 		if err := s.send(f.first); err != nil {
@@ -200,7 +202,7 @@ func (f *flooders) begin() error {
 	return nil
 }
 
-// burst is what a session sends at once.
+// burst returns the bytes that a session sends at once.
 func (f *flooders) burst() (frames []byte) {
 	for f.frame != nil && len(frames) < floodBurst {
 		frames = append(frames, f.frame...)
@@ -208,8 +210,8 @@ func (f *flooders) burst() (frames []byte) {
 	return frames
 }
 
-// serveUntil serves events until a time, at least once. It does not sleep through
-// the last millisecond, which the kernel would round to none.
+// serveUntil serves events until due, at least once. It polls during the last
+// millisecond, because epoll_wait cannot wait for a part of one.
 func (f *flooders) serveUntil(due time.Time) error {
 	for {
 		if err := f.client.loop.turn(max(0, time.Until(due))); err != nil {
@@ -221,8 +223,8 @@ func (f *flooders) serveUntil(due time.Time) error {
 	}
 }
 
-// end cuts those that flood, since their Close would stand behind it, and waits for
-// those that are closing anyway.
+// end ends the crowd's connections. It cuts sessions that flood, because their Close would
+// wait behind the flood. It waits for sessions that are closing already.
 func (f *flooders) end() error {
 	f.ending = true
 	for _, s := range f.sessions {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// What a connection may hold of the proxy's memory besides being an idle session.
-// Each scenario has a proxy for itself, whose memory grows by connections of one kind.
+// Scenarios of the memory that connections of other kinds than idle sessions hold. Each
+// scenario has its own proxy, whose memory grows by connections of one kind.
 var (
 	pageScenario = scenario{
 		name:    "page",
@@ -35,7 +35,7 @@ var (
 // A holding is one kind of connection.
 type holding struct {
 	key, title string
-	own        bool // only Holdfast is made for it
+	own        bool // only Holdfast is measured
 	open       func(c *client, n int) error
 }
 
@@ -52,12 +52,12 @@ var (
 )
 
 const (
-	// largestHead is where a head has enough fields of 1,000 bytes: one more would make
-	// it larger than Holdfast's default of HOLDFAST_MAX_HEADER_SIZE, 32 KiB.
+	// largestHead is the size from which on no field is added to a head. One more field of
+	// 1,000 bytes would make it larger than 32 KiB, the default of HOLDFAST_MAX_HEADER_SIZE.
 	largestHead = 31 << 10
 	behindHead  = 128 << 10
-	// blockedSegment is the largest segment of those who do not read: the kernel
-	// buffers the less for a connection, which it does in this machine's memory.
+	// blockedSegment is the largest segment of connections that are not read. With small
+	// segments the kernel buffers less for them, which takes this machine's memory.
 	blockedSegment = 1400
 )
 
@@ -91,9 +91,9 @@ func runHeld(kinds ...holding) func(*client, params) (map[string]float64, error)
 	}
 }
 
-// measure is the growth of the proxy's memory for each connection. Before it there are
-// as many idle sessions, so that what a proxy sets up once does not count; and it has
-// time before either reading to give back what opening them has left behind.
+// measure returns by how much the proxy's memory grows for each connection. It first opens
+// as many idle sessions, so that memory that a proxy takes once does not count. It waits
+// before each of the two readings, so that the proxy can free what it used for opening.
 func (h holding) measure(c *client, p params) (float64, error) {
 	if err := errors.Join(openIdle(c, p.Held, &fanOut{}), c.runFor(p.Hold)); err != nil {
 		return 0, err
@@ -133,8 +133,8 @@ func openBlocked(c *client, n int) error {
 	return c.openSessions(n, pathDeaf, func() role { return b })
 }
 
-// A question is a connection, but not a session: it makes one request, awaits the
-// answer if there is to be one, and says nothing more.
+// A question is a connection that is not a session: it sends one request, waits for the
+// answer if one is expected, and stays open.
 type question struct {
 	all    *questions
 	answer []byte // so far
@@ -142,11 +142,11 @@ type question struct {
 
 type questions struct {
 	client  *client
-	want    []byte // how the answer ends; nil if there must not be one
-	missing int    // answers
+	want    []byte // the end of the answer; nil if no answer may come
+	missing int    // answers that have not arrived
 }
 
-// ask asks the same on n connections, and waits for the answers.
+// ask sends the same request on n connections, and waits for the answers.
 func (c *client) ask(n int, request, want []byte) error {
 	all := &questions{client: c, want: want}
 	for range n {
@@ -167,7 +167,7 @@ func (q *question) received(_ *conn, p []byte) error {
 	q.answer = append(q.answer, p...)
 	switch {
 	case q.all.want == nil:
-		return fmt.Errorf("an answer that was not expected: %.40q", q.answer)
+		return fmt.Errorf("an unexpected answer: %.40q", q.answer)
 	case bytes.HasPrefix(q.answer, []byte("HTTP/1.1 200 ")) && bytes.HasSuffix(q.answer, q.all.want):
 		q.all.missing--
 	}
@@ -177,10 +177,10 @@ func (q *question) received(_ *conn, p []byte) error {
 func (q *question) drained(*conn) error { return nil }
 
 func (q *question) ended(_ *conn, err error) {
-	q.all.client.fail(fmt.Errorf("a connection ended that was to stay: %w", err))
+	q.all.client.fail(fmt.Errorf("a connection that must stay open ended: %w", err))
 }
 
-// A blocked session writes until nothing is taken any more, and does not read.
+// A blocked session writes until the kernel takes no more, and does not read.
 type blocked struct{ frame []byte }
 
 func (b *blocked) opened(s *session) error {
@@ -190,7 +190,7 @@ func (b *blocked) opened(s *session) error {
 	return b.drained(s)
 }
 
-// drained goes on when the kernel has taken what had to wait.
+// drained continues when the kernel has taken the bytes that had to wait.
 func (b *blocked) drained(s *session) error {
 	for len(s.conn.out) == 0 {
 		if err := s.send(b.frame); err != nil {
@@ -200,6 +200,6 @@ func (b *blocked) drained(s *session) error {
 	return nil
 }
 
-// data is what came with the answer.
+// data ignores messages that arrive together with the answer.
 func (b *blocked) data(*session, *frameHeader, []byte, uint64) error { return nil }
 func (b *blocked) closed(*session)                                   {}

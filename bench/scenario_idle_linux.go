@@ -10,15 +10,16 @@ var idleScenario = scenario{
 	figures: func(p params) []figure {
 		return []figure{
 			{Key: "memory", Title: fmt.Sprintf("memory per idle session, from %s to %s", grouped(firstSessions(p)), grouped(p.Sessions)), Unit: "B"},
-			// Of the proxies only Holdfast sends heartbeats; without them, one at rest uses next to nothing.
+			// Only Holdfast sends heartbeats. Without them an idle proxy uses almost
+			// no CPU time.
 			{Key: idleCPU, Title: fmt.Sprintf("CPU of %s idle sessions, heartbeats included", grouped(p.Sessions)), Unit: "ms/s", NoRatio: true},
 		}
 	},
 	run: runIdle,
 }
 
-// firstSessions is where the growth of memory is measured from, so that what a proxy
-// sets up once does not count.
+// firstSessions is how many sessions are open when the growth of memory begins to be
+// measured, so that memory that a proxy takes once does not count.
 func firstSessions(p params) int { return p.Sessions / 9 }
 
 func runIdle(c *client, p params) (map[string]float64, error) {
@@ -34,7 +35,7 @@ func runIdle(c *client, p params) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	// By the end of as long a rest, whatever tidies up after the opening has done so.
+	// After this rest the proxy has freed what it used for opening the sessions.
 	if err := c.runFor(p.Idle); err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func runIdle(c *client, p params) (map[string]float64, error) {
 	}, nil
 }
 
-// idleMemory opens more sessions and reads the proxy's memory when it has settled.
+// idleMemory opens more sessions, waits for params.Settle and reads the proxy's memory.
 func idleMemory(c *client, p params, more int) (uint64, error) {
 	if err := openIdle(c, more, &fanOut{}); err != nil {
 		return 0, err

@@ -18,7 +18,7 @@ var mixedScenario = scenario{
 		return []figure{
 			{Key: "cpu", Title: "CPU per round trip, " + what, Unit: "µs"},
 			{Key: "p99", Title: "round trip p99, " + what, Unit: "µs", WallClock: true},
-			// Both are measured on one instance, so that most of the noise cancels out.
+			// Both are measured on one instance, so most of the noise cancels out.
 			{Key: "slowdown", Title: "the same, divided by that of the 100 alone", Unit: "×", WallClock: true, NoRatio: true},
 			{Key: "lag", Title: "heartbeats sent late by, p99, " + what, Unit: "ms", WallClock: true},
 		}

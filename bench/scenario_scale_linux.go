@@ -10,7 +10,7 @@ var scaleScenario = scenario{
 	run:     runScale,
 }
 
-// Keys of the figures of scale.
+// Keys of the figures of the scenario scale.
 const (
 	scaleProcess = "process"
 	scaleCaches  = "kernel-slabinfo"
@@ -22,15 +22,16 @@ func scaleFigures(p params) []figure {
 	per := fmt.Sprintf(" per idle session, at %s", grouped(p.Sessions))
 	return []figure{
 		{Key: scaleProcess, Title: "memory of the proxy's processes" + per, Unit: "B"},
-		// The kernel's part is the same for all; what differs is the rest of the machine.
+		// The kernel's part is the same for all proxies. Differences come from the
+		// machine's other work.
 		{Key: scaleCaches, Title: "kernel memory for its two sockets" + per + ", /proc/slabinfo", Unit: "B", NoRatio: true},
 		{Key: scaleSlab, Title: "kernel memory for its two sockets" + per + ", Slab in /proc/meminfo", Unit: "B", NoRatio: true},
 		{Key: scaleBuffers, Title: "buffers of its two sockets" + per + ", /proc/net/sockstat", Unit: "B", NoRatio: true},
 	}
 }
 
-// runScale opens as many sessions without the proxy as through it: the kernel tells
-// only of the whole machine, and what the ends of a session take is not the proxy's.
+// runScale opens as many sessions without the proxy as through it, and subtracts: the
+// kernel's figures are of the whole machine, and include the sockets of load and backend.
 func runScale(c *client, p params) (map[string]float64, error) {
 	if !c.meter.present() {
 		return nil, nil
@@ -54,7 +55,7 @@ func runScale(c *client, p params) (map[string]float64, error) {
 	return values, past.failure()
 }
 
-// A growth is what some idle sessions more have added.
+// A growth is how much memory a number of further idle sessions have taken.
 type growth struct {
 	sessions      int
 	process       float64 // bytes
@@ -79,7 +80,8 @@ func measureGrowth(c *client, p params, sessions int) (growth, error) {
 	return g, err
 }
 
-// perSession is in bytes, by the figure's key. What could not be read is missing.
+// perSession returns the growth for each session in bytes, by the figure's key. A figure
+// that could not be read is missing.
 func (g growth) perSession() map[string]float64 {
 	n := float64(g.sessions)
 	values := map[string]float64{

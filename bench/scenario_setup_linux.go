@@ -27,7 +27,7 @@ type setups struct {
 	durations []time.Duration
 }
 
-// next opens the session that follows one that has closed.
+// next opens a session. When it has closed, the next one follows.
 func (all *setups) next() error {
 	begun := time.Now()
 	return all.client.dial(all.client.proxy, pathEcho, visit{done: func() {
@@ -58,7 +58,7 @@ func runSetup(c *client, p params) (map[string]float64, error) {
 	}
 	measured := all.durations
 	if len(measured) == 0 {
-		return nil, errors.Join(errors.New("no session was opened and closed while it was measured"), c.failure())
+		return nil, errors.Join(errors.New("no session was opened and closed during the measurement"), c.failure())
 	}
 	all.again, all.durations = false, nil
 	err = c.runUntil(answerLimit, func() bool { return c.dialing+c.closing == 0 })

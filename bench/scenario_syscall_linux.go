@@ -50,7 +50,7 @@ func runSyscalls(c *client, p params) (map[string]float64, error) {
 	return nil, failures
 }
 
-// trips makes a number of round trips in a closed loop.
+// trips makes n round trips in a closed loop.
 func (all *echoes) trips(c *client, n int) error {
 	all.latencies = all.latencies[:0]
 	if err := all.start(); err != nil {
@@ -66,7 +66,7 @@ type tracer struct {
 	parse     func(report []byte) (calls int, err error)
 }
 
-// perf counts without slowing the processes down, but needs permission to.
+// perf counts without slowing the processes down, but needs permission.
 var perf = tracer{
 	arguments: func(pids []int) []string {
 		list := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(pids)), ","), "[]")
@@ -75,8 +75,8 @@ var perf = tracer{
 	parse: parsePerf,
 }
 
-// strace stops the processes at every call, which changes how much they find ready
-// at once: its figures are near the truth, not the truth.
+// strace stops the processes at every call, which changes how many events they find ready
+// at once. So its figures are not exact.
 var strace = tracer{
 	arguments: func(pids []int) []string {
 		arguments := []string{"strace", "-c", "-f"}
@@ -88,8 +88,8 @@ var strace = tracer{
 	parse: parseStrace,
 }
 
-// count attaches the tracer while nothing moves, runs the work and detaches, so that
-// exactly the work is counted and the proxy's few calls at rest.
+// count attaches the tracer while no message is under way, runs work, and detaches. So it
+// counts the calls for work, and the few calls that an idle proxy makes.
 func (t tracer) count(c *client, work func() error) (int, error) {
 	arguments := t.arguments(c.meter.pids)
 	command := exec.Command(arguments[0], arguments[1:]...)
@@ -102,7 +102,7 @@ func (t tracer) count(c *client, work func() error) (int, error) {
 	if err == nil {
 		err = work()
 	}
-	// Both print their report when they are interrupted, and exit with the signal.
+	// perf and strace print their reports when they are interrupted. They exit by the signal.
 	err = errors.Join(err, command.Process.Signal(os.Interrupt))
 	_ = command.Wait()
 	if err != nil {

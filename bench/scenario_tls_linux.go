@@ -1,7 +1,7 @@
 package main
 
-// What TLS adds, in the scenarios where it shows. It ends at the proxy, the backend's
-// side stays plain.
+// The scenarios in which TLS makes a difference, with TLS between the clients and the
+// proxy. The backend's side stays plain.
 var (
 	tlsIdleScenario      = overTLS(idleScenario)
 	tlsSetupScenario     = overTLS(setupScenario)
@@ -17,7 +17,7 @@ var (
 	})
 )
 
-// overTLS is a scenario whose clients speak TLS with the proxy.
+// overTLS returns a scenario whose clients connect to the proxy with TLS.
 func overTLS(s scenario) scenario {
 	plain := s.figures
 	s.name = "tls-" + s.name
@@ -33,7 +33,7 @@ func overTLS(s scenario) scenario {
 	return s
 }
 
-// tlsEchoes keep to what the cost of encryption shows in: small messages and large ones.
+// tlsEchoes limits the echoes to small and large messages, which show the cost of encryption.
 func tlsEchoes(p params) params {
 	p.EchoSizes, p.EchoConns = []int{64, 16 << 10}, []int{64}
 	return p

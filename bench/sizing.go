@@ -6,17 +6,17 @@ import (
 	"math"
 )
 
-// sized are the numbers of sessions that the sizing table is made for.
+// sized are the numbers of sessions in the sizing table.
 var sized = []int{10_000, 100_000, 1_000_000}
 
 const (
-	localPorts       = 28_232 // 32768 to 60999: net.ipv4.ip_local_port_range as Linux comes
+	localPorts       = 28_232 // 32768 to 60999: the default of net.ipv4.ip_local_port_range
 	sizingInterval   = 20     // seconds from ping to ping
 	pingsPerInterval = 2      // one on each leg
 )
 
-// writeSizing multiplies what one session of Holdfast's was measured to take.
-// Nothing is written if that was not measured.
+// writeSizing writes a table of what many sessions take: the figures of one session of
+// Holdfast, multiplied. It writes nothing if those were not measured.
 func (r *results) writeSizing(b *bytes.Buffer) {
 	process := r.ofHoldfast(scaleScenario.name, scaleProcess)
 	kernel := r.ofHoldfast(scaleScenario.name, scaleCaches)
@@ -43,7 +43,7 @@ func (r *results) writeSizing(b *bytes.Buffer) {
 	b.WriteString("\n")
 }
 
-// ofHoldfast is one figure of Holdfast's; NaN if there is none.
+// ofHoldfast returns a figure of Holdfast, or NaN if there is none.
 func (r *results) ofHoldfast(scenario, key string) float64 {
 	for _, f := range r.Figures {
 		if f.Scenario == scenario && f.Key == key {

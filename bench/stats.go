@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// median is the middle value, or the mean of the two in the middle; NaN for none.
+// median returns the middle value, or the mean of the two in the middle. It returns NaN if
+// there are no values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -19,8 +20,8 @@ func median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// percentile is the smallest duration that at least the fraction p of all does not
-// exceed (the nearest-rank method); it sorts its argument. 0 for none.
+// percentile returns the smallest duration that at least the fraction p of all durations do
+// not exceed (the nearest-rank method). It sorts durations. It returns 0 if there are none.
 func percentile(durations []time.Duration, p float64) time.Duration {
 	if len(durations) == 0 {
 		return 0
@@ -30,12 +31,12 @@ func percentile(durations []time.Duration, p float64) time.Duration {
 	return durations[min(max(rank, 1), len(durations))-1]
 }
 
-// noise is the difference, as a fraction, that a shared machine makes by itself:
-// below it two figures count as equal.
+// noise is the relative difference that a shared machine causes. Two figures that differ by
+// less count as equal.
 const noise = 0.15
 
-// ratio compares a figure to the best of the peers', lower being better. It has no
-// value where either side has none or the best is not above zero.
+// ratio returns own, divided by the lowest of the peers' figures. ok is false if one side
+// has no figure, or if the lowest is not above zero.
 func ratio(own float64, peers []float64) (r float64, ok bool) {
 	best := math.NaN()
 	for _, v := range peers {
@@ -49,5 +50,5 @@ func ratio(own float64, peers []float64) (r float64, ok bool) {
 	return own / best, true
 }
 
-// similar says that a ratio lies within the noise.
+// similar reports whether a ratio is within the noise.
 func similar(r float64) bool { return r > 1-noise && r < 1+noise }

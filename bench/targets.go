@@ -18,14 +18,14 @@ var peerFiles embed.FS
 
 var peerTemplates = template.Must(template.ParseFS(peerFiles, "peers/*.tmpl"))
 
-// A target is a proxy to measure, or the way without one.
+// A target is a proxy to measure, or the direct path without a proxy.
 type target struct {
 	name  string // on the command line and in the JSON
 	title string // in the table
 	role  targetRole
 	only  []string // scenarios; empty means all
-	// find says where the program is and which version it has, or why it cannot be
-	// had. It is nil where there is no proxy.
+	// find returns the program's path and version, or an error if the program cannot be
+	// used. It is nil if there is no program to find.
 	find func(ctx context.Context, p programs) (path, version string, err error)
 	// command starts the program at path.
 	command func(path string, s setting) (*exec.Cmd, error)
@@ -34,33 +34,33 @@ type target struct {
 type targetRole uint8
 
 const (
-	reference targetRole = iota // stands beside the proxies, compared with nobody
-	peer                        // Holdfast is compared with the best of these
-	own                         // Holdfast as it is compared
+	reference targetRole = iota // shown beside the proxies, but not compared
+	peer                        // Holdfast is compared with the best peer
+	own                         // Holdfast
 )
 
-// programs are the executables that the run brings along itself.
+// programs are the executables that are part of this module.
 type programs struct {
 	self     string
 	holdfast string // empty if it did not build
 	buildErr error
 }
 
-// A setting is what a proxy is started with, and what the templates are filled from.
+// A setting holds the parameters for starting a proxy and for the configuration templates.
 type setting struct {
 	Dir         string       // for its files
 	Listen      string       // host:port for clients
 	Upstream    string       // host:port of the backend
-	Admin       string       // host:port for an admin listener, where there is one
-	TLS         *certificate // for clients; nil if they come without TLS
-	Sessions    int          // that must fit, with room to spare
-	Connections int          // that must fit: two for each session
+	Admin       string       // host:port for an admin listener, if the proxy has one
+	TLS         *certificate // for clients; nil if they connect without TLS
+	Sessions    int          // the limit on sessions: more than the run needs
+	Connections int          // the limit on connections: two for each session, and more
 	OpenFiles   int          // the limit on descriptors
 }
 
 const holdfastName = "holdfast"
 
-// targets in the order of the table's columns.
+// targets returns all targets in the order of the table's columns.
 func targets() []target {
 	return []target{
 		{name: holdfastName, title: "Holdfast", role: own, find: findHoldfast, command: startHoldfast("20s")},
@@ -83,8 +83,8 @@ func targetNames() []string {
 	return names
 }
 
-// takesPart says whether a target is measured in a scenario. Without a proxy there is
-// nobody to speak TLS.
+// takesPart reports whether a target is measured in a scenario. The direct path does not
+// take part in scenarios with TLS, because only proxies have TLS.
 func (t target) takesPart(s scenario) bool {
 	if s.tls && t.command == nil {
 		return false
@@ -99,17 +99,17 @@ func findHoldfast(ctx context.Context, p programs) (string, string, error) {
 	return p.holdfast, versionOf(ctx, p.holdfast, "version"), nil
 }
 
-// findSelf is for the proxy that is part of this program.
+// findSelf finds the proxy that is part of this program.
 func findSelf(_ context.Context, p programs) (string, string, error) {
 	return p.self, "httputil.ReverseProxy of " + goVersion(), nil
 }
 
-// findBare is for the program that does nothing but ping.
+// findBare finds the bare pinger, which is part of this program.
 func findBare(_ context.Context, p programs) (string, string, error) {
 	return p.self, "an epoll loop of " + goVersion(), nil
 }
 
-// findPackaged looks for a program of a Debian package of the same name.
+// findPackaged finds the program of a Debian package of the same name.
 func findPackaged(name, versionArgument string) func(context.Context, programs) (string, string, error) {
 	return func(ctx context.Context, _ programs) (string, string, error) {
 		path, err := lookProgram(name)
@@ -120,7 +120,8 @@ func findPackaged(name, versionArgument string) func(context.Context, programs) 
 	}
 }
 
-// lookProgram also looks where only root's search path does.
+// lookProgram returns the path of a program. It looks also in directories that are in
+// root's search path only.
 func lookProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
@@ -135,7 +136,8 @@ func lookProgram(name string) (string, error) {
 	return path, nil
 }
 
-// versionOf is the first line that a program prints about itself, wherever it prints it.
+// versionOf returns the first line that a program prints with argument, to standard output
+// or to standard error.
 func versionOf(ctx context.Context, path, argument string) string {
 	output, err := exec.CommandContext(ctx, path, argument).CombinedOutput()
 	line, _, _ := strings.Cut(string(output), "\n")
@@ -145,10 +147,11 @@ func versionOf(ctx context.Context, path, argument string) string {
 	return line
 }
 
-// startHoldfast runs Holdfast as it comes, heartbeats on both legs. Only their phases are
-// set, to be spread over the whole interval: otherwise sessions opened together would
-// not ping at all during a measurement, or all in it; and handshakes may wait for as
-// long as some are measured.
+// startHoldfast returns a function that starts Holdfast with heartbeats on both legs. Two
+// settings besides the interval differ from the defaults. The jitter spreads the pings over
+// the whole interval: otherwise all sessions that were opened together would ping during
+// one measurement, or none. The handshake timeout is long enough for the scenarios that
+// measure waiting handshakes.
 func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
 	return func(path string, s setting) (*exec.Cmd, error) {
 		command := exec.Command(path)
@@ -167,7 +170,8 @@ func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
 	}
 }
 
-// withoutOwnVariables keeps the caller's settings out of the measurement.
+// withoutOwnVariables removes Holdfast's variables, so that the caller's settings do not
+// change the measurement.
 func withoutOwnVariables(environment []string) []string {
 	return slices.DeleteFunc(environment, func(v string) bool { return strings.HasPrefix(v, "HOLDFAST_") })
 }
@@ -203,7 +207,7 @@ func startNetHTTP(path string, s setting) (*exec.Cmd, error) {
 	return command, nil
 }
 
-// writeConfig fills the template of a configuration file.
+// writeConfig writes a configuration file from its template and returns its path.
 func writeConfig(name string, s setting) (string, error) {
 	var config bytes.Buffer
 	if err := peerTemplates.ExecuteTemplate(&config, name+".tmpl", s); err != nil {

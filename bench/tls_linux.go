@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loadTLS is how the load connects to a proxy that shows the certificate in PEM. It
+// loadTLS returns the load's TLS configuration. It trusts certificate, which is in PEM. It
 // offers only TLS 1.3 and X25519, so that all proxies do the same work.
 func loadTLS(certificate []byte) (*tls.Config, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(certificate) {
-		return nil, errors.New("the certificate for TLS is no PEM")
+		return nil, errors.New("the certificate for TLS is not PEM")
 	}
 	return &tls.Config{
 		MinVersion:       tls.VersionTLS13,
@@ -25,35 +25,35 @@ func loadTLS(certificate []byte) (*tls.Config, error) {
 		NextProtos:       []string{"http/1.1"},
 		RootCAs:          roots,
 		ServerName:       certificateHost,
-		// Without a cache crypto/tls does not ask for tickets, and a proxy would be
-		// spared the work that browsers ask of it.
+		// Without a cache crypto/tls does not ask for tickets. Then a proxy would have less
+		// work than with browsers.
 		ClientSessionCache: forgetful{},
 	}, nil
 }
 
-// forgetful is a cache that finds nothing: every handshake is a full one.
+// forgetful is a cache that never returns a session, so that every handshake is full.
 type forgetful struct{}
 
 func (forgetful) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
 func (forgetful) Put(string, *tls.ClientSessionState)        {}
 
-// checkNegotiated finds a proxy that does other work than the others. The load's own
-// first choice is AES-128, or ChaCha20 on a machine without instructions for AES.
+// checkNegotiated returns an error if a proxy does different work from the others. The
+// load prefers AES-128, or ChaCha20 on a machine without instructions for AES.
 func checkNegotiated(state tls.ConnectionState) error {
 	if state.CipherSuite == tls.TLS_AES_256_GCM_SHA384 {
-		return errors.New("TLS: the proxy has chosen AES-256 over what the load prefers; the others do not")
+		return errors.New("TLS: the proxy chose AES-256 and not the cipher that the load prefers, as the other proxies do")
 	}
 	return nil
 }
 
-// handshakes are those of TLS. crypto/tls cannot leave one and come back to it, so each
-// has a goroutine and a blocking socket for itself.
+// handshakes are the TLS handshakes of a loop. crypto/tls cannot interrupt a handshake and
+// continue it later. So each handshake has its own goroutine and a blocking socket.
 type handshakes struct {
 	done chan handshaken
-	bell int // an eventfd that wakes the loop when one is done
+	bell int // an eventfd that wakes the loop when a handshake is done
 }
 
-// A handshaken connection is the loop's again, as its endpoint is.
+// A handshaken is a connection whose handshake is done. It belongs to the loop again.
 type handshaken struct {
 	conn    *conn
 	request []byte
@@ -65,8 +65,8 @@ func newHandshakes() (handshakes, error) {
 	return handshakes{make(chan handshaken, dialWindow), bell}, os.NewSyscallError("eventfd", err)
 }
 
-// dialTLS begins a connection whose first bytes will be request, encrypted. Until its
-// handshake is done it belongs to the goroutine that does it, and is not in the table.
+// dialTLS begins a TLS connection whose first bytes will be request. Until the handshake is
+// done the connection belongs to the handshake's goroutine, and is not in the table.
 func (l *loop) dialTLS(to netip.AddrPort, config *tls.Config, request []byte, ep endpoint) (*conn, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -85,7 +85,7 @@ func (l *loop) dialTLS(to netip.AddrPort, config *tls.Config, request []byte, ep
 // run does one handshake and gives the connection to the loop.
 func (h *handshakes) run(c *conn, to netip.AddrPort, request []byte) {
 	h.done <- handshaken{c, request, c.handshake(to)}
-	// It fails only when the bell has been rung 2^64 times and nobody came.
+	// It fails only if the eventfd's counter would overflow 64 bits.
 	_, _ = unix.Write(h.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
@@ -102,10 +102,10 @@ func (c *conn) handshake(to netip.AddrPort) error {
 	return os.NewSyscallError("fcntl", unix.SetNonblock(c.fd, true))
 }
 
-// adopt goes on with the connections whose handshakes are done.
+// adopt continues the connections whose handshakes are done.
 func (l *loop) adopt() {
 	var rings [8]byte
-	// Whoever rang before this read has put its connection into the channel before.
+	// A goroutine that wrote to the bell before this read has sent its connection before.
 	_, _ = unix.Read(l.handshakes.bell, rings[:])
 	for range len(l.handshakes.done) {
 		h := <-l.handshakes.done
@@ -116,7 +116,7 @@ func (l *loop) adopt() {
 	}
 }
 
-// begin sends the request and reads what the handshake may have read too far.
+// begin sends the request. It also receives what the handshake may have read too far.
 func (l *loop) begin(h handshaken) error {
 	if h.err != nil {
 		return h.err
@@ -131,8 +131,8 @@ func (l *loop) begin(h handshaken) error {
 	return nil
 }
 
-// receiveTLS passes on all that there is: what crypto/tls has read and not given out,
-// epoll does not know of.
+// receiveTLS reads until there is nothing left, because epoll does not report bytes that
+// crypto/tls holds.
 func (c *conn) receiveTLS() {
 	for c.fd >= 0 && !c.deaf {
 		n, err := c.tls.Read(c.loop.buffer)
@@ -143,17 +143,17 @@ func (c *conn) receiveTLS() {
 	}
 }
 
-// A socket is what crypto/tls sees of a conn. It calls nothing of a net.Conn but Read
-// and Write, as long as nobody calls its Close or sets deadlines.
+// A socket is the connection that crypto/tls reads and writes. crypto/tls calls only Read
+// and Write of it, unless its own Close or methods for deadlines are called.
 type socket struct {
 	net.Conn // nil
 	conn     *conn
 }
 
-// Read answers an empty socket with EAGAIN, a net.Error that says it is temporary: after
-// such a one crypto/tls goes on where it was.
+// Read returns EAGAIN if the socket has no bytes. EAGAIN is a temporary net.Error: the next
+// read of crypto/tls continues where this one stopped.
 func (s socket) Read(p []byte) (int, error) { return readSome(s.conn.fd, p) }
 
-// Write takes all of p, since crypto/tls could not go on after a part. In the handshake
-// the kernel has room for the few bytes there are, so nothing is kept.
+// Write takes all of p, because crypto/tls cannot continue after a part. During the
+// handshake the kernel has room for the few bytes, so no byte is kept.
 func (s socket) Write(p []byte) (int, error) { return len(p), s.conn.send(p) }

@@ -25,7 +25,7 @@ const (
 	maskBit       = 0x80
 )
 
-// loadMask is the mask key of every frame that the load sends: fixed, so that a
+// loadMask is the mask key of every frame that the load sends. It is fixed, so that a
 // message is masked once and sent many times.
 var loadMask = [4]byte{0x37, 0xfa, 0x21, 0x3d}
 
@@ -37,11 +37,11 @@ type frameHeader struct {
 	length uint64
 }
 
-// isControl tells pings, pongs and Closes from data.
+// isControl reports whether the frame is a control frame.
 func (h *frameHeader) isControl() bool { return h.opcode&0x8 != 0 }
 
-// appendFrame appends one final frame. A nil mask leaves the payload in clear,
-// as a server must (section 5.1).
+// appendFrame appends one final frame to dst. If mask is nil the payload is not masked, as
+// a server must send it (section 5.1).
 func appendFrame(dst []byte, opcode byte, mask *[4]byte, payload []byte) []byte {
 	var masked byte
 	if mask != nil {
@@ -70,21 +70,21 @@ func appendFrame(dst []byte, opcode byte, mask *[4]byte, payload []byte) []byte 
 
 // A frameSink takes the payloads of frames as they arrive.
 type frameSink interface {
-	// frame is given the part of a payload that starts at offset; the part is only
-	// lent. The frame is complete when the part ends at h.length.
+	// frame gets the part of a payload that starts at offset. It must not keep the part.
+	// The frame is complete when the part ends at h.length.
 	frame(h *frameHeader, part []byte, offset uint64) error
 }
 
 // A frameReader cuts a byte stream into frames. It never holds a payload.
 type frameReader struct {
 	header    frameHeader
-	done      uint64 // payload bytes passed on
+	done      uint64 // payload bytes passed to the sink
 	inPayload bool
 	head      [maxHeaderSize]byte
 	have      uint8 // bytes of head that have arrived
 }
 
-var errFrame = errors.New("frame is fragmented or has reserved bits set, and none was sent so")
+var errFrame = errors.New("a frame is fragmented or has reserved bits set, and no such frame was sent")
 
 // feed passes the payload bytes in p to the sink.
 func (r *frameReader) feed(p []byte, to frameSink) error {
@@ -111,8 +111,8 @@ func (r *frameReader) feed(p []byte, to frameSink) error {
 	return nil
 }
 
-// readHeader takes header bytes from p and says how many; the payload begins when
-// the header is complete.
+// readHeader takes header bytes from p and returns how many. The payload begins when the
+// header is complete.
 func (r *frameReader) readHeader(p []byte) (int, error) {
 	for n, b := range p {
 		r.head[r.have] = b
@@ -130,7 +130,7 @@ func (r *frameReader) readHeader(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// headerSize tells a header's size from its second byte.
+// headerSize returns a header's size, given its second byte.
 func headerSize(second byte) int {
 	size := 2
 	switch second &^ maskBit {
@@ -174,7 +174,7 @@ func upgradeRequest(host, path string) []byte {
 		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", path, host, sampleKey)
 }
 
-// checkUpgraded says what is wrong with the answer to an upgradeRequest.
+// checkUpgraded returns an error if head is not the right answer to an upgradeRequest.
 func checkUpgraded(head []byte) error {
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
 		status, _, _ := bytes.Cut(head, []byte("\r\n"))
@@ -193,14 +193,14 @@ func upgradeResponse(key string) []byte {
 		"Sec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
 }
 
-// requestPath takes the path out of a request line.
+// requestPath returns the path in a request line.
 func requestPath(head []byte) string {
 	_, rest, _ := bytes.Cut(head, []byte(" "))
 	path, _, _ := bytes.Cut(rest, []byte(" "))
 	return string(path)
 }
 
-// cutHead splits off an HTTP head at its empty line.
+// cutHead cuts b after the empty line that ends an HTTP head. ok is false if there is none.
 func cutHead(b []byte) (head, rest []byte, ok bool) {
 	i := bytes.Index(b, []byte("\r\n\r\n"))
 	if i < 0 {
@@ -209,7 +209,7 @@ func cutHead(b []byte) (head, rest []byte, ok bool) {
 	return b[:i+4], b[i+4:], true
 }
 
-// headerValue finds a header by its name, whatever the case a proxy gave it.
+// headerValue returns the value of a header. Upper and lower case in its name are equal.
 func headerValue(head []byte, name string) string {
 	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
 		key, value, ok := bytes.Cut(line, []byte(":"))

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A State is written down as
+// The encoding of a State is
 //
 //	byte   0      format, 1
 //	       1      status
@@ -14,7 +14,7 @@ import (
 //	       3      bit 0 paused, bit 1 measured, bit 2 delayed
 //	       4      wait
 //	       5–36   at, sentAt, payload, rtt: 8 bytes each, big-endian
-//	       37–    payload and sentAt, alike, of each open ping but the latest
+//	       37–    for each open ping but the latest: payload, sentAt; 8 bytes each, big-endian
 const (
 	binaryFormat = 1
 	binaryHead   = 37
@@ -29,8 +29,8 @@ const (
 
 var errBinary = errors.New("heartbeat: malformed state")
 
-// AppendBinary writes s down for UnmarshalBinary, perhaps in another process. It
-// never fails: the error is there for encoding.BinaryAppender.
+// AppendBinary appends the encoding of s to dst, for UnmarshalBinary, perhaps in
+// another process. The error is always nil; encoding.BinaryAppender demands it.
 func (s *State) AppendBinary(dst []byte) ([]byte, error) {
 	var flags byte
 	if s.paused {
@@ -53,8 +53,8 @@ func (s *State) AppendBinary(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// UnmarshalBinary restores what AppendBinary wrote. It refuses what no State can
-// be, and then leaves s alone.
+// UnmarshalBinary restores what AppendBinary wrote. It returns an error, and does not
+// change s, if b encodes no possible State.
 func (s *State) UnmarshalBinary(b []byte) error {
 	if len(b) < binaryHead || b[0] != binaryFormat || b[3] > flagPaused|flagMeasured|flagDelayed {
 		return errBinary
@@ -87,7 +87,7 @@ func (s *State) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// possible reports whether a State's calls can have led to s.
+// possible reports whether s can be the result of calls of its methods.
 func (s *State) possible() bool {
 	return s.status <= owed && s.wait <= Arrived && s.open <= maxOpen &&
 		(s.status != owed || s.open > 0)

@@ -5,51 +5,52 @@
 //
 // # The path through it
 //
-// A leg of a session owns one [State] and shares its [Rules] with its kin.
-// [State.Open] schedules the first ping. The leg's owner files [State.Next] in
-// a [Wheel], and when the wheel fires it calls [State.Advance]:
+// Each leg of a session owns one [State]. All legs of one kind share their [Rules].
+// [State.Open] schedules the first ping. The leg's owner sets a timer of a [Wheel]
+// to [State.Next]. When the timer fires, the owner calls [State.Advance], which
+// returns:
 //
-//   - Ping: a ping is wanted. The owner writes one at the next frame boundary,
-//     which may be much later, and reports [State.Sent] once the kernel has it.
-//   - Look: the answer is late. The owner finds out how far the ping has come, and
-//     reports [State.Looked]. If that says Expired the peer missed its deadline,
+//   - Ping: a ping is due. The owner writes it at the next frame boundary, which may
+//     be much later, and calls [State.Sent] once the kernel has it.
+//   - Look: the answer is late. The owner asks the kernel how far the ping has come,
+//     and calls [State.Looked]. If that returns Expired, the peer missed its deadline
 //     and the owner ends the session.
 //
-// What comes from the peer is reported as [State.Heard], and each pong among it
-// as [State.Pong] too. When the owner stops reading and goes on it says
-// [State.Pause] and [State.Resume], and when the session begins to end,
-// [State.Stop]. After any of these Next may have changed and belongs into the
-// wheel again.
+// The owner calls [State.Heard] when bytes arrive from the peer, and [State.Pong] for
+// each pong among them. It calls [State.Pause] when it stops reading, [State.Resume]
+// when it reads again, and [State.Stop] when the session begins to end. Each of these
+// calls may change Next, so the owner sets its timer again afterwards.
 //
 // # The rules
 //
-// They are those of the Python websockets library, see
-// https://websockets.readthedocs.io/en/stable/topics/keepalive.html, on the
-// ping and pong frames of RFC 6455, sections 5.5.2 and 5.5.3:
+// The rules are those of the Python websockets library, see
+// https://websockets.readthedocs.io/en/stable/topics/keepalive.html, for the ping
+// and pong frames of RFC 6455, sections 5.5.2 and 5.5.3:
 //
-//   - The first ping is due one interval after opening, the next one interval
-//     after the last one left. Beyond the library, a caller may have a ping leave
-//     somewhat early, together with others.
-//   - A ping is answered only by the echo of its payload, which answers all
-//     pings before it as well: a peer may answer only the latest of several.
-//   - The deadline runs from the moment the ping left. While it runs there is
-//     no second ping; if the answer takes longer than an interval, the next
-//     ping is due at the answer. Beyond the library, a ping that arrives late,
-//     behind a long queue, has a whole timeout from its arrival ([Wait]).
-//   - The round trip is measured between the same two moments, the ping's
-//     leaving and its echo.
-//   - Without a deadline pings go on at their interval, answered or not.
+//   - The first ping is due one interval after opening. Each later one is due one
+//     interval after the previous ping was sent.
+//   - A pong answers the ping whose payload it echoes, and all pings before that one:
+//     a peer may answer only the latest of several pings.
+//   - The deadline runs from the moment the ping was sent. No second ping is sent
+//     while it runs. If the answer takes longer than an interval, the next ping is
+//     due when the answer arrives.
+//   - The round trip is measured from the ping's sending to its echo.
+//   - Without a deadline, a ping is sent at every interval, answered or not.
 //
-// Beyond the library: any byte may count as a sign of life ([AnyByte]); a
-// deadline may wait until the peer has shown that it answers pings at all
-// ([LearnPong]); a peer inside a frame cannot send a pong, so its progress puts
-// the deadline off; and a peer whose bytes we leave unread cannot miss one.
+// The package has more than the library:
+//
+//   - The caller may send a ping early, together with others ([Grid]).
+//   - A ping that arrives late, behind a long queue, has a whole timeout from its
+//     arrival ([Wait]).
+//   - Any byte may count as a sign of life ([AnyByte]).
+//   - A deadline may wait until the peer has answered a ping ([LearnPong]).
+//   - A peer inside a frame cannot send a pong, so its progress extends the deadline.
+//   - A peer whose bytes we do not read cannot miss a deadline.
 //
 // # What it is not for
 //
-// It bounds neither how long a wanted ping waits to be written nor how long a
-// closing handshake takes, it does not answer the peer's own pings, and it does
-// not keep what [LearnPong] learnt, which may be shared by many sessions: those
-// are its caller's. The [Wheel] knows nothing of heartbeats and serves any timer
-// of its caller.
+// The caller has to limit how long a wanted ping waits to be written, and how long a
+// closing handshake takes. The caller answers the peer's own pings. It also keeps what
+// [LearnPong] learnt, since many sessions may share that. The [Wheel] does not depend
+// on heartbeats and serves any timer of its caller.
 package heartbeat

@@ -2,11 +2,11 @@ package heartbeat
 
 import "time"
 
-// A Grid divides time into steps of one length. Pings that fall due within one
-// step leave together, in one wake-up, which costs more than ten of them do, and
-// half a step before it begins: so what delays the loop by less than that delays
-// no ping. A ping is early by half a step at least and by less than one and a half.
-// 0 is no grid.
+// A Grid divides time into steps of one length, which is its value; 0 means no grid.
+// All pings that are due within one step are sent in one wake-up, because a wake-up
+// costs more than ten pings. They are sent half a step before the step begins, so a
+// loop that is late by less than half a step sends no ping late. A ping is sent early
+// by at least half a step and by less than one and a half.
 type Grid Time
 
 // GridFor returns the coarsest grid whose steps are a hundredth of the interval
@@ -20,14 +20,13 @@ func GridFor(interval time.Duration) Grid {
 	return 0
 }
 
-// lead is how long before its step a ping leaves.
+// lead returns how long before a step begins its pings are sent.
 func (g Grid) lead() Time { return Time(g) / 2 }
 
-// begin is when the step began that t is in.
+// begin returns the last multiple of the step that is not later than t.
 func (g Grid) begin(t Time) Time { return t - t%Time(g) }
 
-// Alarm is when to wake up for a ping that is due at t: no earlier than when the
-// clock began.
+// Alarm returns when to wake up for a ping that is due at t. It is never negative.
 func (g Grid) Alarm(t Time) Time {
 	if g == 0 || t == Never {
 		return t
@@ -35,7 +34,8 @@ func (g Grid) Alarm(t Time) Time {
 	return max(0, g.begin(t-g.lead()))
 }
 
-// Horizon is up to when pings leave at now: the latest whose alarm has gone off.
+// Horizon returns the latest time whose Alarm is now or earlier. A ping that is due by
+// then is sent at now.
 func (g Grid) Horizon(now Time) Time {
 	if g == 0 {
 		return now

@@ -2,14 +2,14 @@ package heartbeat
 
 import "encoding/binary"
 
-// maxOpen is how many pings are remembered for their echo. A fifth unanswered
-// one forgets the first: its echo would measure a round trip long past.
+// maxOpen is how many open pings are remembered. A fifth one replaces the first, whose
+// echo would measure the path as it was long ago.
 const maxOpen = 4
 
-// payloadSize is how many bytes of payload a ping of ours has on the wire.
+// payloadSize is the size of our pings' payload in bytes.
 const payloadSize = 8
 
-// ping is what is remembered of a ping that was overtaken by a later one.
+// ping is an open ping that a later one has followed.
 type ping struct {
 	payload uint64
 	sentAt  Time // Never: its round trip is not measured
@@ -24,8 +24,8 @@ func AppendPayload(dst []byte, p uint64) []byte {
 	return binary.BigEndian.AppendUint64(dst, p)
 }
 
-// remember makes a ping the latest, and what was the latest, if it is still
-// open, the newest of the earlier ones.
+// remember makes a ping the latest. The latest until now, if it is still open, becomes
+// the newest of the earlier ones.
 func (s *State) remember(payload uint64, now Time) {
 	if s.open > 0 {
 		if s.earlier == nil {
@@ -41,10 +41,10 @@ func (s *State) remember(payload uint64, now Time) {
 	s.open = min(s.open+1, maxOpen)
 }
 
-// AllAnswered reports whether the peer has answered every ping that has left.
+// AllAnswered reports whether the peer has answered every ping that was sent.
 func (s *State) AllAnswered() bool { return s.open == 0 }
 
-// unmeasure has the round trips of all open pings not measured.
+// unmeasure marks all open pings: their round trips are not to be measured.
 func (s *State) unmeasure() {
 	s.delayed = true
 	for i := range int(s.open) - 1 {
@@ -52,8 +52,9 @@ func (s *State) unmeasure() {
 	}
 }
 
-// answer finds the open ping that a pong echoes, and closes it and all before
-// it. latest says that no ping has been sent since.
+// answer finds the open ping that a pong echoes. That ping and all before it are no
+// longer open. sentAt is when that ping was sent, and latest is true if it is the
+// latest. ok is false if pong echoes no open ping.
 func (s *State) answer(pong []byte) (sentAt Time, latest, ok bool) {
 	if s.open == 0 || len(pong) != payloadSize {
 		return 0, false, false

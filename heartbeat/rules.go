@@ -24,25 +24,25 @@ const (
 type Rules struct {
 	// Interval is the time from one ping to the next. 0 means no pings at all.
 	Interval time.Duration
-	// Timeout is how long after a ping left its answer may take. 0 means no deadline.
+	// Timeout is how long the answer to a ping may take. 0 means no deadline.
 	Timeout time.Duration
 	// Jitter, from 0 to 1, is the part of Interval by which the first ping may come early.
 	Jitter float64
-	// Liveness says what counts as an answer to the deadline.
+	// Liveness says what counts as an answer.
 	Liveness Liveness
 	// Pong says whether the deadline holds for a peer that never answers.
 	Pong PongMode
 }
 
-// first returns how long after opening the first ping is due: one Interval, or
-// less by jitter, never more.
+// first returns the time from opening to the first ping: Interval, less the jitter that
+// phase (0 to 1) selects.
 func (r *Rules) first(phase float64) time.Duration {
 	early := time.Duration(float64(r.Interval) * r.Jitter * phase)
 	return r.Interval - min(max(early, 0), r.Interval)
 }
 
-// HasDeadline reports whether a ping that leaves now must be answered in time.
-// armed says whether the peer is known to answer pings; only LearnPong asks.
+// HasDeadline reports whether a ping sent now must be answered in time. armed says that
+// the peer is known to answer pings; it matters to LearnPong only.
 func (r *Rules) HasDeadline(armed bool) bool {
 	return r.Timeout > 0 && (r.Pong == RequirePong || r.Pong == LearnPong && armed)
 }

@@ -7,22 +7,22 @@ type Action uint8
 
 const (
 	None    Action = iota // nothing
-	Ping                  // write a ping at the next frame boundary, then report Sent
-	Look                  // the pong is late: find out how far the ping has come, and report Looked
-	Expired               // said by Looked: the peer missed its deadline, so end the session
+	Ping                  // write a ping at the next frame boundary, then call Sent
+	Look                  // the pong is late: find out how far the ping has come, then call Looked
+	Expired               // returned by Looked only: the peer missed its deadline, so end the session
 )
 
-// status is where a State stands. There is at most one instant to wait for, and
-// status says which, so there can be no second deadline and no ping beside one:
+// status is where a State stands. A State waits for one instant at most, and status
+// says for which. So a State never has two deadlines, or a deadline and a due ping:
 //
-//	off      nothing, ever                       Open → waiting
+//	off      nothing is scheduled                Open → waiting
 //	waiting  the next ping is due at at          Advance → wanted
-//	wanted   a ping is due since at, not sent    Sent → owed, or waiting if it has no deadline
-//	owed     an answer is awaited; by wait, at   Pong, Heard → waiting
-//	         is when to look, or its deadline,   Looked → off, having said Expired
-//	         but for nothing while paused
+//	wanted   a ping was due at at, is not sent   Sent → owed, or waiting if it has no deadline
+//	owed     an answer is awaited. at is when    Pong, Heard → waiting
+//	         to look, or the deadline, as wait   Looked → off, if it returns Expired
+//	         says; nothing is due while paused
 //
-// Stop leads from each of them to off.
+// Stop leads from each status to off.
 type status uint8
 
 const (
@@ -32,25 +32,25 @@ const (
 	owed
 )
 
-// State is one leg's heartbeat: plain data, which AppendBinary writes down and
+// State is one leg's heartbeat: plain data, which AppendBinary encodes and
 // UnmarshalBinary restores. The zero State is stopped.
 type State struct {
 	at       Time          // what it means depends on status
-	sentAt   Time          // when the latest ping left
+	sentAt   Time          // when the latest ping was sent
 	payload  uint64        // the latest ping's
-	rtt      time.Duration // the last round trip, if measured
-	earlier  *earlierPings // pings before the latest; nil until the first is overtaken
+	rtt      time.Duration // the last measured round trip, if measured is set
+	earlier  *earlierPings // open pings before the latest; nil until there is the first
 	open     uint8         // pings that may still be answered: the latest, then those in earlier
 	status   status
-	wait     Wait // owed: how far it has come
+	wait     Wait // how far the wait for the answer has come; used while status is owed
 	paused   bool // we do not read from the peer
-	measured bool
-	delayed  bool // the latest ping or its pong was held up on our side, so its round trip says nothing
+	measured bool // a round trip has been measured
+	delayed  bool // the latest ping or its pong was delayed on our side: do not measure its round trip
 }
 
-// Open starts the heartbeat of a peer that we read from. phase, from 0 to 1, says
-// how much of the jitter this session takes, so that sessions opened together do
-// not ping together.
+// Open starts the heartbeat of a peer that we read from. phase, from 0 to 1, is the
+// part of the jitter that this session takes. Sessions with different phases that were
+// opened together do not ping together.
 func (s *State) Open(r *Rules, now Time, phase float64) {
 	*s = State{}
 	if r.Interval > 0 {
@@ -58,8 +58,8 @@ func (s *State) Open(r *Rules, now Time, phase float64) {
 	}
 }
 
-// Next returns when Advance will have something to say, and Never if nothing is
-// scheduled. A ping that is wanted but has not left schedules nothing.
+// Next returns when Advance must be called. It returns Never if nothing is scheduled,
+// which includes a ping that is wanted and not sent yet.
 func (s *State) Next() Time {
 	if s.status == waiting || s.status == owed && !s.paused {
 		return s.at
@@ -67,16 +67,17 @@ func (s *State) Next() Time {
 	return Never
 }
 
-// Overdue reports whether Advance would say Look. A caller reads once more before
-// it looks.
+// Overdue reports whether Advance would return Look. The caller reads from the peer
+// once more before it looks.
 func (s *State) Overdue(now Time) bool {
 	return s.status == owed && s.reached(now)
 }
 
-// Advance says what is due at now: one Ping, however much time was slept
-// through; Look, which Looked must follow; or None before Next. A caller
-// that would rather send a ping early than wake up for it alone says by horizon,
-// not before now, which pings may leave: those that are due by then.
+// Advance returns what is due at now, or None before Next. It returns one Ping, even
+// if several intervals have passed. After Look the caller must call Looked.
+//
+// A ping that is due by horizon (≥ now) is due already: so a caller can send pings
+// early, instead of waking up for each of them.
 func (s *State) Advance(now, horizon Time) Action {
 	switch {
 	case s.status == waiting && s.reached(horizon):
@@ -89,8 +90,9 @@ func (s *State) Advance(now, horizon Time) Action {
 	}
 }
 
-// Looked answers Look: how far the ping has come. It says Expired, after which
-// nothing follows, or None.
+// Looked is called after Look with what the caller found out: d says how far the ping
+// has come. It returns Expired if the peer missed its deadline, and stops the
+// heartbeat then. Otherwise it returns None.
 func (s *State) Looked(r *Rules, now Time, d Delivery) Action {
 	if s.status != owed || !s.reached(now) {
 		return None
@@ -103,19 +105,19 @@ func (s *State) Looked(r *Rules, now Time, d Delivery) Action {
 	return None
 }
 
-// Waiting reports whether what Next tells is when a ping is due.
+// Waiting reports whether Next is when a ping is due.
 func (s *State) Waiting() bool {
 	return s.status == waiting
 }
 
-// reached reports whether what is scheduled is due. Never is not reached, even at
-// the end of time.
+// reached reports whether now is Next or later. Never is not reached, even if now is
+// Never.
 func (s *State) reached(now Time) bool {
 	next := s.Next()
 	return next != Never && now >= next
 }
 
-// Wanted reports whether a ping is due and has not left yet.
+// Wanted reports whether a ping is due and has not been sent yet.
 func (s *State) Wanted() bool {
 	return s.status == wanted
 }
@@ -125,10 +127,10 @@ func (s *State) Due() Time {
 	return s.at
 }
 
-// Sent says that the wanted ping has left for the kernel. armed says whether the
-// peer is known to answer pings; only LearnPong asks. delayed says that the
-// kernel had other bytes to send first, so that its round trip is not the path's.
-// Without a wanted ping, as when Stop overtook it, Sent does nothing.
+// Sent records that the kernel took the wanted ping. armed says that the peer is known
+// to answer pings; it matters to LearnPong only. delayed says that the kernel had other
+// bytes to send first, so the ping's round trip would be longer than the path's. Sent
+// does nothing if no ping is wanted, for example after Stop.
 func (s *State) Sent(r *Rules, now Time, payload uint64, armed, delayed bool) {
 	if s.status != wanted {
 		return
@@ -148,8 +150,8 @@ func (s *State) ask(r *Rules, now Time) {
 	s.at = s.wait.Ask(now, r.Timeout)
 }
 
-// Heard says that bytes arrived from the peer, pongs included. midFrame says
-// that the peer was inside a frame before them or after them.
+// Heard records that bytes arrived from the peer, pongs included. midFrame says that
+// the peer was inside a frame before those bytes or after them.
 func (s *State) Heard(r *Rules, now Time, midFrame bool) {
 	switch {
 	case s.status != owed:
@@ -157,8 +159,8 @@ func (s *State) Heard(r *Rules, now Time, midFrame bool) {
 		s.settle(r, now)
 	case midFrame:
 		// A pong cannot come inside another frame (RFC 6455, section 5.4, lets
-		// control frames in between fragments only): progress suspends the
-		// deadline, and the frame's last bytes start a whole one.
+		// control frames in between fragments only). So each part of the frame
+		// starts a whole timeout, the last part too.
 		s.ask(r, now)
 	}
 }
@@ -167,14 +169,14 @@ func (s *State) Heard(r *Rules, now Time, midFrame bool) {
 type Echo uint8
 
 const (
-	Foreign    Echo = iota // it echoes no ping of ours that was not answered before
-	Unmeasured             // it answers a ping of ours; its round trip was held up on our side
-	Measured               // it answers a ping of ours
+	Foreign    Echo = iota // it echoes none of our open pings
+	Unmeasured             // it answers a ping of ours; the round trip was delayed on our side
+	Measured               // it answers a ping of ours, and the round trip was measured
 )
 
-// Pong says that a pong arrived, and returns how long that took since its ping left;
-// 0 where that is not known. It knows our pings after Stop as well, so that their
-// pongs are never taken for others.
+// Pong records that a pong arrived. took is the time since the ping that it echoes was
+// sent, or 0 if that is not known. Pong recognises the echoes of our pings after Stop,
+// too: the caller must not take them for pongs to others.
 func (s *State) Pong(r *Rules, now Time, payload []byte) (took time.Duration, echo Echo) {
 	sentAt, latest, ok := s.answer(payload)
 	if !ok {
@@ -193,14 +195,15 @@ func (s *State) Pong(r *Rules, now Time, payload []byte) (took time.Duration, ec
 	return s.rtt, Measured
 }
 
-// settle is called when the peer has given what it owed: the deadline is gone
-// and the next ping is scheduled.
+// settle removes the deadline, because the peer has answered, and schedules the next
+// ping.
 func (s *State) settle(r *Rules, now Time) {
 	s.status, s.at = waiting, max(s.sentAt.Add(r.Interval), now)
 }
 
-// Pause says that we stopped reading from the peer. An answer may lie unread, so
-// a deadline stands still, and round trips are not measured. Pings go on.
+// Pause records that we stopped reading from the peer. The answer may have arrived
+// unread. So no deadline is due until Resume, and the round trips of open pings are not
+// measured. Pings go on.
 func (s *State) Pause() {
 	s.paused = true
 	s.unmeasure()
@@ -209,9 +212,9 @@ func (s *State) Pause() {
 // Owes reports whether a ping with a deadline has no answer yet.
 func (s *State) Owes() bool { return s.status == owed }
 
-// Resume says that we read again. heldUp says that bytes of the peer's lie unread: the
-// peer may have waited for us, so the answer that it owes has a whole timeout again. If
-// nothing lies unread, the pause held nothing up, and the deadline is the one before it.
+// Resume records that we read from the peer again. heldUp says that bytes of the peer lie
+// unread. Then the peer may have waited for us, so an awaited answer has a whole timeout
+// again. Otherwise the pause delayed nothing, and the deadline from before it holds.
 func (s *State) Resume(r *Rules, now Time, heldUp bool) {
 	resumed := s.paused
 	s.paused = false
@@ -220,7 +223,7 @@ func (s *State) Resume(r *Rules, now Time, heldUp bool) {
 	}
 }
 
-// Stop says that the session is ending: no more pings, no more deadlines.
+// Stop ends the heartbeat: no more pings, no more deadlines.
 func (s *State) Stop() {
 	s.status = off
 }

@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// Time is nanoseconds on the caller's monotonic clock. It is never negative. A
-// Time that is written down for another process means something there only if
-// both read the same clock, such as CLOCK_MONOTONIC.
+// Time is nanoseconds on the caller's monotonic clock. It is never negative. Another
+// process can use a Time only if it reads the same clock, such as CLOCK_MONOTONIC.
 type Time int64
 
-// Never is later than every other Time. As an instant at which something is due
-// it means that nothing is.
+// Never is later than every other Time. If it is the time at which something is due,
+// then nothing is due.
 const Never Time = math.MaxInt64
 
-// Add returns t+d, or Never if that is too late to be said.
+// Add returns t+d, or Never if t+d overflows.
 func (t Time) Add(d time.Duration) Time {
 	if d > 0 && t > Never-Time(d) {
 		return Never

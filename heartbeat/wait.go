@@ -2,18 +2,18 @@ package heartbeat
 
 import "time"
 
-// A Wait says how far the wait for an answer has come: to a ping, or to
-// anything else that a peer is sent and has to answer within a timeout.
+// A Wait says how far the wait for an answer has come. The question may be a ping, or
+// anything else that a peer has to answer within a timeout.
 //
-// A peer can answer only what has reached it. What has left for the kernel may
-// stand there behind megabytes, which a slow link takes half a minute for. So a
-// peer owes its answer once its TCP has acknowledged the question. To find out
-// costs a system call: nobody looks before half of the timeout is over, when
-// most answers are long there.
+// A peer can answer only what has reached it. In the kernel a question may wait behind
+// megabytes, for which a slow link needs half a minute. So the peer's time for the
+// answer begins when its TCP has acknowledged the question. A look at that costs a
+// system call. So the first look comes when half of the timeout is over: most answers
+// have arrived by then.
 //
-//	Unseen   nobody has looked yet             Look → Queued, Arrived
-//	Queued   it had not arrived at a look      Look → Queued, Arrived, over
-//	Arrived  the answer is due by a deadline   over
+//	Unseen   not looked yet                         Look → Queued, Arrived
+//	Queued   the last look: it has not arrived      Look → Queued, Arrived, over
+//	Arrived  the answer is due by a deadline        over
 type Wait uint8
 
 const (
@@ -22,16 +22,17 @@ const (
 	Arrived
 )
 
-// A Delivery is what a look has found: how far a question has come on its way.
+// A Delivery is the result of a look: how far a question has come.
 type Delivery struct {
-	// Arrived says that the peer's TCP has acknowledged all of it.
+	// Arrived says that the peer's TCP has acknowledged the whole question.
 	Arrived bool
-	// Moved is when the peer's TCP last acknowledged anything that was new to
-	// it, as near as the kernel tells. Never is no such time, and the zero Time
-	// says that it has acknowledged nothing.
+	// Moved is when the peer's TCP last acknowledged new bytes, as exactly as the
+	// kernel tells. It is 0 if the peer's TCP has acknowledged nothing, and is not
+	// Never.
 	Moved Time
-	// Patience is how long nothing may move, if the peer's TCP is there and has no
-	// room: its program may read slowly, or not at all. 0 is no such patience.
+	// Patience is for a peer whose TCP answers and has no room, since its program reads
+	// slowly or not at all: it is how long nothing may move. 0 means that the peer is
+	// not such a one.
 	Patience time.Duration
 }
 
@@ -41,18 +42,20 @@ func (w *Wait) Ask(now Time, timeout time.Duration) (at Time) {
 	return now.Add(timeout / 2)
 }
 
-// Look goes on with a wait at a moment that it has named before, or later. It
-// returns the next such moment; over says that the peer has had its time.
+// Look continues a wait with the result of a look. at is when that look was due, by Ask
+// or by the last Look; now is when it took place. next is when to look again. over says
+// that the peer's time is over.
 //
-//   - An answer to what arrived in time is due one timeout after Ask.
-//   - To what arrived later, one timeout after it did.
-//   - While it has not arrived, the peer is alive as long as something moves. It
-//     is dead when nothing has moved for a whole timeout, or for its Patience.
-//   - A peer without room has its Patience for the answer, too: what is full of
-//     bytes to be read is what the question stands behind.
+//   - If the question has arrived at the first look, the answer is due one timeout
+//     after Ask.
+//   - If it arrives later, the answer is due one timeout after its arrival.
+//   - Until it arrives, the peer counts as alive while something moves. Its time is
+//     over when nothing has moved for the timeout, or for Patience if that is longer.
+//   - A peer without room has Patience for its answer, too: its program has to read
+//     the bytes before the question first.
 func (w *Wait) Look(at, now Time, timeout time.Duration, d Delivery) (next Time, over bool) {
 	half := timeout / 2
-	deadline := at.Add(timeout - half) // of Ask, if nobody has looked yet
+	deadline := at.Add(timeout - half) // one timeout after Ask, if *w is Unseen
 	switch {
 	case *w == Arrived:
 		if d.Patience == 0 {
@@ -62,7 +65,7 @@ func (w *Wait) Look(at, now Time, timeout time.Duration, d Delivery) (next Time,
 		return next, now >= next
 	case *w == Unseen && now < deadline:
 		next = deadline
-	case *w == Unseen && d.Arrived: // we were kept from looking in time
+	case *w == Unseen && d.Arrived: // the first look came too late to tell when
 		next = max(deadline, d.Moved.Add(timeout))
 	case *w == Unseen:
 		next = now.Add(half)

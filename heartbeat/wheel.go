@@ -5,7 +5,7 @@ import "math/bits"
 const (
 	tickBits  = 22 // a tick is 1<<22 ns, about 4.2 ms
 	digitBits = 8  // a tick is written in digits of 8 bits, one for each level
-	levels    = 6  // enough for the 42 bits of every Time's tick, so none is too far
+	levels    = 6  // enough for the 42 bits of every Time's tick, so no timer is too far away
 
 	// Indexes in Wheel.nodes. Slot d of level l is d + l<<digitBits; slots with
 	// d = 0 are never used, so index 0 can mean that a node is in no list.
@@ -15,34 +15,34 @@ const (
 )
 
 // A Wheel is a hierarchical timing wheel: setting, moving, cancelling and firing
-// a timer cost the same however many there are. Timers are named by small dense
-// numbers that the caller chooses, such as slots of a table, and carry nothing
-// else.
+// a timer cost the same however many there are. A timer is a small number that the
+// caller chooses, such as a slot of a table, and holds nothing else. The numbers should
+// be dense: memory goes by the highest one.
 //
-// A timer never fires early. Instants are rounded up to a tick of 1<<22 ns, about
-// 4.2 ms, so that many timers share one wake-up; by so much a timer may fire late.
+// A timer never fires early. Its time is rounded up to a tick of 1<<22 ns, about
+// 4.2 ms, so that many timers share one wake-up. So a timer may fire one tick late.
 //
-// With the tick up to which all is done, cur, and a timer's own later tick both
-// written in digits to the base 256, a timer lies at the level of the highest
-// digit in which the two differ, in the slot of its own digit there. Hence
+// cur is the tick up to which all timers have been handled. A waiting timer's own tick
+// is later. Write both ticks with digits to the base 256. The highest digit in which
+// they differ is the timer's level, and the timer's own digit there is its slot. Hence
 //
 //   - slots in use are ahead of cur's digit at their level, never behind it, and
 //     the slot that begins first is the first in use on the lowest level in use;
-//   - when cur reaches the beginning of a slot, its timers are filed anew, each
+//   - when cur reaches the beginning of a slot, its timers are filed again, each
 //     at a lower level or as due. A timer is moved at most once for each level.
 type Wheel struct {
-	now   Time   // the latest Advance's
-	cur   uint64 // now's tick, but lower while an Advance is catching up
-	armed int
+	now   Time   // of the latest Advance
+	cur   uint64 // the tick of now, or lower during catchUp
+	armed int    // how many timers are armed
 
 	// inUse has a bit for each slot of nodes that holds a timer.
 	inUse [due / 64]uint64
-	// nodes are the heads of the slots, of due and of firing, then the timers.
+	// nodes are the heads of the lists (each slot, due and firing), then the timers.
 	nodes []node
 }
 
-// node is a link of a circular doubly linked list: the head of one, or a timer
-// with its tick. A timer that is not armed has 0 as next.
+// node is a link of a circular doubly linked list: the list's head, or a timer with
+// its tick. A timer that is not armed has next = 0.
 type node struct {
 	tick       uint64
 	next, prev uint32
@@ -57,8 +57,8 @@ func NewWheel(now Time) *Wheel {
 	return w
 }
 
-// Set arms the timer id for at, or moves it there. Never disarms it. If at is not
-// after the latest Advance the next one fires it.
+// Set arms the timer id for at, or moves it there. If at is Never, Set disarms it. If
+// at is not later than the latest Advance, the next Advance fires it.
 func (w *Wheel) Set(id uint32, at Time) {
 	w.Cancel(id)
 	if at == Never {
@@ -87,9 +87,9 @@ func (w *Wheel) Len() int {
 	return w.armed
 }
 
-// Next returns when Advance should be called: no timer fires before it, though
-// Advance may find then that the first is still some way off. It is the latest
-// Advance's now if a timer was set too late for that, and Never if none is armed.
+// Next returns when Advance should be called. No timer fires earlier, but the first may
+// fire later: then Advance fires nothing, and Next is closer to that timer. Next returns
+// the now of the latest Advance if a timer is due already, and Never if no timer is armed.
 func (w *Wheel) Next() Time {
 	if !w.empty(due) {
 		return w.now
@@ -101,9 +101,9 @@ func (w *Wheel) Next() Time {
 	return Time(min(begin<<tickBits, uint64(Never)))
 }
 
-// Advance fires each timer whose time has come, once, and disarms it before. fire
-// may Set and Cancel any timer, but what it sets for now or earlier waits for the
-// next Advance. It costs nothing for the ticks in between, however many.
+// Advance disarms each timer whose time has come, and calls fire for it. fire may Set
+// and Cancel any timer. A timer that it sets for now or earlier fires at the next
+// Advance. Ticks without a timer cost nothing, however many have passed.
 func (w *Wheel) Advance(now Time, fire func(id uint32)) {
 	w.now = max(w.now, now)
 	w.catchUp(tickBefore(w.now))
@@ -126,8 +126,8 @@ func (w *Wheel) Shrink(n uint32) {
 	w.nodes = append(make([]node, 0, kept), w.nodes[:kept]...)
 }
 
-// catchUp moves cur to a tick, from one slot in use to the next, and leaves all
-// timers up to that tick in due.
+// catchUp moves cur to tick, from one slot in use to the next. Afterwards all timers up
+// to that tick are in due.
 func (w *Wheel) catchUp(tick uint64) {
 	for {
 		slot, begin, ok := w.firstSlot()
@@ -140,8 +140,9 @@ func (w *Wheel) catchUp(tick uint64) {
 	w.cur = tick
 }
 
-// firstSlot returns the slot in use that begins first, and the tick of its
-// beginning: cur's digits above the slot's level, its own, and zeros.
+// firstSlot returns the slot in use that begins first, and the tick at which it begins.
+// The digits of that tick are cur's above the slot's level, then the slot's own, then
+// zeros. ok is false if no slot is in use.
 func (w *Wheel) firstSlot() (slot uint32, begin uint64, ok bool) {
 	for i, word := range w.inUse {
 		if word == 0 {
@@ -155,7 +156,7 @@ func (w *Wheel) firstSlot() (slot uint32, begin uint64, ok bool) {
 	return 0, 0, false
 }
 
-// refile files the timers of a slot whose beginning cur has reached.
+// refile files the timers of a slot again, because cur has reached its beginning.
 func (w *Wheel) refile(slot uint32) {
 	if slot < 1<<digitBits { // the lowest level, where a slot is a tick
 		w.moveAll(slot, due)
@@ -170,7 +171,7 @@ func (w *Wheel) refile(slot uint32) {
 	}
 }
 
-// file appends a timer to the list that its tick belongs to.
+// file appends a timer to the list for its tick.
 func (w *Wheel) file(i uint32) {
 	list := w.listFor(w.nodes[i].tick)
 	last := w.nodes[list].prev
@@ -218,7 +219,7 @@ func (w *Wheel) empty(list uint32) bool {
 	return w.nodes[list].next == list
 }
 
-// makeEmpty makes a list one without timers.
+// makeEmpty makes a list empty. The nodes that were in it are not changed.
 func (w *Wheel) makeEmpty(list uint32) {
 	w.nodes[list].next, w.nodes[list].prev = list, list
 	if list < due {
@@ -226,7 +227,7 @@ func (w *Wheel) makeEmpty(list uint32) {
 	}
 }
 
-// grow makes room for a timer and returns its index.
+// grow makes room for the timer id and returns its index in nodes.
 func (w *Wheel) grow(id uint32) uint32 {
 	i := firstID + id
 	if more := int(i) + 1 - len(w.nodes); more > 0 {

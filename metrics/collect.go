@@ -43,10 +43,10 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-// collector shows the counts of all loops, added up.
+// collector adds up the counts of all loops.
 type collector struct{ m *Metrics }
 
-// Describe can collect, since all series are there from the start.
+// Describe collects, which yields every description: all series exist from the start.
 func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
 func (c collector) Collect(ch chan<- prometheus.Metric) {
@@ -67,10 +67,10 @@ type scrape struct {
 	ch    chan<- prometheus.Metric
 }
 
-// sessions makes opened, active and ended sessions add up exactly while the loops
-// go on counting: every loop's ends are read before any loop's openings, so each
-// end that was seen has its opening seen too, and what is left is active. A
-// session that ends in between is still active to this scrape.
+// sessions makes opened, active and ended sessions add up exactly while the loops go on
+// counting. It reads the ends of all loops before the openings of any loop. So it has
+// read the opening of each session whose end it has read, and all other opened sessions
+// are active. A session that ends in between counts as active in this scrape.
 func (s scrape) sessions() {
 	var ended uint64
 	for side := range Side(legs) {
@@ -122,14 +122,14 @@ func (s scrape) closeFrames(side Side) {
 	}
 }
 
-// legCounter shows a count of one side's leg; side is its first label.
+// legCounter collects a count of one side's leg. side is its first label.
 func (s scrape) legCounter(desc *prometheus.Desc, side Side, of func(*leg) *atomic.Uint64, labels ...string) {
 	n := s.sum(func(l *Loop) *atomic.Uint64 { return of(&l.legs[side]) })
 	s.counter(desc, n, append([]string{side.String()}, labels...)...)
 }
 
-// legGauge is like legCounter. One loop's part of a gauge may be negative, the
-// sum is not once every change has been counted.
+// legGauge is like legCounter. One loop's part of a gauge may be negative. The sum is
+// not negative once all changes have been counted.
 func (s scrape) legGauge(desc *prometheus.Desc, side Side, of func(*leg) *atomic.Int64) {
 	var n int64
 	for _, l := range s.loops {
@@ -146,8 +146,8 @@ func (s scrape) sum(of func(*Loop) *atomic.Uint64) uint64 {
 	return n
 }
 
-// counter tells the scraper also when the count was 0, so that what was counted
-// before the first scrape is not lost to it.
+// counter also sends the time at which the count was 0. So the scraper does not miss
+// what was counted before its first scrape.
 func (s scrape) counter(desc *prometheus.Desc, n uint64, labels ...string) {
 	s.ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(
 		desc, prometheus.CounterValue, float64(n), s.m.created, labels...)

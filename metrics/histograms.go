@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// histograms are shared by all loops, and so contended; nothing on the path of
-// a frame observes one. All are in seconds.
+// histograms are shared by all loops, and so contended. Nothing on the path of a frame
+// observes one. All are in seconds.
 type histograms struct {
 	session   prometheus.Observer
 	handshake [stages]prometheus.Observer
@@ -15,8 +15,8 @@ type histograms struct {
 	lag       prometheus.Observer
 }
 
-// sessionBounds are dense around the minute, where middleboxes and load
-// balancers cut what looks idle to them.
+// sessionBounds are dense around one minute: middleboxes and load balancers cut
+// connections that have been idle for about that long.
 var sessionBounds = seconds(
 	time.Second, 5*time.Second, 15*time.Second, 30*time.Second,
 	time.Minute, 2*time.Minute, 5*time.Minute, 15*time.Minute, 30*time.Minute,
@@ -25,7 +25,7 @@ var sessionBounds = seconds(
 )
 
 // handshakeBounds reach from an upstream on the same machine to the default of
-// the handshake's time limit.
+// HOLDFAST_HANDSHAKE_TIMEOUT.
 var handshakeBounds = seconds(
 	time.Millisecond, 2*time.Millisecond, 5*time.Millisecond,
 	10*time.Millisecond, 20*time.Millisecond, 50*time.Millisecond,
@@ -33,7 +33,7 @@ var handshakeBounds = seconds(
 	time.Second, 2*time.Second, 5*time.Second, 10*time.Second,
 )
 
-// rttBounds reach from a local network to the default of the ping's time limit.
+// rttBounds reach from a local network to the default of HOLDFAST_PING_TIMEOUT.
 var rttBounds = seconds(
 	500*time.Microsecond, time.Millisecond, 2*time.Millisecond, 5*time.Millisecond,
 	10*time.Millisecond, 20*time.Millisecond, 50*time.Millisecond,
@@ -41,7 +41,7 @@ var rttBounds = seconds(
 	time.Second, 2*time.Second, 5*time.Second, 10*time.Second, 20*time.Second,
 )
 
-// lagBounds reach from a loop with nothing else to do to one hopelessly late.
+// lagBounds reach from an idle loop to an overloaded one.
 var lagBounds = seconds(
 	100*time.Microsecond, 200*time.Microsecond, 500*time.Microsecond,
 	time.Millisecond, 2*time.Millisecond, 5*time.Millisecond,
@@ -51,12 +51,12 @@ var lagBounds = seconds(
 
 const (
 	// nativeFactor is the growth from one native bucket to the next: the customary
-	// value, which makes eight buckets of each doubling.
+	// value, which gives each doubling eight buckets.
 	nativeFactor = 1.1
 	// nativeBuckets bounds the native buckets of one series: twenty doublings, from
-	// 20 µs to 20 s. Peers decide when their pongs arrive, so beyond it the
-	// histogram becomes coarser, never larger. It is not reset either (which would
-	// be finer again): that would set back its classic buckets as well.
+	// 20 µs to 20 s. Peers decide when their pongs arrive, so a histogram that needs
+	// more becomes coarser and not larger. NativeHistogramMinResetDuration would make
+	// it finer again, but would also reset its classic buckets.
 	nativeBuckets = 160
 )
 
@@ -97,8 +97,8 @@ func newHistograms(registry *prometheus.Registry) *histograms {
 	return h
 }
 
-// observe adds d to a histogram. What took less than no time (a ping that left
-// before it was due) took none: a histogram's sum must never fall.
+// observe adds d to a histogram. A negative d (of a ping sent before it was due) counts
+// as 0, because the sum of a histogram must never fall.
 func observe(o prometheus.Observer, d time.Duration) { o.Observe(max(d, 0).Seconds()) }
 
 func seconds(bounds ...time.Duration) []float64 {

@@ -9,7 +9,7 @@ import (
 // statusClasses are the values of the label code, by the status's first digit.
 var statusClasses = [...]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
-// httpRequests counts the requests that were not upgrades, by what they were answered with.
+// httpRequests counts the requests that were not upgrades, by their answer's status.
 type httpRequests [len(statusClasses)]prometheus.Counter
 
 func newHTTPRequests(registry *prometheus.Registry) (h httpRequests) {
@@ -26,8 +26,8 @@ func newHTTPRequests(registry *prometheus.Registry) (h httpRequests) {
 	return h
 }
 
-// HTTPRequest counts a request that was not an upgrade and has been answered with
-// that status. One that is no status of HTTP counts as a server's fault.
+// HTTPRequest counts a request that was not an upgrade, by the status of its answer. A
+// status outside 100 to 599 counts as 5xx.
 func (m *Metrics) HTTPRequest(status int) {
 	class := status / 100
 	if class < 1 || class > 5 {
@@ -36,8 +36,8 @@ func (m *Metrics) HTTPRequest(status int) {
 	m.httpRequests[class].Inc()
 }
 
-// SetTLSCertificateExpiry says when the certificate that clients are shown
-// expires. Before the first call there is none, and no such gauge.
+// SetTLSCertificateExpiry sets when the certificate that clients are shown expires. The
+// gauge exists after the first call only.
 func (m *Metrics) SetTLSCertificateExpiry(at time.Time) {
 	m.expiryOnce.Do(func() { m.registry.MustRegister(m.certificateExpiry) })
 	m.certificateExpiry.Set(float64(at.Unix()))

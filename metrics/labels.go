@@ -2,14 +2,13 @@ package metrics
 
 import "strconv"
 
-// Side says whose fault or whose doing something is. The sides before Proxy
-// are those that have a leg.
+// Side says who did something or whose fault it is. The sides before Proxy have a leg.
 type Side uint8
 
 const (
 	Client   Side = iota // the peer that connected to us
 	Upstream             // the service behind us
-	Proxy                // we ourselves
+	Proxy                // this proxy
 )
 
 // legs is the number of sides that have a leg: Client and Upstream.
@@ -38,12 +37,12 @@ const (
 	MaxDuration                 // the session reached its greatest age
 	EOF                         // the peer ended its TCP without a Close
 	Reset                       // the peer reset its TCP
-	IOError                     // reading or writing failed otherwise, ETIMEDOUT among them
+	IOError                     // reading or writing failed with any other error, such as ETIMEDOUT
 	ProtocolError               // the peer broke RFC 6455
 	TooBig                      // the peer sent a frame over the limit
 	Drain                       // the proxy shuts down
 	Admin                       // an operator asked for it
-	Internal                    // a fault of ours
+	Internal                    // a fault of the proxy
 )
 
 var reasonLabels = [...]string{
@@ -68,8 +67,8 @@ const reasons = len(reasonLabels)
 // String returns the value of the label reason.
 func (r Reason) String() string { return label(reasonLabels[:], "Reason", uint8(r)) }
 
-// LegalDrop reports whether a session can be dropped by that side for that
-// reason: some reasons are only ever ours, all others only ever a peer's.
+// LegalDrop reports whether a session can be dropped with that side and that reason.
+// Each reason is either always the proxy's or always a peer's.
 func LegalDrop(side Side, reason Reason) bool {
 	switch reason {
 	case IdleTimeout, MaxDuration, Drain, Admin, Internal:
@@ -85,17 +84,17 @@ type Result uint8
 
 const (
 	ResultOK                  Result = iota // the client got the whole of its 101
-	ResultBadRequest                        // the request is no valid opening handshake
+	ResultBadRequest                        // the request is not a valid opening handshake
 	ResultOriginDenied                      // the browser's Origin is not allowed
 	ResultLimit                             // too many sessions, or too large a head
 	ResultLimitPerIP                        // the client's address has as many connections as it may have
 	ResultDraining                          // the proxy shuts down
 	ResultClientGone                        // the client left before it had its 101
 	ResultUpstreamUnreachable               // no upstream could be dialed
-	ResultUpstreamRefused                   // the upstream's answer was well-formed but no 101
-	ResultUpstreamInvalid                   // the upstream's answer was a bad 101, or no HTTP
+	ResultUpstreamRefused                   // the upstream's answer was well-formed but not a 101
+	ResultUpstreamInvalid                   // the upstream's answer was a bad 101, or not HTTP
 	ResultTimeout                           // the client's head, the dial or the upstream took too long
-	ResultInternal                          // a fault of ours
+	ResultInternal                          // a fault of the proxy
 )
 
 var resultLabels = [...]string{
@@ -140,8 +139,8 @@ const stages = len(stageLabels)
 // String returns the value of the label stage.
 func (s Stage) String() string { return label(stageLabels[:], "Stage", uint8(s)) }
 
-// label returns labels[v], or for a value outside the enum its number, so that
-// a bug can be logged.
+// label returns labels[v]. For a value outside the enum it returns the enum's name with
+// v, so that the bug can be seen in a log.
 func label(labels []string, enum string, v uint8) string {
 	if int(v) < len(labels) {
 		return labels[v]
@@ -165,26 +164,26 @@ var opcodes = [...]struct {
 	{0xA, "pong"},
 }
 
-// A closeCode is a bucket of close codes: the codes of RFC 6455 7.4.1 and those
-// registered since are told apart by number, all others by their range (7.4.2).
+// A closeCode is a bucket of close codes. Each code of RFC 6455 7.4.1, and each one
+// registered since, has its own bucket; all others have one for their range (7.4.2).
 type closeCode uint8
 
 const (
-	firstCode = 1000 // the bucket of code n is n - firstCode,
-	lastCode  = 1015 // up to this one
+	firstCode = 1000 // the bucket of code n, firstCode ≤ n ≤ lastCode, is n - firstCode
+	lastCode  = 1015
 )
 
 const (
 	codeNone    closeCode = iota + lastCode - firstCode + 1 // a Close without a code
 	codeLibrary                                             // 3000–3999: libraries and frameworks
 	codePrivate                                             // 4000–4999: applications
-	codeOther                                               // whatever else a peer may send
+	codeOther                                               // any other code
 )
 
 // closeCodes is the number of buckets.
 const closeCodes = int(codeOther) + 1
 
-// bucket returns the bucket of a received close code; code < 0 is none.
+// bucket returns the bucket of a received close code. code < 0 means that there was none.
 func bucket(code int) closeCode {
 	switch {
 	case code < 0:

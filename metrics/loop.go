@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// cacheLine is the distance at which two counters do not disturb each other, in
-// bytes: arm64 has lines of up to 128, and amd64 fetches its 64 in pairs.
+// cacheLine is the distance in bytes at which two counters never share a cache line:
+// arm64 has lines of up to 128 bytes, and amd64 fetches its lines of 64 in pairs.
 const cacheLine = 128
 
 type pad [cacheLine]byte
 
-// A Loop is one event loop's set of counts. Its loop is meant to be its only
-// writer, for cheapness alone: every method may be called from any goroutine.
-// No method allocates but RoundTrip, whose histogram grows native buckets.
+// A Loop is one event loop's set of counts. Every method may be called from any
+// goroutine, but is cheap only while the event loop is nearly the only writer. No method
+// allocates except RoundTrip, whose histogram grows native buckets.
 //
 // side must be Client or Upstream unless a method says otherwise.
 type Loop struct {
-	_ pad // whatever lies before us in memory belongs to others
+	_ pad // other writers own the memory before this Loop
 
 	// static after construction
 	durations *histograms
@@ -36,7 +36,7 @@ type leg struct {
 	// on the path of a frame
 	received atomic.Uint64
 	sent     atomic.Uint64
-	frames   [opcodeSpace]atomic.Uint64 // reserved opcodes have room, but no series
+	frames   [opcodeSpace]atomic.Uint64 // reserved opcodes have an element, but no series
 
 	buffered atomic.Int64
 	paused   atomic.Int64
@@ -49,18 +49,18 @@ type leg struct {
 	closed      atomic.Uint64
 }
 
-// Opened counts a session that begins: its 101 is wholly written, or it was
-// taken over from another process. It must come before the session's Closed or
-// Dropped, of which there must be one.
+// Opened counts a session that begins: its whole 101 has been written, or the session
+// was taken over from another process. Exactly one call of Closed or Dropped must follow
+// for each session.
 func (l *Loop) Opened() { l.opened.Add(1) }
 
 // Closed counts a session that ended by a completed close handshake, which the
 // peer on that side began.
 func (l *Loop) Closed(side Side) { l.legs[side].closed.Add(1) }
 
-// Dropped counts a session that ended otherwise; side may be Proxy. A pair that
-// is not legal is a fault of ours and counted as such: the session has ended
-// all the same, and sessions opened and ended must add up.
+// Dropped counts a session that ended in any other way. side may be Proxy. A pair that is
+// not legal is a bug of the proxy and counts as Proxy, Internal: opened and ended
+// sessions must add up.
 func (l *Loop) Dropped(side Side, reason Reason) {
 	if !LegalDrop(side, reason) {
 		side, reason = Proxy, Internal
@@ -68,7 +68,7 @@ func (l *Loop) Dropped(side Side, reason Reason) {
 	l.dropped[side][reason].Add(1)
 }
 
-// SessionDuration observes how long a session lasted that has ended.
+// SessionDuration observes how long a session lasted. It is called at the session's end.
 func (l *Loop) SessionDuration(d time.Duration) { observe(l.durations.session, d) }
 
 // Handshake counts a handshake that ended.
@@ -88,22 +88,21 @@ func (l *Loop) CloseReceived(side Side, code int) {
 // PingSent counts a ping of our own to that side.
 func (l *Loop) PingSent(side Side) { l.legs[side].pingsSent.Add(1) }
 
-// PingLag observes how late one of our pings left: from due to sent.
+// PingLag observes how late one of our pings was sent: the time from due to sent.
 func (l *Loop) PingLag(d time.Duration) { observe(l.durations.lag, d) }
 
 // PongReceived counts a pong that answered one of our pings.
 func (l *Loop) PongReceived(side Side) { l.legs[side].pongsReceived.Add(1) }
 
-// RoundTrip observes how long a ping and its pong were under way together: from
-// the ping's leaving to the pong's arrival.
+// RoundTrip observes the time from the sending of a ping to the arrival of its pong.
 func (l *Loop) RoundTrip(side Side, rtt time.Duration) { observe(l.durations.rtt[side], rtt) }
 
 // PingAnswered counts a ping of the peer on that side that we answered ourselves.
 func (l *Loop) PingAnswered(side Side) { l.legs[side].pingsAnswered.Add(1) }
 
-// Frames counts n frames that the peer on that side sent. Of the opcode only the
-// four bits that a header holds matter; reserved ones appear nowhere, since they
-// are a protocol error and counted as that.
+// Frames counts n frames that the peer on that side sent. Only the low four bits of
+// opcode matter. Reserved opcodes have no series: they are a protocol error, which
+// Dropped counts.
 func (l *Loop) Frames(side Side, opcode uint8, n uint64) {
 	l.legs[side].frames[opcode%opcodeSpace].Add(n)
 }

@@ -69,9 +69,9 @@ func New(version string) *Metrics {
 	return m
 }
 
-// NewLoop returns the set of counts for one more event loop. It stays part of
-// every scrape, so there should be one for each loop (and one more, if anybody
-// else counts often), not one for each session.
+// NewLoop returns the set of counts for one more event loop. Every later scrape reads
+// it. So there should be one for each event loop, and one more for a goroutine that
+// counts often, but not one for each session.
 func (m *Metrics) NewLoop() *Loop {
 	l := &Loop{durations: m.durations}
 	m.mu.Lock()
@@ -80,8 +80,7 @@ func (m *Metrics) NewLoop() *Loop {
 	return l
 }
 
-// allLoops returns the loops there are. Those that join later are not in it, with
-// none of their counts.
+// allLoops returns the loops that exist now. NewLoop does not change the result.
 func (m *Metrics) allLoops() []*Loop {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,13 +92,13 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// Registry returns the registry of all the instruments.
+// Registry returns the registry that holds all instruments.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // SetSessionsLimit sets how many sessions may be open at once.
 func (m *Metrics) SetSessionsLimit(n int) { m.sessionsLimit.Set(float64(n)) }
 
-// SetDraining says whether the proxy is shutting down.
+// SetDraining sets whether the proxy is shutting down.
 func (m *Metrics) SetDraining(draining bool) { m.draining.Set(boolean(draining)) }
 
 // UpstreamGauges are the gauges of one upstream.
@@ -107,9 +106,9 @@ type UpstreamGauges struct {
 	up, sessions prometheus.Gauge
 }
 
-// Upstream returns the gauges of a configured upstream, the same ones for the
-// same name. An upstream counts as down until SetUp. The name is shown to all who
-// can scrape: it must hold no secret.
+// Upstream returns the gauges of a configured upstream. They are the same for the same
+// name. An upstream counts as down until SetUp is called. name is the label that every
+// scraper sees, so it must not contain a secret.
 func (m *Metrics) Upstream(name string) *UpstreamGauges {
 	// A label must be UTF-8; a configured name may be any bytes.
 	name = strings.ToValidUTF8(name, "\uFFFD")
@@ -119,7 +118,7 @@ func (m *Metrics) Upstream(name string) *UpstreamGauges {
 	}
 }
 
-// SetUp says whether new sessions may go to the upstream.
+// SetUp sets whether new sessions may go to the upstream.
 func (u *UpstreamGauges) SetUp(up bool) { u.up.Set(boolean(up)) }
 
 // Sessions changes the number of sessions open to the upstream.
@@ -139,8 +138,8 @@ func newBuildInfo(version string) prometheus.Collector {
 	return info
 }
 
-// revision returns the commit that the program was built from, or "unknown" for
-// a build outside version control.
+// revision returns the commit that the program was built from. It returns "unknown" if
+// the build does not contain it.
 func revision() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"net/http"
 
 	"holdfast/metrics"
@@ -67,7 +68,7 @@ func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 	}
 	l.metrics.HandshakeDuration(metrics.Upgrade, l.now.Sub(o.upgraded))
 	o.expected, o.deflate = nil, answer.Deflate
-	o.out = answer.AppendResponse(nil)
+	o.out = bytes.Clone(answer.AppendResponse(l.in[:0]))
 	o.state = sendAnswer
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 	l.writeAnswer(s)

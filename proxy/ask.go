@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"slices"
 
 	"holdfast/metrics"
@@ -31,15 +32,16 @@ func (l *loop) makeRequest(s *session) {
 	}
 }
 
-// upstreamRequest returns the request as it is sent to the upstream.
+// upstreamRequest returns the request as it is sent to the upstream. The request is built
+// in scratch memory and then copied: the copy may wait until the upstream is connected.
 func (l *loop) upstreamRequest(s *session) []byte {
 	o := s.opening
-	return o.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
+	return bytes.Clone(o.offer.AppendRequest(l.in[:0], upgrade.Via{
 		Prefix:   s.backend.Prefix(),
 		Host:     l.cfg.UpstreamHost,
 		Fields:   slices.Concat(o.story.Fields, l.cfg.UpstreamHeader),
 		Believed: o.story.Believed,
-	})
+	}))
 }
 
 func (l *loop) writeRequest(s *session) {

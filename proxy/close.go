@@ -13,7 +13,7 @@ type Reason = metrics.Reason
 type cause struct {
 	kind   endKind
 	side   Side      // closing, closed: the peer that began; dropped: the side at fault
-	reason Reason    // dropped
+	reason Reason    // dropped; live: the reason of the end that comes at until
 	short  bool      // a leg was cut while a write to it or an answer from its peer was due
 	waste  [2]uint16 // KiB that came on each leg and were dropped, see wasted
 	detail string    // dropped: for the log, in our own words
@@ -364,9 +364,10 @@ func (l *loop) finish(s *session) {
 	if l.draining && s.cause.short {
 		l.shortEnds++
 	}
-	l.logEnd(e)
+	l.logEnd(&e)
 	if l.cfg.Ended != nil {
-		l.cfg.Ended(e)
+		told := e // a copy: e itself stays off the heap where nobody is told
+		l.cfg.Ended(&told)
 	}
 	l.release(s)
 }

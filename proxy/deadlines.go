@@ -21,7 +21,7 @@ func (l *loop) update(s *session) {
 	}
 	if due := l.due(s); due < s.timer || due.Sub(s.timer) > earlyEnough {
 		s.timer = due
-		l.wheel.Set(s.slot(), due)
+		l.wheel.Set(s.slot, due)
 	}
 }
 
@@ -90,7 +90,7 @@ func (l *loop) expireLive(s *session) {
 	case l.now >= l.idleAt(s):
 		l.end(s, proxy, metrics.IdleTimeout)
 	case l.now >= s.until:
-		l.end(s, proxy, s.why)
+		l.end(s, proxy, s.cause.reason)
 	}
 }
 

@@ -39,10 +39,10 @@ type EndedLeg struct {
 }
 
 // ended returns how s has ended.
-func (l *loop) ended(s *session) *Ended {
-	e := &Ended{
+func (l *loop) ended(s *session) Ended {
+	e := Ended{
 		ID:       s.id,
-		Client:   s.remote,
+		Client:   s.remote(),
 		Path:     s.path,
 		Upstream: s.backend.Name(),
 		Closed:   s.cause.kind == closed,

@@ -183,7 +183,11 @@ func (s *inventedSocket) Detach() (net.Conn, error) {
 
 // inventedTime is a world with that clock.
 func inventedTime(now func() heartbeat.Time) world {
-	return world{clock: clock{now: now}, beside: func(job func()) { go job() }}
+	return world{
+		clock:  clock{now: now},
+		beside: func(job func()) { go job() },
+		after:  func(time.Duration, func()) {}, // probes
+	}
 }
 
 // An inventedWorld is a server over an invented kernel, turned by the test.

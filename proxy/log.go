@@ -110,7 +110,7 @@ func clientName(remote netip.AddrPort) string {
 // failed before its request was read has no upstream.
 func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result, step string, err error) {
 	attrs := make([]slog.Attr, 0, 7)
-	attrs = append(attrs, idAttr(s), slog.String("client", clientName(s.remote)), slog.String("path", s.path))
+	attrs = append(attrs, idAttr(s), slog.String("client", clientName(s.remote())), slog.String("path", s.path))
 	if s.backend != nil {
 		attrs = append(attrs, slog.String("upstream", s.backend.Name()))
 	}
@@ -125,7 +125,7 @@ func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result,
 func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "handshake refused",
-			idAttr(s), slog.String("client", clientName(s.remote)),
+			idAttr(s), slog.String("client", clientName(s.remote())),
 			slog.String("result", result.String()), slog.Int("status", r.Status), slog.String("why", r.Reason))
 	}
 }

@@ -24,6 +24,7 @@ type loop struct {
 	grids    [2]heartbeat.Grid  // the steps of the pings, by side
 	patience patience
 	backoff  time.Duration // the bound on the kernel's wait before it retransmits
+	longest  frame.Limit   // of data frames
 	metrics  *metrics.Loop
 	log      *slog.Logger
 	clock    func() heartbeat.Time
@@ -47,7 +48,7 @@ type loop struct {
 	unseen    int // events since timers last ran, while more may be waiting
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
-	in        [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them
+	in        [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
 
 	sessions atomic.Int64 // in the table; the server reads it to choose a loop
 
@@ -63,6 +64,7 @@ func newLoop(server *Server, k kernel, source io.Reader) *loop {
 		rules:    [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
 		grids:    [2]heartbeat.Grid{client: heartbeat.GridFor(cfg.Client.Interval), upstream: heartbeat.GridFor(cfg.UpstreamSide.Interval)},
 		backoff:  cfg.longestBackoff(),
+		longest:  frame.LimitOf(cfg.MaxFrameSize),
 		patience: patience{write: cfg.WriteTimeout, close: cfg.CloseTimeout},
 		metrics:  cfg.Metrics.NewLoop(),
 		log:      cfg.Log,

@@ -83,7 +83,8 @@ func newSilentWorld(b *testing.B) *silentWorld {
 func (w *silentWorld) open() {
 	s := &session{
 		id:      w.l.server.nextID(),
-		remote:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 1024),
+		addr:    netip.AddrFrom4([4]byte{192, 0, 2, 1}),
+		port:    1024,
 		path:    loggedPath("/chat/room"),
 		backend: w.l.server.pool.Pick(nil),
 		timer:   heartbeat.Never,
@@ -92,7 +93,7 @@ func (w *silentWorld) open() {
 	w.l.admit(s)
 	for _, side := range sides {
 		s.legs[side].by = heartbeat.Never
-		s.legs[side].io = &silentPeer{world: w, token: tokenOf(s, side)}
+		s.legs[side].io = &silentPeer{world: w, token: w.l.table.token(s, side)}
 	}
 	w.l.open(s)
 	w.l.update(s)

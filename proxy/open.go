@@ -26,11 +26,11 @@ func (l *loop) open(s *session) {
 // begin sets the state in which a session receives its first frame.
 func (l *loop) begin(s *session, deflate bool) {
 	s.opened, s.lastData = l.now, l.now
-	s.until, s.why = l.oldAt(), metrics.MaxDuration
+	s.until, s.cause.reason = l.oldAt(), metrics.MaxDuration
 	phase := l.random.Float64()
 	for _, side := range sides {
 		g := &s.legs[side]
-		g.scan = frame.NewScanner(side == client, deflate, l.cfg.MaxFrameSize)
+		g.scan = frame.NewScanner(side == client, deflate)
 		g.beat.Open(&l.rules[side], l.now, phase)
 	}
 }

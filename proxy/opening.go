@@ -68,9 +68,10 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 // for yet.
 func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	s := &session{
-		id:     l.server.nextID(),
-		remote: from,
-		until:  heartbeat.Never,
+		id:    l.server.nextID(),
+		addr:  from.Addr(),
+		port:  from.Port(),
+		until: heartbeat.Never,
 		opening: &opening{
 			began: l.now,
 			by:    l.now.Add(l.cfg.HandshakeTimeout),
@@ -184,7 +185,7 @@ func (l *loop) readPreface(s *session) {
 func (l *loop) learnSource(s *session, header []byte) error {
 	source, known, err := preface.Source(header)
 	if known {
-		s.remote = source
+		s.addr, s.port = source.Addr(), source.Port()
 	}
 	s.opening.anonymous = !known
 	return err
@@ -258,17 +259,17 @@ func (l *loop) passOrRefuse(s *session) {
 func (l *loop) learnClient(s *session) {
 	o := s.opening
 	o.story = l.server.trust.Resolve(forwarded.Hop{
-		Peer: s.remote.Addr(),
+		Peer: s.addr,
 		TLS:  l.cfg.TLS != nil,
 		Host: o.request.Fields.Get("Host"),
 
 		Anonymous: o.anonymous,
 	}, o.request.Fields.Values)
-	if o.story.Client != s.remote.Addr() {
-		s.remote = netip.AddrPortFrom(o.story.Client, 0)
+	if o.story.Client != s.addr {
+		s.addr, s.port = o.story.Client, 0
 	}
 	if s.seat == peraddress.Uncounted {
-		s.seat = l.server.enter(s.remote.Addr())
+		s.seat = l.server.enter(s.addr)
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"testing"
@@ -15,36 +16,56 @@ import (
 // What the kernel is told follows from the timeouts, for both kinds of legs: those
 // that are accepted inherit the listener's.
 func TestSocketOptions(t *testing.T) {
+	unasked := defaultProbes(t)
 	rules := func(interval, timeout time.Duration) heartbeat.Rules {
 		return heartbeat.Rules{Interval: interval, Timeout: timeout}
 	}
 	for _, tt := range []struct {
 		client, upstream heartbeat.Rules
+		userTimeout      time.Duration
 		backoff          int // milliseconds
 		keepAlive        int // seconds
+		probes           int // 0: the kernel's default
 	}{
-		{rules(20*time.Second, 20*time.Second), rules(20*time.Second, 20*time.Second), 4000, 40},
-		{rules(20*time.Second, 10*time.Second), rules(time.Minute, time.Minute), 2000, 120},
-		{rules(time.Second, time.Second), rules(0, time.Second), 1000, 2},
-		{rules(time.Millisecond, 0), rules(0, 0), 5000, 1},
-		{rules(0, 0), rules(0, 0), 5000, 0},
-		{rules(1000*time.Hour, 0), rules(0, 0), 5000, 32767},
+		{rules(20*time.Second, 20*time.Second), rules(20*time.Second, 20*time.Second), time.Minute, 4000, 40, 0},
+		{rules(20*time.Second, 10*time.Second), rules(time.Minute, time.Minute), time.Minute, 2000, 120, 0},
+		{rules(time.Second, time.Second), rules(0, time.Second), time.Minute, 1000, 2, 0},
+		{rules(time.Second, time.Second), rules(0, time.Second), 0, 1000, 2, 4},
+		{rules(time.Millisecond, 0), rules(0, 0), 0, 5000, 1, 4},
+		{rules(0, 0), rules(0, 0), time.Minute, 5000, 0, 0},
+		{rules(0, 0), rules(0, 0), 0, 5000, 0, 0},
+		{rules(1000*time.Hour, 0), rules(0, 0), time.Minute, 5000, 32767, 0},
 	} {
 		cfg := testConfig()
-		cfg.Client, cfg.UpstreamSide = tt.client, tt.upstream
+		cfg.Client, cfg.UpstreamSide, cfg.TCPUserTimeout = tt.client, tt.upstream, tt.userTimeout
 		accepted, dialed := connected(t, &cfg)
 		for name, fd := range map[string]int{"accepted": accepted, "dialed": dialed} {
 			wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-			wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 60_000)
+			wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(tt.userTimeout/time.Millisecond))
 			wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, tt.backoff)
 			wantsOption(t, name, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, min(1, tt.keepAlive))
 			if tt.keepAlive > 0 {
 				wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.keepAlive)
 				wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, max(1, tt.keepAlive/4))
-				wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4)
 			}
+			wantsOption(t, name, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, cmp.Or(tt.probes, unasked))
 		}
 	}
+}
+
+// defaultProbes is the kernel's own count of unanswered probes.
+func defaultProbes(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	probes, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return probes
 }
 
 // A socket that is closed with bytes still to be sent keeps the kernel's own

@@ -33,14 +33,14 @@ func (l *loop) passRequest(s *session) {
 		l.metrics.Handshake(metrics.ResultInternal)
 		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
 		l.server.guests.Add(-1)
-		l.server.left(s.remote.Addr(), s.seat)
+		l.server.left(s.addr, s.seat)
 		return
 	}
 	l.server.pages.Serve(&web.Guest{
 		Conn:      conn,
 		Account:   accountOf(s),
 		Early:     bytes.TrimPrefix(o.head, []byte("\r\n")), // net/http would refuse the empty line
-		From:      s.remote,
+		From:      s.remote(),
 		Anonymous: o.anonymous,
 		TLS:       l.cfg.TLS != nil,
 	})

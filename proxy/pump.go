@@ -96,7 +96,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	size, controls := len(b), 0
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
 	for at < len(b) && g.in == inOpen {
-		r := g.scan.Scan(b[at:], s.legs[to].wants(), &seen)
+		r := g.scan.Scan(b[at:], l.longest, s.legs[to].wants(), &seen)
 		if run < at { // a frame was cut out before
 			copy(b[run:], b[at:at+r.Pass])
 		}
@@ -349,9 +349,9 @@ func (l *loop) want(s *session, side Side, want epoll.Ready) bool {
 	case want == 0:
 		err = l.kernel.Remove(g.io.FD())
 	case g.interest == 0:
-		err = l.kernel.Add(g.io.FD(), tokenOf(s, side), want)
+		err = l.kernel.Add(g.io.FD(), l.table.token(s, side), want)
 	default:
-		err = l.kernel.Modify(g.io.FD(), tokenOf(s, side), want)
+		err = l.kernel.Modify(g.io.FD(), l.table.token(s, side), want)
 	}
 	if err != nil {
 		l.unwatched(s, side, err)

@@ -27,9 +27,9 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		server:  l.server,
 		metrics: l.metrics,
 		early:   append(head.Append(nil), o.reply...),
-		from:    s.remote.Addr(),
+		from:    s.addr,
 		seat:    s.seat,
-		log:     l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.backend.Name()),
+		log:     l.log.With(idAttr(s), "client", clientName(s.remote()), "path", s.path, "upstream", s.backend.Name()),
 	}
 	l.vacate(s)
 	conns, err := l.detach(s)

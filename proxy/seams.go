@@ -43,9 +43,11 @@ type kernel interface {
 type world struct {
 	// clock is the clock of all loops.
 	clock clock
-	// beside runs a job that may block, such as a TLS handshake, a lookup, a probe or a
-	// relay. The job returns its result to the loop by post.
+	// beside runs a job that may block, such as a TLS handshake, a lookup or a relay. The
+	// job returns its result to the loop by post.
 	beside func(job func())
+	// after runs a job that may block, such as a probe, when some time has passed.
+	after func(d time.Duration, job func())
 }
 
 // secured is a connection with TLS. Its Handshake blocks, so it is a job for beside.

@@ -48,7 +48,7 @@ func (s *Server) takeFromPage(from netip.Addr, seat peraddress.Seat) peraddress.
 // a trusted proxy too, the seat waits until a forwarding field names another.
 func (l *loop) sit(s *session) {
 	if s.seat == peraddress.Uncounted && !s.opening.anonymous {
-		s.seat = l.server.enterAtDoor(s.remote.Addr())
+		s.seat = l.server.enterAtDoor(s.addr)
 	}
 }
 
@@ -56,10 +56,10 @@ func (l *loop) sit(s *session) {
 // the limit when it connected may be within it now.
 func (l *loop) seated(s *session) bool {
 	if s.seat == peraddress.Refused {
-		s.seat = l.server.perAddress.Promote(s.remote.Addr())
+		s.seat = l.server.perAddress.Promote(s.addr)
 	}
 	if s.seat == peraddress.Refused {
-		s.seat = l.server.takeFromPage(s.remote.Addr(), s.seat)
+		s.seat = l.server.takeFromPage(s.addr, s.seat)
 	}
 	return s.seat == peraddress.Uncounted || s.seat == peraddress.Admitted
 }
@@ -70,7 +70,7 @@ func accountOf(s *session) netip.Addr {
 	if s.seat != peraddress.Admitted {
 		return netip.Addr{}
 	}
-	return peraddress.Account(s.remote.Addr())
+	return peraddress.Account(s.addr)
 }
 
 // seatOf is the reverse of accountOf.
@@ -84,6 +84,6 @@ func seatOf(g *web.Guest) peraddress.Seat {
 // rise gives back the seat of a client whose connection is closed. The session may go on
 // until the upstream has ended its side too.
 func (l *loop) rise(s *session) {
-	l.server.perAddress.Leave(s.remote.Addr(), s.seat)
+	l.server.perAddress.Leave(s.addr, s.seat)
 	s.seat = peraddress.Uncounted
 }

@@ -53,7 +53,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Loops == 0 {
 		cfg.Loops = epoll.Processors
 	}
-	s, err := newServer(cfg, world{clock: newClock(), beside: func(job func()) { go job() }})
+	s, err := newServer(cfg, realWorld())
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +100,7 @@ func (s *Server) backendConfig() backend.Config {
 		DialTimeout: s.cfg.DialTimeout,
 		Clock:       s.clock.now,
 		Beside:      s.beside,
+		After:       s.after,
 		Log:         s.cfg.Log,
 		Metrics:     s.cfg.Metrics,
 	}

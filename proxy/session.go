@@ -7,7 +7,6 @@ import (
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
-	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/peraddress"
 )
 
@@ -31,8 +30,11 @@ func opposite(side Side) Side { return upstream - side }
 type session struct {
 	// Static once the session is open.
 	id      uint64
-	token   epoll.Token      // slot and generation; the leg's bit is added
-	remote  netip.AddrPort   // the client; port 0: a trusted proxy told its address; zero: the peer of a unix socket
+	addr    netip.Addr       // the client's; zero: the peer of a unix socket
+	port    uint16           // the client's; 0: a trusted proxy told the address only
+	seat    peraddress.Seat  // how the connection counts for the client's address, see seat.go
+	learnt  bool             // the client has answered a ping
+	slot    uint32           // in the loop's table
 	path    string           // of the request, without its query; for the log
 	backend *backend.Backend // where the request goes; nil until it is picked
 
@@ -44,18 +46,16 @@ type session struct {
 	until    heartbeat.Time // when a live session ends, or an ending one is cut, whatever its peers do
 	timer    heartbeat.Time // when the wheel calls alarm; never later than due
 
-	cause  cause
-	legs   [2]leg          // by side
-	seat   peraddress.Seat // how the connection counts for the client's address, see seat.go
-	learnt bool            // the client has answered a ping
-	why    Reason          // the reason of the end at until, while the session is live
+	cause cause
+	legs  [2]leg // by side
 }
 
-// admit brings a session to a loop. release takes it away when both its connections are
-// closed, and detach takes it away with its connections.
+// remote returns where the client is; the zero AddrPort for the peer of a unix socket.
+func (s *session) remote() netip.AddrPort { return netip.AddrPortFrom(s.addr, s.port) }
 
 // admit adds s to the loop's table: from now on events and alarms find it. chooseLoop has
-// already counted the client.
+// already counted the client. A session leaves its loop by release, when both its
+// connections are closed, or by detach, with them.
 func (l *loop) admit(s *session) {
 	l.table.add(s)
 	s.timer = heartbeat.Never
@@ -89,12 +89,12 @@ func (l *loop) detach(s *session) (conns [2]transport, err error) {
 // as gone.
 func (l *loop) release(s *session) {
 	l.leaves(s)
-	l.server.left(s.remote.Addr(), s.seat)
+	l.server.left(s.addr, s.seat)
 }
 
 // leaves frees the session's slot. From now on neither events nor alarms find s.
 func (l *loop) leaves(s *session) {
-	l.wheel.Cancel(s.slot())
+	l.wheel.Cancel(s.slot)
 	l.table.remove(s)
 	l.sessions.Add(-1)
 }

@@ -166,7 +166,8 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 	c, u = st.peer(client), st.peer(upstream)
 	s := &session{
 		id:      st.server.nextID(),
-		remote:  netip.MustParseAddrPort("192.0.2.1:1234"),
+		addr:    netip.MustParseAddr("192.0.2.1"),
+		port:    1234,
 		path:    "/chat",
 		backend: st.server.pool.Pick(nil),
 		timer:   heartbeat.Never,

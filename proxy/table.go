@@ -38,34 +38,32 @@ func (t *table) add(s *session) {
 	at := &t.slots[free]
 	at.session = s
 	at.generation = (at.generation + 1) & generationMask
-	s.token = epoll.Token(at.generation)<<generationShift | epoll.Token(free)
+	s.slot = free
 	t.live++
 }
 
 func (t *table) remove(s *session) {
-	t.slots[s.slot()].session = nil
-	t.free = append(t.free, s.slot())
+	t.slots[s.slot].session = nil
+	t.free = append(t.free, s.slot)
 	t.live--
 }
-
-// slot returns the session's index in its table.
-func (s *session) slot() uint32 { return uint32(s.token) }
 
 // find returns the session and the side that tok stands for, or nil if that session has
 // ended.
 func (t *table) find(tok epoll.Token) (*session, Side) {
-	s := t.slots[uint32(tok)].session
-	if s == nil || s.token != tok&^legBit {
+	at := &t.slots[uint32(tok)]
+	switch {
+	case at.session == nil || at.generation != uint32(tok>>generationShift):
 		return nil, 0
+	case tok&legBit != 0:
+		return at.session, upstream
+	default:
+		return at.session, client
 	}
-	if tok&legBit != 0 {
-		return s, upstream
-	}
-	return s, client
 }
 
 // holds reports whether s is in the table, that is, has not ended.
-func (t *table) holds(s *session) bool { return t.slots[s.slot()].session == s }
+func (t *table) holds(s *session) bool { return t.slots[s.slot].session == s }
 
 // all calls f for every session; f may end it.
 func (t *table) all(f func(*session)) {
@@ -76,9 +74,11 @@ func (t *table) all(f func(*session)) {
 	}
 }
 
-func tokenOf(s *session, side Side) epoll.Token {
+// token names a session's leg to the poller.
+func (t *table) token(s *session, side Side) epoll.Token {
+	token := epoll.Token(t.slots[s.slot].generation)<<generationShift | epoll.Token(s.slot)
 	if side == upstream {
-		return s.token | legBit
+		token |= legBit
 	}
-	return s.token
+	return token
 }

@@ -20,14 +20,14 @@ func TestPassedSockets(t *testing.T) {
 		{"a name twice", "LISTEN_PID=7 LISTEN_FDS=2 LISTEN_FDNAMES=a:a", []string{"a", "a"}, ""},
 		{"no names", "LISTEN_PID=7 LISTEN_FDS=2", []string{"unknown", "unknown"}, ""},
 		{"no socket", "LISTEN_PID=7 LISTEN_FDS=0", []string{}, ""},
-		{"no systemd", "PATH=/bin", nil, "wants a socket of systemd, which passed none; start the socket unit"},
+		{"no systemd", "PATH=/bin", nil, "needs a socket from systemd, which passed none; start the socket unit"},
 		{"another process", "LISTEN_PID=6 LISTEN_FDS=1", nil,
-			`wants a socket of systemd, which passed them to process LISTEN_PID="6", and this is 7; let no other program stand in between`},
+			`needs a socket from systemd, but systemd passed its sockets to process LISTEN_PID="6", and this is process 7; start Holdfast without another program in between`},
 		{"no process", "LISTEN_FDS=1", nil,
-			`wants a socket of systemd, which passed them to process LISTEN_PID="", and this is 7; let no other program stand in between`},
-		{"no number", "LISTEN_PID=7 LISTEN_FDS=-1", nil, `wants a socket of systemd, and LISTEN_FDS="-1" is no number of them; start the socket unit`},
+			`needs a socket from systemd, but systemd passed its sockets to process LISTEN_PID="", and this is process 7; start Holdfast without another program in between`},
+		{"no number", "LISTEN_PID=7 LISTEN_FDS=-1", nil, `needs a socket from systemd, but LISTEN_FDS="-1" is not a number of sockets; start the socket unit`},
 		{"too few names", "LISTEN_PID=7 LISTEN_FDS=2 LISTEN_FDNAMES=a", nil,
-			`wants a socket of systemd, and LISTEN_FDNAMES="a" does not name LISTEN_FDS=2 of them; start the socket unit`},
+			`needs a socket from systemd, but LISTEN_FDNAMES="a" does not name LISTEN_FDS=2 sockets; start the socket unit`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := passedSockets(strings.Fields(tc.environ), 7)
@@ -51,8 +51,8 @@ func TestOnlySocket(t *testing.T) {
 		t.Errorf("b is %d, %v, want 1", i, err)
 	}
 	for name, want := range map[string]string{
-		"a": "is more than one of the sockets that systemd passed; give each a socket unit with a FileDescriptorName of its own",
-		"c": `is none of the sockets that systemd passed, "a:b:a"; set FileDescriptorName in the socket unit`,
+		"a": "names more than one of the sockets that systemd passed; give each socket its own unit with its own FileDescriptorName",
+		"c": `is not among the sockets that systemd passed, "a:b:a"; set FileDescriptorName in the socket unit`,
 	} {
 		if _, err := onlySocket(name, names); textOf(err) != want {
 			t.Errorf("%s: got %v, want %s", name, err, want)
@@ -79,7 +79,7 @@ func TestCheckListening(t *testing.T) {
 	}{
 		{"TCP", tcp, ""},
 		{"unix", unixSocket, ""},
-		{"UDP", udp, "is no stream socket; use ListenStream in the socket unit"},
+		{"UDP", udp, "is not a stream socket; use ListenStream in the socket unit"},
 		{"a connection", connected, "does not listen; set Accept=no in the socket unit"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestCheckListening(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if err := checkListening(int(file.Fd())); err == nil || !strings.Contains(err.Error(), "which is no socket") {
+	if err := checkListening(int(file.Fd())); err == nil || !strings.Contains(err.Error(), "which is not a socket") {
 		t.Errorf("a file that is no socket: got %v", err)
 	}
 }
@@ -109,7 +109,7 @@ func TestCheckListeningOnMPTCP(t *testing.T) {
 	if err := syscall.Listen(fd, 1); err != nil {
 		t.Fatal(err)
 	}
-	const want = "is a socket of a protocol other than TCP; leave SocketProtocol out of the socket unit"
+	const want = "is a socket of a protocol other than TCP; remove SocketProtocol from the socket unit"
 	if err := checkListening(fd); textOf(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

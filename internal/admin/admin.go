@@ -1,10 +1,10 @@
-// Package admin serves what operators and their tools ask of a running proxy:
-// whether the process lives, whether it wants new sessions, and its metrics.
+// Package admin answers the requests of operators and their tools about a running
+// proxy: whether the process lives, whether it takes new sessions, and its metrics.
 //
-// It is never mounted on the proxy's own listener, where every path belongs to
-// the service behind it. Nothing here changes the proxy. Who may ask is decided by
-// the network that the listener is on; that a browser is not made to ask for
-// somebody else is host.go's care, and how many may ask at once connections.go's.
+// It is never served on the proxy's own listener, where every path belongs to the
+// service behind the proxy. No request changes the proxy. Clients are not
+// authenticated: everyone who can reach the listener may ask. host.go protects it from
+// web pages that use a visitor's browser. connections.go limits the connections.
 package admin
 
 import (
@@ -21,11 +21,11 @@ import (
 
 // Proxy is what the admin listener asks of the proxy.
 type Proxy interface {
-	// Draining says that no new sessions are taken and the live ones are being ended.
+	// Draining reports whether the proxy takes no new sessions and ends the live ones.
 	Draining() bool
-	// UpstreamUp says that the service behind the proxy is not known to be down.
+	// UpstreamUp reports whether the upstream works, as far as the proxy knows.
 	UpstreamUp() bool
-	// Sessions is the number of live sessions.
+	// Sessions returns the number of live sessions.
 	Sessions() int
 }
 
@@ -35,11 +35,11 @@ type Config struct {
 	Host      string       // the machine's own name; empty if it has none
 	Metrics   http.Handler // what /metrics answers
 	Profiling bool         // whether /debug/pprof/ exists
-	Log       *slog.Logger // complaints of net/http
+	Log       *slog.Logger // for the errors that net/http logs
 }
 
-// The admin listener's limits. Its requests have no bodies and its answers are
-// small, but a CPU profile is written only after its seconds are over.
+// The admin listener's limits. Requests have no bodies and answers are small. But the
+// answer to a request for a CPU profile comes only after as many seconds as it asks for.
 const (
 	readTimeout    = 5 * time.Second
 	writeTimeout   = 2 * time.Minute
@@ -60,20 +60,20 @@ func NewServer(cfg Config) *Server {
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 
-		DisableGeneralOptionsHandler: true, // it answers under any name
+		DisableGeneralOptionsHandler: true, // it would answer whatever the Host is
 	}}
 }
 
-// Serve answers on a listener until Close, and then returns http.ErrServerClosed.
+// Serve answers on l until Close is called. Then it returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
 	bounded := bound(l, maxConnections)
 	bounded.watch(&s.http)
 	return s.http.Serve(bounded)
 }
 
-// Close ends the listener and every connection.
+// Close closes the listener and every connection.
 func (s *Server) Close() {
-	_ = s.http.Close() // it tells only of what was closed already
+	_ = s.http.Close() // it fails only if the listener was closed before
 }
 
 func newHandler(cfg Config) http.Handler {
@@ -100,19 +100,19 @@ func newHandler(cfg Config) http.Handler {
 	return bodiless(newHostGuard(cfg.Host, readOnly(mux)))
 }
 
-// isReading reports whether a request's method changes nothing.
+// isReading reports whether the method of r is GET or HEAD.
 func isReading(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
-// bodiless refuses requests with a body, and does not wait for it: net/http would read
-// it up before it closes the connection.
+// bodiless refuses requests with a body. It sets a read deadline in the past, because
+// net/http would otherwise read the body before it closes the connection.
 func bodiless(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // it fails only if the connection is gone
 			w.Header().Set("Connection", "close")
-			http.Error(w, "no request has a body here; send it without Content-Length and Transfer-Encoding", http.StatusRequestEntityTooLarge)
+			http.Error(w, "a request must not have a body here; send it without Content-Length and Transfer-Encoding", http.StatusRequestEntityTooLarge)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -131,15 +131,15 @@ func readOnly(next http.Handler) http.Handler {
 	})
 }
 
-// serveHealth speaks for the process alone: a service that is down behind the
-// proxy is no reason to restart the proxy.
+// serveHealth says that the process lives. It does not look at the upstream: a restart
+// of the proxy does not help if the upstream is down.
 func serveHealth(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintln(w, "ok")
 }
 
-// readiness says whether new clients should be sent here.
+// readiness answers whether new clients should be sent to this proxy.
 type readiness struct{ proxy Proxy }
 
 func (h readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
@@ -156,13 +156,13 @@ func (h readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if !status.Ready {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	// An error here means that the asker has gone: nobody is left to be told.
+	// An error means that the client has left, so it cannot be reported to the client.
 	_ = json.NewEncoder(w).Encode(status)
 }
 
-// notFound answers with the paths that there are.
+// notFound answers with a list of the paths that exist.
 func notFound(paths []string) http.Handler {
-	text := "not found; here are:\n" + strings.Join(paths, "\n")
+	text := "not found; the paths are:\n" + strings.Join(paths, "\n")
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, text, http.StatusNotFound)
 	})

@@ -36,7 +36,7 @@ func TestAnswers(t *testing.T) {
 	busy := testServer(Config{Proxy: fakeProxy{sessions: 3}})
 	draining := testServer(Config{Proxy: fakeProxy{draining: true, sessions: 2}})
 	down := testServer(Config{Proxy: fakeProxy{down: true}})
-	const paths = "not found; here are:\n/healthz\n/metrics\n/readyz\n"
+	const paths = "not found; the paths are:\n/healthz\n/metrics\n/readyz\n"
 
 	for _, tc := range []struct {
 		name         string
@@ -59,7 +59,7 @@ func TestAnswers(t *testing.T) {
 		{"profiles switched off", plain, "GET", "/debug/pprof/", 404, paths},
 		{"profiles switched on", profiling, "GET", "/debug/pprof/", 200, "<html>…"},
 		{"one profile", profiling, "GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile: total…"},
-		{"profiles are listed", profiling, "GET", "/x", 404, "not found; here are:\n/debug/pprof/\n…"},
+		{"profiles are listed", profiling, "GET", "/x", 404, "not found; the paths are:\n/debug/pprof/\n…"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rec := httptest.NewRecorder()

@@ -8,35 +8,36 @@ import (
 	"time"
 )
 
-// maxConnections is how many connections there are at once. Each takes a
-// descriptor that a session could have, so there are no more than some scrapers,
-// probes and browsers have use for.
+// maxConnections is how many connections may be open at once. Each takes a descriptor
+// that a session could use. The limit is enough for some scrapers, probes and browsers.
 const maxConnections = 32
 
 const (
-	// headGrace is how long a connection may be without a request before it may have
-	// to give way: a request that is on its way is there by then.
+	// headGrace is how long a connection without a request is safe from being replaced.
+	// A request that the client has sent arrives within that time.
 	headGrace = 50 * time.Millisecond
-	// answerGrace is how long a client may take nothing of its answer.
+	// answerGrace is how long a connection is safe from being replaced while its client
+	// takes nothing of the answer.
 	answerGrace = 2 * time.Second
-	// spares is how often a connection that would have to give way is spared, for
-	// headGrace each time, because bytes have come on it that net/http is about to read.
+	// spares is how often a connection is spared when it would be replaced, for headGrace
+	// each time, because bytes have arrived that net/http is about to read.
 	spares = 20
 )
 
-// connections bounds the connections of a listener. When there are as many as may
-// be, a new one takes the place of the one whose client has been waited for longest,
-// for a request or for taking the answer: nobody who only holds connections keeps
-// others out. One that is being answered stays, and so does one whose request may
-// be there any moment: then the new one waits.
+// connections limits the open connections of a listener. At the limit, a new connection
+// replaces an open one: the one for whose client the server has waited longest, either
+// for a request or for the client to take the answer. So a client that only holds
+// connections does not keep others out. A connection is not replaced while its request is
+// being handled, or before its grace is over. If no connection can be replaced, the new
+// one waits.
 type connections struct {
 	net.Listener
 	limit int
 
 	mu      sync.Mutex
-	changed sync.Cond // what follows has changed, or time has passed; its lock is mu
-	open    map[*conn]struct{}
-	ended   bool
+	changed sync.Cond          // signals a change of the fields below or of a conn, or that time has passed; uses mu
+	open    map[*conn]struct{} // at most limit
+	ended   bool               // the listener was closed
 }
 
 func bound(l net.Listener, limit int) *connections {
@@ -45,17 +46,17 @@ func bound(l net.Listener, limit int) *connections {
 	return cs
 }
 
-// A conn has one of the places until it is closed.
+// A conn is a connection that counts for the limit until it is closed.
 type conn struct {
 	net.Conn
 	all *connections
 
 	// Guarded by all.mu.
-	due    time.Time // when it may have to give way; zero while it is being answered
-	spared int       // how often it was spared, since due was set
+	due    time.Time // from when on it may be replaced; zero while its request is being handled
+	spared int       // how often it was spared since due was set
 }
 
-// Accept returns a connection that has a place.
+// Accept returns the next connection, once it is within the limit.
 func (cs *connections) Accept() (net.Conn, error) {
 	plain, err := cs.Listener.Accept()
 	if err != nil {
@@ -69,8 +70,8 @@ func (cs *connections) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// takePlace waits for a place, and makes one if it can. It returns false if the
-// listener was closed meanwhile.
+// takePlace waits until fewer than limit connections are open, and closes one of them if
+// it may. Then it adds c. It returns false if the listener was closed meanwhile.
 func (cs *connections) takePlace(c *conn) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -87,7 +88,7 @@ func (cs *connections) takePlace(c *conn) bool {
 			longest.spared++
 		default:
 			cs.mu.Unlock()
-			_ = longest.Close() // it is given up either way
+			_ = longest.Close() // a failed close removes it from open, too
 			cs.mu.Lock()
 		}
 	}
@@ -99,8 +100,8 @@ func (cs *connections) takePlace(c *conn) bool {
 	return true
 }
 
-// longest returns the connection that is the first to give way, or nil if all are
-// being answered. It is called with mu held.
+// longest returns the connection to be replaced first. It returns nil if the requests of
+// all are being handled. It is called with mu held.
 func (cs *connections) longest() (longest *conn) {
 	for c := range cs.open {
 		if !c.due.IsZero() && (longest == nil || c.due.Before(longest.due)) {
@@ -110,7 +111,7 @@ func (cs *connections) longest() (longest *conn) {
 	return longest
 }
 
-// wait waits for a change, or for some time. It is called with mu held.
+// wait waits for a change, but no longer than limit. It is called with mu held.
 func (cs *connections) wait(limit time.Duration) {
 	timer := time.AfterFunc(limit, func() {
 		cs.mu.Lock()
@@ -131,8 +132,8 @@ func (cs *connections) Close() error {
 
 type connKey struct{}
 
-// watch has a server say which of its connections are being answered, and which wait
-// for their next request. What net/http does in between, it does at the client's pace.
+// watch installs hooks in server that set due: to zero while a request is being handled,
+// and to now plus a grace whenever the server waits for the client.
 func (cs *connections) watch(server *http.Server) {
 	next := server.Handler
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
@@ -151,7 +152,7 @@ func (cs *connections) watch(server *http.Server) {
 	}
 }
 
-// dueAt sets when a connection may have to give way, and returns what was set before.
+// dueAt sets from when on c may be replaced, and returns what was set before.
 func (c *conn) dueAt(due time.Time) (before time.Time) {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
@@ -160,15 +161,15 @@ func (c *conn) dueAt(due time.Time) (before time.Time) {
 	return before
 }
 
-// Write counts the time in which the client takes nothing.
+// Write writes to the client. During the write c may be replaced after answerGrace.
 func (c *conn) Write(b []byte) (int, error) {
 	before := c.dueAt(time.Now().Add(answerGrace))
 	defer c.dueAt(before)
 	return c.Conn.Write(b)
 }
 
-// CloseWrite is called by net/http when all is said and the client still sends. It waits
-// a moment before it closes the connection then, which may be closed earlier.
+// CloseWrite is called by net/http when the answer is complete and the client still sends.
+// net/http then waits a moment before it closes the connection. c may be replaced earlier.
 func (c *conn) CloseWrite() error {
 	c.all.mu.Lock()
 	c.due, c.spared = time.Now(), spares

@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// openPaths are answered under any name: balancers and scrapers use names of their
-// own, and nothing there is worth a page's while.
+// openPaths are answered whatever the request's Host is: balancers and scrapers use
+// their own names for this machine, and a web page learns no secret there.
 var openPaths = []string{"/healthz", "/readyz", "/metrics"}
 
-// hostGuard refuses requests that name a host which may be somebody else's. A web
-// page can have its own name resolve to this machine, and then its scripts may
-// read what is answered under that name (DNS rebinding). They cannot do so under
-// an address, nor under a name that is this machine's.
+// hostGuard refuses requests whose Host may be another party's name. The owner of a web
+// page can let the page's own name resolve to this machine. Then a browser lets the
+// page's scripts read the answers to requests under that name (DNS rebinding). That is
+// not possible under an IP address or under a name of this machine.
 type hostGuard struct {
 	names []string // in lower case
 	next  http.Handler
 }
 
-// newHostGuard: name is the machine's; empty means that it is not known.
+// newHostGuard returns a guard before next. name is the machine's own, empty if unknown.
 func newHostGuard(name string, next http.Handler) hostGuard {
 	g := hostGuard{names: []string{"localhost"}, next: next}
 	if name = plainName(name); name != "" {
@@ -31,8 +31,8 @@ func newHostGuard(name string, next http.Handler) hostGuard {
 	return g
 }
 
-const foreignHost = "This is answered under an address, under localhost and under the machine's own name, " +
-	"and the request's Host is none of these; use http://ADDRESS:PORT/, with the address of the machine."
+const foreignHost = "The request's Host is neither an IP address nor localhost nor the machine's own name; " +
+	"use http://ADDRESS:PORT/, with the address of the machine."
 
 func (g hostGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.admits(r) {
@@ -57,6 +57,6 @@ func (g hostGuard) admits(r *http.Request) bool {
 	return slices.Contains(g.names, plainName(host))
 }
 
-// plainName is a name as all its spellings are compared: in lower case and without
-// the dot of a name that is fully qualified.
+// plainName returns a name in the form in which names are compared: in lower case, and
+// without the last dot of a fully qualified name.
 func plainName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -1,14 +1,15 @@
-// Package certs holds the TLS files of a configuration. It reads and checks
-// them, makes of them what crypto/tls wants, and does so again when they change:
+// Package certs loads the TLS files of a configuration. It reads and checks them, turns
+// them into a *tls.Config, and loads them again when they change:
 //
 //	Files → read → contents → parse → material → Server or Client → *tls.Config
 //
-// Reload goes that way as a whole or not at all: files that cannot be read or do
-// not fit together change nothing, and what was loaded before them stays in use.
-// A configuration, once given out, never changes, so that a live session and a
-// handshake under way do not notice; only new handshakes do.
+// Reload takes this path as a whole or not at all: if the files cannot be read or do not
+// fit together, the files loaded before stay in use. A *tls.Config that was given out
+// never changes. So a reload affects new handshakes only, and not a live session or a
+// handshake that has begun.
 //
-// It starts no goroutine, logs nothing and knows nothing of what TLS carries.
+// The package starts no goroutine and logs nothing. It does not depend on what TLS
+// carries.
 package certs
 
 import (
@@ -17,10 +18,10 @@ import (
 	"strings"
 )
 
-// A File is one that a variable names.
+// A File is a file that a variable names.
 type File struct {
-	Variable string // its name, for messages
-	Path     string // its value; empty if it is not set
+	Variable string // the variable's name, for messages
+	Path     string // the variable's value; empty if it is not set
 }
 
 func (f File) String() string {
@@ -30,25 +31,25 @@ func (f File) String() string {
 	return fmt.Sprintf("%s=%q", f.Variable, f.Path)
 }
 
-// Files are what one side of TLS is made of. All are in PEM.
+// Files are the files for one side, Server or Client. All are in PEM.
 type Files struct {
 	Cert File // the certificate shown to peers, then those that lead to a root
-	Key  File // its private key, not encrypted; goes with Cert, or both are not set
+	Key  File // the private key of Cert, not encrypted; set both or neither
 	CA   File // the roots that a peer's certificate must lead to
 }
 
 // A Problem is one reason why files cannot be used.
 type Problem struct {
 	File   File
-	Reason string // what is wrong and what to do: goes on after the variable and its value
+	Reason string // what is wrong and what to do; it follows the variable and its value
 }
 
 func (p Problem) String() string { return p.File.String() + " " + p.Reason }
 
-// Problems are all such reasons. They are what the errors of this package are.
+// Problems are all reasons. Every error of this package is of this type.
 type Problems []Problem
 
-// Error is one line for each problem.
+// Error returns one line for each problem.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
@@ -61,18 +62,18 @@ func (ps *Problems) add(file File, reason string, args ...any) {
 	*ps = append(*ps, Problem{file, fmt.Sprintf(reason, args...)})
 }
 
-// policy is what all configurations of this package have in common.
+// policy returns the settings that all configurations of this package share.
 func policy() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		// WebSocket is spoken over HTTP/1.1 alone here (RFC 6455, section 4.1). A
-		// peer that offers only others is refused with no_application_protocol
-		// (RFC 7301, section 3.2); one that knows no ALPN is not.
+		// Holdfast speaks WebSocket over HTTP/1.1 only (RFC 6455, section 4.1). A peer
+		// that offers only other protocols is refused with no_application_protocol
+		// (RFC 7301, section 3.2). A peer without ALPN is not refused.
 		NextProtos: []string{"http/1.1"},
-		// Small first records spare a web page a round trip. Here they would cost
-		// every burst after a pause more records and more system calls.
+		// Small first records spare a web page a round trip. Here each burst after a
+		// pause would take more records and more system calls.
 		DynamicRecordSizingDisabled: true,
-		// HTTP needs none, and it would let a peer stop a session at any time.
+		// HTTP does not need renegotiation, which lets a peer stop a session at any time.
 		Renegotiation: tls.RenegotiateNever,
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// sessionsKept bounds the TLS sessions that are kept to be resumed. There is one
-// for each server name, and an upstream or two have few.
+// sessionsKept limits the TLS sessions that are kept to be resumed: one for each server
+// name.
 const sessionsKept = 64
 
 // Client is the side that connects to upstreams.
@@ -17,16 +17,16 @@ type Client struct {
 	serverName string
 	insecure   bool
 
-	configs sync.Mutex             // guards what follows
+	configs sync.Mutex             // guards common and named
 	common  *tls.Config            // without a server name
-	named   map[string]*tls.Config // common with the server name that is the key
+	named   map[string]*tls.Config // by server name: common with that name
 }
 
-// NewClient loads the files, all of which are optional: without CA the system's
-// roots are trusted, without Cert and Key an upstream that asks for a certificate
-// is shown none. serverName is the name that the upstream's certificate must be
-// for; if empty, it is the host of each upstream. insecure has no certificate
-// checked at all. An error is of type Problems.
+// NewClient loads the files. All are optional: without CA the system's roots are
+// trusted; without Cert and Key an upstream that asks for a certificate gets none.
+// serverName is the name that the upstream's certificate must be for; if it is empty,
+// that is the host of each upstream. If insecure is true, the upstream's certificate is
+// not checked. An error is of type Problems.
 func NewClient(files Files, serverName string, insecure bool) (*Client, error) {
 	c := &Client{
 		keeper:     keeper{files: files, kick: make(chan struct{}, 1)},
@@ -40,16 +40,18 @@ func NewClient(files Files, serverName string, insecure bool) (*Client, error) {
 	return c, nil
 }
 
+// dial makes the configurations for dialling out of m.
 func (c *Client) dial(m *material) {
 	config := policy()
 	config.RootCAs = m.roots
 	config.InsecureSkipVerify = c.insecure
-	// It begins empty: to resume a session from before would be to go on as who
-	// the certificate then said.
+	// The cache is new: a resumed session would be one with the certificates that were
+	// loaded before.
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(sessionsKept)
 	if m.pair != nil {
-		// Shown whichever CAs the upstream says it accepts: it then refuses this
-		// certificate, rather than complain that there was none.
+		// The certificate is sent even if the upstream does not name its CA as
+		// acceptable. So the upstream's error is about this certificate, and not that
+		// there was none.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return m.pair, nil }
 	}
 	c.configs.Lock()
@@ -57,9 +59,10 @@ func (c *Client) dial(m *material) {
 	c.common, c.named = config, map[string]*tls.Config{}
 }
 
-// Config is what to connect to an upstream with: host is its name or address,
-// without a port. Ask for each connection anew, for a Reload does not change those
-// given out. They are kept, so host must come from the configuration, not a peer.
+// Config returns the configuration for a connection to an upstream. host is the
+// upstream's name or address, without a port. It must be called for each connection: a
+// Reload does not change a configuration that was given out. Config keeps one for each
+// host, so host must come from the configuration and not from a peer.
 func (c *Client) Config(host string) *tls.Config {
 	name := cmp.Or(c.serverName, host)
 	c.configs.Lock()

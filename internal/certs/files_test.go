@@ -44,11 +44,11 @@ func TestProblems(t *testing.T) {
 		variable, says   string // whose problem it is and what is said of it
 	}{
 		{"empty certificate", "tls.crt", "", "CERT_FILE", "is empty"},
-		{"certificate in DER", "tls.crt", string(leaf.cert.Raw), "CERT_FILE", "is no PEM file; convert it"},
+		{"certificate in DER", "tls.crt", string(leaf.cert.Raw), "CERT_FILE", "is not a PEM file; convert it"},
 		{"key as certificate", "tls.crt", leaf.keyPEM(t), "CERT_FILE", "holds no CERTIFICATE but PRIVATE KEY"},
 		{"another kind of certificate", "tls.crt", pemText("TRUSTED CERTIFICATE", leaf.cert.Raw), "CERT_FILE", "holds no CERTIFICATE but TRUSTED CERTIFICATE"},
-		{"bad certificate", "tls.crt", badCert, "CERT_FILE", "number 1, that cannot be used"},
-		{"bad intermediate", "tls.crt", leaf.certPEM() + badCert, "CERT_FILE", "number 2, that cannot be used"},
+		{"bad certificate", "tls.crt", badCert, "CERT_FILE", "number 1 in the file, that cannot be used"},
+		{"bad intermediate", "tls.crt", leaf.certPEM() + badCert, "CERT_FILE", "number 2 in the file, that cannot be used"},
 		{"chain cut off", "tls.crt", leaf.certPEM() + root.certPEM()[:100], "CERT_FILE", "broken or cut off"},
 		{"root before leaf", "tls.crt", root.certPEM() + leaf.certPEM(), "KEY_FILE", "does not work with the first certificate in CERT_FILE="},
 		{"another's key", "tls.key", root.keyPEM(t), "KEY_FILE", "does not match"},
@@ -57,7 +57,7 @@ func TestProblems(t *testing.T) {
 		{"certificate as key", "tls.key", leaf.certPEM(), "KEY_FILE", "holds no PRIVATE KEY but CERTIFICATE"},
 		{"encrypted key", "tls.key", pemText("ENCRYPTED PRIVATE KEY", []byte("ciphertext")), "KEY_FILE", "openssl pkey"},
 		{"encrypted key, old way", "tls.key", oldEncrypted, "KEY_FILE", "openssl pkey"},
-		{"no roots", "ca.crt", "# none yet\n", "CA_FILE", "is no PEM file"},
+		{"no roots", "ca.crt", "# none yet\n", "CA_FILE", "is not a PEM file"},
 		{"empty roots", "ca.crt", "", "CA_FILE", "is empty"},
 		{"bad roots", "ca.crt", badCert, "CA_FILE", "holds no certificate that can be used"},
 		{"key as roots", "ca.crt", root.keyPEM(t), "CA_FILE", "holds no CERTIFICATE but PRIVATE KEY"},
@@ -100,7 +100,7 @@ func TestProblemsAllAtOnce(t *testing.T) {
 	refuses(t, dir.all(),
 		[2]string{"CERT_FILE=", "does not exist"},
 		[2]string{"CA_FILE=", "does not exist"},
-		[2]string{"KEY_FILE=", "is no PEM file"})
+		[2]string{"KEY_FILE=", "is not a PEM file"})
 }
 
 func TestWarnings(t *testing.T) {

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// material is what the files hold, parsed and found to fit together.
+// material is the contents of the files, parsed and checked.
 type material struct {
 	pair    *tls.Certificate    // nil if there is none
-	chain   []*x509.Certificate // pair's, the leaf first
+	chain   []*x509.Certificate // of pair, the leaf first
 	roots   *x509.CertPool      // nil if there are none
-	skipped []string            // what stands among the roots but is of no use
+	skipped []string            // warnings about roots that cannot be used
 }
 
-// parse reports as many problems as there are. A file that was not read has
-// been reported already.
+// parse parses c and adds every problem to found. The result is valid only if found is
+// empty. read has added the problems of the files that could not be read.
 func (f Files) parse(c contents, found *Problems) *material {
 	m := new(material)
 	if c.cert != "" {
@@ -36,12 +36,12 @@ func (f Files) parse(c contents, found *Problems) *material {
 	return m
 }
 
-// parsePair puts a certificate and a key together that were each checked
-// alone. Often they do not fit because only one of them has been replaced yet.
+// parsePair returns the certificate with its key. Both have been checked alone. If they do
+// not fit, often only one of them has been replaced so far.
 func (f Files) parsePair(c contents, found *Problems) *tls.Certificate {
 	pair, err := tls.X509KeyPair([]byte(c.cert), []byte(c.key))
 	if err != nil {
-		found.add(f.Key, "does not work with the first certificate in %v: %v; put a pair there that belongs together", f.Cert, err)
+		found.add(f.Key, "does not work with the first certificate in %v: %v; use a certificate and its own key", f.Cert, err)
 	}
 	return &pair
 }
@@ -56,7 +56,7 @@ func (f File) parseChain(text string, found *Problems) (chain []*x509.Certificat
 	for i, block := range f.blocks(text, certificateBlock, found) {
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			found.add(f, "has a certificate, its number %d, that cannot be used: %v; have it issued anew", i+1, err)
+			found.add(f, "has a certificate, number %d in the file, that cannot be used: %v; replace it", i+1, err)
 			return nil
 		}
 		chain = append(chain, cert)
@@ -64,22 +64,24 @@ func (f File) parseChain(text string, found *Problems) (chain []*x509.Certificat
 	return chain
 }
 
-// checkKey looks at the first key, which is the one that crypto/tls takes.
+// checkKey checks that the first key, which is the one that crypto/tls uses, is not
+// encrypted.
 func (f File) checkKey(text string, found *Problems) {
 	blocks := f.blocks(text, keyBlock, found)
 	if len(blocks) > 0 && encrypted(blocks[0]) {
-		found.add(f, "holds an encrypted key, and there is nobody to ask for the passphrase; decrypt it with openssl pkey")
+		found.add(f, "holds an encrypted key, and a passphrase cannot be entered; decrypt it with openssl pkey")
 	}
 }
 
-// encrypted knows both ways: PKCS #8 (RFC 7468, section 11) and the older one,
-// which has a header (RFC 1421, section 4.6.1.1).
+// encrypted reports whether a key is encrypted, in either format: PKCS #8 (RFC 7468,
+// section 11), or the older one with a header (RFC 1421, section 4.6.1.1).
 func encrypted(block *pem.Block) bool {
 	return block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
 }
 
-// parseRoots passes over what it cannot use, as crypto/x509 does with the
-// system's own: a bundle of a hundred roots may well have an odd one among them.
+// parseRoots skips certificates that cannot be used, as crypto/x509 does with the
+// system's roots: a bundle of a hundred roots often has an invalid one. It is a problem
+// if no certificate can be used.
 func (f File) parseRoots(text string, found *Problems) (roots *x509.CertPool, skipped []string) {
 	blocks := f.blocks(text, certificateBlock, found)
 	roots = x509.NewCertPool()
@@ -100,8 +102,8 @@ func (f File) parseRoots(text string, found *Problems) (roots *x509.CertPool, sk
 // pemBegin opens every PEM block.
 const pemBegin = "-----BEGIN "
 
-// blocks returns the blocks of a kind; that there are none is a problem. So is a
-// block that pem.Decode passes over in silence: the file may be half written.
+// blocks returns the blocks of a kind. It is a problem if there are none. It is a problem
+// too if pem.Decode skips a block without an error: the file may be half written.
 func (f File) blocks(text, kind string, found *Problems) (wanted []*pem.Block) {
 	count, other := 0, ""
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
@@ -114,22 +116,23 @@ func (f File) blocks(text, kind string, found *Problems) (wanted []*pem.Block) {
 	}
 	switch {
 	case count < strings.Count(text, pemBegin):
-		found.add(f, "holds PEM that is broken or cut off; write the file anew")
+		found.add(f, "holds PEM that is broken or cut off; write the file again")
 		return nil
 	case count == 0:
-		found.add(f, "is no PEM file; convert it with openssl if it is DER or PKCS #12")
+		found.add(f, "is not a PEM file; convert it with openssl if it is DER or PKCS #12")
 	case len(wanted) == 0:
 		found.add(f, "holds no %s but %s; name the right file", kind, other)
 	}
 	return wanted
 }
 
-// isKind agrees with crypto/tls: PKCS #8, PKCS #1 and SEC 1 have a type of key each.
+// isKind reports whether a block is of a kind. As in crypto/tls, the types of PKCS #8,
+// PKCS #1 and SEC 1 are all private keys.
 func isKind(block *pem.Block, kind string) bool {
 	return block.Type == kind || kind == keyBlock && strings.HasSuffix(block.Type, " "+keyBlock)
 }
 
-// warnings are about what has loaded and yet will not work at now.
+// warnings returns what was loaded and does not work at now.
 func (m *material) warnings(cert File, now time.Time) []string {
 	var all []string
 	for i, c := range m.chain {

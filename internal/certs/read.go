@@ -6,7 +6,7 @@ import (
 	"holdfast/internal/shown"
 )
 
-// contents is what is in the files; empty for one that there is none of.
+// contents is the text of the files, empty for a file that is not set.
 type contents struct{ cert, key, ca string }
 
 func (f Files) read(found *Problems) contents {
@@ -30,9 +30,9 @@ func (f File) read(found *Problems) string {
 	return text
 }
 
-// content is what is in a file, or the reason why there is nothing. It follows
-// symbolic links, and does not go by the time of the last change: a link that is
-// swapped for another may lead to an older file.
+// content returns the text of a file, or the reason why it cannot be used. It follows
+// symbolic links. It reads the file whatever its modification time is: a link that was
+// replaced may lead to an older file.
 func content(path string) (text, reason string) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -9,23 +9,22 @@ import (
 // Server is the side that clients connect to.
 type Server struct {
 	keeper
-	config *tls.Config                // what handshakes begin with
-	latest atomic.Pointer[tls.Config] // what they go on with
+	config *tls.Config                // every handshake begins with it
+	latest atomic.Pointer[tls.Config] // GetConfigForClient returns it
 }
 
-// NewServer loads the files, of which Cert and Key must be set. With CA set,
-// only clients are let in whose certificate leads to one of its roots. An error
-// is of type Problems.
+// NewServer loads the files. Cert and Key must be set. If CA is set, a client is refused
+// unless its certificate leads to one of the roots in CA. An error is of type Problems.
 func NewServer(files Files) (*Server, error) {
 	if files.Cert.Path == "" && files.Key.Path == "" {
 		return nil, Problems{{files.Cert, "is not set; TLS needs a certificate, and its key in " + files.Key.Variable}}
 	}
 	s := &Server{keeper: keeper{files: files, kick: make(chan struct{}, 1)}}
 	s.use = s.serve
-	// This one is the same for good, because session tickets are encrypted with
-	// the keys of the configuration that a handshake begins with: those given out
-	// before a reload are good after it. A client whose certificate no longer
-	// leads to a root is refused nevertheless: crypto/tls checks that again.
+	// s.config never changes, because session tickets are encrypted with the keys of the
+	// configuration that a handshake begins with. So a ticket from before a reload is
+	// valid after it. A client whose certificate no longer leads to a root is refused
+	// all the same: crypto/tls checks its certificate again.
 	s.config = policy()
 	s.config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.latest.Load(), nil }
 	if _, err := s.Reload(); err != nil {
@@ -34,6 +33,7 @@ func NewServer(files Files) (*Server, error) {
 	return s, nil
 }
 
+// serve makes the configuration for new handshakes out of m.
 func (s *Server) serve(m *material) {
 	config := policy()
 	config.Certificates = []tls.Certificate{*m.pair}
@@ -44,10 +44,9 @@ func (s *Server) serve(m *material) {
 	s.latest.Store(config)
 }
 
-// Config is what to meet clients with. It is always the same one, and every
-// handshake uses what was last loaded when it began.
+// Config returns the configuration for connections of clients. It is always the same.
+// Each handshake uses the files that were loaded last when it began.
 func (s *Server) Config() *tls.Config { return s.config }
 
-// Expiry is when the certificate that clients are shown now will be, or was,
-// valid for the last time.
+// Expiry returns when the certificate that clients are shown now expires.
 func (s *Server) Expiry() time.Time { return s.current.Load().chain[0].NotAfter }

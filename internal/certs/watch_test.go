@@ -122,7 +122,7 @@ func TestKickIsAlwaysAnswered(t *testing.T) {
 		dir.write("tls.key", "no key")
 		for range 2 {
 			w.kick()
-			w.wants(false, "is no PEM file", "a kick is answered even with the error of before")
+			w.wants(false, "is not a PEM file", "a kick is answered even with the error of before")
 		}
 		dir.writePair(newRoot(t, "root").leaf(t))
 		w.kick()

@@ -27,7 +27,7 @@ func fileOf(t *testing.T, socket any) *os.File {
 func TestSocketActivationRefused(t *testing.T) {
 	environ := []string{someUpstream, "HOLDFAST_LISTEN=systemd:web"}
 	holdfast(environ, "check").wants(t, exitOK, "configuration ok\n", "")
-	holdfast(environ, "serve").wants(t, exitConfig, "", `HOLDFAST_LISTEN="systemd:web" wants a socket of systemd, which passed none; start the socket unit`+"\n")
+	holdfast(environ, "serve").wants(t, exitConfig, "", `HOLDFAST_LISTEN="systemd:web" needs a socket from systemd, which passed none; start the socket unit`+"\n")
 }
 
 // runsMain is set for a process that is to be the program, and not its tests.

@@ -81,7 +81,7 @@ func TestTLSFilesRefused(t *testing.T) {
 		{"an upstream's CA that is absent", []string{"HOLDFAST_UPSTREAM=https://localhost", "HOLDFAST_UPSTREAM_TLS_CA_FILE=/absent.crt"},
 			`^HOLDFAST_UPSTREAM_TLS_CA_FILE="/absent.crt" does not exist.*\n$`},
 		{"a CA that would not be asked", []string{"HOLDFAST_UPSTREAM=wss://localhost", "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + cert, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"},
-			`^HOLDFAST_UPSTREAM_TLS_INSECURE="true" has no certificate checked, and HOLDFAST_UPSTREAM_TLS_CA_FILE says how to; unset one of them\n$`},
+			`^HOLDFAST_UPSTREAM_TLS_INSECURE="true" switches off the check of the certificate that HOLDFAST_UPSTREAM_TLS_CA_FILE is for; unset one of them\n$`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, command := range []string{"check", "serve"} {

@@ -12,8 +12,8 @@ import (
 	"holdfast/internal/probe"
 )
 
-// check validates the configuration; with -connect it also makes one session
-// with the upstream.
+// check validates the configuration. With -connect it also opens a session with the
+// upstream.
 func check(p process, args []string) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	connect := flags.Bool("connect", false, "")
@@ -43,9 +43,9 @@ func check(p process, args []string) int {
 	return exitOK
 }
 
-// tryUpstream makes one session with the upstream, as a client that asks for / would,
-// and words what became of it. An upstream that never answers a ping is an error only
-// if its sessions would be dropped for that.
+// tryUpstream opens a session with the upstream, as a client that requests / would. It
+// returns the result in words. It is an error if the upstream does not answer the ping,
+// but only if its sessions would be dropped for that.
 func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, err error) {
 	t := targetOf(c, loaded)
 	result, err := probe.Try(t)
@@ -72,7 +72,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, 
 	return verdict + ", and will not be held to it", nil
 }
 
-// targetOf returns the configured upstream as a probe wants it.
+// targetOf returns the configured upstream as the target of a probe.
 func targetOf(c config.Config, loaded *config.Certificates) probe.Target {
 	network, address := c.UpstreamAddress()
 	url, host := c.UpstreamRequest()

@@ -114,7 +114,7 @@ func (o outcome) matches(t *testing.T, code int, stdout, stderr string) {
 func TestCheckConnectRefused(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	environ := []string{"HOLDFAST_UPSTREAM=" + server.URL + "/a"}
-	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `: refused to upgrade /a with HTTP status 404; if the service upgrades another path, write it in HOLDFAST_UPSTREAM, where it is a prefix of what clients ask for\n$`)
+	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `: refused to upgrade /a with HTTP status 404; if the service upgrades another path, write that in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request\n$`)
 	server.Close()
 	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `cannot connect: dial tcp .* connection refused; start the service, or correct HOLDFAST_UPSTREAM\n$`)
 }
@@ -142,9 +142,9 @@ func TestCheckConnectToNoService(t *testing.T) {
 		stderr       string
 	}{
 		{"closes", "ws", closes, `: closed the connection without an answer to the upgrade \(.*\); if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
-		{"closes", "wss", closes, `: closed the connection during the TLS handshake \(.*\); if it speaks no TLS, write ws:// in HOLDFAST_UPSTREAM\n$`},
-		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=200ms; raise that if the service takes so long\n$`},
-		{"silent", "https", silent, `: no TLS within HOLDFAST_DIAL_TIMEOUT=200ms; if it speaks none, write http:// in HOLDFAST_UPSTREAM\n$`},
+		{"closes", "wss", closes, `: closed the connection during the TLS handshake \(.*\); if it does not speak TLS, write ws:// in HOLDFAST_UPSTREAM\n$`},
+		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=200ms; raise that if the service needs longer\n$`},
+		{"silent", "https", silent, `: no TLS within HOLDFAST_DIAL_TIMEOUT=200ms; if it does not speak TLS, write http:// in HOLDFAST_UPSTREAM\n$`},
 		{"asks for TLS", "ws", asksForTLS, `: refused to upgrade / with HTTP status 400; .*; if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
 		{"babbles", "http", babbles, `: cannot upgrade: malformed HTTP response; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 	} {
@@ -171,7 +171,7 @@ func TestCheckConnectWithoutTheCertificateThatIsWanted(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	holdfast([]string{"HOLDFAST_UPSTREAM=" + server.URL, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"}, "check", "-connect").
-		matches(t, exitFailed, `^configuration ok\n$`, `: it wants a certificate \(.*\); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE\n$`)
+		matches(t, exitFailed, `^configuration ok\n$`, `: it requires a certificate \(.*\); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE\n$`)
 }
 
 // The upstream is reached however it is to be reached, and asked for what sessions
@@ -208,7 +208,7 @@ func TestCheckConnectWays(t *testing.T) {
 		{"TCP", []string{"HOLDFAST_UPSTREAM=ws://" + tcp}, tcp, `^$`},
 		{"TLS", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca}, secure, `^$`},
 		{"TLS, unchecked", []string{"HOLDFAST_UPSTREAM=https://" + secure, "HOLDFAST_UPSTREAM_TLS_INSECURE=true"}, secure,
-			`^warning: HOLDFAST_UPSTREAM_TLS_INSECURE="true" lets whoever .*\n$`},
+			`^warning: HOLDFAST_UPSTREAM_TLS_INSECURE="true" lets anyone .*\n$`},
 		{"TLS of an unknown CA", []string{"HOLDFAST_UPSTREAM=wss://" + secure}, "", `: its certificate leads to no CA of this system \(.*unknown authority\); set HOLDFAST_UPSTREAM_TLS_CA_FILE to a file with the CA's certificate\n$`},
 		{"TLS of another name", []string{"HOLDFAST_UPSTREAM=wss://" + secure, "HOLDFAST_UPSTREAM_TLS_CA_FILE=" + ca,
 			"HOLDFAST_UPSTREAM_TLS_SERVER_NAME=elsewhere.example.net"}, "", `not elsewhere.example.net\); set HOLDFAST_UPSTREAM_TLS_SERVER_NAME to one that it is for\n$`},
@@ -217,7 +217,7 @@ func TestCheckConnectWays(t *testing.T) {
 		{"TLS that is none", []string{"HOLDFAST_UPSTREAM=wss://" + tcp}, "",
 			`: it does not speak TLS \(.*does not look like a TLS handshake\); write ws:// in HOLDFAST_UPSTREAM, or correct the port\n$`},
 		{"TLS that is not expected", []string{"HOLDFAST_UPSTREAM=http://" + secure}, "",
-			`: cannot upgrade: it answered in a version of HTTP that has no upgrade, such as 1.0; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
+			`: cannot upgrade: it answered in a version of HTTP without upgrades, such as 1.0; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 		{"unix", []string{"HOLDFAST_UPSTREAM=unix:" + socket}, "localhost", `^$`},
 		{"unix, nobody there", []string{"HOLDFAST_UPSTREAM=unix:" + socket + "x"}, "", `cannot connect: dial unix .*no such file or directory; start the service, or correct HOLDFAST_UPSTREAM\n$`},
 		{"another host", []string{"HOLDFAST_UPSTREAM=unix:" + socket, "HOLDFAST_UPSTREAM_HOST=service.example:80"}, "service.example:80", `^$`},

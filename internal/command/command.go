@@ -16,8 +16,8 @@ import (
 	"holdfast/internal/shown"
 )
 
-// Exit codes. 78 is EX_CONFIG of sysexits.h, so that a supervisor can tell a
-// configuration that will not mend itself from a failure that may.
+// Exit codes. 78 is EX_CONFIG of sysexits.h. It tells a supervisor that a restart does not
+// help, because the configuration is wrong.
 const (
 	exitOK     = 0
 	exitFailed = 1
@@ -25,7 +25,7 @@ const (
 	exitConfig = 78
 )
 
-// process is all that a command knows of the process around it.
+// process is the part of the process that a command uses.
 type process struct {
 	environ        []string
 	stdout, stderr io.Writer
@@ -33,7 +33,7 @@ type process struct {
 
 type command struct {
 	name string
-	args string // as the usage shows them
+	args string // as the usage text shows them
 	does string
 	run  func(p process, args []string) int
 }
@@ -51,7 +51,8 @@ func commands() []command {
 	}
 }
 
-// Run runs the command that args name, and returns its exit code.
+// Run runs the command that args name and returns its exit code. Without args it runs
+// serve.
 func Run(args, environ []string, stdout, stderr io.Writer) int {
 	p := process{environ, stdout, stderr}
 	if len(args) == 0 {
@@ -80,7 +81,7 @@ func commandNamed(name string) (c command, ok bool) {
 	return command{}, false
 }
 
-// unknown says that there is no such command, and which one may have been meant.
+// unknown returns a message that there is no such command, with the nearest name.
 func unknown(name string) string {
 	var names []string
 	for _, c := range commands() {
@@ -93,8 +94,8 @@ func unknown(name string) string {
 	return complaint
 }
 
-// parse reads a command's flags. If the command is to go no further, ok is false
-// and code its exit code.
+// parse reads a command's flags from args. If ok is false, the command must end with code
+// as its exit code: parse has printed the help or the error.
 func (p process) parse(flags *flag.FlagSet, args []string) (code int, ok bool) {
 	flags.SetOutput(io.Discard)
 	err := flags.Parse(args)
@@ -114,15 +115,15 @@ func (p process) parseNone(name string, args []string) (code int, ok bool) {
 	return p.parse(flag.NewFlagSet(name, flag.ContinueOnError), args)
 }
 
-// misused says what is wrong with the command line.
+// misused prints what is wrong with the command line and returns the exit code.
 func (p process) misused(complaint string) int {
 	fmt.Fprintf(p.stderr, "holdfast: %s\n\n", complaint)
 	writeCommands(p.stderr)
 	return exitUsage
 }
 
-// configuration returns the checked configuration with its TLS files. If they are
-// refused, it has said why, and ok is false.
+// configuration returns the checked configuration with its TLS files. If there is a
+// problem with them, it prints every problem and ok is false.
 func (p process) configuration() (c config.Config, loaded config.Certificates, ok bool) {
 	c, loaded, found := config.Load(p.environ)
 	if len(found) > 0 {

@@ -6,7 +6,7 @@ import (
 	"holdfast/internal/demo"
 )
 
-// showDemo runs the demo, which needs no configuration.
+// showDemo runs the demo. The demo does not need a configuration.
 func showDemo(p process, args []string) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	once := flags.Bool("once", false, "")

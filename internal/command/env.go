@@ -8,9 +8,9 @@ import (
 	"holdfast/internal/shown"
 )
 
-// showEnvironment prints the settings of an environment, also if it is refused: then
-// people want to see them most. A missing upstream alone is not a failure, so that
-// `holdfast env` can be the first thing that somebody runs.
+// showEnvironment prints every setting, also if there are problems with them: then the
+// settings are most useful. If the only problem is that the upstream is not set, the exit
+// code is 0, because a new user may run `holdfast env` first.
 func showEnvironment(p process, args []string) int {
 	flags := flag.NewFlagSet("env", flag.ContinueOnError)
 	format := flags.String("format", "table", "")

@@ -18,8 +18,8 @@ import (
 	"holdfast/internal/probe"
 )
 
-// explain returns the error that tells why an upstream could not be upgraded to, and
-// what to do about it.
+// explain returns an error that says why no session with the upstream could be opened,
+// and what to do about it.
 func explain(c config.Config, f *probe.Failure) error {
 	switch f.Step {
 	case probe.Dial:
@@ -33,7 +33,7 @@ func explain(c config.Config, f *probe.Failure) error {
 
 func explainDial(c config.Config, err error) error {
 	if isTimeout(err) {
-		return fmt.Errorf("no connection within HOLDFAST_DIAL_TIMEOUT=%v (%w); is that the right address, and does a firewall let it through?",
+		return fmt.Errorf("no connection within HOLDFAST_DIAL_TIMEOUT=%v (%w); is the address right, and does a firewall let the connection through?",
 			time.Duration(c.DialTimeout), err)
 	}
 	return fmt.Errorf("cannot connect: %w; start the service, or correct HOLDFAST_UPSTREAM", err)
@@ -54,16 +54,16 @@ func explainTLS(c config.Config, err error) error {
 	case errors.As(err, &record):
 		return fmt.Errorf("it does not speak TLS (%w); write %s:// in HOLDFAST_UPSTREAM, or correct the port", err, plain)
 	case isTimeout(err):
-		return fmt.Errorf("no TLS within HOLDFAST_DIAL_TIMEOUT=%v; if it speaks none, write %s:// in HOLDFAST_UPSTREAM", time.Duration(c.DialTimeout), plain)
+		return fmt.Errorf("no TLS within HOLDFAST_DIAL_TIMEOUT=%v; if it does not speak TLS, write %s:// in HOLDFAST_UPSTREAM", time.Duration(c.DialTimeout), plain)
 	case isEnd(err):
-		return fmt.Errorf("closed the connection during the TLS handshake (%w); if it speaks no TLS, write %s:// in HOLDFAST_UPSTREAM", err, plain)
+		return fmt.Errorf("closed the connection during the TLS handshake (%w); if it does not speak TLS, write %s:// in HOLDFAST_UPSTREAM", err, plain)
 	}
 	return fmt.Errorf("the TLS handshake failed: %w", err)
 }
 
-// isAskedForCertificate reports whether err is the alert of a TLS 1.3 server that wants to be
-// shown a certificate (RFC 8446, section 6.2). It comes when the client has taken the
-// handshake for done. The type of alerts is private to crypto/tls, but not their texts.
+// isAskedForCertificate reports whether err is the alert certificate_required of a TLS 1.3
+// server (RFC 8446, section 6.2). The alert arrives when the handshake is complete for the
+// client. Its type is private to crypto/tls, so its text is compared.
 func isAskedForCertificate(err error) bool {
 	const certificateRequired = tls.AlertError(116)
 	var remote *net.OpError
@@ -76,14 +76,14 @@ func explainUpgrade(c config.Config, f *probe.Failure) error {
 		secure = fmt.Sprintf("; if it speaks TLS, write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
 	}
 	switch {
-	case f.Status == 400 && secure != "": // as servers of TLS answer to those who speak none
+	case f.Status == 400 && secure != "": // the answer of many TLS servers to plain HTTP
 		return fmt.Errorf("%w%s", explainStatus(c, f.Status), secure)
 	case f.Status != 0:
 		return explainStatus(c, f.Status)
 	case isTimeout(f.Err):
-		return fmt.Errorf("did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=%v; raise that if the service takes so long", time.Duration(c.HandshakeTimeout))
+		return fmt.Errorf("did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.HandshakeTimeout))
 	case isAskedForCertificate(f.Err):
-		return fmt.Errorf("it wants a certificate (%w); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE", f.Err)
+		return fmt.Errorf("it requires a certificate (%w); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE", f.Err)
 	case isEnd(f.Err):
 		return fmt.Errorf("closed the connection without an answer to the upgrade (%w)%s", f.Err, secure)
 	}
@@ -92,16 +92,15 @@ func explainUpgrade(c config.Config, f *probe.Failure) error {
 
 func explainStatus(c config.Config, status int) error {
 	if c.Upstream.Scheme == "unix" {
-		return fmt.Errorf("refused to upgrade / with HTTP status %d; clients may ask for another path", status)
+		return fmt.Errorf("refused to upgrade / with HTTP status %d; clients may request another path", status)
 	}
 	asked, _ := c.UpstreamRequest()
 	_, path, _ := strings.Cut(strings.TrimPrefix(asked, "ws://"), "/")
 	return fmt.Errorf("refused to upgrade /%s with HTTP status %d; "+
-		"if the service upgrades another path, write it in HOLDFAST_UPSTREAM, where it is a prefix of what clients ask for", path, status)
+		"if the service upgrades another path, write that in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", path, status)
 }
 
-// otherScheme returns the scheme of an upstream that has TLS if u's has none, and the
-// other way round.
+// otherScheme returns the scheme that differs from u's in TLS alone: wss for ws, ws for wss.
 func otherScheme(u *url.URL) string {
 	return map[string]string{"ws": "wss", "http": "https", "wss": "ws", "https": "http"}[u.Scheme]
 }
@@ -110,7 +109,7 @@ func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// isEnd reports whether err is that the other end has ended a connection.
+// isEnd reports whether err says that the peer ended the connection.
 func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }

@@ -13,12 +13,12 @@ import (
 	"holdfast/internal/shown"
 )
 
-// healthTimeout bounds the whole check. The limit of a container runtime is often not
+// healthTimeout limits the whole check. The limit of a container runtime is often not
 // much longer.
 const healthTimeout = 3 * time.Second
 
-// healthcheck asks the proxy that runs whether it is ready. It looks at one variable:
-// whether the others are right is known to that proxy.
+// healthcheck asks the running proxy whether it is ready. It reads only
+// HOLDFAST_ADMIN_LISTEN: the running proxy has checked the other variables.
 func healthcheck(p process, args []string) int {
 	if code, ok := p.parseNone("healthcheck", args); !ok {
 		return code
@@ -35,7 +35,7 @@ func askReadiness(environ []string) error {
 	if err != nil {
 		return err
 	}
-	// Not the default transport: that would ask a proxy named by the environment.
+	// The default transport would use the HTTP proxy that the environment names.
 	client := http.Client{Transport: &http.Transport{}, Timeout: healthTimeout}
 	defer client.CloseIdleConnections()
 	answer, err := client.Get("http://" + address + "/readyz")
@@ -53,19 +53,21 @@ func askReadiness(environ []string) error {
 	return nil
 }
 
-// unanswered says that nobody has answered at address, and what to do about it.
+// unanswered returns an error that says that nothing answered at address, and what to do
+// about it.
 func unanswered(address string, err error) error {
 	var op *url.Error
 	if errors.As(err, &op) {
 		if op.Timeout() {
 			return fmt.Errorf("no answer within %v at HOLDFAST_ADMIN_LISTEN=%s; is it Holdfast that listens there?", healthTimeout, address)
 		}
-		err = op.Err // the URL is ours
+		err = op.Err // without the URL, which the message does not need
 	}
 	return fmt.Errorf("no Holdfast answers at HOLDFAST_ADMIN_LISTEN=%s (%w); is it running, and with the same HOLDFAST_ADMIN_LISTEN?", address, err)
 }
 
-// unready says why the proxy wants no new clients, as the body of its answer has it.
+// unready returns an error that says why the proxy takes no new clients. status and body
+// are the proxy's answer.
 func unready(address, status string, body []byte) error {
 	var why struct {
 		Draining   *bool `json:"draining"`
@@ -76,7 +78,7 @@ func unready(address, status string, body []byte) error {
 	case err != nil || why.Draining == nil || why.UpstreamUp == nil:
 		return fmt.Errorf("not ready: HTTP status %s; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=%s?", shown.Printable(status), address)
 	case *why.Draining:
-		return errors.New("not ready: it is draining, and takes no new clients")
+		return errors.New("not ready: it is draining and takes no new clients")
 	case !*why.UpstreamUp:
 		return errors.New("not ready: the upstream accepts no connection; `holdfast check -connect` says more")
 	}

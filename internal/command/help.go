@@ -10,8 +10,7 @@ import (
 	"holdfast/internal/config"
 )
 
-// help prints what there is to say about the program, or about the command that args
-// name.
+// help prints the help for the command that args name, or for the program.
 func help(p process, args []string) int {
 	flags := flag.NewFlagSet("help", flag.ContinueOnError)
 	about := ""
@@ -33,7 +32,7 @@ func help(p process, args []string) int {
 	return exitOK
 }
 
-// helpWith prints what there is to say about one command.
+// helpWith prints the help for one command.
 func helpWith(p process, name string) int {
 	c, ok := commandNamed(name)
 	if !ok {
@@ -43,7 +42,7 @@ func helpWith(p process, name string) int {
 	return exitOK
 }
 
-// call is how c is called.
+// call returns the name of c and its arguments, for the usage text.
 func (c command) call() string { return strings.TrimSpace(c.name + " " + c.args) }
 
 func writeCommands(w io.Writer) {

@@ -15,10 +15,10 @@ import (
 	"holdfast/internal/linelog"
 )
 
-// flushTimeout is how long the end of the process waits for a log that nobody reads.
+// flushTimeout is how long the process, at its end, waits for a log that nobody reads.
 const flushTimeout = 2 * time.Second
 
-// serve runs the proxy until it is told to end.
+// serve runs the proxy until a signal ends it.
 func serve(p process, args []string) int {
 	if code, ok := p.parseNone("serve", args); !ok {
 		return code
@@ -35,7 +35,7 @@ func serve(p process, args []string) int {
 	log, lines := linelog.New(p.stderr, c.LogsText(linelog.IsTerminal(p.stderr)), slog.Level(c.LogLevel))
 	defer flush(lines)
 
-	// If the log's reader is gone, the sessions go on.
+	// Without this, the process would end when the reader of its log ends.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -55,9 +55,9 @@ func serve(p process, args []string) int {
 	return exitOK
 }
 
-// listenFile returns the socket that systemd is to pass for HOLDFAST_LISTEN, or nil if
-// that is another kind of address. If systemd passed no such socket, the error is a
-// problem of that variable.
+// listenFile returns the socket that systemd passed for HOLDFAST_LISTEN. It returns nil if
+// HOLDFAST_LISTEN is another kind of address. If systemd did not pass the socket, the error
+// is a problem of that variable.
 func listenFile(environ []string, c config.Config) (*os.File, error) {
 	name, wanted := c.Listen.Systemd()
 	if !wanted {
@@ -70,8 +70,8 @@ func listenFile(environ []string, c config.Config) (*os.File, error) {
 	return file, nil
 }
 
-// flush waits until the log's last lines are written, but not for long. There is nowhere
-// to report that they were not.
+// flush waits until the last lines of the log are written, but no longer than
+// flushTimeout. A failure cannot be reported, since the log is the only place for it.
 func flush(lines *linelog.Writer) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()

@@ -122,7 +122,7 @@ func TestUnixSocketInTheWay(t *testing.T) {
 		file:                                 "address already in use; a file that is not a socket is there: remove it, or set another path",
 		taken:                                "address already in use; another program listens there: stop it, or set another path",
 		filepath.Join(taken, "a.sock"):       "not a directory; a part of the path is not a folder: correct it",
-		filepath.Join(t.TempDir(), "a", "b"): "no such file or directory; make the folder first, or correct the path",
+		filepath.Join(t.TempDir(), "a", "b"): "no such file or directory; create the folder first, or correct the path",
 	} {
 		holdfast([]string{someUpstream, "HOLDFAST_LISTEN=unix:" + path, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_LOG_FORMAT=text"}).
 			wants(t, exitFailed, "", "HOLDFAST_LISTEN: listen unix "+path+": bind: "+why)

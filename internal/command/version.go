@@ -18,7 +18,8 @@ func showVersion(p process, args []string) int {
 	return exitOK
 }
 
-// ownVersion returns the release's version, or that of the module as `go install` built it.
+// ownVersion returns the version of the release, or else that of the module as the go
+// command recorded it.
 func ownVersion() string {
 	if version != "" {
 		return version

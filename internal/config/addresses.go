@@ -6,19 +6,18 @@ import (
 	"strings"
 )
 
-// These stand before the path of a unix socket, and before the name of a socket that
-// systemd passes.
+// The prefixes of a unix socket's path and of the name of a socket that systemd passes.
 const (
 	unixScheme    = "unix:"
 	systemdScheme = "systemd:"
 )
 
-// maxSocketPath is the longest path that the kernel has room for. A zero byte follows it:
-// unix(7).
+// maxSocketPath is the length of the longest path that the kernel accepts, without the
+// zero byte at its end: unix(7).
 const maxSocketPath = 107
 
-// socketPath checks what follows unix: in unix:/path or in unix:///path, and returns the
-// path.
+// socketPath checks the text that follows unix: in unix:/path or in unix:///path. It
+// returns the path.
 func socketPath(path string) (string, error) {
 	if !strings.HasPrefix(path, "/") {
 		return "", errors.New(`has no absolute path; write for example "unix:/run/app.sock"`)
@@ -33,6 +32,7 @@ func socketPath(path string) (string, error) {
 	return path, nil
 }
 
+// withoutZone returns an IPv6 address without its zone, and any other host as it is.
 func withoutZone(host string) string {
 	host, _, _ = strings.Cut(host, "%")
 	return host

@@ -10,16 +10,16 @@ import (
 	"holdfast/internal/certs"
 )
 
-// Certificates are the TLS files of a configuration, loaded.
+// Certificates are the loaded TLS files of a configuration.
 type Certificates struct {
-	Server  *certs.Server // nil if clients are met without TLS
-	client  *certs.Client // nil if the upstream is connected to without
+	Server  *certs.Server // nil if connections of clients have no TLS
+	client  *certs.Client // nil if connections to the upstream have no TLS
 	Watched []Watched
 }
 
 // Watched are files that are read again when they change.
 type Watched struct {
-	Side string // whom the TLS is with
+	Side string // the peer that the TLS is with: client or upstream
 	files
 }
 
@@ -29,8 +29,8 @@ type files interface {
 	Watch(ctx context.Context, every time.Duration, report func(changed bool, err error))
 }
 
-// hasServerTLS reports whether clients are to be met with TLS. One of its two files may
-// be missing.
+// hasServerTLS reports whether connections of clients have TLS. It is true also if only
+// one of the two files is set.
 func (c Config) hasServerTLS() bool { return c.TLSCertFile != "" || c.TLSKeyFile != "" }
 
 // certificates loads the files, and reports every problem with them.
@@ -44,8 +44,8 @@ func (c Config) certificates() (loaded Certificates, found Problems) {
 	return loaded, found
 }
 
-// file returns a TLS file as package certs takes it. path points to the field that names
-// the file.
+// file returns a TLS file for package certs. path points to the field of c that holds the
+// file's path.
 func (c *Config) file(path *string) certs.File {
 	return certs.File{Variable: c.nameOf(path), Path: *path}
 }
@@ -80,7 +80,7 @@ func (l *Certificates) loadClient(c Config) Problems {
 	return nil
 }
 
-// problemsOf returns the problems that an error of package certs is made of.
+// problemsOf returns the problems in an error of package certs.
 func problemsOf(err error) (found Problems) {
 	var bad certs.Problems
 	if !errors.As(err, &bad) {
@@ -92,7 +92,7 @@ func problemsOf(err error) (found Problems) {
 	return found
 }
 
-// Warnings reports files that were loaded and need attention all the same.
+// Warnings returns what was loaded and will not work.
 func (l *Certificates) Warnings() (all []string) {
 	for _, w := range l.Watched {
 		all = append(all, w.Warnings()...)
@@ -100,7 +100,7 @@ func (l *Certificates) Warnings() (all []string) {
 	return all
 }
 
-// serverTLS returns what clients are met with; nil means no TLS.
+// serverTLS returns the TLS of clients' connections; nil means no TLS.
 func (l *Certificates) serverTLS() *tls.Config {
 	if l.Server == nil {
 		return nil
@@ -108,8 +108,8 @@ func (l *Certificates) serverTLS() *tls.Config {
 	return l.Server.Config()
 }
 
-// UpstreamTLS returns the function that gives the TLS of the next connection to the
-// upstream; nil means no TLS. It must be asked for each connection, since the files may
+// UpstreamTLS returns a function that returns the TLS for a connection to the upstream;
+// nil means no TLS. The function must be called for each connection, since the files may
 // have changed.
 func (l *Certificates) UpstreamTLS(upstream *url.URL) func() *tls.Config {
 	if l.client == nil {

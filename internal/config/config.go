@@ -1,13 +1,13 @@
-// Package config makes the configuration of Holdfast from environment variables, and from
-// nothing else.
+// Package config is the configuration of Holdfast. Environment variables are its only
+// source.
 //
-// The path through it: Load keeps what is set under our prefix (settings), fills
-// Config with it by the rules of its fields' types (values.go and others), looks for
-// values that contradict each other (contradictions.go) and for names that do not
-// exist, and loads the TLS files (certificates.go). Every problem is reported, each
-// with its variable and what to write instead (problems.go). Config.Proxy makes
-// the proxy's own configuration of it (proxy.go). Describe tells users about each
-// variable, and the Formats print that (print.go).
+// The path through it: Load takes the variables with the prefix HOLDFAST_ (settings.go).
+// It fills Config by the rules of the fields' types (values.go and others), looks for
+// values that contradict each other (contradictions.go) and for names that do not exist,
+// and loads the TLS files (certificates.go). It reports every problem, each with its
+// variable and what to write instead (problems.go). Config.Proxy returns the
+// configuration of the proxy (proxy.go). Describe lists every setting, and the Formats
+// print that list (print.go).
 //
 // The environment is an argument: only main reads that of the process.
 package config
@@ -24,16 +24,17 @@ import (
 	"holdfast/proxy"
 )
 
-// Config is the checked configuration, and the only list of its variables. A field is a
-// variable: its place is where the variable is shown and complained about, its type
-// has the rule (parsers), and its tags say the rest:
+// Config is the checked configuration, and the only list of its variables. Each field is
+// a variable. The order of the fields is the order in which variables and their problems
+// are shown. A field's type selects the rule for its values (parsers). Its tags are:
 //
-//   - env: its name
-//   - envDefault: the value that holds while it is unset or empty
-//   - inherits: the variable above whose value it takes instead
-//   - meaning: what users read about it; words of the configuration stand in braces
-//   - file: no output may show its value, and there is a variable of the same name and
-//     _FILE, for a file that holds the value; this is the meaning of that one
+//   - env: the variable's name
+//   - envDefault: its value while it is unset or empty
+//   - inherits: the variable, earlier in Config, whose value it takes while it is unset
+//     or empty
+//   - meaning: its description for users; words of the configuration are in braces
+//   - file: it is a secret, which no output may show, and a second variable, with the
+//     suffix _FILE, names a file that holds the value; this is that one's meaning
 type Config struct {
 	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix ({/ws} and a request for {/} give {/ws}); or {unix:/path}"`
 	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path}, or {systemd:NAME} for a socket of that {FileDescriptorName}"`
@@ -75,11 +76,11 @@ type Config struct {
 	UpstreamTLSCertFile   string     `env:"HOLDFAST_UPSTREAM_TLS_CERT_FILE" meaning:"the certificate that such an upstream is shown if it asks for one"`
 	UpstreamTLSKeyFile    string     `env:"HOLDFAST_UPSTREAM_TLS_KEY_FILE" meaning:"that certificate's private key"`
 	UpstreamTLSServerName serverName `env:"HOLDFAST_UPSTREAM_TLS_SERVER_NAME" meaning:"the name that such an upstream's certificate must be for; unset = the upstream's host"`
-	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and whoever is in between can read and change all; for tests"`
+	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and anyone on the network path can read and change everything; for tests"`
 
 	UpstreamHost    upstreamHost       `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
 	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is not part of it"`
-	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are no WebSocket upgrade: {proxy} to the upstream, or {refuse} with 426"`
+	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are not WebSocket upgrades: {proxy} to the upstream, or {refuse} with 426"`
 
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
@@ -91,7 +92,7 @@ type Config struct {
 }
 
 // Load returns the checked configuration of environ with its TLS files, and every
-// problem with them. If there is any, the configuration must not be used.
+// problem with them. The configuration must not be used unless found is empty.
 func Load(environ []string) (c Config, loaded Certificates, found Problems) {
 	c, found = readSettings(environ).config()
 	loaded, bad := c.certificates()
@@ -100,8 +101,8 @@ func Load(environ []string) (c Config, loaded Certificates, found Problems) {
 	return c, loaded, found
 }
 
-// LogsText reports whether the log is text and not JSON; terminal says what it is
-// written to.
+// LogsText reports whether the log is text and not JSON. terminal says whether the log
+// is written to a terminal.
 func (c Config) LogsText(terminal bool) bool {
 	return c.LogFormat == formatText || c.LogFormat == formatAuto && terminal
 }
@@ -122,8 +123,8 @@ func (s settings) config() (c Config, found Problems) {
 	return c, found
 }
 
-// parse fills c and reports the values that break the rule of their type. A value that was
-// taken from another variable is reported as that variable's.
+// parse fills c and returns the values that break the rule of their type. If a variable
+// takes its value from another one, only that other one is reported.
 func (s settings) parse(c *Config) (found Problems) {
 	given, from := map[string]string{}, map[string]string{}
 	for _, v := range variables {

@@ -230,7 +230,7 @@ const (
 	noCloseCode = "is not a close code that may be sent; use one of 1000-1003, 1007-1014, 3000-4999"
 	noScheme    = "has an unknown scheme; use ws://, wss://, http://, https:// or unix:/path"
 	noPath      = `has no absolute path; write for example "unix:/run/app.sock"`
-	noTLS       = "is of no use to an upstream without TLS; unset it, or make that wss:// or https://"
+	noTLS       = "has no effect on an upstream without TLS; unset it, or write wss:// or https:// in HOLDFAST_UPSTREAM"
 	noPrefix    = `is neither an address nor a CIDR nor unix:; write for example "192.0.2.1" or "10.0.0.0/8"`
 	noUpHost    = `must be preserve, upstream, or a host like "service.example" or "service.example:8080"`
 	noName      = "must be a host name or an IP address, without scheme, brackets and port"
@@ -272,7 +272,7 @@ var refused = map[string][]struct{ value, reason string }{
 		{"ws://2001:db8::1", `has an IPv6 address without brackets; write "ws://[2001:db8::1]"`},
 		{"ws://a:b:7000", noHost},
 		{"ws://a..b:7000", noHost},
-		{"ws://localhost:8080", "is this proxy itself, by HOLDFAST_LISTEN=:8080; name the service behind it, or change that address"},
+		{"ws://localhost:8080", "leads back to this proxy, which listens on HOLDFAST_LISTEN=:8080; name the service behind the proxy, or change that address"},
 		{"ws://localhost:", "has no valid port; it must be a number from 1 to 65535"},
 		{"ws://localhost:0", "has no valid port; it must be a number from 1 to 65535"},
 		{"ws://localhost:65536", "has no valid port; it must be a number from 1 to 65535"},
@@ -310,8 +310,8 @@ var refused = map[string][]struct{ value, reason string }{
 		{"a b:8081", `is not host:port; write for example "127.0.0.1:8081" or "[::1]:8081"`},
 		{"http://localhost", `is not host:port; leave out scheme and path, like "127.0.0.1:8081" or "[::1]:8081"`},
 		{"::1:8081", `has an IPv6 address without brackets; write "[::1]:8081"`},
-		{":8080", "cannot be listened on beside HOLDFAST_LISTEN=:8080; give each a port of its own"},
-		{"127.0.0.1:8080", "cannot be listened on beside HOLDFAST_LISTEN=:8080; give each a port of its own"},
+		{":8080", "is the same address as HOLDFAST_LISTEN=:8080; give each its own port"},
+		{"127.0.0.1:8080", "is the same address as HOLDFAST_LISTEN=:8080; give each its own port"},
 		{"unix:/run/admin.sock", "must be host:port or off; other sockets are for HOLDFAST_LISTEN alone"},
 		{"systemd:admin", "must be host:port or off; other sockets are for HOLDFAST_LISTEN alone"},
 	},
@@ -366,7 +366,7 @@ var refused = map[string][]struct{ value, reason string }{
 	},
 	"HOLDFAST_PROXY_PROTOCOL": {
 		{"on", "must be one of off, accept"},
-		{"accept", "needs HOLDFAST_TRUSTED_PROXIES, since such a header is taken from those alone; set it"},
+		{"accept", "needs HOLDFAST_TRUSTED_PROXIES, since only trusted proxies may send the header; set it"},
 	},
 	"HOLDFAST_TLS_CLIENT_CA_FILE":     {{"ca.crt", "needs HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE; set them, or unset it"}},
 	"HOLDFAST_UPSTREAM_TLS_CA_FILE":   {{"ca.crt", noTLS}},

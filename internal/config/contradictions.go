@@ -9,43 +9,43 @@ import (
 	"holdfast/proxy"
 )
 
-// contradictions reports values that are well formed and still cannot hold.
+// contradictions reports values that are well formed but cannot be used, most of them
+// because of another variable.
 func (c Config) contradictions(s settings) (found Problems) {
 	if c.TCPUserTimeout > maxUserTimeout {
 		found = append(found, c.problem(s, &c.TCPUserTimeout, `is too long for the kernel; the longest is "596h"`))
 	}
 	found = append(found, c.meetings(s)...)
 	if c.ProxyProtocol && s["HOLDFAST_TRUSTED_PROXIES"] == "" {
-		found = append(found, c.problem(s, &c.ProxyProtocol, "needs HOLDFAST_TRUSTED_PROXIES, since such a header is taken from those alone; set it"))
+		found = append(found, c.problem(s, &c.ProxyProtocol, "needs HOLDFAST_TRUSTED_PROXIES, since only trusted proxies may send the header; set it"))
 	}
 	if c.TLSClientCAFile != "" && !c.hasServerTLS() {
 		found = append(found, c.problem(s, &c.TLSClientCAFile, "needs HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE; set them, or unset it"))
 	}
 	found = append(found, c.needlessUpstreamTLS(s)...)
 	if c.UpstreamTLSInsecure && c.UpstreamTLSCAFile != "" {
-		found = append(found, c.problem(s, &c.UpstreamTLSInsecure, "has no certificate checked, and HOLDFAST_UPSTREAM_TLS_CA_FILE says how to; unset one of them"))
+		found = append(found, c.problem(s, &c.UpstreamTLSInsecure, "switches off the check of the certificate that HOLDFAST_UPSTREAM_TLS_CA_FILE is for; unset one of them"))
 	}
 	return found
 }
 
-// problem returns a Problem with the value that holds for a field of c. field points to
-// that field.
+// problem returns a problem with the value of a field of c. field points to that field.
 func (c *Config) problem(s settings, field any, reason string) Problem {
 	v := variableNamed(c.nameOf(field))
 	value, _ := s.effective(v)
 	return Problem{v.name, value, reason}
 }
 
-// Warnings reports settings that can hold and should not stay so.
+// Warnings returns settings that are accepted but should be changed.
 func (c Config) Warnings() (found Problems) {
 	found = append(c.userTimeoutWarning(), c.maxSessionsWarning(proxy.OwnDescriptors(0))...)
 	if c.UpstreamTLSInsecure {
-		found = append(found, Problem{c.nameOf(&c.UpstreamTLSInsecure), "true", "lets whoever stands between here and the upstream read and change everything; unset it where that matters"})
+		found = append(found, Problem{c.nameOf(&c.UpstreamTLSInsecure), "true", "lets anyone on the network path to the upstream read and change everything; unset it where that matters"})
 	}
 	return found
 }
 
-// maxSessionsWarning warns of more sessions than the descriptors of this process allow.
+// maxSessionsWarning returns a warning if MaxSessions is more than the descriptors d allow.
 func (c Config) maxSessionsWarning(d proxy.Descriptors) (found Problems) {
 	if int64(c.MaxSessions) <= d.Clients() {
 		return nil
@@ -55,12 +55,11 @@ func (c Config) maxSessionsWarning(d proxy.Descriptors) (found Problems) {
 		d.Limit, d.Clients(), d.LimitFor(int64(c.MaxSessions)))}}
 }
 
-// upstreamTLSPrefix is what the names of the variables about TLS with the upstream
-// begin with.
+// upstreamTLSPrefix is the prefix of the variables about TLS with the upstream.
 const upstreamTLSPrefix = prefix + "UPSTREAM_TLS_"
 
-// needlessUpstreamTLS reports variables about TLS with the upstream that are set though
-// the upstream is connected to without TLS. One of the two was not meant.
+// needlessUpstreamTLS reports the variables about TLS with the upstream that are set
+// although connections to the upstream have no TLS.
 func (c Config) needlessUpstreamTLS(s settings) (found Problems) {
 	if c.hasUpstreamTLS() || c.Upstream == nil || c.Upstream.Scheme == "" { // missing, or refused
 		return nil
@@ -68,7 +67,7 @@ func (c Config) needlessUpstreamTLS(s settings) (found Problems) {
 	fields := reflect.ValueOf(c)
 	for _, v := range variables {
 		if strings.HasPrefix(v.name, upstreamTLSPrefix) && !fields.Field(v.field).IsZero() { // a refused value is zero
-			found = append(found, Problem{v.name, s[v.name], "is of no use to an upstream without TLS; unset it, or make that wss:// or https://"})
+			found = append(found, Problem{v.name, s[v.name], "has no effect on an upstream without TLS; unset it, or write wss:// or https:// in HOLDFAST_UPSTREAM"})
 		}
 	}
 	return found

@@ -10,8 +10,9 @@ import (
 	"holdfast/proxy"
 )
 
-// parseList reads a comma-separated list with the rule of its elements. Its error joins
-// one for each element that is at fault, and says which of several that is.
+// parseList parses a comma-separated list, each element with parse. Its error joins one
+// error for each wrong element. If the list has several elements, each error names its
+// element.
 func parseList[T any](list string, parse func(string) (T, error)) (all []T, err error) {
 	var bad []error
 	for element := range strings.SplitSeq(list, ",") {
@@ -32,10 +33,10 @@ func parseOrigins(value string) (originList, error) {
 	return parseList(value, proxy.ParseOrigin)
 }
 
-// trusted are the peers that are believed when they say who the client is.
+// trusted are the proxies that may say who the client is.
 type trusted struct {
 	prefixes []netip.Prefix
-	unix     bool // everybody who connects to a unix socket
+	unix     bool // every peer that connects to a unix socket
 }
 
 func parseTrusted(value string) (trusted, error) {
@@ -54,8 +55,8 @@ func parseTrusted(value string) (trusted, error) {
 // unixPeer stands for every peer on a unix socket. Such a peer has no address.
 var unixPeer netip.Prefix
 
-// parseTrustedPeer takes a CIDR, or an address, which stands for itself alone. IPv4
-// addresses that are written in IPv6 become IPv4.
+// parseTrustedPeer parses a CIDR or a single address. An IPv4 address in IPv6 form becomes
+// an IPv4 address.
 func parseTrustedPeer(text string) (netip.Prefix, error) {
 	if text == unixScheme {
 		return unixPeer, nil

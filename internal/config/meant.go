@@ -11,19 +11,19 @@ import (
 	"holdfast/internal/shown"
 )
 
-// These functions find the right spelling of an address that was refused. What they
-// return would be accepted.
+// These functions find the right spelling of an address that was refused. Every spelling
+// that they return would be accepted.
 
-// upstreamExample is what is suggested where the text does not show what was meant.
+// upstreamExample is suggested if the right spelling cannot be found.
 const upstreamExample = `write for example "ws://localhost:9000"`
 
-// schemeMark matches the scheme of an upstream, with or without all of what must stand
-// behind it.
+// schemeMark matches the scheme of an upstream and the colon and slashes after it, even if
+// there are too few slashes or too many, or no colon.
 var schemeMark = regexp.MustCompile(`^(?i:(wss?|https?)(:/*|//+))`)
 
 // writeUpstream returns what to write instead of a value of HOLDFAST_UPSTREAM.
 func writeUpstream(value string) string {
-	value = strings.Trim(value, " \t\r\n\"'") // as files of variables and shells leave behind
+	value = strings.Trim(value, " \t\r\n\"'") // env files and shells may leave these
 	scheme, rest := "ws", value
 	if mark := schemeMark.FindStringSubmatch(value); mark != nil {
 		scheme, rest = strings.ToLower(mark[1]), value[len(mark[0]):]
@@ -37,8 +37,8 @@ func writeUpstream(value string) string {
 	return "write " + shown.Quoted(meant)
 }
 
-// authorityMeant returns text as host:port. It puts localhost before a port that stands
-// alone, and brackets around an IPv6 address. Any other text stays as it is.
+// authorityMeant returns the right spelling of host:port. It puts localhost before a port
+// alone, and brackets around an IPv6 address. It returns any other text as it is.
 func authorityMeant(text string) string {
 	if port := strings.TrimPrefix(text, ":"); hostport.IsPort(port) {
 		return net.JoinHostPort("localhost", port)
@@ -52,8 +52,8 @@ func authorityMeant(text string) string {
 	return text
 }
 
-// inBrackets puts brackets around an IPv6 address that a port follows, like ::1:9000. It
-// returns false for any other text. hostport.Split refuses such a text.
+// inBrackets puts brackets around the IPv6 address in an address and port like ::1:9000.
+// It returns false if text is something else.
 func inBrackets(text string) (string, bool) {
 	i := strings.LastIndexByte(text, ':')
 	if i < 0 || !isIPv6(text[:i]) || !hostport.IsPort(text[i+1:]) {
@@ -62,8 +62,9 @@ func inBrackets(text string) (string, bool) {
 	return net.JoinHostPort(text[:i], text[i+1:]), true
 }
 
-// lacksBrackets reports whether a host of a URL is an IPv6 address without brackets,
-// perhaps with a port. Package net/url takes what follows its last colon for the port.
+// lacksBrackets reports whether the host of a URL is an IPv6 address without brackets,
+// perhaps with a port. Package net/url would take the part after the last colon as the
+// port.
 func lacksBrackets(host string) bool {
 	_, withPort := inBrackets(host)
 	return withPort || isIPv6(host)

@@ -9,22 +9,22 @@ import (
 	"holdfast/internal/hostport"
 )
 
-// place is where something listens or is connected to: a host and a port.
+// place is where a listener is, or where a connection goes: a host and a port.
 type place struct {
 	host string // a name, an address, or "" for every address of this machine
 	port uint16
 }
 
-// placeOf returns the place that host:port names. It returns false for text that is not
-// host:port, and for port 0: the kernel chooses another then.
+// placeOf returns the place that host:port names. It returns false if hostPort is not of
+// that form, or if the port is 0, for which the kernel chooses a port.
 func placeOf(hostPort string) (p place, ok bool) {
 	at, ok := hostport.Split(hostPort)
 	port, _ := hostport.ParsePort(at.Port)
 	return place{at.Host, port}, ok && port > 0
 }
 
-// addr returns the address that p names or listens on. It is invalid for names other than
-// localhost, since it is not known without asking for them.
+// addr returns the address of p. It is invalid for every name but localhost, because
+// names are not looked up.
 func (p place) addr() netip.Addr {
 	if strings.EqualFold(strings.TrimSuffix(p.host, "."), "localhost") {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}) // which package net prefers to listen on
@@ -33,8 +33,8 @@ func (p place) addr() netip.Addr {
 	return addr.Unmap()
 }
 
-// isEverywhere reports whether a listener at p has every address of this machine, those
-// of IPv4 and IPv6. Package net listens on both for either wildcard.
+// isEverywhere reports whether a listener at p listens on every address of this machine,
+// IPv4 and IPv6. In package net each of the two wildcards means both.
 func (p place) isEverywhere() bool { return p.host == "" || p.addr().IsUnspecified() }
 
 // isSameHost reports whether two places name the same host.
@@ -42,19 +42,19 @@ func (p place) isSameHost(q place) bool {
 	return strings.EqualFold(p.host, q.host) || p.addr().IsValid() && p.addr() == q.addr()
 }
 
-// collides reports whether the kernel cannot have a listener at p and one at q.
+// collides reports whether the kernel refuses listeners at both p and q.
 func (p place) collides(q place) bool {
 	return p.port == q.port && (p.isEverywhere() || q.isEverywhere() || p.isSameHost(q))
 }
 
-// reaches reports whether a connection to p reaches a listener at q, as far as that can
-// be known without asking for names. own are the addresses of this machine.
+// reaches reports whether a connection to p reaches a listener at q. own are the addresses
+// of this machine. Since names are not looked up, it returns false for most of them.
 func (p place) reaches(q place, own []netip.Addr) bool {
 	switch {
 	case p.port != q.port:
 		return false
 	case p.isEverywhere():
-		p.host = "127.0.0.1" // where the kernel connects to instead
+		p.host = "127.0.0.1" // the kernel connects there instead
 	}
 	if q.isEverywhere() {
 		return p.addr().IsLoopback() || slices.Contains(own, p.addr())
@@ -62,8 +62,8 @@ func (p place) reaches(q place, own []netip.Addr) bool {
 	return p.isSameHost(q)
 }
 
-// ownAddresses returns the addresses of this machine. If the system does not tell, there
-// are none.
+// ownAddresses returns the addresses of this machine, or none if the system returns an
+// error.
 func ownAddresses() (own []netip.Addr) {
 	all, _ := net.InterfaceAddrs()
 	for _, a := range all {
@@ -74,13 +74,13 @@ func ownAddresses() (own []netip.Addr) {
 	return own
 }
 
-// meetings reports addresses that are taken twice, and an upstream that is the proxy
+// meetings reports two listeners at the same address, and an upstream that is the proxy
 // itself.
 func (c Config) meetings(s settings) (found Problems) {
 	listen, ok := placeOf(string(c.Listen))
 	admin, adminOK := placeOf(string(c.AdminListen))
 	if ok && adminOK && listen.collides(admin) {
-		found = append(found, c.problem(s, &c.AdminListen, "cannot be listened on beside HOLDFAST_LISTEN="+string(c.Listen)+"; give each a port of its own"))
+		found = append(found, c.problem(s, &c.AdminListen, "is the same address as HOLDFAST_LISTEN="+string(c.Listen)+"; give each its own port"))
 	}
 	if c.Upstream == nil || c.Upstream.Scheme == "" { // missing, or refused
 		return found
@@ -103,7 +103,7 @@ func (c Config) meetings(s settings) (found Problems) {
 	return found
 }
 
-// isItself says that the upstream is one of our own listeners.
+// isItself returns the reason of a problem: the upstream is one of our own listeners.
 func (c *Config) isItself(listener any, address string) string {
-	return "is this proxy itself, by " + c.nameOf(listener) + "=" + address + "; name the service behind it, or change that address"
+	return "leads back to this proxy, which listens on " + c.nameOf(listener) + "=" + address + "; name the service behind the proxy, or change that address"
 }

@@ -35,7 +35,7 @@ func TestListenersThatCollide(t *testing.T) {
 
 // A proxy whose upstream it is itself would nest requests until nothing is left.
 func TestUpstreamThatIsTheProxy(t *testing.T) {
-	const by = "is this proxy itself, by "
+	const by = "leads back to this proxy, which listens on "
 	for _, tc := range []struct{ upstream, listen, admin, by string }{
 		{"ws://localhost:8070", ":8070", "off", "HOLDFAST_LISTEN=:8070"},
 		{"http://LOCALHOST.:8070/a", "127.0.0.1:8070", "off", "HOLDFAST_LISTEN=127.0.0.1:8070"},
@@ -57,7 +57,7 @@ func TestUpstreamThatIsTheProxy(t *testing.T) {
 		_, err := load("HOLDFAST_UPSTREAM="+tc.upstream, "HOLDFAST_LISTEN="+tc.listen, "HOLDFAST_ADMIN_LISTEN="+tc.admin)
 		want := ""
 		if tc.by != "" {
-			want = `HOLDFAST_UPSTREAM="` + tc.upstream + `" ` + by + tc.by + "; name the service behind it, or change that address"
+			want = `HOLDFAST_UPSTREAM="` + tc.upstream + `" ` + by + tc.by + "; name the service behind the proxy, or change that address"
 		}
 		got := ""
 		if err != nil {

@@ -12,26 +12,26 @@ import (
 	"holdfast/internal/shown"
 )
 
-// Setting is what `holdfast env` says about one variable.
+// Setting is what `holdfast env` prints about one variable.
 type Setting struct {
 	Name    string `json:"name"`
-	Value   string `json:"value"` // the effective one
+	Value   string `json:"value"` // the effective value
 	From    string `json:"from"`
 	Default string `json:"default"`
 	Meaning string `json:"meaning"`
 }
 
-// Where a value came from. If it came from another variable, that one's name stands
-// here instead.
+// The values of Setting.From. If a value came from another variable, From is the name of
+// that variable.
 const (
 	fromDefault     = "default"
 	fromEnvironment = "environment"
 	fromNowhere     = "not set"
-	fromOthers      = "derived" // worked out from several
+	fromOthers      = "derived" // computed from several variables
 )
 
-// Formats are the ways to print settings. Of an empty environment, markdown is the
-// table of the README, and dotenv is the example file.
+// Formats are the ways to print settings. For an empty environment, markdown prints the
+// table of the README, and dotenv prints the example file.
 var Formats = map[string]func(io.Writer, []Setting) error{
 	"table":    writeTable,
 	"markdown": writeMarkdown,
@@ -39,16 +39,16 @@ var Formats = map[string]func(io.Writer, []Setting) error{
 	"json":     writeJSON,
 }
 
-// Describe returns the Setting of each variable in environ, and every problem with
-// environ.
+// Describe returns a Setting for each variable, and every problem with environ.
 func Describe(environ []string) ([]Setting, Problems) {
 	s := readSettings(environ)
 	c, found := s.config()
 	return s.list(c, found), found
 }
 
-// list describes all variables. c is the configuration of s. A value that was refused
-// may hold a password in the wrong place, and is shown without what may be one.
+// list returns a Setting for each variable. c is the configuration of s. A refused value
+// may contain a password in the wrong place, so it is shown without the parts that may be
+// secrets.
 func (s settings) list(c Config, refused Problems) []Setting {
 	bad := map[string]bool{}
 	for _, p := range refused {
@@ -97,7 +97,7 @@ func writeTable(w io.Writer, all []Setting) error {
 	return table.Flush()
 }
 
-// writeMarkdown writes a column for set values only if there are any.
+// writeMarkdown writes a column for set values only if any variable is set.
 func writeMarkdown(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	anySet := false
@@ -132,8 +132,8 @@ func code(text string) string {
 	return "`" + strings.ReplaceAll(text, "|", `\|`) + "`"
 }
 
-// writeDotenv comments out what is not set, since a copied default would outlive the
-// version whose default it is. It comments out secrets too.
+// writeDotenv comments out variables that are not set: a copied default would stay when
+// a later version changes the default. It comments out secrets too.
 func writeDotenv(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	for i, s := range all {

@@ -10,8 +10,8 @@ import (
 // Problem is one reason to refuse an environment.
 type Problem struct {
 	Variable string
-	Value    string // as it was set; empty where showing it helps nobody
-	Reason   string // what is wrong and what to do: goes on after the variable's name
+	Value    string // as it was set; empty if it should not be shown
+	Reason   string // what is wrong and what to do; it follows the variable's name and value
 }
 
 func (p Problem) String() string {
@@ -38,8 +38,8 @@ const (
 	noUpstream   = "is not set; it says where the service is, for example " + upstreamName + "=ws://localhost:9000"
 )
 
-// OnlyUpstreamMissing reports whether the only problem is that no upstream is set. That
-// is what a newcomer meets first.
+// OnlyUpstreamMissing reports whether the only problem is that no upstream is set, as for
+// a user who starts Holdfast for the first time.
 func (ps Problems) OnlyUpstreamMissing() bool {
 	return len(ps) == 1 && ps[0].Reason == noUpstream
 }

@@ -10,8 +10,8 @@ import (
 	"holdfast/proxy"
 )
 
-// Proxy returns the configuration of the proxy. loaded are the TLS files of c. If listen
-// is nil, the proxy makes its listener itself.
+// Proxy returns the configuration of the proxy. loaded are the TLS files of c. listen is
+// the proxy's listening socket; if it is nil, the proxy opens one.
 func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
 	return proxy.Config{
 		Listen:             string(c.Listen),

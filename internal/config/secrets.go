@@ -10,17 +10,18 @@ import (
 	"holdfast/internal/shown"
 )
 
-// fileSuffix turns the name of a secret into that of the variable for the file that
-// holds it.
+// fileSuffix, appended to the name of a secret, gives the variable that names a file with
+// the secret.
 const fileSuffix = "_FILE"
 
 // redacted is shown in place of a secret.
 const redacted = "(redacted)"
 
-// maxSecret bounds what is read of a file, since a device has no end.
+// maxSecret is how many bytes a file may have. A device such as /dev/zero has no end.
 const maxSecret = 64 << 10
 
-// reveal returns the value of the secret name, and the variable that gave it.
+// reveal returns the value of a secret, and the variable that it came from: name, or the
+// one that names a file.
 func (s settings) reveal(name string) (value, from string, found Problems) {
 	file := name + fileSuffix
 	path := s[file]
@@ -37,7 +38,8 @@ func (s settings) reveal(name string) (value, from string, found Problems) {
 	return value, file, nil
 }
 
-// conceal returns what is shown of a secret: whether it is set, and by which variable.
+// conceal returns what may be shown of a secret: redacted if it is set, and the variable
+// that it came from. Both are empty if it is not set.
 func (s settings) conceal(name string) (value, from string) {
 	for _, from := range []string{name, name + fileSuffix} {
 		if s[from] != "" {
@@ -55,9 +57,9 @@ func (s settings) shown(name string) string {
 	return s[name]
 }
 
-// readSecret returns what a file holds, without the newline that editors and echo put
-// at its end. The text of its errors goes on after the file's variable, and shows
-// nothing of what is in the file.
+// readSecret returns the contents of a file, without the newline that editors and echo
+// put at the end. The text of an error follows the file's variable, and shows nothing of
+// the contents.
 func readSecret(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"holdfast/internal/shown"
 )
 
-// settings are those variables of an environment that have our prefix, by name. An
+// settings are the variables of an environment that begin with HOLDFAST_, by name. An
 // empty value means the default.
 type settings map[string]string
 
@@ -23,8 +23,8 @@ func readSettings(environ []string) settings {
 	return s
 }
 
-// effective returns the value that holds for v, and the name of the variable that gave
-// it: v itself, the one whose value v takes, or "" for v's default.
+// effective returns the value of v, and the name of the variable that it came from: v
+// itself, or the one whose value v takes, or "" if the value is v's default.
 func (s settings) effective(v variable) (value, from string) {
 	if value := s[v.name]; value != "" {
 		return value, v.name
@@ -36,8 +36,8 @@ func (s settings) effective(v variable) (value, from string) {
 	return value, v.parent
 }
 
-// strangers reports variables with our prefix that this version does not know or does
-// not build. Their values are never shown: some of them are secrets.
+// strangers reports variables with our prefix that do not exist, or that this version does
+// not support. Their values are never shown: some of them are secrets.
 func (s settings) strangers() (found Problems) {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		switch {

@@ -2,9 +2,9 @@ package config
 
 import "strings"
 
-// Nearest returns the candidate that word was most likely meant to be. It returns "" if
-// more than a third of the letters would be wrong. common is what all candidates begin
-// with; its letters do not count.
+// Nearest returns the candidate with the smallest edit distance from word. It returns ""
+// if more than a third of the letters would be wrong. common is the prefix of all
+// candidates; its letters do not count.
 func Nearest(word, common string, candidates []string) string {
 	best, least := "", len(strings.TrimPrefix(word, common))/3+1
 	for _, candidate := range candidates {
@@ -15,8 +15,8 @@ func Nearest(word, common string, candidates []string) string {
 	return best
 }
 
-// editDistance is the Levenshtein distance: how many letters must be put in,
-// taken out or changed to make b of a.
+// editDistance returns the Levenshtein distance: how many bytes must be inserted, deleted
+// or changed to turn a into b.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

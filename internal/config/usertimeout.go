@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// The kernel gives a connection up by itself when its peer has acknowledged nothing
-// for the TCP user timeout. That is a backstop: it must not come before the
-// proxy's own timeouts, which say why a session ended.
+// The kernel ends a connection when its peer has acknowledged nothing for the TCP user
+// timeout. That timeout is a backstop: it must be longer than the proxy's own timeouts,
+// because only those tell why a session ended.
 const (
 	userTimeoutName   = "HOLDFAST_TCP_USER_TIMEOUT"
 	userTimeoutMargin = 10 * time.Second
@@ -17,15 +17,15 @@ const (
 	maxUserTimeout    = 596 * time.Hour // the kernel takes milliseconds in an int; this is the last whole hour
 )
 
-// longestTimeout returns the longest of the timeouts that the kernel must not cut
-// short, and the name of its variable.
+// longestTimeout returns the longest of the timeouts before which the kernel must not
+// end a connection, and the name of its variable.
 func (c Config) longestTimeout() (longest time.Duration, name string) {
 	for _, field := range []any{
 		&c.ClientPingTimeout,
 		&c.UpstreamPingTimeout,
 		&c.WriteTimeout,
 		&c.CloseTimeout,
-		&c.DialTimeout, // it bounds unanswered SYNs, too
+		&c.DialTimeout, // the TCP user timeout limits unanswered SYNs too
 	} {
 		if timeout := time.Duration(reflect.ValueOf(field).Elem().Int()); timeout > longest {
 			longest, name = timeout, c.nameOf(field)
@@ -34,13 +34,14 @@ func (c Config) longestTimeout() (longest time.Duration, name string) {
 	return longest, name
 }
 
-// defaultUserTimeout returns the user timeout that holds while its variable is unset.
+// defaultUserTimeout returns the user timeout that is used while its variable is unset.
 func (c Config) defaultUserTimeout() time.Duration {
 	longest, _ := c.longestTimeout()
 	return min(max(longest+userTimeoutMargin, minUserTimeout), maxUserTimeout)
 }
 
-// userTimeoutWarning warns of a user timeout that cuts a longer timeout short.
+// userTimeoutWarning returns a warning if the user timeout is shorter than another
+// timeout that it must not cut short.
 func (c Config) userTimeoutWarning() (found Problems) {
 	longest, name := c.longestTimeout()
 	if c.TCPUserTimeout == 0 || c.TCPUserTimeout >= min(longest, maxUserTimeout) {
@@ -51,7 +52,7 @@ func (c Config) userTimeoutWarning() (found Problems) {
 		name, inSeconds(longest), inSeconds(c.defaultUserTimeout()))}}
 }
 
-// inSeconds returns a duration as a variable takes it.
+// inSeconds returns a duration in seconds, as text for a variable.
 func inSeconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
 }

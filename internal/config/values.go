@@ -17,15 +17,15 @@ import (
 	"holdfast/proxy"
 )
 
-// Types of configuration values whose rules differ from those of their kind.
+// Types of configuration values, each with its own rule in parsers.
 type (
 	listenAddress string        // host:port, unix:/path or systemd:NAME
 	adminAddress  string        // host:port, or "" for none
 	serverName    string        // a host name or an IP address
 	upstreamHost  string        // a Host, or one of two words
-	proxyProtocol bool          // whether there is to be a header
+	proxyProtocol bool          // whether connections begin with a PROXY protocol header
 	httpRefusal   bool          // whether requests that are not an upgrade are refused
-	positive      time.Duration // a duration that cannot be zero
+	positive      time.Duration // a duration that must not be zero
 	fraction      float64       // 0 to 1
 	frameSize     int64         // bytes; 0 means no limit
 	headerSize    int           // bytes
@@ -41,14 +41,14 @@ const (
 	formatJSON logFormat = "json"
 )
 
-// word is one of the values of a variable that takes words.
+// word is one value of a variable that accepts certain words only.
 type word[T any] struct {
 	name  string
 	value T
 }
 
-// parsers holds the rule of each field type of Config. The text of a rule's error goes
-// on after the variable and its value.
+// parsers holds the rule of each field type of Config. The text of a rule's error follows
+// the variable and its value.
 var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[url.URL]():            rule(parseUpstream),
 	reflect.TypeFor[listenAddress]():      rule(parseListen),
@@ -103,7 +103,7 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	}),
 }
 
-// rule returns parse in the form that the environment parser wants.
+// rule returns parse with the type that the environment parser needs.
 func rule[T any](parse func(string) (T, error)) env.ParserFunc {
 	return func(value string) (any, error) { return parse(value) }
 }
@@ -122,8 +122,8 @@ func oneOf[T any](words []word[T]) env.ParserFunc {
 	}
 }
 
-// A duration that is not zero is at least what a timer can tell apart, and at most what
-// can be added to a time without an overflow.
+// The limits of a duration that is not zero. A shorter one is below the resolution of the
+// timers. A longer one could overflow when it is added to a time.
 const (
 	minDuration = time.Millisecond
 	maxDuration = 365 * 24 * time.Hour
@@ -204,9 +204,9 @@ func parseHeaderSize(value string) (headerSize, error) {
 	return headerSize(n), err
 }
 
-// parseCloseCode accepts the codes that an endpoint may send: those registered
-// and the ranges of libraries and applications (RFC 6455, section 7.4). 1004 is
-// reserved; 1005, 1006 and 1015 only say that there was no Close frame.
+// parseCloseCode accepts the codes that an endpoint may send: the registered ones, and
+// the ranges for libraries and applications (RFC 6455, section 7.4). 1004 is reserved.
+// 1005, 1006 and 1015 must not be sent: they say that there was no Close frame.
 func parseCloseCode(value string) (closeCode, error) {
 	n, err := strconv.ParseUint(value, 10, 16)
 	sendable := n >= 1000 && n <= 1003 || n >= 1007 && n <= 1014 || n >= 3000 && n <= 4999

@@ -9,18 +9,18 @@ import (
 
 const prefix = "HOLDFAST_"
 
-// variable is what a field of Config says about itself, or about the file of its secret.
+// variable describes a field of Config, or the file of a field that is a secret.
 type variable struct {
 	name    string
-	def     string // the value that holds while the variable is unset or empty
-	parent  string // the variable whose value it takes instead; "" if it takes none
-	meaning string // words of the configuration stand in backquotes
+	def     string // its value while it is unset or empty
+	parent  string // the variable whose value it takes while it is unset or empty; "" if there is none
+	meaning string // its description; words of the configuration are in backquotes
 	secret  bool   // no output may show its value
-	field   int    // of Config; that of the secret if v names the file of one
+	field   int    // the index of its field in Config; for a file, that of the secret's field
 }
 
-// variables are all that this version understands, in the order in which they are
-// shown and complained about: that of the fields of Config.
+// variables are all variables of this version, in the order of the fields of Config.
+// They and their problems are shown in this order.
 var variables = variablesOf(reflect.TypeFor[Config]())
 
 // variablesOf reads the tags of a struct, which are described at Config.
@@ -44,15 +44,15 @@ func variablesOf(config reflect.Type) (all []variable) {
 	return all
 }
 
-// quoteWords makes the backquotes of a meaning out of its braces: a tag stands in
-// backquotes itself.
+// quoteWords replaces the braces of a meaning by backquotes. The tag cannot contain
+// backquotes, because it is written between backquotes itself.
 func quoteWords(meaning string) string {
 	return strings.NewReplacer("{", "`", "}", "`").Replace(meaning)
 }
 
-// unsupported are names of the documented configuration that this version does
-// not build. They are refused, since a setting that is silently ignored is
-// worse than none. A health check is an example.
+// unsupported are names that are reserved for later versions. They are refused: with a
+// setting that is silently ignored, users would rely on a feature that does not exist, for
+// example on a health check.
 var unsupported = []string{
 	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT",
 	"HOLDFAST_HTTP_TIMEOUT",
@@ -86,8 +86,8 @@ var unsupported = []string{
 	"HOLDFAST_ADMIN_TOKEN_FILE",
 }
 
-// serviceLink matches what Kubernetes sets in every container for a service
-// named holdfast, or holdfast- and more:
+// serviceLink matches the variables that Kubernetes sets in every container for a service
+// whose name is holdfast, or begins with holdfast-:
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 var serviceLink = regexp.MustCompile(`^HOLDFAST(_[A-Z0-9_]+)?` +
 	`(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
@@ -114,13 +114,13 @@ func (c *Config) nameOf(field any) string {
 	panic("nameOf: not a field of Config")
 }
 
-// plain returns a meaning for a terminal.
+// plain returns a meaning without its backquotes, for a terminal.
 func plain(meaning string) string {
 	return strings.ReplaceAll(meaning, "`", "")
 }
 
-// Names returns all names that a misspelt one may have been meant for, those that are not
-// supported included.
+// Names returns all names to suggest for a misspelt one. It includes those that are not
+// supported.
 func Names() []string {
 	var names []string
 	for _, v := range variables {

@@ -8,11 +8,11 @@ import (
 	"holdfast/internal/config"
 )
 
-// certificatesEvery is how often TLS files are looked at. Tools that renew them
-// do so days before it matters.
+// certificatesEvery is how often TLS files are checked for changes. Tools renew a
+// certificate days before it expires, so this is soon enough.
 const certificatesEvery = 5 * time.Second
 
-// keepCertificates reads the TLS files again when they change, and at each of
+// keepCertificates reads the TLS files again when they change, and for each signal from
 // hangups, until ctx ends.
 func (d *Daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal) {
 	for _, w := range d.certificates.Watched {
@@ -49,7 +49,8 @@ func (d *Daemon) certificatesRead(w config.Watched, changed bool, err error) {
 	}
 }
 
-// noteCertificates tells operators what they should know about files that were loaded.
+// noteCertificates logs warnings about the loaded files, and sets the metric of the
+// certificate's expiry.
 func (d *Daemon) noteCertificates(w config.Watched) {
 	for _, warning := range w.Warnings() {
 		d.log.Warn("TLS files need attention", "side", w.Side, "why", warning)

@@ -1,10 +1,11 @@
-// Package daemon runs the proxy and its admin listener as a process that is told what
-// to do by signals.
+// Package daemon runs the proxy and its admin listener, and obeys the signals of the
+// process.
 //
-// The path through it: New builds both out of a configuration and binds them. Run
-// serves until a signal, drains, and says whether all went well. listening.go says what
-// to do about an address that is taken; certificates.go reads the TLS files again when
-// they change. The log and the signals are handed in: the process is the command's.
+// The path through it: New builds both from a configuration and binds their addresses.
+// Run serves until a signal, then drains, and returns whether everything went well.
+// listening.go says what to do if an address cannot be listened on. certificates.go reads
+// the TLS files again when they change. The log and the signals are arguments: this
+// package does not touch the process.
 package daemon
 
 import (
@@ -21,7 +22,7 @@ import (
 	"holdfast/proxy"
 )
 
-// proxyServer is what a daemon needs of a proxy.Server.
+// proxyServer is the part of proxy.Server that a Daemon uses.
 type proxyServer interface {
 	admin.Proxy
 	Run() error
@@ -32,21 +33,22 @@ type proxyServer interface {
 type Daemon struct {
 	proxy         proxyServer
 	admin         *admin.Server
-	adminListener net.Listener // nil if there is to be none
+	adminListener net.Listener // nil if it is off
 	certificates  config.Certificates
 	metrics       *metrics.Metrics
 	log           *slog.Logger
 }
 
-// New builds and binds what c says. The proxy accepts on listen; if that is nil, it
-// makes its listener itself. version is told to the log and the metrics.
+// New builds the proxy and its admin listener from c and binds their addresses. The proxy
+// accepts on listen; if that is nil, it opens its own listener. New closes listen. The log
+// and the metrics show version.
 func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog.Logger, version string) (*Daemon, error) {
-	defer listen.Close() // the proxy has a duplicate then; nil does no harm
+	defer listen.Close() // proxy.New duplicates it; Close on nil does nothing
 	adminListener, err := listenAdmin(string(c.AdminListen))
 	if err != nil {
 		return nil, err
 	}
-	host, _ := os.Hostname() // without it the admin listener has one name less
+	host, _ := os.Hostname() // if it fails, the admin listener does not accept the machine's own name
 	m := metrics.New(version)
 	server, err := proxy.New(c.Proxy(&loaded, listen, log, m))
 	if err != nil {
@@ -73,7 +75,7 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	return d, nil
 }
 
-// announce logs what is about to run, and which settings need attention.
+// announce logs what starts, and which settings need attention.
 func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 	d.log.Info("holdfast starts",
 		"version", version,
@@ -89,9 +91,9 @@ func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 	}
 }
 
-// Run serves until the first of signals, and drains then; after another signal it
-// cuts. At each of hangups the TLS files are read again. It returns false if the proxy
-// failed, or if sessions had to be cut.
+// Run serves until the first signal from signals, then drains. At a second signal it cuts
+// the sessions that are left. For each signal from hangups it reads the TLS files again. It
+// returns false if the proxy failed or if sessions had to be cut.
 func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -114,16 +116,16 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 
 func (d *Daemon) runProxy(ended chan<- error) { ended <- d.proxy.Run() }
 
-// runAdmin serves for as long as the proxy runs. Sessions do not need it, so its failure
-// is only logged.
+// runAdmin serves the admin listener until Run closes it. Sessions do not need it, so its
+// failure is only logged.
 func (d *Daemon) runAdmin() {
 	if err := d.admin.Serve(d.adminListener); !errors.Is(err, http.ErrServerClosed) {
 		d.log.Error("the admin listener failed", "error", err)
 	}
 }
 
-// drain ends every session: with a Close, or at once after another signal. It returns
-// false if that failed, or if sessions had to be cut.
+// drain ends every session with a Close. At another signal it cuts those that are left. It
+// returns false if the proxy failed or if sessions had to be cut.
 func (d *Daemon) drain(signals <-chan os.Signal, ended <-chan error) bool {
 	ctx, cut := context.WithCancel(context.Background())
 	defer cut()
@@ -142,7 +144,7 @@ func (d *Daemon) drain(signals <-chan os.Signal, ended <-chan error) bool {
 	return left == 0
 }
 
-// cutOnSignal calls cut at the next signal, and ends when ctx does.
+// cutOnSignal calls cut at the next signal. It returns when ctx ends.
 func (d *Daemon) cutOnSignal(ctx context.Context, cut context.CancelFunc, signals <-chan os.Signal) {
 	select {
 	case s := <-signals:

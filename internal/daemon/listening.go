@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// unixScheme stands before the path of a unix socket.
+// unixScheme is the prefix of a unix socket's path.
 const unixScheme = "unix:"
 
-// listenAdmin returns nil for an admin listener that is off.
+// listenAdmin opens the admin listener. It returns nil if address is empty.
 func listenAdmin(address string) (net.Listener, error) {
 	if address == "" {
 		return nil, nil
@@ -25,8 +25,9 @@ func listenAdmin(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// named says which variable holds the address that cannot be listened on, and what to do
-// about it. That is also the address of a unix socket whose file is in the way.
+// named adds the variable and what to do to an error about an address that cannot be
+// listened on. Errors about the file of a unix socket are such errors. It returns any other
+// error as it is.
 func named(variable, address string, err error) error {
 	var op *net.OpError
 	var file *fs.PathError
@@ -40,8 +41,8 @@ func named(variable, address string, err error) error {
 	return err
 }
 
-// remedy returns what to do about an address that cannot be listened on; "" if there is no
-// telling.
+// remedy returns what to do about an address that cannot be listened on, or "" if that is
+// not known.
 func remedy(address string, err error) string {
 	if path, isUnix := strings.CutPrefix(address, unixScheme); isUnix {
 		return unixRemedy(path, err)
@@ -53,7 +54,7 @@ func remedy(address string, err error) string {
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &lookup):
 		return "set an address of this machine"
 	case errors.Is(err, fs.ErrPermission):
-		return "set a port from 1024 on, or let this program have lower ones (CAP_NET_BIND_SERVICE)"
+		return "set a port of 1024 or above, or give this program the capability CAP_NET_BIND_SERVICE"
 	}
 	return ""
 }
@@ -66,16 +67,16 @@ func unixRemedy(path string, err error) string {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "another program listens there: stop it, or set another path"
 	case errors.Is(err, fs.ErrNotExist):
-		return "make the folder first, or correct the path"
+		return "create the folder first, or correct the path"
 	case errors.Is(err, syscall.ENOTDIR):
 		return "a part of the path is not a folder: correct it"
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Sprintf("let user %d, whom this process runs as, write to the folder, or set another path", os.Geteuid())
+		return fmt.Sprintf("allow user %d, as which this process runs, to write to the folder, or set another path", os.Geteuid())
 	}
 	return ""
 }
 
-// nameOf returns an address as its variable takes it.
+// nameOf returns an address in the form that its variable has.
 func nameOf(address net.Addr) string {
 	if address.Network() == "unix" {
 		return unixScheme + address.String()

@@ -15,10 +15,10 @@ func TestRemedies(t *testing.T) {
 		err     error
 		want    string
 	}{
-		{":80", os.NewSyscallError("bind", syscall.EACCES), "; set a port from 1024 on, or let this program have lower ones (CAP_NET_BIND_SERVICE)"},
+		{":80", os.NewSyscallError("bind", syscall.EACCES), "; set a port of 1024 or above, or give this program the capability CAP_NET_BIND_SERVICE"},
 		{"holdfast.invalid:8080", &net.DNSError{Name: "holdfast.invalid", Err: "no such host", IsNotFound: true}, "; set an address of this machine"},
 		{"unix:/run/a.sock", os.NewSyscallError("bind", syscall.EACCES),
-			fmt.Sprintf("; let user %d, whom this process runs as, write to the folder, or set another path", os.Geteuid())},
+			fmt.Sprintf("; allow user %d, as which this process runs, to write to the folder, or set another path", os.Geteuid())},
 		{":8080", os.NewSyscallError("socket", syscall.EMFILE), ""},
 	} {
 		err := &net.OpError{Op: "listen", Net: "tcp", Err: tc.err}

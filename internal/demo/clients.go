@@ -11,20 +11,20 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// client is a WebSocket client that never pings. It is frozen until listen
-// runs: nobody reads its socket, so nobody answers pings.
+// client is a WebSocket client that never pings. Until listen runs, the client is frozen:
+// it does not read from its socket, and so does not answer pings.
 type client struct {
 	name  string
 	conn  net.Conn
-	in    io.Reader     // conn, after what the handshake read too far
+	in    io.Reader     // the bytes that the handshake read too far, then conn
 	heard chan string   // messages
-	ended chan struct{} // closed when listen has ended
-	err   error         // why it did; after ended
+	ended chan struct{} // closed when listen has returned
+	err   error         // why the connection ended; valid once ended is closed
 
-	leaving atomic.Bool // its Close is sent
+	leaving atomic.Bool // leave has been called
 }
 
-// dial connects and upgrades. Its name is its path.
+// dial connects and upgrades. The client's name is the path of its request.
 func dial(ctx context.Context, name, address string) (*client, error) {
 	conn, early, _, err := ws.Dialer{}.Dial(ctx, "ws://"+address+"/"+name)
 	if err != nil {
@@ -38,19 +38,19 @@ func dial(ctx context.Context, name, address string) (*client, error) {
 		ended: make(chan struct{}),
 	}
 	if early != nil {
-		c.in = early // it reads on from conn
+		c.in = early // it goes on with conn
 	}
 	return c, nil
 }
 
-// listen reads and answers until the connection ends.
+// listen reads messages and answers pings until the connection ends.
 func (c *client) listen() {
 	defer close(c.ended)
 	defer c.conn.Close()
 	c.err = converse(c.in, answers{c}, ws.StateClientSide, func(_ ws.OpCode, payload []byte) error {
 		select {
 		case c.heard <- string(payload):
-		default: // nobody asked for it
+		default: // hear has not taken the message before
 		}
 		return nil
 	})
@@ -66,8 +66,8 @@ func (c *client) leave() error {
 	return c.write(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
 }
 
-// answers are the pongs and the Close that listen writes. RFC 6455 5.5.1: there
-// are none after a Close of one's own.
+// answers writes the pongs and the Close of listen. After the client's own Close it
+// writes nothing (RFC 6455 5.5.1).
 type answers struct{ *client }
 
 func (a answers) Write(p []byte) (int, error) {
@@ -77,7 +77,7 @@ func (a answers) Write(p []byte) (int, error) {
 	return a.conn.Write(p)
 }
 
-// write sends a frame with one call, since listen writes pongs at the same time.
+// write sends a frame in one call of Write, since listen may write pongs at the same time.
 func (c *client) write(f ws.Frame) error {
 	frame, err := ws.CompileFrame(ws.MaskFrameInPlace(f))
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *client) write(f ws.Frame) error {
 
 var errEnded = errors.New("the connection ended")
 
-// hear waits for a message.
+// hear waits for a message. It returns an error if the connection or ctx ends first.
 func (c *client) hear(ctx context.Context) (string, error) {
 	select {
 	case text := <-c.heard:
@@ -101,7 +101,7 @@ func (c *client) hear(ctx context.Context) (string, error) {
 	}
 }
 
-// hasEnded reports whether the client knows of its connection's end.
+// hasEnded reports whether listen has seen the end of the connection.
 func (c *client) hasEnded() bool {
 	select {
 	case <-c.ended:
@@ -111,7 +111,8 @@ func (c *client) hasEnded() bool {
 	}
 }
 
-// farewell waits for the end, and says what this side was told.
+// farewell waits for the end of the connection. It returns the Close that the client
+// received, if any.
 func (c *client) farewell(ctx context.Context) (farewell, error) {
 	select {
 	case <-c.ended:

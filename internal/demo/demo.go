@@ -1,14 +1,14 @@
-// Package demo shows what Holdfast is for, without any configuration: a legacy
-// service that never pings, a middlebox that kills idle connections, clients
-// that go straight through it and clients that go through Holdfast.
+// Package demo shows what Holdfast is for, without any configuration. It has a legacy
+// service that never pings, and a middlebox that drops idle connections. Some clients
+// reach the service through the middlebox only, others through the middlebox and Holdfast.
 //
-// The path through it: Run (demo.go) sets up a stage (stage.go) with the service
-// (service.go), the middlebox (middlebox.go) and Holdfast itself (holdfast.go);
-// the story (story.go) plays the clients (clients.go), waits for what the actors
-// tell the journal (journal.go), and holds the outcome against what was promised.
-// Afterwards the live page (page.go) lets a browser take part.
+// The path through it: Run (demo.go) builds a stage (stage.go) with the service
+// (service.go), the middlebox (middlebox.go) and Holdfast itself (holdfast.go). The story
+// (story.go) plays the clients (clients.go), waits for events in the journal
+// (journal.go), and compares the outcome with what the demo promises. Afterwards the live
+// page (page.go) lets a browser take part.
 //
-// All of it listens on loopback only, in this one process.
+// Everything runs in this process and listens on loopback only.
 package demo
 
 import (
@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// shown are the times of the demo that people see: long enough to follow, short
+// shown are the times of the demo that users see: long enough to follow, and short
 // enough to wait for.
 var shown = times{
 	limit:    3 * time.Second,
@@ -32,8 +32,8 @@ var shown = times{
 	grace:    500 * time.Millisecond,
 }
 
-// Run runs the demo until its end or a signal: with once its end is that of the story. It
-// returns false if what happened is not what was promised.
+// Run runs the demo until a signal. If once is true, it also ends after the story. It
+// returns false if the demo could not run, or, with once, if a promise was broken.
 func Run(once bool, stdout, stderr io.Writer) bool {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -50,7 +50,7 @@ func Run(once bool, stdout, stderr io.Writer) bool {
 	return kept
 }
 
-// playOnce tells the story and ends. It returns whether all promises were kept.
+// playOnce plays the story once. It reports whether all promises were kept.
 func playOnce(ctx context.Context, t times, out io.Writer) (kept bool, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -61,15 +61,14 @@ func playOnce(ctx context.Context, t times, out io.Writer) (kept bool, err error
 	o, err := s.story(ctx)
 	s.close()
 	if err != nil {
-		return false, fmt.Errorf("the story was not told to its end: %w", err)
+		return false, fmt.Errorf("the demo did not reach its end: %w", err)
 	}
 	all := promises(t, o)
 	fmt.Fprint(out, summary(all), verdict(all))
 	return allKept(all), nil
 }
 
-// playLive tells the story, and goes on with the live page until ctx ends,
-// which is no failure.
+// playLive plays the story. Then it serves the live page until ctx ends, and returns true.
 func playLive(ctx context.Context, t times, out io.Writer) (kept bool, err error) {
 	interrupted := ctx
 	ctx, fail := context.WithCancelCause(ctx)

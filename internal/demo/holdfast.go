@@ -16,7 +16,7 @@ import (
 	"holdfast/proxy"
 )
 
-// newProxy makes Holdfast as anybody would run it, but more impatient.
+// newProxy returns Holdfast with shorter times than users would set.
 func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.Server, error) {
 	rules := heartbeat.Rules{Interval: t.interval, Timeout: t.timeout, Pong: heartbeat.RequirePong}
 	upstreamRules := rules
@@ -45,8 +45,8 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 	})
 }
 
-// journalHandler puts what Holdfast complains about into the journal. How sessions
-// ended it is told by settlement.
+// journalHandler writes the warnings and errors that Holdfast logs to the journal. The ends
+// of sessions come by settlement instead.
 type journalHandler struct{ journal *journal }
 
 func (h journalHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -63,8 +63,8 @@ func (h journalHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// settlement is what the journal tells of a session that has ended. Its reason is
-// "close" if a close handshake ended it.
+// settlement returns the event of a session's end. Its reason is "close" if a close
+// handshake ended the session.
 func settlement(e *proxy.Ended) event {
 	name, reason := nameOf(e.Path), e.Reason.String()
 	text := fmt.Sprintf("has dropped %s: %s %s", name, e.Side, strings.ReplaceAll(reason, "_", " "))
@@ -75,11 +75,11 @@ func settlement(e *proxy.Ended) event {
 	return event{Who: theHoldfast, Text: text, kind: settled, name: name, reason: reason}
 }
 
-// WithAttrs and WithGroup change nothing: a session's lines bring all they need.
+// WithAttrs and WithGroup return h itself: the demo needs the line's own attributes only.
 func (h journalHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 func (h journalHandler) WithGroup(string) slog.Handler      { return h }
 
-// counters are what the demo shows of Holdfast's metrics.
+// counters are the metrics of Holdfast that the demo shows.
 type counters struct {
 	Active       float64 `json:"active"`
 	Opened       float64 `json:"opened"`
@@ -91,7 +91,7 @@ type counters struct {
 	RoundTrip    float64 `json:"roundTrip"`    // to clients and back, mean, in seconds
 }
 
-// droppedFrozen is the counter of the frozen clients, as Prometheus shows it.
+// droppedFrozen is the series that counts frozen clients, in the notation of Prometheus.
 const droppedFrozen = `holdfast_sessions_dropped_total{side="client",reason="ping_timeout"}`
 
 func readCounters(m *metrics.Metrics) (counters, error) {
@@ -129,13 +129,13 @@ func readCounters(m *metrics.Metrics) (counters, error) {
 func sum(f *dto.MetricFamily, labels map[string]string) (total float64) {
 	for _, m := range f.GetMetric() {
 		if matches(m, labels) {
-			total += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it has one of them
+			total += m.GetCounter().GetValue() + m.GetGauge().GetValue() // m is only one of them
 		}
 	}
 	return total
 }
 
-// mean is the mean of a histogram's observations, 0 if there are none.
+// mean returns the mean of a histogram's observations, or 0 if there are none.
 func mean(f *dto.MetricFamily, labels map[string]string) float64 {
 	var total, n float64
 	for _, m := range f.GetMetric() {

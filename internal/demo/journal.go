@@ -11,12 +11,12 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// What the actors do is told to a journal: it prints, keeps the last events for
-// the page, and is what the story waits on instead of guessing times.
+// journal records what the actors do. It prints each event, and keeps the last ones for
+// the page. The story waits for its events.
 type journal struct {
 	start time.Time
 	lines chan string   // to be printed
-	done  chan struct{} // closed when printLines has ended
+	done  chan struct{} // closed when printLines has returned
 
 	mu     sync.Mutex
 	seq    int
@@ -33,28 +33,28 @@ type event struct {
 	Text string  `json:"text"`
 
 	kind   kind
-	name   string        // the client that it is about
-	code   ws.StatusCode // of an ended visit, 0 if it ended without a Close
-	reason string        // an ended visit's, from its Close, or why Holdfast ended a session
+	name   string        // the client that the event is about
+	code   ws.StatusCode // ended: the code of the Close, 0 if there was no Close
+	reason string        // ended: the reason of the Close; settled: why Holdfast ended the session
 }
 
-// since is the time from an earlier moment of the journal to the event.
+// since returns the time from an earlier moment of the journal to the event.
 func (e event) since(earlier float64) time.Duration {
 	return time.Duration((e.At - earlier) * float64(time.Second))
 }
 
-// kind says what the story can wait for.
+// kind is the kind of an event. The story waits for events of every kind but remark.
 type kind uint8
 
 const (
-	remark  kind = iota // only to be read
-	opened              // the service has a new visit
-	ended               // the service knows that a visit is over
+	remark  kind = iota // only printed and shown
+	opened              // a client's session with the service has begun
+	ended               // the service knows that a client's session has ended
 	cut                 // the middlebox has forgotten a connection
 	settled             // Holdfast has ended, counted and logged a session
 )
 
-// The actors; clients have names of their own.
+// The actors. A client's name is its own.
 const (
 	theService   = "service"
 	theMiddlebox = "middlebox"
@@ -63,9 +63,9 @@ const (
 
 const (
 	keptEvents = 200
-	// Lines that may wait for a terminal that stands still. Event loops write
-	// here too, and must not wait for it; what is beyond is lost to the
-	// terminal alone.
+	// waitingLines is how many lines may wait for a blocked terminal. Event loops
+	// write lines too, and must not wait for the terminal. More lines are not printed,
+	// but the page still shows them.
 	waitingLines = 1024
 )
 
@@ -83,12 +83,12 @@ func newJournal(out io.Writer) *journal {
 func (j *journal) printLines(out io.Writer) {
 	defer close(j.done)
 	for line := range j.lines {
-		// There is nowhere to say that nobody reads.
+		// The error cannot be reported, since out is the terminal.
 		_, _ = io.WriteString(out, line)
 	}
 }
 
-// close waits until all lines are printed. What comes afterwards is not.
+// close waits until all lines are printed. Later lines are not printed.
 func (j *journal) close() {
 	j.mu.Lock()
 	j.closed = true
@@ -97,17 +97,18 @@ func (j *journal) close() {
 	<-j.done
 }
 
-// now is this moment as events tell it.
+// now returns the seconds since the demo began.
 func (j *journal) now() float64 { return time.Since(j.start).Seconds() }
 
-// print prints lines that are no events.
+// print prints lines that are not events.
 func (j *journal) print(text string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.queue(text)
 }
 
-// queue is called with mu held.
+// queue hands text to printLines. The text is lost if too many lines wait. It is called
+// with mu held.
 func (j *journal) queue(text string) {
 	if j.closed {
 		return
@@ -122,7 +123,7 @@ func (j *journal) remark(who, format string, args ...any) {
 	j.add(event{Who: who, Text: fmt.Sprintf(format, args...)})
 }
 
-// add numbers, times and prints an event, and wakes all who wait.
+// add gives an event its number and time, prints it, and wakes all waiting goroutines.
 func (j *journal) add(e event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -146,7 +147,8 @@ func (j *journal) after(seq int) ([]event, <-chan struct{}) {
 	return slices.Clone(j.events[first:]), j.more
 }
 
-// await returns the first event of that kind about that client, be it past or to come.
+// await returns the first event of kind k about the client name. It waits for the event if
+// there is none yet.
 func (j *journal) await(ctx context.Context, k kind, name string) (event, error) {
 	seq := 0
 	for {

@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// middlebox is what stands in every long path: a NAT, a firewall, a balancer.
-// It forwards TCP, and forgets a connection on which nothing moved for limit.
-// From then on it forwards nothing and tells nobody: to both ends the
-// connection looks as it did before.
+// middlebox behaves like a NAT, a firewall or a load balancer on the path. It forwards TCP,
+// and forgets a connection on which nothing has moved for limit. From then on it forwards
+// nothing and tells neither end: to both ends the connection looks open.
 type middlebox struct {
 	limit   time.Duration
 	onCut   func(client net.Addr) // called from any goroutine
@@ -27,7 +26,7 @@ func newMiddlebox(limit time.Duration, onCut func(client net.Addr)) *middlebox {
 	return &middlebox{limit: limit, onCut: onCut, flows: map[*flow]struct{}{}}
 }
 
-// route opens a way to target, and returns where it begins.
+// route starts to forward connections to target. It returns the address for clients.
 func (m *middlebox) route(target string) (address string, err error) {
 	listener, err := net.Listen("tcp", anyPort)
 	if err != nil {
@@ -50,8 +49,8 @@ func (m *middlebox) serve(listener net.Listener, target string) {
 	}
 }
 
-// forward carries one connection to its end. One that was cut stays open until
-// the middlebox closes: closing it would tell its ends.
+// forward forwards one connection until its end. A connection that was cut stays open
+// until the middlebox closes, because both ends would notice if it was closed.
 func (m *middlebox) forward(near net.Conn, target string) {
 	far, err := net.Dial("tcp", target)
 	if err != nil {
@@ -131,7 +130,7 @@ func (m *middlebox) close() {
 type flow struct {
 	near, far *net.TCPConn // to the client, to the target
 	limit     time.Duration
-	over      chan struct{} // closed when finished
+	over      chan struct{} // closed when state becomes finished
 
 	mu    sync.Mutex
 	moved time.Time // when bytes were last forwarded
@@ -142,12 +141,12 @@ type flowState uint8
 
 const (
 	flowing  flowState = iota // → lost, finished
-	lost                      // silent for too long: bytes are swallowed
-	finished                  // both ends know of it, or the middlebox closes
+	lost                      // cut because it was silent for too long: all bytes are discarded
+	finished                  // both ends know that it has ended, or the middlebox closes
 )
 
-// pump forwards one direction until its end, which it passes on. What comes
-// after the cut is swallowed, the end of TCP among it.
+// pump forwards one direction until its end, and forwards the end too. After the cut it
+// discards everything, the end of TCP included.
 func (f *flow) pump(to, from *net.TCPConn) {
 	buf := make([]byte, 16<<10)
 	for {
@@ -164,7 +163,7 @@ func (f *flow) pump(to, from *net.TCPConn) {
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			_ = to.CloseWrite() // it fails only if to is gone, which its own pump learns
+			_ = to.CloseWrite() // it fails only if to has ended, which the pump of to sees
 			return
 		}
 		if err != nil {
@@ -174,7 +173,7 @@ func (f *flow) pump(to, from *net.TCPConn) {
 	}
 }
 
-// touch notes that n bytes came, and reports whether they are to be forwarded.
+// touch records that n bytes arrived. It reports whether they must be forwarded.
 func (f *flow) touch(n int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -184,8 +183,8 @@ func (f *flow) touch(n int) bool {
 	return f.state == flowing
 }
 
-// expire returns how long the flow may still be silent. If that is over, the
-// flow is lost now.
+// expire returns how long the flow may still be silent. If that time is over, the flow
+// becomes lost and isLost is true.
 func (f *flow) expire() (left time.Duration, isLost bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -197,7 +196,7 @@ func (f *flow) expire() (left time.Duration, isLost bool) {
 	return 0, true
 }
 
-// finish ends a flow whose ends know of it, and reports whether they do.
+// finish marks the flow as finished unless it is lost. It reports whether it is finished.
 func (f *flow) finish() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,19 +15,18 @@ import (
 	"time"
 )
 
-// preferredPage is where the live page is, if that is free.
+// preferredPage is the address of the live page if that port is free.
 const preferredPage = "127.0.0.1:8080"
 
-// maxActors is how many clients the page's buttons may have on stage at once,
-// ghosts among them.
+// maxActors is how many clients the service may have, ghosts included, for a button to
+// add one.
 const maxActors = 20
 
 //go:embed page.html page.css page.js
 var pageFiles embed.FS
 
-// page is the live page: it shows what happens on a stage, and lets visitors
-// put more clients on it. The visitor's own WebSocket does not come here, it
-// goes through the middlebox to Holdfast.
+// page is the live page. It shows what happens on a stage, and lets visitors add clients.
+// The visitor's own WebSocket goes through the middlebox to Holdfast, and not to the page.
 type page struct {
 	stage    *stage
 	ctx      context.Context // of the clients that buttons start
@@ -38,7 +37,7 @@ type page struct {
 	acting   sync.WaitGroup
 
 	mu     sync.Mutex
-	isOpen bool // visitors may take part: the story is told, and the page not closed
+	isOpen bool // visitors may take part: the story is over, and the page is not closed
 	actors int  // clients that buttons have started
 }
 
@@ -63,7 +62,7 @@ func startPage(ctx context.Context, s *stage, preferred string) (*page, error) {
 	return p, nil
 }
 
-// journalWriter takes the complaints of net/http.
+// journalWriter writes the errors that net/http logs to the journal.
 type journalWriter struct{ journal *journal }
 
 func (w journalWriter) Write(line []byte) (int, error) {
@@ -79,14 +78,14 @@ func (p *page) serve() {
 
 func (p *page) url() string { return "http://" + p.listener.Addr().String() + "/" }
 
-// open says whether visitors may take part.
+// open sets whether visitors may take part.
 func (p *page) open(yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.isOpen = yes
 }
 
-// close ends the page and the clients that it has started, and waits for both.
+// close ends the page and the clients that its buttons started, and waits for both.
 func (p *page) close() {
 	p.open(false)
 	p.cancel()
@@ -112,8 +111,8 @@ func (p *page) handler() http.Handler {
 	return p.guard(http.NewCrossOriginProtection().Handler(mux))
 }
 
-// guard answers this machine's browsers only when they ask for this machine: a
-// name that somebody points to loopback would let their pages in.
+// guard refuses requests whose Host is not this machine. The owner of a web page can let
+// a name resolve to loopback. Without guard, that page could read the answers.
 func (p *page) guard(next http.Handler) http.Handler {
 	policy := "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; " +
 		"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; " +
@@ -150,12 +149,12 @@ func file(name string) http.Handler {
 type state struct {
 	Open     bool     `json:"open"`   // visitors may take part
 	Socket   string   `json:"socket"` // where a visitor's WebSocket goes
-	Limit    float64  `json:"limit"`  // seconds of silence that the middlebox bears
+	Limit    float64  `json:"limit"`  // the middlebox's limit, seconds
 	Interval float64  `json:"interval"`
 	Timeout  float64  `json:"timeout"`
 	Counters counters `json:"counters"`
 	Visits   []guest  `json:"visits"`
-	Events   []event  `json:"events"` // those after the last that the page has
+	Events   []event  `json:"events"` // the events after the last one that the page has
 }
 
 // guest is a visit as the page shows it.
@@ -179,7 +178,7 @@ func (p *page) serveState(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	// An error here means that the browser has gone: nobody is left to be told.
+	// An error means that the browser has left, so it cannot be reported to the browser.
 	_ = json.NewEncoder(w).Encode(s)
 }
 
@@ -211,7 +210,7 @@ func (p *page) state(after int) (state, error) {
 	return s, nil
 }
 
-// action starts a client that plays a part by itself. Its name is kind and a number.
+// action starts a client that runs play. The client's name is kind and a number.
 func (p *page) action(kind string, play func(ctx context.Context, name string) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if len(p.stage.service.present()) >= maxActors {
@@ -219,7 +218,7 @@ func (p *page) action(kind string, play func(ctx context.Context, name string) e
 			return
 		}
 		if !p.start(kind, play) {
-			http.Error(w, "the story is not told yet", http.StatusConflict)
+			http.Error(w, "the story is not over yet", http.StatusConflict)
 			return
 		}
 		w.WriteHeader(http.StatusAccepted)
@@ -247,7 +246,7 @@ func (p *page) freeze(ctx context.Context, name string) error {
 	return err
 }
 
-// idle is client A's part once more.
+// idle does what client A does in the story.
 func (p *page) idle(ctx context.Context, name string) error {
 	s := p.stage
 	c, err := s.enter(ctx, name, s.straight, "connected straight to the service")

@@ -15,10 +15,9 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// service is an echo service as they were written for years: a goroutine for
-// each client that waits for the next message, however long that takes. It
-// answers pings and never sends one, so a client that is gone without a word
-// stays for ever.
+// service is an echo service of the usual kind: for each client it has a goroutine that
+// waits for the next message without a limit. It answers pings and never sends one. So it
+// never learns that a client is gone whose Close and end of TCP did not arrive.
 type service struct {
 	listener net.Listener
 	journal  *journal
@@ -30,16 +29,16 @@ type service struct {
 	visits  map[*visit]struct{}
 }
 
-// visit is a client as the service sees it.
+// visit is a client's session with the service.
 type visit struct {
 	net.Conn
 	name    string
 	through bool // it came through a proxy
 	since   time.Time
-	heard   atomic.Int64 // when the last bytes came, in nanoseconds since since
+	heard   atomic.Int64 // when the last bytes arrived, in nanoseconds after since
 }
 
-// Read notes when it was that the client gave a sign of life.
+// Read records when bytes arrived.
 func (v *visit) Read(p []byte) (int, error) {
 	n, err := v.Conn.Read(p)
 	if n > 0 {
@@ -68,7 +67,7 @@ func startService(j *journal) (*service, error) {
 
 func (s *service) address() string { return s.listener.Addr().String() }
 
-// serve accepts until close, which is the only error that a loopback listener has.
+// serve accepts until close. An error of Accept means that the listener was closed.
 func (s *service) serve() {
 	for {
 		conn, err := s.listener.Accept()
@@ -95,7 +94,7 @@ func (s *service) handle(conn net.Conn) {
 	}))
 }
 
-// upgrader learns from the handshake who comes, and which way.
+// upgrader takes the client's name and path from the handshake.
 func (v *visit) upgrader() ws.Upgrader {
 	return ws.Upgrader{
 		OnRequest: func(uri []byte) error {
@@ -111,8 +110,8 @@ func (v *visit) upgrader() ws.Upgrader {
 
 var plainName = regexp.MustCompile(`^/([A-Za-z0-9-]{1,20})$`)
 
-// nameOf is the name that a client gives itself by its path. It goes to a
-// terminal, so it must be plain.
+// nameOf returns the client's name, which is the path of its request. The name is printed
+// on a terminal, so other characters are not accepted.
 func nameOf(path string) string {
 	if m := plainName.FindStringSubmatch(path); m != nil {
 		return m[1]
@@ -149,7 +148,7 @@ func (s *service) end(v *visit, err error) {
 	closing := s.closing
 	s.mu.Unlock()
 	if closing {
-		return // that is our doing, not the client's
+		return // the service has ended the session, and not the client
 	}
 	f := farewellOf(err)
 	s.journal.add(event{
@@ -162,8 +161,8 @@ func (s *service) end(v *visit, err error) {
 	})
 }
 
-// present are the clients that the service believes to be there, in the order
-// in which they came.
+// present returns the clients that the service believes to be connected, in the order of
+// their arrival.
 func (s *service) present() []*visit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +176,7 @@ func (s *service) present() []*visit {
 	return all
 }
 
-// find returns the visit of that name, or nil.
+// find returns the visit of that name, or nil if there is none.
 func (s *service) find(name string) *visit {
 	for _, v := range s.present() {
 		if v.name == name {

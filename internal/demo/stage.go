@@ -13,18 +13,18 @@ import (
 	"holdfast/proxy"
 )
 
-// anyPort is a free port that nobody but this machine can reach.
+// anyPort is a free port that only this machine can reach.
 const anyPort = "127.0.0.1:0"
 
 // times are the demo's durations.
 type times struct {
-	limit    time.Duration // of silence that the middlebox bears
+	limit    time.Duration // after so long a silence the middlebox forgets a connection
 	interval time.Duration // of Holdfast's pings
-	timeout  time.Duration // of their answers
-	silence  time.Duration // of clients A and B, longer than limit
+	timeout  time.Duration // for the answers to the pings
+	silence  time.Duration // how long clients A and B are silent; longer than limit
 	hope     time.Duration // how long A waits for its echo
-	patience time.Duration // how long what must come may take
-	grace    time.Duration // what a busy machine may add to what is promised
+	patience time.Duration // how long to wait for an event that must come
+	grace    time.Duration // how much later than promised an event may be on a busy machine
 }
 
 // stage is everything that a demo runs: the service, the middlebox, Holdfast
@@ -87,7 +87,7 @@ func (s *stage) runProxy() {
 	}
 }
 
-// noteCut says whose connection the middlebox has cut.
+// noteCut records that the middlebox has cut the connection from address.
 func (s *stage) noteCut(address net.Addr) {
 	name := "a stranger"
 	s.mu.Lock()
@@ -104,7 +104,7 @@ func (s *stage) noteCut(address net.Addr) {
 	})
 }
 
-// dial connects a client, which stays frozen until it is woken.
+// dial connects a client. It is frozen until wake is called.
 func (s *stage) dial(ctx context.Context, name, address string) (*client, error) {
 	c, err := dial(ctx, name, address)
 	if err != nil {
@@ -113,14 +113,14 @@ func (s *stage) dial(ctx context.Context, name, address string) (*client, error)
 	s.mu.Lock()
 	s.clients[c.conn.LocalAddr().String()] = c
 	s.mu.Unlock()
-	// The service has answered, but may not have noted it yet.
+	// The service has answered, but may not have added its event yet.
 	if _, err := s.await(ctx, opened, name); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return c, nil
 }
 
-// wake lets a client read and answer.
+// wake makes a client read and answer.
 func (s *stage) wake(c *client) { s.running.Go(c.listen) }
 
 func (s *stage) hangUp(c *client) {
@@ -139,17 +139,17 @@ func (s *stage) isLost(name string) bool {
 
 var errNothingCame = errors.New("nothing came")
 
-// await waits for what must happen, but not for ever.
+// await waits for an event, but no longer than patience.
 func (s *stage) await(ctx context.Context, k kind, name string) (event, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.times.patience, errNothingCame)
 	defer cancel()
 	return s.journal.await(ctx, k, name)
 }
 
-// close ends everything and waits for it, whatever of it was built.
+// close ends all parts that were built, and waits for them.
 func (s *stage) close() {
 	if s.proxy != nil {
-		// What had to be cut was a frozen client's, or a browser's that was slow.
+		// Sessions that had to be cut are those of frozen clients or of a slow browser.
 		_, _ = s.proxy.Shutdown(context.Background())
 	}
 	s.mu.Lock()
@@ -159,7 +159,7 @@ func (s *stage) close() {
 	s.mu.Unlock()
 	s.running.Wait()
 	if s.service != nil {
-		s.service.close() // before the middlebox, whose end the ghosts would notice
+		s.service.close() // before the middlebox, whose end would end the ghosts too
 	}
 	s.box.close()
 	s.journal.close()

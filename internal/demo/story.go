@@ -13,25 +13,25 @@ import (
 // outcome is what happened in a story.
 type outcome struct {
 	// Client A, straight to the service.
-	cutOff bool // the middlebox has cut its connection, and A was not told
+	cutOff bool // the middlebox has cut its connection, and A does not know
 	echoA  bool // its message came back
-	ghost  bool // the service still believes it to be there
+	ghost  bool // the service still believes that it is connected
 
 	// Client B, through Holdfast.
 	echoB      bool
 	roundTrips int           // of pings, measured while it was silent
-	roundTrip  time.Duration // their mean
+	roundTrip  time.Duration // the mean round trip
 
 	// Client C, through Holdfast, frozen.
 	dropped      bool
 	droppedAfter time.Duration
 	toService    farewell
 	toClient     farewell // what it reads when it wakes
-	counted      int
+	counted      int      // sessions in droppedFrozen
 }
 
-// story plays the three clients' parts. An error means that it could not be
-// played to its end; whether it ended as promised, the outcome says.
+// story plays the three clients' parts. It returns an error if it could not reach its
+// end. The outcome says whether it ended as promised.
 func (s *stage) story(ctx context.Context) (o outcome, err error) {
 	s.introduce()
 	a, err := s.enter(ctx, "client-A", s.straight, "connected straight to the service")
@@ -89,7 +89,8 @@ func (s *stage) enter(ctx context.Context, name, address, how string) (*client, 
 	return c, nil
 }
 
-// measure reads how Holdfast has kept B's path alive. B is its only client yet.
+// measure reads how many round trips Holdfast has measured, and their mean. They are all
+// client B's, since B is Holdfast's only client so far.
 func (s *stage) measure(o *outcome) error {
 	c, err := readCounters(s.metrics)
 	if err != nil {
@@ -101,7 +102,8 @@ func (s *stage) measure(o *outcome) error {
 	return nil
 }
 
-// speak sends a message and waits for its echo. That none comes is no error.
+// speak sends a message and waits up to hope for its echo. It returns false, and not an
+// error, if no echo comes.
 func (s *stage) speak(ctx context.Context, c *client, hope time.Duration) (echoed bool, err error) {
 	text := "Is " + c.name + " still there?"
 	sent := time.Now()
@@ -124,7 +126,8 @@ func (s *stage) speak(ctx context.Context, c *client, hope time.Duration) (echoe
 	return true, nil
 }
 
-// giveUp lets a client go, and says whether it leaves a ghost.
+// giveUp closes a client's connection. It reports whether the service keeps a ghost of the
+// client.
 func (s *stage) giveUp(c *client) (ghost bool) {
 	s.hangUp(c)
 	s.journal.remark(c.name, "gives up and leaves")
@@ -136,16 +139,16 @@ func (s *stage) giveUp(c *client) (ghost bool) {
 	return true
 }
 
-// frozen is what became of a client that froze.
+// frozen is what happened to a client that froze.
 type frozen struct {
 	dropped   bool
-	after     time.Duration // of its freezing
+	after     time.Duration // from freezing to the service's event ended
 	toService farewell
 	toClient  farewell // what it reads when it wakes
 }
 
-// freeze connects a client through Holdfast that reads and answers nothing,
-// until it was dropped.
+// freeze connects a client through Holdfast that reads nothing and answers nothing. It
+// waits until Holdfast has dropped the client, and then wakes the client.
 func (s *stage) freeze(ctx context.Context, name string) (f frozen, err error) {
 	c, err := s.dial(ctx, name, s.through)
 	if err != nil {
@@ -177,8 +180,8 @@ func (s *stage) freeze(ctx context.Context, name string) (f frozen, err error) {
 	return f, nil
 }
 
-// notHeard turns an event that did not come into what the outcome lacks, and
-// leaves the end of the whole demo an error.
+// notHeard returns nil for an event that did not come in time: the outcome shows that. It
+// returns err if the demo itself has ended.
 func notHeard(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
@@ -191,10 +194,10 @@ func (s *stage) countFrozen() (int, error) {
 	return int(c.PingTimeouts), err
 }
 
-// sayGoodbye ends a session as it should end, for the sake of the counters.
+// sayGoodbye ends a session by a close handshake, so that the counters show one.
 func (s *stage) sayGoodbye(ctx context.Context, c *client) error {
 	if err := c.leave(); err != nil {
-		return nil // it was dropped before, which its own promise tells
+		return nil // it was dropped before, which another promise reports
 	}
 	_, err := s.await(ctx, settled, c.name)
 	return notHeard(ctx, err)
@@ -228,7 +231,7 @@ type promise struct {
 	kept               bool
 }
 
-// promises holds an outcome against what was promised.
+// promises compares an outcome with what the demo promises.
 func promises(t times, o outcome) []promise {
 	told := farewell{ws.StatusGoingAway, "client keepalive ping timeout"}
 	woken := farewell{ws.StatusInternalServerError, "keepalive ping timeout"}

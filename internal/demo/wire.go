@@ -9,11 +9,12 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// maxMessage bounds what a visitor's browser can make the demo hold.
+// maxMessage limits the memory that a message of a visitor's browser can take, in bytes.
 const maxMessage = 64 << 10
 
-// converse reads messages until the connection ends, answers pings and Closes
-// as RFC 6455 demands, and never pings. After a Close, the error says its code.
+// converse reads messages and calls each for them until the connection ends. It answers
+// pings and Closes as RFC 6455 demands, and never pings. After a Close, the error contains
+// its code and reason.
 func converse(r io.Reader, w io.Writer, state ws.State, each func(ws.OpCode, []byte) error) error {
 	control := wsutil.ControlFrameHandler(w, state)
 	messages := wsutil.Reader{
@@ -44,7 +45,7 @@ func converse(r io.Reader, w io.Writer, state ws.State, each func(ws.OpCode, []b
 	}
 }
 
-// A farewell is how a conversation ended, as one of its sides learnt it.
+// A farewell is the end of a conversation as one side saw it.
 type farewell struct {
 	code   ws.StatusCode // 0 if it ended without a Close
 	reason string
@@ -58,7 +59,7 @@ func farewellOf(err error) farewell {
 	return farewell{}
 }
 
-// String escapes the reason: a peer chose it, and it goes to a terminal.
+// String escapes the reason, because a peer chose it and it is printed on a terminal.
 func (f farewell) String() string {
 	switch {
 	case f.code == 0:

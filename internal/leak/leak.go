@@ -1,5 +1,5 @@
-// Package leak is for the TestMain of packages whose tests open connections: it
-// wants back every goroutine and every descriptor that the tests took.
+// Package leak is for the TestMain of packages whose tests open connections. It checks
+// that every goroutine has ended and every descriptor is closed after the tests.
 package leak
 
 import (
@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// patience is how long what ends may take to be gone. Only a leak waits for it.
+// patience is how long goroutines and descriptors may take to end. Only a leak takes so
+// long.
 const patience = 20 * time.Second
 
-// Check runs the tests and returns their exit code, or 1 if they passed and more
-// is held than before them.
+// Check runs the tests and returns their exit code. It returns 1 if the tests passed and
+// there are more goroutines or descriptors than before.
 func Check(run func() int) int {
 	warmUp()
 	before := held()
@@ -25,7 +26,7 @@ func Check(run func() int) int {
 	return wantsBack(before)
 }
 
-// A holding is what a leak would add to.
+// A holding is how many goroutines and descriptors the process has.
 type holding struct{ goroutines, descriptors int }
 
 func held() holding {
@@ -36,17 +37,17 @@ func held() holding {
 	return holding{runtime.NumGoroutine(), len(descriptors)}
 }
 
-// warmUp makes the runtime take what it takes once and keeps: its own poller.
+// warmUp makes the runtime open its poller, whose descriptors it keeps.
 func warmUp() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
-	_ = l.Close() // it was never used
+	_ = l.Close() // it was not used
 }
 
-// wantsBack returns the exit code. There is no event to wait for, so it asks
-// until all is back or patience ends.
+// wantsBack waits until the process has no more than before, or until patience is over. It
+// returns the exit code. It has to poll, because no event tells it of a change.
 func wantsBack(before holding) int {
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		now := held()

@@ -1,9 +1,9 @@
 // Package linelog is a log whose writers never wait for its reader.
 //
-// The event loops log, and a loop that waits stalls all of its sessions. So New
-// returns a logger whose lines are only copied into memory, up to a bound. One
-// goroutine writes them out. Lines for which there is no room are lost, and the
-// log says how many once it flows again. Close writes what is left.
+// The event loops log, and a loop that waits stalls all of its sessions. So New returns a
+// logger that only copies its lines into memory, up to a limit. One goroutine writes the
+// lines to the log. Lines for which there is no room are lost, and a later line says how
+// many were lost. Close writes the lines that are left.
 package linelog
 
 import (
@@ -15,19 +15,19 @@ import (
 	"time"
 )
 
-// gather is how long lines are collected before they are written. A storm of lines then
-// costs few system calls and few wake-ups.
+// gather is how long lines are collected before they are written. So many lines at once
+// cost few system calls and few wake-ups.
 const gather = 5 * time.Millisecond
 
-// keptLog is how many bytes of memory the writer keeps for its next lines.
+// keptLog is the size in bytes of the largest buffer that the writer keeps for its next
+// lines.
 const keptLog = 64 << 10
 
-// maxPendingLog is how many bytes of log lines may wait for a sink that is slow.
+// maxPendingLog is how many bytes of log lines may wait to be written.
 const maxPendingLog = 1 << 20
 
-// New returns a logger that never waits for out, and the writer behind it.
-// The writer must be closed, or the last lines are lost. The lines are JSON unless
-// text is set.
+// New returns a logger that never waits for out, and the Writer behind it. The Writer
+// must be closed, or the last lines are lost. The lines are JSON unless text is set.
 func New(out io.Writer, text bool, level slog.Level) (*slog.Logger, *Writer) {
 	handler := func(w io.Writer) slog.Handler {
 		options := &slog.HandlerOptions{Level: level}
@@ -43,8 +43,8 @@ func New(out io.Writer, text bool, level slog.Level) (*slog.Logger, *Writer) {
 	return slog.New(handler(w)), w
 }
 
-// IsTerminal reports whether out is a character device. /dev/null is one too, which
-// does no harm.
+// IsTerminal reports whether out is a character device. It returns true for /dev/null
+// also, where the format of the lines does not matter.
 func IsTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok {
@@ -54,18 +54,18 @@ func IsTerminal(out io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// Writer stands between the event loops, which log and must never wait, and
-// a log that may stand still: a full pipe, a stopped terminal. It keeps a bounded
-// number of bytes for one goroutine to write. What does not fit is lost line by
-// line, and reported as soon as the log flows again.
+// Writer stands between the event loops, which must never wait, and a log that may block:
+// a full pipe, a stopped terminal. It keeps up to limit bytes of lines for one goroutine
+// to write. A line that does not fit is lost. The number of lost lines is reported as soon
+// as the log takes bytes again.
 type Writer struct {
-	out    io.Writer      // written to by writeLines alone
-	report func(lost int) // writes to out; called by writeLines alone
-	limit  int
-	wake   chan struct{} // holds a token while there may be something to write
-	done   chan struct{} // closed when writeLines has ended
+	out    io.Writer      // only writeLines writes to it
+	report func(lost int) // writes to out; only writeLines calls it
+	limit  int            // of pending, in bytes
+	wake   chan struct{}  // holds a token while there may be something to write
+	done   chan struct{}  // closed when writeLines has ended
 
-	mu      sync.Mutex // held for no longer than a copy
+	mu      sync.Mutex // guards the fields below; held no longer than for a copy
 	pending []byte
 	lost    int
 	closed  bool
@@ -83,7 +83,7 @@ func newWriter(out io.Writer, limit int, report func(lost int)) *Writer {
 	return w
 }
 
-// Write takes one line or loses it. It never fails.
+// Write takes one line, or loses it if there is no room. It never returns an error.
 func (w *Writer) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	if len(w.pending)+len(line) <= w.limit {
@@ -96,8 +96,8 @@ func (w *Writer) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Close writes what is pending, or gives up when ctx is done. Lines that come
-// afterwards are lost.
+// Close waits until the pending lines are written. It returns an error if ctx ends first.
+// Lines that are written later are lost.
 func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
@@ -118,8 +118,8 @@ func (w *Writer) wakeUp() {
 	}
 }
 
-// writeLines is the goroutine that waits for the log, so that nobody else has to. There
-// is nowhere to report that the log cannot be written.
+// writeLines is the goroutine that writes to out and waits for it. It ignores errors of
+// out: they cannot be reported, since out is the log.
 func (w *Writer) writeLines() {
 	defer close(w.done)
 	var batch []byte
@@ -137,8 +137,8 @@ func (w *Writer) writeLines() {
 	}
 }
 
-// take returns what is pending. The batch that was written before gives its memory to
-// the next lines.
+// take returns the pending lines. The next lines reuse the memory of written, the batch
+// before.
 func (w *Writer) take(written []byte) (batch []byte, lost int, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,9 +1,8 @@
-// Package probe tries an upstream out: it upgrades a connection as a client of it
-// would, sends one ping, and says goodbye.
+// Package probe tests an upstream: it opens a WebSocket connection as a client would,
+// sends one ping, and closes the connection.
 //
-// The path through it: Try dials (Target.dial), upgrades (Target.ask) and pings
-// (ping). It is given values and says what happened; what that means is for its
-// caller to judge.
+// The path through it: Try dials (Target.dial), upgrades (Target.ask) and pings (ping). It
+// returns what happened. The caller decides what that means.
 package probe
 
 import (
@@ -22,12 +21,12 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Target says where an upstream is and how it is to be asked.
+// Target says where an upstream is, and what to send to it.
 type Target struct {
 	Network string // "tcp" or "unix"
-	Address string // as package net takes it
-	URL     string // what is asked for: a ws URL, also where TLS is spoken
-	Host    string // of the request
+	Address string // in the form of package net
+	URL     string // the URL of the request: a ws URL, even with TLS
+	Host    string // the Host of the request
 	Header  ws.HandshakeHeader
 	TLS     func() *tls.Config // nil means no TLS
 
@@ -37,36 +36,36 @@ type Target struct {
 	MaxHeaderSize    int           // of the answer
 }
 
-// Result is what became of a probe whose upgrade came through.
+// Result is the result of a probe whose upgrade succeeded.
 type Result struct {
 	Upgraded time.Duration // how long dialling and the upgrade took
 	Answered time.Duration // how long the pong took
 	Silent   bool          // there was no pong within PingTimeout
 }
 
-// A Step is one of those that a probe takes.
+// A Step is a step of a probe.
 type Step uint8
 
 const (
 	Dial      Step = iota // the connection, name resolution included
-	SecureTLS             // the TLS handshake; what it has failed by may come later, with Upgrade
+	SecureTLS             // the TLS handshake; an upstream may refuse it later, during Upgrade
 	Upgrade               // the request and the answer to it
 	Ping                  // the ping and the answer to it
 )
 
-// A Failure says in which step a probe has failed, and how.
+// A Failure says in which step a probe failed, and how.
 type Failure struct {
 	Step   Step
-	Status int // of an answer that is no 101; 0 if it was not that
+	Status int // of an answer that is not a 101; 0 if Err is another failure
 	Err    error
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Try upgrades to the upstream and pings it. An upstream that does not answer the
-// ping is not an error, since some never do; one that ends the session is. Its errors
-// are Failures.
+// Try opens a session with the upstream and pings it. If the upstream does not answer the
+// ping, that is not an error, since some upstreams never answer. If the upstream ends the
+// session, that is an error. Every error is a *Failure.
 func Try(t Target) (Result, error) {
 	var r Result
 	began := time.Now()
@@ -92,8 +91,8 @@ func Try(t Target) (Result, error) {
 	return r, nil
 }
 
-// upgrade returns an upgraded connection, and a reader of what the upstream has sent
-// and will send.
+// upgrade returns an upgraded connection, and a reader of all that the upstream sends
+// after its answer.
 func (t Target) upgrade() (net.Conn, io.Reader, error) {
 	conn, err := t.dial()
 	if err != nil {
@@ -107,7 +106,8 @@ func (t Target) upgrade() (net.Conn, io.Reader, error) {
 	return conn, incoming, nil
 }
 
-// ask sends the request and reads the answer. It returns a reader of what follows that.
+// ask sends the request and reads the answer. It returns a reader of what follows the
+// answer.
 func (t Target) ask(conn net.Conn) (io.Reader, error) {
 	u, err := url.Parse(t.URL)
 	if err == nil {
@@ -123,7 +123,7 @@ func (t Target) ask(conn net.Conn) (io.Reader, error) {
 	case errors.As(err, &status):
 		return nil, &Failure{Upgrade, int(status), err}
 	case errors.Is(err, ws.ErrHandshakeBadProtocol):
-		return nil, &Failure{Step: Upgrade, Err: errors.New("it answered in a version of HTTP that has no upgrade, such as 1.0")}
+		return nil, &Failure{Step: Upgrade, Err: errors.New("it answered in a version of HTTP without upgrades, such as 1.0")}
 	case err != nil:
 		return nil, &Failure{Step: Upgrade, Err: err}
 	case early != nil:
@@ -132,7 +132,7 @@ func (t Target) ask(conn net.Conn) (io.Reader, error) {
 	return conn, nil
 }
 
-// dial connects to the upstream, with TLS if that is spoken there.
+// dial connects to the upstream, with TLS if t.TLS is set.
 func (t Target) dial() (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), t.DialTimeout)
 	defer cancel()
@@ -143,7 +143,7 @@ func (t Target) dial() (net.Conn, error) {
 		return nil, &Failure{Step: Dial, Err: err}
 	case reachedItself(plain):
 		plain.Close()
-		return nil, &Failure{Step: Dial, Err: errors.New("nobody listens there: the connection reached itself")}
+		return nil, &Failure{Step: Dial, Err: errors.New("nothing listens there: the connection reached itself")}
 	case t.TLS == nil:
 		return plain, nil
 	}
@@ -155,14 +155,14 @@ func (t Target) dial() (net.Conn, error) {
 	return conn, nil
 }
 
-// reachedItself reports whether the kernel has made a connection of a socket with
-// itself, as it does if it chooses the port that is dialled for the near end too.
+// reachedItself reports whether the kernel connected the socket to itself. It does so if
+// it chooses the dialled port as the local port too.
 func reachedItself(conn net.Conn) bool {
 	return conn.LocalAddr().String() == conn.RemoteAddr().String()
 }
 
-// ping sends a ping and, once its answer is there, a Close, so that the service
-// does not log a connection lost.
+// ping sends a ping and waits for its pong. Then it sends a Close, so that the service
+// does not log a lost connection.
 func ping(conn io.Writer, incoming io.Reader) error {
 	payload := make([]byte, 4)
 	rand.Read(payload)
@@ -172,20 +172,21 @@ func ping(conn io.Writer, incoming io.Reader) error {
 	if err := awaitPong(incoming, payload); err != nil {
 		return err
 	}
-	// The answer is in hand; whether the farewell arrives changes nothing.
+	// The probe has succeeded, whether this arrives or not.
 	_ = send(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
 	return nil
 }
 
-// send writes a frame as a client must (RFC 6455, section 5.3): masked with an
-// unpredictable key.
+// send writes a frame, masked with an unpredictable key as a client must (RFC 6455,
+// section 5.3).
 func send(w io.Writer, frame ws.Frame) error {
 	var key [4]byte
 	rand.Read(key[:])
 	return ws.WriteFrame(w, ws.MaskFrameWith(frame, key))
 }
 
-// awaitPong reads past everything but the pong with this payload, and a Close.
+// awaitPong reads until the pong with this payload. It skips all other frames but a Close,
+// for which it returns an error.
 func awaitPong(r io.Reader, payload []byte) error {
 	for {
 		head, err := ws.ReadHeader(r)
@@ -216,5 +217,5 @@ func noPong(err error) error {
 	return fmt.Errorf("no answer to a ping: %w", err)
 }
 
-// Rounded keeps the digits of d that mean something to a reader.
+// Rounded returns d without digits that are too small to matter.
 func Rounded(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

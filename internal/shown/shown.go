@@ -1,6 +1,6 @@
-// Package shown makes text from outside fit for a message: bounded, escaped, and
-// without what may be a password. Error messages and log lines that repeat what
-// somebody wrote go through it.
+// Package shown prepares text from outside for messages. It limits its length, escapes it,
+// and removes parts that may be passwords. Error messages and log lines use it for the
+// text of users and peers.
 package shown
 
 import (
@@ -9,17 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// Max is how many bytes of a value a message shows.
+// Max is how many bytes of a value a message shows at most.
 const Max = 80
 
-// Quoted returns a refused value for a message: in quotes, escaped, bounded, and
-// without what may be a secret.
+// Quoted returns a refused value for a message: in quotes, escaped, cut after Max bytes,
+// and without the parts that may be secrets.
 func Quoted(value string) string {
 	return strconv.Quote(bounded(Hidden(value)))
 }
 
-// Hidden replaces the parts of a URL that may be secrets: user name and password,
-// and whatever follows its path.
+// Hidden returns a URL with the parts that may be secrets replaced: user name, password,
+// and everything that follows the path.
 func Hidden(value string) string {
 	if i := strings.IndexAny(value, "?#"); i >= 0 {
 		value = value[:i+1] + "…"
@@ -34,7 +34,7 @@ func Hidden(value string) string {
 	return value
 }
 
-// bounded returns the first Max bytes of value, and never a part of a character.
+// bounded returns value, cut after Max bytes or before the character that does not fit.
 func bounded(value string) string {
 	if len(value) <= Max {
 		return value
@@ -46,7 +46,7 @@ func bounded(value string) string {
 	return value[:end] + "…"
 }
 
-// Printable returns a name from outside for a terminal: bounded, and escaped where it has to be.
+// Printable returns a name from outside for a terminal: cut after Max bytes and escaped.
 func Printable(name string) string {
 	quoted := strconv.Quote(bounded(name))
 	return quoted[1 : len(quoted)-1]

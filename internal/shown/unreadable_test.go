@@ -11,7 +11,7 @@ import (
 func TestUnreadable(t *testing.T) {
 	for err, want := range map[error]string{
 		syscall.ENOENT:  "does not exist; put the file there or correct the path",
-		syscall.EACCES:  fmt.Sprintf("may not be read by user %d, whom this process runs as; let it", os.Geteuid()),
+		syscall.EACCES:  fmt.Sprintf("may not be read by user %d, as which this process runs; allow it", os.Geteuid()),
 		syscall.EISDIR:  "is a directory; name a file in it",
 		syscall.ENOTDIR: "cannot be read: not a directory; correct the path",
 	} {

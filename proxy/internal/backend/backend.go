@@ -37,7 +37,8 @@ type Config struct {
 	DialTimeout time.Duration
 
 	Clock   func() heartbeat.Time
-	Beside  func(job func()) // runs a job that may block
+	Beside  func(job func())                  // runs a job that may block
+	After   func(d time.Duration, job func()) // runs a job that may block, after some time
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
 }

@@ -26,29 +26,30 @@ func (b *Backend) fails() {
 	b.gauges.SetUp(false)
 	b.cfg.Log.Warn("upstream is down: it is probed until it accepts a connection", "upstream", b.name)
 	if !b.probing.Swap(true) {
-		b.cfg.Beside(b.probe)
+		b.cfg.After(b.probeEvery, b.probe)
 	}
 }
 
-// probe connects every probeEvery until the backend is up or the proxy shuts down.
+// probe connects once, and again every probeEvery until the backend is up or the proxy
+// shuts down.
 func (b *Backend) probe() {
-	tick := time.NewTicker(b.probeEvery)
-	defer tick.Stop()
-	for b.down.Load() {
-		select {
-		case <-b.ended.Done():
-			return
-		case <-tick.C:
-		}
+	if b.ended.Err() != nil {
+		return
+	}
+	if b.down.Load() {
 		conn, err := b.Connect(b.ended)
 		if err == nil {
 			conn.Close() // the probe only asks whether a connection can be made
 		}
 		b.Learn(err)
 	}
+	if b.down.Load() {
+		b.cfg.After(b.probeEvery, b.probe)
+		return
+	}
 	b.cfg.Log.Info("upstream is up again", "upstream", b.name)
 	b.probing.Store(false)
 	if b.down.Load() && !b.probing.Swap(true) { // it went down again while probing was still true, so fails started no probe
-		b.cfg.Beside(b.probe)
+		b.cfg.After(b.probeEvery, b.probe)
 	}
 }

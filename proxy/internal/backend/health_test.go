@@ -24,6 +24,7 @@ func newBackend(t *testing.T, address string, changes ...func(*Config)) *Backend
 		DialTimeout: time.Minute,
 		Clock:       func() heartbeat.Time { return heartbeat.Time(time.Hour) },
 		Beside:      func(job func()) { go job() },
+		After:       func(d time.Duration, job func()) { time.AfterFunc(d, job) },
 		Log:         slog.New(slog.DiscardHandler),
 		Metrics:     metrics.New("test"),
 	}

@@ -18,11 +18,11 @@ func BenchmarkScan(b *testing.B) {
 		{"1KiB-run", bytes.Repeat(medium, 64<<10/len(medium))},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			s := NewScanner(true, false, 0)
+			s := NewScanner(true, false)
 			var c Counts
 			b.SetBytes(int64(len(bench.chunk)))
 			for b.Loop() {
-				s.Scan(bench.chunk, false, &c)
+				s.Scan(bench.chunk, LimitOf(0), false, &c)
 			}
 			frames := float64(c[opText])
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/frames, "ns/frame")

@@ -47,7 +47,7 @@ type header struct {
 // header if the header is not complete. Rules are checked in the order in which their
 // bytes arrive, each as soon as its bytes are there. So the result does not depend on how
 // the stream is cut into chunks, and a broken header is reported before it is complete.
-func (s *Scanner) parse(b []byte) (header, *Violation) {
+func (s *Scanner) parse(b []byte, longest Limit) (header, *Violation) {
 	if violation := s.checkFirst(b[0]); violation != nil {
 		return header{}, violation
 	}
@@ -58,7 +58,7 @@ func (s *Scanner) parse(b []byte) (header, *Violation) {
 		return header{}, violation
 	}
 	low, high, extended := lengthBounds(b)
-	if violation := s.checkLength(b, low, high); violation != nil {
+	if violation := checkLength(b, low, high, longest); violation != nil {
 		return header{}, violation
 	}
 	size := 2 + extended + keySize(b[1])
@@ -110,13 +110,13 @@ func (s *Scanner) checkSecond(first, second byte) *Violation {
 }
 
 // checkLength checks a payload length that is between low and high.
-func (s *Scanner) checkLength(b []byte, low, high uint64) *Violation {
+func checkLength(b []byte, low, high uint64, longest Limit) *Violation {
 	switch {
 	case low > maxLength:
 		return lengthTopBit
 	case high < shortest(b[1]): // RFC 6455 5.2: the minimal number of bytes MUST be used
 		return longLength
-	case low > s.max && !isControl(b[0]):
+	case low > uint64(longest) && !isControl(b[0]):
 		return TooBig
 	}
 	return nil

@@ -41,11 +41,22 @@ type Counts [16]uint32
 // its last byte. An incomplete header is shorter.
 const MaxHeld = MaxControl - 1
 
+// Limit is the longest payload that a data frame may have, in bytes. All scanners of a
+// proxy share one limit, so it is an argument of Scan and not a field.
+type Limit uint64
+
+// LimitOf returns the limit for a configured value; 0 or less means any length.
+func LimitOf(configured int64) Limit {
+	if configured > 0 {
+		return Limit(configured)
+	}
+	return maxLength
+}
+
 // Scanner follows the frames of one direction of one session. It is plain data and keeps
 // no bytes: the caller keeps those that cannot be decided on yet.
 type Scanner struct {
 	left       uint64 // payload bytes of the current data frame that are still to come
-	max        uint64 // largest payload of a data frame
 	maskBit    byte   // the value that a header's mask bit must have: mask or 0
 	rsv1Bit    byte   // the bit that a message's first frame may set: rsv1 or 0
 	fragmented bool   // the last data frame was not the last of its message
@@ -53,12 +64,7 @@ type Scanner struct {
 
 // NewScanner returns a scanner for a stream from its first frame on. masked means that
 // the stream comes from a client. deflate means that permessage-deflate was negotiated.
-// maxFrame is the largest payload of a data frame in bytes; 0 or less means any.
-func NewScanner(masked, deflate bool, maxFrame int64) Scanner {
-	s := Scanner{max: maxLength}
-	if maxFrame > 0 {
-		s.max = uint64(maxFrame)
-	}
+func NewScanner(masked, deflate bool) (s Scanner) {
 	if masked {
 		s.maskBit = mask
 	}
@@ -74,17 +80,17 @@ func (s *Scanner) MidFrame() bool { return s.left > 0 }
 // Scan walks the frames in b, which continues the stream where the last Result ended. It
 // passes on all data frames in b, and the beginning of an incomplete one, in one run. The
 // run ends at a control frame, at a violation, or at the end of b. With stopAtBoundary it
-// ends at the latest at the end of the first data frame. After a Close or a violation
-// Scan must not be called again.
+// ends at the latest at the end of the first data frame. longest is the same for all of a
+// stream. After a Close or a violation Scan must not be called again.
 //
 // Scan checks as much of an incomplete header as is there, and reports a violation as
 // soon as it has the bytes that break the rule. It checks a Close's payload when the
 // payload is complete.
-func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
+func (s *Scanner) Scan(b []byte, longest Limit, stopAtBoundary bool, c *Counts) Result {
 	at := 0
 	for at < len(b) {
 		if s.left == 0 {
-			if size := s.small(b[at:]); size > 0 && s.continues(b[at]) {
+			if size := s.small(b[at:], longest); size > 0 && s.continues(b[at]) {
 				s.accept(b[at], c)
 				at += size
 				if stopAtBoundary {
@@ -92,7 +98,7 @@ func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
 				}
 				continue
 			}
-			h, violation := s.parse(b[at:])
+			h, violation := s.parse(b[at:], longest)
 			switch {
 			case violation != nil:
 				return Result{Pass: at, Stop: Broken, Violation: violation}
@@ -119,13 +125,13 @@ func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
 // second byte is valid and holds the whole length. Otherwise it returns 0. With continues
 // it is a short cut for most frames, and cheap enough to be inlined. It accepts nothing
 // that parse would refuse, and leaves all other frames to parse.
-func (s *Scanner) small(b []byte) int {
+func (s *Scanner) small(b []byte, longest Limit) int {
 	if len(b) < 2 {
 		return 0
 	}
 	length := int(b[1] ^ s.maskBit) // over 127 if the mask bit is wrong
 	size := 2 + keySize(s.maskBit) + length
-	if length > maxControlPayload || size > len(b) || uint64(length) > s.max {
+	if length > maxControlPayload || size > len(b) || Limit(length) > longest {
 		return 0
 	}
 	return size

@@ -211,8 +211,8 @@ func bothDirections(t *testing.T, test func(*testing.T, stream)) {
 }
 
 func (s stream) driver(t *testing.T, stopAtBoundary bool) *driver {
-	scanner := NewScanner(s.masked, s.deflate, s.maxFrame)
-	return &driver{t: t, scanner: scanner, stopAtBoundary: stopAtBoundary}
+	scanner := NewScanner(s.masked, s.deflate)
+	return &driver{t: t, scanner: scanner, longest: LimitOf(s.maxFrame), stopAtBoundary: stopAtBoundary}
 }
 
 func (s stream) wants(t *testing.T, d *driver, how string) {
@@ -266,8 +266,8 @@ func TestScanHolds(t *testing.T) {
 		wire{first: text, length: 1 << 16}.bytes(true)[:13],
 		longest[:MaxHeld],
 	} {
-		s := NewScanner(true, false, 0)
-		if r := s.Scan(b, false, new(Counts)); r != (Result{}) || s.MidFrame() {
+		s := NewScanner(true, false)
+		if r := s.Scan(b, LimitOf(0), false, new(Counts)); r != (Result{}) || s.MidFrame() {
 			t.Errorf("% x: %+v, mid-frame %t; want it all left, at a frame boundary", b, r, s.MidFrame())
 		}
 	}
@@ -280,9 +280,9 @@ func TestScanHolds(t *testing.T) {
 func TestScanPassesRuns(t *testing.T) {
 	data := bytes.Repeat(wire{first: text, payload: "hello"}.bytes(true), 3)
 	ping := wire{first: pings, payload: "p"}.bytes(true)
-	s := NewScanner(true, false, 0)
+	s := NewScanner(true, false)
 	var c Counts
-	got := s.Scan(slices.Concat(data, ping, data), false, &c)
+	got := s.Scan(slices.Concat(data, ping, data), LimitOf(0), false, &c)
 	if want := (Result{Pass: len(data), Stop: Control, Size: len(ping)}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -296,14 +296,14 @@ func TestScanPassesRuns(t *testing.T) {
 func TestScanGoesOnFromABoundary(t *testing.T) {
 	one := wire{first: text, payload: "hello"}.bytes(true)
 	b := slices.Concat(one, one)
-	s := NewScanner(true, false, 0)
+	s := NewScanner(true, false)
 	want := Result{Pass: len(one), Stop: Boundary}
 	for at := 0; at < len(b); at += len(one) {
-		if got := s.Scan(b[at:], true, new(Counts)); got != want {
+		if got := s.Scan(b[at:], LimitOf(0), true, new(Counts)); got != want {
 			t.Fatalf("at %d: %+v, want %+v", at, got, want)
 		}
 	}
-	if got := s.Scan(nil, true, new(Counts)); got != (Result{}) {
+	if got := s.Scan(nil, LimitOf(0), true, new(Counts)); got != (Result{}) {
 		t.Errorf("at the end: %+v, want nothing", got)
 	}
 }
@@ -313,7 +313,7 @@ func TestScanCountsLargePayload(t *testing.T) {
 	b := slices.Concat(
 		wire{first: binaryFrame, payload: strings.Repeat("x", length)}.bytes(true),
 		wire{first: pings}.bytes(true))
-	d := &driver{t: t, scanner: NewScanner(true, false, length)}
+	d := &driver{t: t, scanner: NewScanner(true, false), longest: length}
 	for chunk := range slices.Chunk(b, 4096) {
 		d.feed(chunk)
 	}
@@ -323,19 +323,19 @@ func TestScanCountsLargePayload(t *testing.T) {
 }
 
 func TestScannerSize(t *testing.T) {
-	if size := unsafe.Sizeof(Scanner{}); size > 24 {
-		t.Errorf("a Scanner has %d bytes, want at most 24: there are two in each session", size)
+	if size := unsafe.Sizeof(Scanner{}); size > 16 {
+		t.Errorf("a Scanner has %d bytes, want at most 16: there are two in each session", size)
 	}
 }
 
 func TestScanDoesNotAllocate(t *testing.T) {
 	bothDirections(t, func(t *testing.T, s stream) {
-		scanner := NewScanner(s.masked, s.deflate, s.maxFrame)
+		scanner := NewScanner(s.masked, s.deflate)
 		var c Counts
 		allocs := testing.AllocsPerRun(10, func() {
 			scanner := scanner
 			for b := s.bytes; len(b) > 0; {
-				r := scanner.Scan(b, true, &c)
+				r := scanner.Scan(b, LimitOf(s.maxFrame), true, &c)
 				if r.Stop == More || r.Stop == Broken {
 					break
 				}

@@ -34,9 +34,9 @@ func TestCloseCodes(t *testing.T) {
 		return code >= 3000 && code <= 4999
 	}
 	scan := func(code int) *Violation {
-		s := NewScanner(false, false, 0)
+		s := NewScanner(false, false)
 		payload := AppendClosePayload(nil, ws.StatusCode(code), "")
-		return s.Scan(AppendControl(nil, ws.OpClose, payload), false, new(Counts)).Violation
+		return s.Scan(AppendControl(nil, ws.OpClose, payload), LimitOf(0), false, new(Counts)).Violation
 	}
 	for code := range 1 << 16 {
 		var want *Violation

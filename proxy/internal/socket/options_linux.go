@@ -32,22 +32,36 @@ func (o Options) Apply(fd int) error {
 	if err := LimitBackoff(fd, o.RTOMax); err != nil {
 		return os.NewSyscallError("setsockopt TCP_RTO_MAX_MS", err)
 	}
-	if keepAlive := int32(o.KeepAlive / time.Second); keepAlive != 0 {
-		const probes = 4 // left unanswered, over another KeepAlive, they end the connection
-		err := errors.Join(
-			setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
-			setTCPOption(fd, unix.TCP_KEEPIDLE, keepAlive),
-			setTCPOption(fd, unix.TCP_KEEPINTVL, max(1, keepAlive/probes)),
-			setTCPOption(fd, unix.TCP_KEEPCNT, probes),
-		)
-		if err != nil {
-			return os.NewSyscallError("setsockopt SO_KEEPALIVE", err)
-		}
+	if err := o.applyKeepAlive(fd); err != nil {
+		return os.NewSyscallError("setsockopt SO_KEEPALIVE", err)
 	}
-	if userTimeout := int32(o.UserTimeout / time.Millisecond); userTimeout != 0 {
+	if userTimeout := o.userTimeout(); userTimeout != 0 {
 		return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", setTCPOption(fd, unix.TCP_USER_TIMEOUT, userTimeout))
 	}
 	return nil
+}
+
+func (o Options) userTimeout() int32 { return int32(o.UserTimeout / time.Millisecond) }
+
+// applyKeepAlive sets after how much silence a peer is probed, how often, and how many
+// probes it may leave unanswered: four, within as long again. Where there is a
+// UserTimeout the kernel does not count probes: it gives a peer up that has answered
+// none when that time is over (tcp(7)). So the count is not set there.
+func (o Options) applyKeepAlive(fd int) error {
+	const probes = 4
+	silence := int32(o.KeepAlive / time.Second)
+	if silence == 0 {
+		return nil
+	}
+	err := errors.Join(
+		setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+		setTCPOption(fd, unix.TCP_KEEPIDLE, silence),
+		setTCPOption(fd, unix.TCP_KEEPINTVL, max(1, silence/probes)),
+	)
+	if o.userTimeout() == 0 {
+		err = errors.Join(err, setTCPOption(fd, unix.TCP_KEEPCNT, probes))
+	}
+	return err
 }
 
 func setTCPOption(fd int, option uintptr, value int32) error {

@@ -8,6 +8,15 @@ import (
 	"holdfast/heartbeat"
 )
 
+// realWorld returns the world of production.
+func realWorld() world {
+	return world{
+		clock:  newClock(),
+		beside: func(job func()) { go job() },
+		after:  func(d time.Duration, job func()) { time.AfterFunc(d, job) },
+	}
+}
+
 // A clock returns the time of the machine's CLOCK_MONOTONIC, which is the same for all
 // processes. It reads Go's monotonic clock, which runs at the same rate and needs no
 // system call.
