@@ -208,6 +208,19 @@ func TestGap(t *testing.T) {
 	st.reads(theirs, "lost, and more", proxy.ErrAgain)
 }
 
+// A faster segment does not overtake a slower one.
+func TestOrderOfSegments(t *testing.T) {
+	st := newStage(t)
+	ours, theirs := st.pair(50 * time.Millisecond)
+	st.writes(ours, "slow, ")
+	ours.Out.Latency = time.Millisecond
+	st.writes(ours, "fast")
+	st.pass(40 * time.Millisecond)
+	st.reads(theirs, "", proxy.ErrAgain)
+	st.pass(10 * time.Millisecond)
+	st.reads(theirs, "slow, fast", proxy.ErrAgain)
+}
+
 // What is left in a closed socket is sent on for some minutes to who is slow, and not
 // beyond the limit of TCP's waits.
 func TestOrphans(t *testing.T) {
@@ -301,6 +314,10 @@ func TestCuts(t *testing.T) {
 					cut(theirs, int64(at))
 					st.writes(theirs, text)
 					st.reads(ours, text[:at], then)
+					// The end takes the place of a byte, which counts as acknowledged.
+					if lost := theirs.Unacked(); then == io.EOF && (lost > 0) != (at < len(text)-1) {
+						t.Errorf("of what is behind the end at %d, %d bytes are not acknowledged", at, lost)
+					}
 				} else if at > 0 {
 					st.writes(theirs, text[:at])
 					cut(theirs, 0) // it is past

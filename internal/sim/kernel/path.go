@@ -59,7 +59,8 @@ const (
 // the stream. The writer learns of it when it sends more.
 func (s *Socket) ResetAt(position int64) { s.cutAt(cut{resetThere, position}) }
 
-// EndAt ends the stream for its receiver at a position. The rest is lost.
+// EndAt ends the stream for its receiver at a position. The rest is lost, and the writer
+// takes the acknowledgement of this end for that of the next byte.
 func (s *Socket) EndAt(position int64) { s.cutAt(cut{endThere, position}) }
 
 func (s *Socket) cutAt(c cut) {
