@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"time"
 
 	"holdfast/heartbeat"
 	"holdfast/proxy/internal/epoll"
@@ -44,25 +47,34 @@ type Hermetic struct{ server *Server }
 // A HermeticWorld is what surrounds a Hermetic.
 type HermeticWorld struct {
 	Now     func() heartbeat.Time
-	Beside  func(job func()) // is given each job that may block
+	Beside  func(job func()) // is given each job that may block, but for probes: there are none
 	Random  io.Reader        // must never fail
 	Kernels []Kernel         // one for each loop; the first accepts
 	Listen  int              // the descriptor that clients connect to
 	Close   func()           // closes that
 	Clients int64            // how many there may be at once
+	Places  int              // in each loop's queue for a TLS handshake, and in the one for a dial
+	// Find looks up the addresses of the upstream's host.
+	Find func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // NewHermetic makes a server that accepts from its first turn on.
 func NewHermetic(cfg Config, w HermeticWorld) (*Hermetic, error) {
 	cfg.Loops = len(w.Kernels)
-	s, err := newServer(cfg, world{clock: clock{now: w.Now}, beside: w.Beside})
+	cfg.find = w.Find
+	s, err := newServer(cfg, world{
+		clock:  clock{now: w.Now},
+		beside: w.Beside,
+		after:  func(time.Duration, func()) {},
+	})
 	if err != nil {
 		return nil, err
 	}
 	s.setRoom(w.Clients)
 	*s.listener = listener{fd: w.Listen, open: true, invented: w.Close}
 	for _, k := range w.Kernels {
-		s.addLoop(k, w.Random)
+		l := s.addLoop(k, w.Random)
+		l.tlsQueue, l.dialQueue = newQueue(w.Places), newQueue(w.Places)
 	}
 	s.loops[0].post(s.loops[0].startAccept)
 	return &Hermetic{s}, nil

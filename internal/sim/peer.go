@@ -6,7 +6,6 @@ import (
 	"io"
 	"time"
 
-	"holdfast/internal/sim/kernel"
 	"holdfast/proxy"
 )
 
@@ -22,7 +21,7 @@ type peer struct {
 	side  proxy.Side
 	plan  *Actor
 	other *peer
-	s     *kernel.Socket // nil until it is connected
+	s     *wire // nil until it is connected
 
 	// What it has been sent.
 	head     []byte // HTTP, before the frames
@@ -54,7 +53,7 @@ type peer struct {
 func (p *peer) gone() bool { return p.s == nil || p.s.Closed() }
 
 // connects gives the peer its connection.
-func (p *peer) connects(s *kernel.Socket) {
+func (p *peer) connects(s *wire) {
 	p.s = s
 	p.parser = parser{wantsMask: p.side == service, control: p.control, bytes: p.data}
 	s.Notify = p.note
@@ -101,7 +100,7 @@ func (p *peer) writes(b []byte) {
 }
 
 func (p *peer) flushes() {
-	for len(p.out) > 0 && !p.gone() {
+	for (len(p.out) > 0 || p.s.hasUnsent()) && !p.gone() {
 		n, err := p.s.Write(p.out)
 		p.out = p.out[n:]
 		if err == proxy.ErrAgain || err == nil && n == 0 {
@@ -309,7 +308,8 @@ func (p *peer) halvesWhenWritten() {
 	if p.gone() || p.writeEnd {
 		return
 	}
-	if len(p.out) > 0 {
+	if len(p.out) > 0 || p.s.hasUnsent() {
+		p.note()
 		p.w.after(50*time.Millisecond, p.halvesWhenWritten)
 		return
 	}

@@ -28,6 +28,11 @@ type Knobs struct {
 	HandshakeTimeout time.Duration
 	MaxFrame         int64
 	PerIP            int
+	Preface          bool // HOLDFAST_PROXY_PROTOCOL=accept, and each client has a header
+	ClientTLS        bool
+	ServiceTLS       bool
+	Name             bool // the upstream's address is to be looked up
+	Places           int  // in each queue
 }
 
 // Faults are what the kernel, the network and the machine may do in this run: each is the
@@ -38,6 +43,8 @@ type Faults struct {
 	Poller  float64       // a change of what is waited for fails
 	Accept  float64       // an accept fails
 	Connect float64       // a connect fails or is not answered
+	TLS     float64       // a TLS handshake fails
+	Lookup  float64       // a name is not found
 	Stalls  float64       // a segment is late by seconds
 	Stopped float64       // the process is stopped for a while
 	Slow    time.Duration // latency at the most
@@ -157,6 +164,11 @@ func knobsFor(rnd *rand.Rand) Knobs {
 		HandshakeTimeout: oneOf(rnd, 3*time.Second, 10*time.Second),
 		MaxFrame:         seldom(rnd, 5, int64(4096)),
 		PerIP:            seldom(rnd, 8, 1),
+		Preface:          rnd.IntN(6) == 0,
+		ClientTLS:        rnd.IntN(4) == 0,
+		ServiceTLS:       rnd.IntN(5) == 0,
+		Name:             rnd.IntN(5) == 0,
+		Places:           oneOf(rnd, 100, 100, 1),
 	}
 }
 
@@ -169,6 +181,8 @@ func faultsFor(rnd *rand.Rand) Faults {
 		Poller:  seldom(rnd, 12, 0.01),
 		Accept:  seldom(rnd, 6, 0.2),
 		Connect: seldom(rnd, 4, 0.2),
+		TLS:     seldom(rnd, 3, 0.2),
+		Lookup:  seldom(rnd, 3, 0.3),
 		Stalls:  seldom(rnd, 4, 0.02),
 		Stopped: seldom(rnd, 5, 0.002),
 		Slow:    oneOf(rnd, time.Microsecond, time.Millisecond, 50*time.Millisecond, 300*time.Millisecond),

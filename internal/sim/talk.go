@@ -5,7 +5,6 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +41,8 @@ func (t *talk) begins() {
 		return
 	}
 	t.w.connects(s)
-	t.client.connects(s)
+	t.client.connects(&wire{Socket: s, sealed: t.w.plan.Knobs.ClientTLS})
+	t.greets(s)
 	if o := t.plan.Opening; o != Opens {
 		t.w.see("opening " + strconv.Itoa(int(o)))
 	}
@@ -62,6 +62,24 @@ func (t *talk) begins() {
 		if t.plan.Opening == LeavesEarly {
 			t.w.after(spread(t.w.choices, time.Second), t.client.leaves)
 		}
+	}
+}
+
+// greets sends what comes before the request: a PROXY header, and the beginning of TLS.
+func (t *talk) greets(s *kernel.Socket) {
+	if t.plan.Opening == SaysNothing {
+		return
+	}
+	var first []byte
+	if t.w.plan.Knobs.Preface {
+		from := address(t.number)
+		first = fmt.Appendf(nil, "PROXY TCP4 203.0.113.%d 192.0.2.1 %d 80\r\n", 1+t.number/2, from.Port())
+	}
+	if t.w.plan.Knobs.ClientTLS {
+		first = appendRecord(first, handshakeRecord, make([]byte, 200))
+	}
+	if len(first) > 0 {
+		_, _ = s.Write(first) // there is room for it
 	}
 }
 
@@ -86,12 +104,12 @@ func (t *talk) request() string {
 // A caller is a connection to the service whose request has not come yet.
 type caller struct {
 	w    *World
-	s    *kernel.Socket
+	s    *wire
 	head []byte
 }
 
 func newService(w *World, s *kernel.Socket) {
-	c := &caller{w: w, s: s}
+	c := &caller{w: w, s: &wire{Socket: s, sealed: w.plan.Knobs.ServiceTLS}}
 	s.Notify = func() { w.after(0, c.reads) }
 	w.after(0, c.reads)
 }
@@ -192,5 +210,3 @@ func (t *talk) answered(head string) {
 	t.opened = true
 	t.client.opens()
 }
-
-var _ io.Reader

@@ -2,6 +2,9 @@ package main
 
 import (
 	"container/heap"
+	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -79,6 +82,7 @@ func newWorld(p *Plan, trace func(string, ...any)) *World {
 		w.machine.Trace = w.tells
 	}
 	w.machine.Dial = w.dialled
+	w.machine.TLS = w.seals
 	w.machine.Misused = func(call string, s *kernel.Socket) { w.fails("%s on a closed connection, %v", call, s) }
 	w.machine.Faults = kernel.Faults{Read: w.partly, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
 	w.machine.UserTimeout = time.Minute
@@ -95,7 +99,9 @@ func newWorld(p *Plan, trace func(string, ...any)) *World {
 	var err error
 	w.proxy, err = proxy.NewHermetic(w.config(), proxy.HermeticWorld{
 		Now:     func() heartbeat.Time { return heartbeat.Time(w.now) },
-		Beside:  func(func()) {}, // probes; nothing else has a job here
+		Beside:  func(job func()) { w.after(w.jobTime(), job) },
+		Find:    w.finds,
+		Places:  p.Knobs.Places,
 		Random:  rand.NewChaCha8([32]byte{byte(p.Seed), byte(p.Seed >> 8), byte(p.Seed >> 16), byte(p.Seed >> 24)}),
 		Kernels: kernels,
 		Listen:  w.door.FD(),
@@ -143,6 +149,20 @@ func (w *World) config() proxy.Config {
 		Log:                slog.New(slog.DiscardHandler),
 		Metrics:            w.metrics,
 		Ended:              w.sessionEnded,
+	}
+	if k.Name {
+		c.Upstream.Host = "service.example:9000"
+	}
+	if k.ServiceTLS {
+		c.Upstream.Scheme = "wss"
+		c.UpstreamTLS = func() *tls.Config { return &tls.Config{} }
+	}
+	if k.ClientTLS {
+		c.TLS = &tls.Config{}
+	}
+	if k.Preface {
+		c.ProxyProtocol = true
+		c.TrustedProxies = []netip.Prefix{balancer}
 	}
 	if k.Forward {
 		c.PeerPings = proxy.ForwardPings
@@ -360,6 +380,28 @@ func (w *World) turn(i int) {
 		w.fails("%v", err)
 	}
 }
+
+// jobTime is how long a job beside the loops takes: it may be longer than anybody waits.
+func (w *World) jobTime() time.Duration {
+	return spread(w.schedule, oneOf(w.schedule, time.Millisecond, time.Second, 15*time.Second))
+}
+
+var errNotFound = errors.New("no such host")
+
+// finds looks up the service's address. Some of its addresses may be of no use.
+func (w *World) finds(context.Context, string) ([]netip.Addr, error) {
+	if w.chance(w.plan.Faults.Lookup, "lookup") {
+		return nil, errNotFound
+	}
+	addrs := []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 9})}
+	if w.choices.IntN(2) == 0 {
+		addrs = append(addrs, netip.AddrFrom4([4]byte{192, 0, 2, 10}))
+	}
+	return addrs, nil
+}
+
+// balancer is where the clients' connections come from if they have PROXY headers.
+var balancer = netip.MustParsePrefix("198.51.100.0/24")
 
 // address is that of a client. Two of the clients share one.
 func address(i int) netip.AddrPort {

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"holdfast/internal/sim/kernel"
+	"holdfast/proxy"
+)
+
+// Invented TLS has the records of TLS and none of its arithmetic: five bytes of header,
+// the payload as it is, and a tag. What matters to a loop is there: bytes that come in
+// records, ciphertext that must be sent once it is made, and a handshake that takes time.
+
+const (
+	recordHeader = 5
+	recordTag    = 16
+	recordMost   = 16 << 10
+)
+
+func appendRecord(to []byte, kind byte, payload []byte) []byte {
+	to = append(to, kind, 3, 3)
+	to = binary.BigEndian.AppendUint16(to, uint16(len(payload)+recordTag))
+	to = append(to, payload...)
+	return append(to, make([]byte, recordTag)...)
+}
+
+const (
+	handshakeRecord = 22
+	dataRecord      = 23
+)
+
+// appendRecords appends b in as many records as it takes.
+func appendRecords(to, b []byte) []byte {
+	for len(b) > 0 {
+		n := min(len(b), recordMost)
+		to = appendRecord(to, dataRecord, b[:n])
+		b = b[n:]
+	}
+	return to
+}
+
+// records takes records apart.
+type records struct{ part []byte }
+
+// takes appends the payloads of all records that are whole now.
+func (r *records) takes(to, b []byte) []byte {
+	r.part = append(r.part, b...)
+	for len(r.part) >= recordHeader {
+		size := recordHeader + int(binary.BigEndian.Uint16(r.part[3:]))
+		if len(r.part) < size {
+			break
+		}
+		if r.part[0] == dataRecord {
+			to = append(to, r.part[recordHeader:size-recordTag]...)
+		}
+		r.part = r.part[size:]
+	}
+	return to
+}
+
+// A sealed is the proxy's end of a connection with invented TLS.
+type sealed struct {
+	proxy.Transport
+	w       *World
+	aborted bool
+	in      records
+	early   []byte // deciphered before the loop could read it
+	kept    []byte // ciphertext that the socket has not taken
+	owed    int    // bytes of the caller's that stand for it
+	sent    int64
+}
+
+var _ proxy.Secured = (*sealed)(nil)
+
+// seals puts invented TLS around a connection of the proxy's. hello is what the loop has
+// read of it.
+func (w *World) seals(conn proxy.Transport, hello []byte, _ *tls.Config) proxy.Secured {
+	c := &sealed{Transport: conn, w: w}
+	c.early = c.in.takes(nil, hello)
+	return c
+}
+
+var errBadCertificate = errors.New("tls: the certificate is refused")
+
+// Handshake does not wait: the world calls it when its time has come.
+func (c *sealed) Handshake(time.Time) error {
+	err := c.outcome()
+	if err != nil {
+		_ = c.Transport.Close()
+	}
+	return err
+}
+
+func (c *sealed) outcome() error {
+	switch {
+	case c.aborted:
+		return os.ErrDeadlineExceeded
+	case c.w.chance(c.w.plan.Faults.TLS, "TLS"):
+		return oneOf(c.w.faults, error(errBadCertificate), io.EOF, os.ErrDeadlineExceeded)
+	}
+	return nil
+}
+
+func (c *sealed) Abort()               { c.aborted = true }
+func (c *sealed) Adopt(*proxy.Scratch) {}
+
+func (c *sealed) Read(b []byte, most int) (int, error) {
+	if n := len(c.early); n > 0 {
+		c.early = c.early[copy(b, c.early):]
+		return n - len(c.early), nil
+	}
+	cipher := make([]byte, min(most, len(b)))
+	n, err := c.Transport.Read(cipher, len(cipher))
+	if n == 0 {
+		return 0, err
+	}
+	plain := c.in.takes(nil, cipher[:n])
+	if len(plain) == 0 {
+		return 0, proxy.ErrAgain
+	}
+	m := copy(b, plain)
+	c.early = append(c.early, plain[m:]...)
+	return m, nil
+}
+
+// Write seals one record at a time, and keeps what the socket does not take of it.
+func (c *sealed) Write(b []byte) (taken int, err error) {
+	for {
+		if len(c.kept) > 0 {
+			n, err := c.Transport.Write(c.kept)
+			c.kept = c.kept[n:]
+			c.sent += int64(n)
+			switch {
+			case err != nil && err != proxy.ErrAgain:
+				return taken, err
+			case len(c.kept) > 0 && taken == 0:
+				return 0, proxy.ErrAgain
+			case len(c.kept) > 0:
+				return taken, nil
+			}
+			taken += c.owed
+			b = b[c.owed:]
+			c.owed = 0
+		}
+		if len(b) == 0 {
+			return taken, nil
+		}
+		c.owed = min(len(b), recordMost)
+		c.kept = appendRecord(nil, dataRecord, b[:c.owed])
+	}
+}
+
+func (c *sealed) WriteLast(b []byte) (int, error) { return c.Write(b) }
+func (c *sealed) Position(uint64) int64           { return c.sent }
+func (c *sealed) Connected() error                { return nil }
+
+// A wire is a peer's end of a connection, with invented TLS or without.
+type wire struct {
+	*kernel.Socket
+	sealed bool
+	in     records
+	plain  []byte // deciphered and not read
+	kept   []byte // ciphertext that the socket has not taken
+}
+
+// Read is as a socket's.
+func (s *wire) Read(b []byte, most int) (int, error) {
+	if !s.sealed {
+		return s.Socket.Read(b, most)
+	}
+	for len(s.plain) == 0 {
+		var cipher [4096]byte
+		n, err := s.Socket.Read(cipher[:], len(cipher))
+		if n == 0 {
+			return 0, err
+		}
+		s.plain = s.in.takes(s.plain, cipher[:n])
+	}
+	n := copy(b[:min(most, len(b))], s.plain)
+	s.plain = s.plain[n:]
+	return n, nil
+}
+
+// Write is as a socket's.
+func (s *wire) Write(b []byte) (int, error) {
+	if !s.sealed {
+		return s.Socket.Write(b)
+	}
+	if len(s.kept) > 0 {
+		n, err := s.Socket.Write(s.kept)
+		s.kept = s.kept[n:]
+		if len(s.kept) > 0 {
+			return 0, err
+		}
+	}
+	n := min(len(b), recordMost)
+	s.kept = appendRecord(s.kept, dataRecord, b[:n])
+	m, err := s.Socket.Write(s.kept)
+	s.kept = s.kept[m:]
+	if err == proxy.ErrAgain {
+		err = nil
+	}
+	return n, err
+}
+
+// hasUnsent reports whether something that was written has not reached the socket.
+func (s *wire) hasUnsent() bool { return len(s.kept) > 0 }
