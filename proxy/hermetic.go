@@ -121,10 +121,10 @@ func (h *Hermetic) Held() (n int) {
 }
 
 // Audit looks at all that the loops hold between two turns. It tells seen the step of
-// each handshake, and the states of each leg and of each session's end. It returns what
-// must never be: something that waits without a deadline, a deadline without a timer, a
-// count that does not add up.
-func (h *Hermetic) Audit(seen func(state string)) error {
+// each handshake, and the states of each leg and of each session's end, as indexes of
+// States. It returns what must never be: something that waits without a deadline, a
+// deadline without a timer, a count that does not add up.
+func (h *Hermetic) Audit(seen func(state int)) error {
 	var errs []error
 	for i, l := range h.server.loops {
 		if n := l.sessions.Load(); int(n) < l.table.live {
@@ -140,45 +140,50 @@ func (h *Hermetic) Audit(seen func(state string)) error {
 	return errors.Join(errs...)
 }
 
-func (s *session) tell(seen func(string)) {
+func (s *session) tell(seen func(state int)) {
 	if s.opening != nil {
-		seen(fmt.Sprintf("step %d", s.opening.state))
+		seen(int(s.opening.state))
 		return
 	}
-	seen(fmt.Sprintf("end %d", s.cause.kind))
+	seen(len(steps) + int(s.cause.kind))
 	for _, side := range sides {
-		g := &s.legs[side]
-		seen(fmt.Sprintf("%v in %d", side, g.in))
-		seen(fmt.Sprintf("%v out %d", side, g.out))
-		if g.paused {
-			seen(side.String() + " paused")
-		}
-		if g.tail != nil {
-			seen(side.String() + " tail")
-		}
-		if g.pending != nil {
-			seen(side.String() + " pending")
+		g, first := &s.legs[side], len(steps)+len(endNames)+int(side)*legStates
+		seen(first + int(g.in))
+		seen(first + len(inNames) + int(g.out))
+		for i, is := range []bool{g.paused, g.tail != nil, g.pending != nil} {
+			if is {
+				seen(first + len(inNames) + len(outNames) + i)
+			}
 		}
 	}
 }
 
-// States are all that Audit can tell.
+// The names of what Audit tells, in the order of its indexes.
+var (
+	endNames  = []string{"live", "closing", "closed", "dropped"}
+	inNames   = []string{"open", "discard", "ended"}
+	outNames  = []string{"open", "held", "closing", "closed", "resting", "broken"}
+	heldNames = []string{"paused", "tail", "pending"}
+	legStates = len(inNames) + len(outNames) + len(heldNames)
+)
+
+// States are the names of all that Audit can tell.
 func States() (all []string) {
 	for state := range len(steps) {
 		all = append(all, fmt.Sprintf("step %d", state))
 	}
-	for kind := live; kind <= dropped; kind++ {
-		all = append(all, fmt.Sprintf("end %d", kind))
+	for _, name := range endNames {
+		all = append(all, "session "+name)
 	}
 	for _, side := range sides {
-		for in := inOpen; in <= inEnded; in++ {
-			all = append(all, fmt.Sprintf("%v in %d", side, in))
+		for _, name := range inNames {
+			all = append(all, side.String()+" in "+name)
 		}
-		for out := outOpen; out <= outBroken; out++ {
-			all = append(all, fmt.Sprintf("%v out %d", side, out))
+		for _, name := range outNames {
+			all = append(all, side.String()+" out "+name)
 		}
-		for _, what := range []string{"paused", "tail", "pending"} {
-			all = append(all, side.String()+" "+what)
+		for _, name := range heldNames {
+			all = append(all, side.String()+" "+name)
 		}
 	}
 	return all

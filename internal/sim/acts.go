@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"time"
 )
 
@@ -65,9 +66,7 @@ func (p *peer) act(a Action) {
 	case Pongs:
 		p.writes(p.frame(0x80|opPong, []byte("unasked")))
 	case Crowds:
-		for i := range 200 {
-			p.ping([]byte{'c', byte(i)})
-		}
+		p.crowd()
 	case Floods:
 		for left := a.Size; left > 0; left -= 60_000 {
 			p.message(min(left, 60_000))
@@ -120,10 +119,15 @@ func (p *peer) message(size int) {
 
 // payload is of the peer's own, so that no two conversations are alike.
 func (p *peer) payload(size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(i) ^ byte(37*p.talk.number) ^ byte(p.side)<<7 ^ byte(len(p.sent)>>8)
+	own := byte(37*p.talk.number) ^ byte(p.side)<<7 ^ byte(len(p.sent)>>8)
+	b := p.w.room.payload[:0]
+	for i := range min(size, 256) {
+		b = append(b, byte(i)^own)
 	}
+	for len(b) < size {
+		b = append(b, b[:min(len(b), size-len(b))]...)
+	}
+	p.w.room.payload = b
 	return b
 }
 
@@ -149,7 +153,7 @@ func (p *peer) halfFrame(size int) {
 		return
 	}
 	p.says(f[:cut])
-	if p.rest = f[cut:]; len(p.rest) > 0 {
+	if p.rest = bytes.Clone(f[cut:]); len(p.rest) > 0 {
 		p.w.after(spread(p.w.choices, time.Second), func() {
 			rest := p.rest
 			p.rest = nil
@@ -163,6 +167,20 @@ func (p *peer) ping(payload []byte) {
 		p.pinged = append(p.pinged, payload)
 		p.writes(p.frame(0x80|opPing, payload))
 	}
+}
+
+// crowd sends many pings at once.
+func (p *peer) crowd() {
+	if p.closing {
+		return
+	}
+	var all []byte
+	for i := range 200 {
+		payload := []byte{'c', byte(i)}
+		p.pinged = append(p.pinged, payload)
+		all = append(all, p.frame(0x80|opPing, payload)...)
+	}
+	p.writes(all)
 }
 
 // violations are frames that RFC 6455 forbids, by their first bytes and payloads.

@@ -36,10 +36,22 @@ func appendFrame(to []byte, first byte, mask *[4]byte, payload []byte) []byte {
 		return append(to, payload...)
 	}
 	to = append(to, mask[:]...)
-	for i, b := range payload {
-		to = append(to, b^mask[i%4])
-	}
+	at := len(to)
+	to = append(to, payload...)
+	unmask(to[at:], *mask)
 	return to
+}
+
+// unmask applies a masking key, whichever way.
+func unmask(b []byte, key [4]byte) {
+	word := uint64(binary.LittleEndian.Uint32(key[:]))
+	word |= word << 32
+	for ; len(b) >= 8; b = b[8:] {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^word)
+	}
+	for i := range b {
+		b[i] ^= key[i%4]
+	}
 }
 
 // A parser is the reference that tells what a peer was sent: it knows frames, and nothing
@@ -129,9 +141,7 @@ func (p *parser) begins(header int, payload uint64) error {
 	}
 	body := h[header:]
 	if p.wantsMask {
-		for i := range body {
-			body[i] ^= h[header-4+i%4]
-		}
+		unmask(body, [4]byte(h[header-4:]))
 	}
 	p.closed = op == opClose
 	p.control(op, body)

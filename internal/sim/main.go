@@ -12,8 +12,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"holdfast/proxy"
 )
 
 func main() {
@@ -23,6 +26,7 @@ func main() {
 	gates := flag.Bool("gates", false, "fail if a fault, an end or a state has not been seen")
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "how many worlds are played at a time")
 	flag.Parse()
+	debug.SetGCPercent(gcPercent)
 	if *trace {
 		*workers = 1
 	}
@@ -58,6 +62,10 @@ type run struct {
 
 // enough is how many seeds may break a promise before the run gives up.
 const enough = 10
+
+// gcPercent lets a worker collect the garbage of many seeds at once: a world leaves much
+// garbage, and little lives.
+const gcPercent = 2000
 
 // again is how often a seed is played twice: both must be the same to the last byte.
 const again = 100
@@ -98,6 +106,9 @@ func (r *run) add(seed uint64, w *World, wrong []error) {
 	r.played++
 	for what, n := range w.seen {
 		r.seen[what] += n
+	}
+	for i, name := range proxy.States() {
+		r.seen[name] += w.state[i]
 	}
 	for _, err := range wrong {
 		fmt.Printf("seed %d: %v\n", seed, err)

@@ -74,7 +74,7 @@ func (w *World) excused(r metrics.Reason) bool {
 // isBehind reports whether a peer's Close waits behind what it has sent before, which the
 // other peer has not taken.
 func (p *peer) isBehind() bool {
-	return p.closing && (len(p.out) > 0 || !p.gone() && p.s.Unacked() > 0)
+	return p.closing && (p.out.len() > 0 || !p.gone() && p.s.Unacked() > 0)
 }
 
 // found checks that a dead peer has been found in time.
@@ -142,6 +142,7 @@ func (w *World) Run() []error {
 		}
 	}
 	w.proxy.Close()
+	w.returns()
 	return w.wrong
 }
 

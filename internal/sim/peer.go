@@ -33,7 +33,7 @@ type peer struct {
 	hasClose bool
 
 	// What it sends.
-	out      []byte   // what its TCP has not taken
+	out      queue    // what its TCP has not taken
 	sent     []byte   // data frames as they stand on the wire, without those after a fault
 	rest     []byte   // of a frame that has begun
 	within   int      // 1 in the middle of a message of several frames
@@ -48,6 +48,11 @@ type peer struct {
 	brokeAt  time.Duration // when it first did what it may be dropped for
 	noted    bool          // an event of its own is under way to look at the socket
 	headOut  time.Duration // when the last piece of its head is sent
+}
+
+func newPeer(t *talk, side proxy.Side, plan *Actor) *peer {
+	room := t.w.room
+	return &peer{w: t.w, talk: t, side: side, plan: plan, brokeAt: never, sent: room.bytes(), out: queue{b: room.bytes()}}
 }
 
 func (p *peer) gone() bool { return p.s == nil || p.s.Closed() }
@@ -93,21 +98,21 @@ func (p *peer) writes(b []byte) {
 	if p.gone() || p.writeEnd {
 		return
 	}
-	p.out = append(p.out, b...)
+	p.out.add(b)
 	if p.frozen <= p.w.now {
 		p.flushes()
 	}
 }
 
 func (p *peer) flushes() {
-	for (len(p.out) > 0 || p.s.hasUnsent()) && !p.gone() {
-		n, err := p.s.Write(p.out)
-		p.out = p.out[n:]
+	for (p.out.len() > 0 || p.s.hasUnsent()) && !p.gone() {
+		n, err := p.s.Write(p.out.bytes())
+		p.out.drop(n)
 		if err == proxy.ErrAgain || err == nil && n == 0 {
 			return
 		}
 		if err != nil {
-			p.out = nil
+			p.out.drop(p.out.len())
 			return // its end is read
 		}
 	}
@@ -142,7 +147,7 @@ func (p *peer) sendsInPieces(b []byte) {
 const chunk = 16 << 10
 
 func (p *peer) reads() {
-	var b [chunk]byte
+	b := p.w.room.read[:]
 	for !p.gone() {
 		most := len(b)
 		if p.plan.Rate > 0 {
@@ -308,7 +313,7 @@ func (p *peer) halvesWhenWritten() {
 	if p.gone() || p.writeEnd {
 		return
 	}
-	if len(p.out) > 0 || p.s.hasUnsent() {
+	if p.out.len() > 0 || p.s.hasUnsent() {
 		p.note()
 		p.w.after(50*time.Millisecond, p.halvesWhenWritten)
 		return
@@ -325,13 +330,14 @@ func (p *peer) closes(payload []byte) {
 	p.closing = true
 }
 
-// frame is one frame of the peer's; a client masks it.
+// frame is one frame of the peer's; a client masks it. It is valid until the next call.
 func (p *peer) frame(first byte, payload []byte) []byte {
-	if p.side == service {
-		return appendFrame(nil, first, nil, payload)
+	var mask *[4]byte
+	if p.side == client {
+		mask = &[4]byte{byte(p.w.choices.Uint32()), 2, 3, byte(len(payload))}
 	}
-	key := [4]byte{byte(p.w.choices.Uint32()), 2, 3, byte(len(payload))}
-	return appendFrame(nil, first, &key, payload)
+	p.w.room.frame = appendFrame(p.w.room.frame[:0], first, mask, payload)
+	return p.w.room.frame
 }
 
 // says sends bytes of data frames, which must come out at the other end.

@@ -33,6 +33,7 @@ type Knobs struct {
 	ServiceTLS       bool
 	Name             bool // the upstream's address is to be looked up
 	Places           int  // in each queue
+	Buffer           int  // of the kernel, for each direction at each end
 }
 
 // Faults are what the kernel, the network and the machine may do in this run: each is the
@@ -169,6 +170,7 @@ func knobsFor(rnd *rand.Rand) Knobs {
 		ServiceTLS:       rnd.IntN(5) == 0,
 		Name:             rnd.IntN(5) == 0,
 		Places:           oneOf(rnd, 100, 100, 1),
+		Buffer:           oneOf(rnd, 8<<10, 16<<10, 64<<10),
 	}
 }
 
@@ -230,7 +232,7 @@ func action(rnd *rand.Rand, wild bool) Action {
 	}
 	switch kind {
 	case Floods:
-		a.Size = 100_000 + rnd.IntN(2_000_000)
+		a.Size = 50_000 + rnd.IntN(oneOf(rnd, 300_000, 300_000, 300_000, 300_000, 2_000_000))
 	case Stops:
 		a.Size = rnd.IntN(60_000)
 	case Violates:

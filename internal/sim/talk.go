@@ -26,8 +26,8 @@ type talk struct {
 
 func newTalk(w *World, i int) *talk {
 	t := &talk{w: w, number: i, plan: &w.plan.Sessions[i]}
-	t.client = &peer{w: w, talk: t, side: proxy.Side(0), plan: &t.plan.Client, brokeAt: never}
-	t.service = &peer{w: w, talk: t, side: proxy.Side(1), plan: &t.plan.Service, brokeAt: never}
+	t.client = newPeer(t, client, &t.plan.Client)
+	t.service = newPeer(t, service, &t.plan.Service)
 	t.client.other, t.service.other = t.service, t.client
 	w.after(t.plan.At, t.begins)
 	return t

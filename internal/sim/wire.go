@@ -26,7 +26,7 @@ func appendRecord(to []byte, kind byte, payload []byte) []byte {
 	to = append(to, kind, 3, 3)
 	to = binary.BigEndian.AppendUint16(to, uint16(len(payload)+recordTag))
 	to = append(to, payload...)
-	return append(to, make([]byte, recordTag)...)
+	return append(to, make([]byte, recordTag)...) // the compiler makes no slice of that
 }
 
 const (
@@ -114,12 +114,13 @@ func (c *sealed) Read(b []byte, most int) (int, error) {
 		c.early = c.early[copy(b, c.early):]
 		return n - len(c.early), nil
 	}
-	cipher := make([]byte, min(most, len(b)))
+	cipher := c.w.room.cipher[:min(most, len(b))]
 	n, err := c.Transport.Read(cipher, len(cipher))
 	if n == 0 {
 		return 0, err
 	}
-	plain := c.in.takes(nil, cipher[:n])
+	plain := c.in.takes(c.w.room.plain[:0], cipher[:n])
+	c.w.room.plain = plain
 	if len(plain) == 0 {
 		return 0, proxy.ErrAgain
 	}

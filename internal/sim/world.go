@@ -43,7 +43,9 @@ type World struct {
 	stopping bool
 	calm     bool // the liveness phase: no more faults
 
+	room  *room
 	seen  map[string]int // coverage
+	state []int          // the same for what proxy.States lists
 	trace func(format string, args ...any)
 	hash  interface {
 		io.Writer
@@ -73,7 +75,9 @@ func newWorld(p *Plan, trace func(string, ...any)) *World {
 		faults:   stream(p.Seed, 12),
 		schedule: stream(p.Seed, 13),
 		choices:  stream(p.Seed, 14),
+		room:     rooms.Get().(*room),
 		seen:     map[string]int{},
+		state:    make([]int, states),
 		trace:    trace,
 	}
 	w.machine = kernel.New(func() time.Duration { return w.now })
@@ -85,6 +89,7 @@ func newWorld(p *Plan, trace func(string, ...any)) *World {
 	w.machine.TLS = w.seals
 	w.machine.Misused = func(call string, s *kernel.Socket) { w.fails("%s on a closed connection, %v", call, s) }
 	w.machine.Faults = kernel.Faults{Read: w.partly, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
+	w.machine.SendBuffer, w.machine.ReceiveBuffer = p.Knobs.Buffer, p.Knobs.Buffer
 	w.machine.UserTimeout = time.Minute
 	w.machine.RetryLimit = 5 * time.Second
 	w.door = w.machine.Listen(kernel.TCP, 128)
@@ -376,7 +381,7 @@ func (w *World) turn(i int) {
 		return
 	}
 	w.proxy.Turn(i)
-	if err := w.proxy.Audit(w.see); err != nil {
+	if err := w.proxy.Audit(func(state int) { w.state[state]++ }); err != nil {
 		w.fails("%v", err)
 	}
 }
