@@ -192,7 +192,7 @@ func (l *loop) stalledAt(s *session) (side Side, at heartbeat.Time) {
 		if !g.beat.Wanted() || !r.HasDeadline(l.answersPings(s, each)) {
 			continue
 		}
-		if by := max(g.beat.Due(), s.lastData).Add(r.Timeout); by < at {
+		if by := max(g.beat.Due(), s.lastData, s.legs[client].moved, s.legs[upstream].moved).Add(r.Timeout); by < at {
 			side, at = each, by
 		}
 	}

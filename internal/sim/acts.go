@@ -50,8 +50,8 @@ func (p *peer) act(a Action) {
 		return
 	}
 	p.w.see(p.side.String() + " act " + a.Kind.String())
-	p.w.tells("%v %d: %v %d", p.side, p.talk.number, a.Kind, a.Size)
-	if p.closing && a.Kind < Stops {
+	p.tells("%v (%d)", a.Kind, a.Size)
+	if (p.closing || p.hurries) && a.Kind < Stops {
 		return
 	}
 	switch a.Kind {

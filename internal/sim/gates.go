@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strconv"
 
 	"holdfast/metrics"
 	"holdfast/proxy"
@@ -33,8 +32,8 @@ func wanted() (all []string) {
 			all = append(all, side.String()+" violates by "+v.name)
 		}
 	}
-	for o := 1; o < int(openings); o++ {
-		all = append(all, "opening "+strconv.Itoa(o))
+	for o := SaysNothing; o < openings; o++ {
+		all = append(all, "opening: "+o.String())
 	}
 	for _, status := range []int{101, 400, 408, 426, 429, 502, 503, 504} {
 		all = append(all, fmt.Sprint("status ", status))

@@ -8,8 +8,10 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -22,15 +24,16 @@ import (
 func main() {
 	first := flag.Uint64("seed", 1, "the first seed")
 	seeds := flag.Uint64("seeds", 1, "how many seeds")
-	trace := flag.Bool("trace", false, "tell all that happens")
+	trace := flag.Bool("trace", false, "tell what happens")
+	calls := flag.Bool("calls", false, "tell the proxy's calls of the kernel, too")
 	gates := flag.Bool("gates", false, "fail if a fault, an end or a state has not been seen")
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "how many worlds are played at a time")
 	flag.Parse()
 	debug.SetGCPercent(gcPercent)
-	if *trace {
+	if *trace = *trace || *calls; *trace {
 		*workers = 1
 	}
-	r := &run{next: *first, end: *first + *seeds, trace: *trace, seen: map[string]int{}}
+	r := &run{next: *first, end: *first + *seeds, trace: *trace, calls: *calls, seen: map[string]int{}}
 	var playing sync.WaitGroup
 	for range *workers {
 		playing.Go(r.plays)
@@ -51,7 +54,8 @@ func main() {
 // A run plays many seeds.
 type run struct {
 	next, end uint64
-	trace     bool
+	trace     bool          // tell the stories
+	calls     bool          // and the proxy's calls
 	at        atomic.Uint64 // seeds given out
 
 	mu     sync.Mutex
@@ -76,23 +80,35 @@ func (r *run) plays() {
 		if seed >= r.end || r.failed() >= enough {
 			return
 		}
-		w := newWorld(planFor(seed), r.teller())
-		wrong := w.Run()
-		if seed%again == 0 {
-			if other := newWorld(planFor(seed), nil); len(other.Run()) != len(wrong) || other.hash.Sum64() != w.hash.Sum64() {
-				wrong = append(wrong, fmt.Errorf("two runs are not the same"))
-			}
-		}
+		w, wrong := r.play(planFor(seed))
 		r.add(seed, w, wrong)
 	}
 }
 
-func (r *run) teller() func(string, ...any) {
-	if !r.trace {
-		return nil
+// play plays one plan, now and then twice.
+func (r *run) play(p *Plan) (*World, []error) {
+	told := story{calls: r.calls}
+	if r.trace {
+		told.to = os.Stdout
+		p.describes(told.to)
 	}
-	return func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+	twice := p.Seed%again == 0
+	if twice {
+		told.hash = fnv.New64a()
+	}
+	w := newWorld(p, told)
+	wrong := w.Run()
+	if twice {
+		other := newWorld(p, story{hash: fnv.New64a()})
+		other.Run()
+		if other.story.hash.Sum64() != w.story.hash.Sum64() {
+			wrong = append(wrong, errNotSame)
+		}
+	}
+	return w, wrong
 }
+
+var errNotSame = errors.New("two runs are not the same")
 
 func (r *run) failed() int {
 	r.mu.Lock()

@@ -17,7 +17,7 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 		what = "dropped " + e.Side.String() + " " + e.Reason.String()
 	}
 	w.see(what)
-	w.tells("session of %s ended: %s (%s) after %v", e.Path, what, e.Detail, e.Duration)
+	w.tells("%24s session %s is %s (%s) after %v", "", e.Path, what, e.Detail, e.Duration)
 	i, err := strconv.Atoi(strings.TrimPrefix(e.Path, "/"))
 	if err != nil || i >= len(w.talks) {
 		w.fails("a session of nobody's has ended: %q", e.Path)
@@ -172,7 +172,7 @@ func (w *World) stops() {
 		return
 	}
 	w.stopping = true
-	w.tells("the proxy stops")
+	w.tells("%24s the proxy stops", "")
 	w.see("stop")
 	for i := range w.running {
 		w.proxy.Drain(i)
@@ -187,7 +187,7 @@ func (w *World) wantsEnds() {
 		}
 		for _, p := range []*peer{t.client, t.service} {
 			if _, known := w.bound(p); known {
-				w.fails("%v %d has been dead since %v, and its session still lives", p.side, t.number, p.brokeAt-time.Hour)
+				w.fails("%v %d has been dead since %v, and its session still lives", p.side, t.number, p.brokeAt-epoch)
 			}
 		}
 	}

@@ -40,6 +40,7 @@ type peer struct {
 	pinged   [][]byte // payloads of its own pings
 	asked    [][]byte // payloads of pings from the proxy or the other peer, not answered yet
 	closing  bool     // it has sent its Close
+	hurries  bool     // it says nothing new, since it owes a Close
 	writeEnd bool
 
 	frozen   time.Duration // until when it does nothing
@@ -174,7 +175,7 @@ func (p *peer) reads() {
 // ends: the stream from the proxy is over.
 func (p *peer) ends(err error) {
 	p.ended = true
-	p.w.tells("%v %d: its stream ends: %v", p.side, p.talk.number, err)
+	p.tells("<- the stream ends: %v", err)
 	if p.parser.left > 0 || len(p.parser.head) > 0 {
 		p.w.see(p.side.String() + " cut inside a frame")
 	}
@@ -204,8 +205,12 @@ func (p *peer) takes(b []byte) {
 			break
 		}
 	}
+	before := p.received
 	if err := p.parser.takes(b); err != nil {
 		p.w.fails("%v %d is sent what breaks the protocol: %v", p.side, p.talk.number, err)
+	}
+	if p.received > before {
+		p.tells("<- %d bytes of data, %d in all", p.received-before, p.received)
 	}
 }
 
@@ -221,7 +226,9 @@ func (p *peer) data(b []byte) {
 
 // control handles a control frame.
 func (p *peer) control(op byte, payload []byte) {
-	p.w.tells("%v %d gets control frame %d %q", p.side, p.talk.number, op, payload)
+	if p.w.told() {
+		p.tells("<- %s", controlName(op, payload))
+	}
 	switch op {
 	case opPing:
 		p.isPinged(bytes.Clone(payload))
@@ -257,6 +264,7 @@ func (p *peer) answersPing() {
 	}
 	payload := p.asked[0]
 	p.asked = p.asked[1:]
+	p.tells("answers ping %q", payload)
 	p.writes(p.frame(0x80|opPong, payload))
 }
 
@@ -297,6 +305,7 @@ func (p *peer) answersClose() {
 		p.w.after(p.frozen-p.w.now, p.answersClose)
 		return
 	case len(p.rest) > 0:
+		p.hurries = true
 		p.w.after(100*time.Millisecond, p.answersClose)
 		return
 	}
@@ -325,6 +334,9 @@ func (p *peer) halvesWhenWritten() {
 func (p *peer) closes(payload []byte) {
 	if p.closing || p.writeEnd {
 		return
+	}
+	if p.w.told() {
+		p.tells("sends %s", controlName(opClose, payload))
 	}
 	p.writes(p.frame(0x80|opClose, payload))
 	p.closing = true
@@ -363,7 +375,7 @@ func (p *peer) brokeNow() { p.brokeAt = min(p.brokeAt, p.w.now) }
 func (p *peer) leaves() {
 	if !p.gone() {
 		p.brokeNow()
-		p.w.tells("%v %d closes TCP", p.side, p.talk.number)
+		p.tells("closes TCP")
 		_ = p.s.Close()
 	}
 }
@@ -371,7 +383,7 @@ func (p *peer) leaves() {
 func (p *peer) resets() {
 	if !p.gone() {
 		p.brokeNow()
-		p.w.tells("%v %d resets", p.side, p.talk.number)
+		p.tells("resets TCP")
 		_ = p.s.Reset()
 	}
 }

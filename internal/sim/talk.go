@@ -37,14 +37,15 @@ func newTalk(w *World, i int) *talk {
 func (t *talk) begins() {
 	s, err := t.w.door.Dial(address(t.number))
 	if err != nil {
-		t.w.tells("client %d is not let in: %v", t.number, err)
+		t.client.tells("is not let in: %v", err)
 		return
 	}
+	t.client.tells("connects, connection %d", s.Number())
 	t.w.connects(s)
 	t.client.connects(&wire{Socket: s, sealed: t.w.plan.Knobs.ClientTLS})
 	t.greets(s)
 	if o := t.plan.Opening; o != Opens {
-		t.w.see("opening " + strconv.Itoa(int(o)))
+		t.w.see("opening: " + o.String())
 	}
 	switch t.plan.Opening {
 	case SaysNothing:
@@ -156,6 +157,7 @@ func (c *caller) begins(end int) {
 	if end < len(c.head) {
 		c.w.fails("bytes of client %d came before the 101: %q", i, c.head[end:])
 	}
+	t.service.tells("is asked, connection %d", c.s.Number())
 	t.service.connects(c.s)
 	t.answers(string(c.head[:end]))
 }
@@ -199,6 +201,7 @@ func (t *talk) answers(request string) {
 func (t *talk) answered(head string) {
 	status, _, _ := strings.Cut(strings.TrimPrefix(head, "HTTP/1.1 "), " ")
 	t.w.see("status " + status)
+	t.client.tells("<- status %s", status)
 	if status != "101" {
 		return
 	}

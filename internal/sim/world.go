@@ -6,8 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -43,14 +41,10 @@ type World struct {
 	stopping bool
 	calm     bool // the liveness phase: no more faults
 
-	room  *room
-	seen  map[string]int // coverage
-	state []int          // the same for what proxy.States lists
-	trace func(format string, args ...any)
-	hash  interface {
-		io.Writer
-		Sum64() uint64
-	}
+	room      *room
+	seen      map[string]int // coverage
+	state     []int          // the same for what proxy.States lists
+	story     story
 	turns     int
 	stoppedTo time.Duration // the process is stopped until then
 	wrong     []error
@@ -61,16 +55,19 @@ type loopState struct {
 	wakes time.Duration // it has something to do, and will run then; never if nothing
 }
 
+// epoch is the time at which every world begins.
+const epoch = time.Hour
+
 const never = time.Duration(1<<63 - 1)
 
 // clients is how many clients the proxy has room for.
 const clients = 64
 
-// newWorld makes a world for a plan. trace may be nil.
-func newWorld(p *Plan, trace func(string, ...any)) *World {
+// newWorld makes a world for a plan.
+func newWorld(p *Plan, story story) *World {
 	w := &World{
 		plan:     p,
-		now:      time.Hour,
+		now:      epoch,
 		network:  stream(p.Seed, 11),
 		faults:   stream(p.Seed, 12),
 		schedule: stream(p.Seed, 13),
@@ -78,11 +75,10 @@ func newWorld(p *Plan, trace func(string, ...any)) *World {
 		room:     rooms.Get().(*room),
 		seen:     map[string]int{},
 		state:    make([]int, states),
-		trace:    trace,
+		story:    story,
 	}
 	w.machine = kernel.New(func() time.Duration { return w.now })
-	if trace != nil || p.Seed%again == 0 {
-		w.hash = fnv.New64a()
+	if story.hash != nil || story.calls {
 		w.machine.Trace = w.tells
 	}
 	w.machine.Dial = w.dialled
@@ -175,25 +171,11 @@ func (w *World) config() proxy.Config {
 	return c
 }
 
-// tells writes a line of the trace, and makes it part of the run's hash.
-func (w *World) tells(format string, args ...any) {
-	if w.trace == nil && w.hash == nil {
-		return
-	}
-	line := fmt.Sprintf(format, args...)
-	if w.hash != nil {
-		_, _ = io.WriteString(w.hash, line)
-	}
-	if w.trace != nil {
-		w.trace("%s", line)
-	}
-}
-
 // fails notes that a promise was broken.
 func (w *World) fails(format string, args ...any) {
-	err := fmt.Errorf("at %v: %s", w.now-time.Hour, fmt.Sprintf(format, args...))
+	err := fmt.Errorf("at %v: %s", w.now-epoch, fmt.Sprintf(format, args...))
 	w.wrong = append(w.wrong, err)
-	w.tells("BROKEN: %v", err)
+	w.tells("BROKEN: "+format, args...)
 }
 
 func (w *World) see(what string) { w.seen[what]++ }
@@ -204,6 +186,9 @@ func (w *World) chance(share float64, what string) bool {
 		return false
 	}
 	w.see("fault " + what)
+	if what != "again" && what != "short" {
+		w.tells("fault: %s", what)
+	}
 	return true
 }
 
@@ -256,7 +241,10 @@ func (w *World) connects(s *kernel.Socket) {
 		end.Out.Latency = w.latency()
 		end.Out.Segment = w.segment
 		if w.chance(20*w.plan.Faults.Stalls, "stall") {
-			w.after(spread(w.network, 40*time.Second), func() { end.Out.Stalled = w.now + spread(w.network, 2*time.Second) })
+			w.after(spread(w.network, 40*time.Second), func() {
+				end.Out.Stalled = w.now + spread(w.network, 2*time.Second)
+				w.tells("nothing of connection %d arrives until %v", s.Number(), end.Out.Stalled-epoch)
+			})
 		}
 	}
 }
@@ -322,7 +310,11 @@ func (w *World) runUntil(end time.Duration) {
 		}
 		w.wakeLoops()
 		for i := range w.running {
-			if w.running[i].wakes <= w.now {
+			l := &w.running[i]
+			if l.wakes <= w.now && w.stoppedTo > w.now {
+				l.wakes = w.stoppedTo
+			}
+			if l.wakes <= w.now {
 				w.turn(i)
 			}
 		}
@@ -364,11 +356,16 @@ func (w *World) wakeLoops() {
 // delay is how long it takes until a loop runs that has something to do. Now and then the
 // whole process is stopped for a while.
 func (w *World) delay() time.Duration {
-	if w.chance(w.plan.Faults.Stopped, "stopped") {
+	if w.stoppedTo+betweenStops <= w.now && w.chance(w.plan.Faults.Stopped, "stopped") {
 		w.stoppedTo = w.now + spread(w.schedule, 40*time.Second)
+		w.tells("the process is stopped until %v", w.stoppedTo-epoch)
 	}
 	return max(0, w.stoppedTo-w.now) + spread(w.schedule, 200*time.Microsecond)
 }
+
+// betweenStops is how long the process runs at least between two stops. Without that the
+// TCP of a peer may give up.
+const betweenStops = 10 * time.Second
 
 // turnLimit bounds the turns of a run: a loop that has always something to do spins.
 const turnLimit = 200_000
