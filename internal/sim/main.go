@@ -27,13 +27,14 @@ func main() {
 	trace := flag.Bool("trace", false, "tell what happens")
 	calls := flag.Bool("calls", false, "tell the proxy's calls of the kernel, too")
 	gates := flag.Bool("gates", false, "fail if a fault, an end or a state has not been seen")
+	enough := flag.Int("enough", 10, "give up after so many seeds that broke a promise")
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "how many worlds are played at a time")
 	flag.Parse()
 	debug.SetGCPercent(gcPercent)
 	if *trace = *trace || *calls; *trace {
 		*workers = 1
 	}
-	r := &run{next: *first, end: *first + *seeds, trace: *trace, calls: *calls, seen: map[string]int{}}
+	r := &run{next: *first, end: *first + *seeds, trace: *trace, calls: *calls, enough: *enough, seen: map[string]int{}}
 	var playing sync.WaitGroup
 	for range *workers {
 		playing.Go(r.plays)
@@ -54,6 +55,7 @@ func main() {
 // A run plays many seeds.
 type run struct {
 	next, end uint64
+	enough    int           // seeds that may break a promise before the run gives up
 	trace     bool          // tell the stories
 	calls     bool          // and the proxy's calls
 	at        atomic.Uint64 // seeds given out
@@ -63,9 +65,6 @@ type run struct {
 	broken int
 	seen   map[string]int
 }
-
-// enough is how many seeds may break a promise before the run gives up.
-const enough = 10
 
 // gcPercent lets a worker collect the garbage of many seeds at once: a world leaves much
 // garbage, and little lives.
@@ -77,7 +76,7 @@ const again = 100
 func (r *run) plays() {
 	for {
 		seed := r.next + r.at.Add(1) - 1
-		if seed >= r.end || r.failed() >= enough {
+		if seed >= r.end || r.failed() >= r.enough {
 			return
 		}
 		w, wrong := r.play(planFor(seed))
@@ -97,15 +96,29 @@ func (r *run) play(p *Plan) (*World, []error) {
 		told.hash = fnv.New64a()
 	}
 	w := newWorld(p, told)
-	wrong := w.Run()
+	wrong := w.plays()
 	if twice {
 		other := newWorld(p, story{hash: fnv.New64a()})
-		other.Run()
+		other.plays()
 		if other.story.hash.Sum64() != w.story.hash.Sum64() {
 			wrong = append(wrong, errNotSame)
 		}
 	}
 	return w, wrong
+}
+
+// plays is Run, for which a panic is one more broken promise.
+func (w *World) plays() (wrong []error) {
+	defer func() {
+		if why := recover(); why != nil {
+			w.fails("panic: %v", why)
+			wrong = w.wrong
+			if w.story.to != nil {
+				w.tells("%s", debug.Stack())
+			}
+		}
+	}()
+	return w.Run()
 }
 
 var errNotSame = errors.New("two runs are not the same")

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +57,25 @@ func (t *talk) judges(e *proxy.Ended, p *peer) {
 		return
 	}
 	t.w.fails("%v %d is dropped for %v (%s), and has done nothing wrong", p.side, t.number, e.Reason, e.Detail)
+}
+
+// complaints is a log in which an error of the proxy's own is a broken promise.
+type complaints struct{ w *World }
+
+func (c complaints) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelError
+}
+func (c complaints) WithAttrs([]slog.Attr) slog.Handler { return c }
+func (c complaints) WithGroup(string) slog.Handler      { return c }
+
+func (c complaints) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "internal error" && c.w.seen["fault poller"] > 0 {
+		return nil
+	}
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	c.w.fails("the proxy logs an error: %s", text)
+	return nil
 }
 
 // excused reports whether the network may be the cause that a peer which keeps to the

@@ -147,7 +147,7 @@ func (w *World) config() proxy.Config {
 		MaxSessionsPerIP:   k.PerIP,
 		RefuseHTTP:         true,
 		CloseCodes:         proxy.CloseCodes{Timeout: 1011, UpstreamLost: 1012, Drain: 1012},
-		Log:                slog.New(slog.DiscardHandler),
+		Log:                slog.New(complaints{w}),
 		Metrics:            w.metrics,
 		Ended:              w.sessionEnded,
 	}
