@@ -118,3 +118,26 @@ func (l *Loop) Buffered(side Side, delta int) { l.legs[side].buffered.Add(int64(
 
 // Paused changes the number of legs on that side from which reading is stopped.
 func (l *Loop) Paused(side Side, delta int) { l.legs[side].paused.Add(int64(delta)) }
+
+// A Balance is what must agree with the sessions of a loop at every moment.
+type Balance struct {
+	Open     int64       // sessions that were opened and have not ended
+	Buffered [legs]int64 // bytes that wait to be written, by side
+	Paused   [legs]int64 // legs from which reading is stopped, by side
+}
+
+// Balance returns the loop's balance.
+func (l *Loop) Balance() (b Balance) {
+	b.Open = int64(l.opened.Load())
+	for side := range l.legs {
+		g := &l.legs[side]
+		b.Open -= int64(g.closed.Load())
+		b.Buffered[side], b.Paused[side] = g.buffered.Load(), g.paused.Load()
+	}
+	for side := range l.dropped {
+		for reason := range l.dropped[side] {
+			b.Open -= int64(l.dropped[side][reason].Load())
+		}
+	}
+	return b
+}

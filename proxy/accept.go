@@ -117,6 +117,7 @@ func (l *loop) stopAccept() {
 		}
 	}
 	l.listener.paused.Store(false)
+	l.wheel.Cancel(listenerSlot)
 	_ = l.kernel.Remove(l.listener.fd) // Close does not remove it if other processes have the socket; it may be removed already
 	l.listener.close()
 }

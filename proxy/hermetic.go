@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"time"
@@ -120,99 +118,5 @@ func (h *Hermetic) Held() (n int) {
 	return n
 }
 
-// Audit looks at all that the loops hold between two turns. It tells seen the step of
-// each handshake, and the states of each leg and of each session's end, as indexes of
-// States. It returns what must never be: something that waits without a deadline, a
-// deadline without a timer, a count that does not add up.
-func (h *Hermetic) Audit(seen func(state int)) error {
-	var errs []error
-	for i, l := range h.server.loops {
-		if n := l.sessions.Load(); int(n) < l.table.live {
-			errs = append(errs, fmt.Errorf("loop %d counts %d sessions and holds %d", i, n, l.table.live))
-		}
-		l.table.all(func(s *session) {
-			s.tell(seen)
-			if err := l.audit(s); err != nil {
-				errs = append(errs, fmt.Errorf("session %d: %w", s.id, err))
-			}
-		})
-	}
-	return errors.Join(errs...)
-}
-
-func (s *session) tell(seen func(state int)) {
-	if s.opening != nil {
-		seen(int(s.opening.state))
-		return
-	}
-	seen(len(steps) + int(s.cause.kind))
-	for _, side := range sides {
-		g, first := &s.legs[side], len(steps)+len(endNames)+int(side)*legStates
-		seen(first + int(g.in))
-		seen(first + len(inNames) + int(g.out))
-		for i, is := range []bool{g.paused, g.tail != nil, g.pending != nil} {
-			if is {
-				seen(first + len(inNames) + len(outNames) + i)
-			}
-		}
-	}
-}
-
-// The names of what Audit tells, in the order of its indexes.
-var (
-	endNames  = []string{"live", "closing", "closed", "dropped"}
-	inNames   = []string{"open", "discard", "ended"}
-	outNames  = []string{"open", "held", "closing", "closed", "resting", "broken"}
-	heldNames = []string{"paused", "tail", "pending"}
-	legStates = len(inNames) + len(outNames) + len(heldNames)
-)
-
-// States are the names of all that Audit can tell.
-func States() (all []string) {
-	for state := range len(steps) {
-		all = append(all, fmt.Sprintf("step %d", state))
-	}
-	for _, name := range endNames {
-		all = append(all, "session "+name)
-	}
-	for _, side := range sides {
-		for _, name := range inNames {
-			all = append(all, side.String()+" in "+name)
-		}
-		for _, name := range outNames {
-			all = append(all, side.String()+" out "+name)
-		}
-		for _, name := range heldNames {
-			all = append(all, side.String()+" "+name)
-		}
-	}
-	return all
-}
-
-// audit checks that a session, or a leg that owes something, has a time at which it is
-// over, and a timer for that.
-func (l *loop) audit(s *session) error {
-	if s.timer == heartbeat.Never && l.due(s) != heartbeat.Never {
-		return errors.New("there is a deadline and no timer")
-	}
-	if s.opening != nil {
-		if s.opening.by == heartbeat.Never {
-			return fmt.Errorf("the handshake waits for ever at step %d", s.opening.state)
-		}
-		return nil
-	}
-	if s.cause.kind != live && s.until == heartbeat.Never {
-		return fmt.Errorf("the end has no end: %+v", s.cause)
-	}
-	for _, side := range sides {
-		g := &s.legs[side]
-		stays := g.io != nil && (g.out == outBroken || s.cause.kind != live && g.out > outHeld)
-		if g.paused && s.legs[opposite(side)].tail == nil {
-			return fmt.Errorf("the %v leg is not read, and nothing is in the way", side)
-		}
-		if stays && !g.paused && g.deadline() == heartbeat.Never {
-			return fmt.Errorf("the %v leg waits for ever: in %d, out %d, cause %+v", side, g.in, g.out, s.cause)
-		}
-	}
-	return nil
-}
+// Seats is how many addresses have a connection that counts for them.
+func (h *Hermetic) Seats() int { return h.server.perAddress.Len() }

@@ -80,11 +80,9 @@ func (p *peer) act(a Action) {
 		p.brokeNow()
 		p.frozen = max(p.frozen, p.w.now+time.Duration(a.Size)*time.Millisecond)
 	case Freeze:
-		p.brokeNow()
-		p.frozen = never
+		p.dies()
 	case Vanish:
-		p.brokeNow()
-		p.frozen = never
+		p.dies()
 		p.s.Out.Lost, p.s.Peer().Out.Lost = true, true
 	case Halves:
 		p.brokeNow()
@@ -166,6 +164,7 @@ func (p *peer) ping(payload []byte) {
 	if !p.closing {
 		p.pinged = append(p.pinged, payload)
 		p.writes(p.frame(0x80|opPing, payload))
+		p.awaitsPong()
 	}
 }
 
@@ -181,6 +180,7 @@ func (p *peer) crowd() {
 		all = append(all, p.frame(0x80|opPing, payload)...)
 	}
 	p.writes(all)
+	p.awaitsPong()
 }
 
 // violations are frames that RFC 6455 forbids, by their first bytes and payloads.

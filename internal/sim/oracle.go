@@ -33,6 +33,9 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 	if e.Closed {
 		return
 	}
+	if t.movesData(e) {
+		w.fails("session %d ends as idle, and data moved %v before", i, w.now-t.saidAt[1])
+	}
 	if !metrics.LegalDrop(e.Side, e.Reason) {
 		w.fails("client %d: %v may not be dropped for %v", i, e.Side, e.Reason)
 	}
@@ -50,6 +53,9 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 func (t *talk) judges(e *proxy.Ended, p *peer) {
 	if p.brokeAt != never {
 		t.found(e, p)
+		if e.Reason == metrics.PingTimeout {
+			t.mayTimeOut(p)
+		}
 		return
 	}
 	if t.w.excused(e.Reason) || e.Reason == metrics.CloseTimeout && p.isBehind() {
@@ -160,6 +166,7 @@ func (w *World) Run() []error {
 		w.wantsNothingLeft()
 		for _, t := range w.talks {
 			t.wantsAll()
+			t.wantsCodes()
 		}
 	}
 	w.proxy.Close()
@@ -237,6 +244,9 @@ func (w *World) wantsNothingLeft() {
 	opened := sum["holdfast_sessions_opened_total"]
 	if ends := sum["holdfast_sessions_closed_total"] + sum["holdfast_sessions_dropped_total"]; opened != ends || int(opened) != len(w.ended) {
 		w.fails("%v sessions were opened, %v ends are counted and %d told", opened, ends, len(w.ended))
+	}
+	if seats := w.proxy.Seats(); seats != 0 {
+		w.fails("%d addresses have seats at the end", seats)
 	}
 	for _, gauge := range []string{"holdfast_sessions_active", "holdfast_buffered_bytes", "holdfast_reads_paused", "holdfast_upstream_sessions_active"} {
 		if sum[gauge] != 0 {

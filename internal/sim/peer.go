@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/proxy"
 )
 
@@ -29,7 +31,11 @@ type peer struct {
 	parser   parser
 	received int  // bytes of data frames
 	ended    bool // its TCP has ended, or was reset
+	refused  bool // it got an answer that is not a 101
 	gotClose []byte
+	pings    int           // of the proxy's that came
+	pingAt   time.Duration // when the last of them did
+	watched  bool          // the end of its session is watched
 	hasClose bool
 
 	// What it sends.
@@ -38,15 +44,19 @@ type peer struct {
 	rest     []byte   // of a frame that has begun
 	within   int      // 1 in the middle of a message of several frames
 	pinged   [][]byte // payloads of its own pings
-	asked    [][]byte // payloads of pings from the proxy or the other peer, not answered yet
-	closing  bool     // it has sent its Close
-	hurries  bool     // it says nothing new, since it owes a Close
-	writeEnd bool
+	answered int      // up to which of them has an answer
+
+	closePayload *[]byte  // of its Close
+	asked        [][]byte // payloads of pings from the proxy or the other peer, not answered yet
+	closing      bool     // it has sent its Close
+	hurries      bool     // it says nothing new, since it owes a Close
+	writeEnd     bool
 
 	frozen   time.Duration // until when it does nothing
 	readsAt  time.Duration // when it may read again
 	violated bool          // it has broken the protocol: what it sends after that is for nobody
 	brokeAt  time.Duration // when it first did what it may be dropped for
+	deadAt   time.Duration // when it fell silent for ever; 0: never
 	noted    bool          // an event of its own is under way to look at the socket
 	headOut  time.Duration // when the last piece of its head is sent
 }
@@ -113,6 +123,9 @@ func (p *peer) flushes() {
 			return
 		}
 		if err != nil {
+			if errors.Is(err, unix.ETIMEDOUT) { // its own TCP has given up
+				p.brokeNow()
+			}
 			p.out.drop(p.out.len())
 			return // its end is read
 		}
@@ -175,6 +188,7 @@ func (p *peer) reads() {
 // ends: the stream from the proxy is over.
 func (p *peer) ends(err error) {
 	p.ended = true
+	p.wantsEnd()
 	p.tells("<- the stream ends: %v", err)
 	if p.parser.left > 0 || len(p.parser.head) > 0 {
 		p.w.see(p.side.String() + " cut inside a frame")
@@ -210,6 +224,7 @@ func (p *peer) takes(b []byte) {
 		p.w.fails("%v %d is sent what breaks the protocol: %v", p.side, p.talk.number, err)
 	}
 	if p.received > before {
+		p.talk.carries()
 		p.tells("<- %d bytes of data, %d in all", p.received-before, p.received)
 	}
 }
@@ -245,6 +260,9 @@ func (p *peer) isPinged(payload []byte) {
 	if !own && !(p.w.plan.Knobs.Forward && contains(p.other.pinged, payload)) {
 		p.w.fails("%v %d gets a ping %q of nobody's", p.side, p.talk.number, payload)
 	}
+	if own {
+		p.hasPing()
+	}
 	p.asked = append(p.asked, payload)
 	p.w.after(p.plan.Answers, p.answersPing)
 }
@@ -270,7 +288,13 @@ func (p *peer) answersPing() {
 
 // isAnswered: a pong is the answer to a ping of the peer's own, or one that is passed on.
 func (p *peer) isAnswered(payload []byte) {
-	if !contains(p.pinged, payload) && !p.w.plan.Knobs.Forward {
+	for i := len(p.pinged) - 1; i >= 0; i-- {
+		if bytes.Equal(p.pinged[i], payload) {
+			p.answered = max(p.answered, i+1)
+			return
+		}
+	}
+	if !p.w.plan.Knobs.Forward {
 		p.w.fails("%v %d gets a pong %q that it has not asked for", p.side, p.talk.number, payload)
 	}
 }
@@ -287,6 +311,7 @@ func contains(all [][]byte, one []byte) bool {
 // isClosed: the answer follows after a while, and then the end of TCP.
 func (p *peer) isClosed(payload []byte) {
 	p.hasClose, p.gotClose = true, payload
+	p.wantsEnd()
 	p.w.see(p.side.String() + " is closed")
 	if len(payload) >= 2 {
 		switch code := int(payload[0])<<8 | int(payload[1]); {
@@ -339,7 +364,8 @@ func (p *peer) closes(payload []byte) {
 		p.tells("sends %s", controlName(opClose, payload))
 	}
 	p.writes(p.frame(0x80|opClose, payload))
-	p.closing = true
+	p.closing, p.closePayload = true, &payload
+	p.awaitsEcho()
 }
 
 // frame is one frame of the peer's; a client masks it. It is valid until the next call.
@@ -359,6 +385,8 @@ func (p *peer) says(frame []byte) {
 	}
 	if !p.violated {
 		p.sent = append(p.sent, frame...)
+		p.talk.saidAt = [2]time.Duration{p.talk.saidAt[1], p.w.now}
+		p.talk.carries()
 	}
 	p.writes(frame)
 }

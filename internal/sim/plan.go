@@ -41,6 +41,7 @@ type Knobs struct {
 type Faults struct {
 	Again   float64       // a call finds nothing although there is something
 	Short   float64       // a read or a write moves less than it could
+	Ghosts  float64       // an event comes for a registration that is gone
 	Poller  float64       // a change of what is waited for fails
 	Accept  float64       // an accept fails
 	Connect float64       // a connect fails or is not answered
@@ -180,20 +181,21 @@ func faultsFor(rnd *rand.Rand) Faults {
 	return Faults{
 		Again:   seldom(rnd, 2, 0.1),
 		Short:   seldom(rnd, 2, 0.3),
+		Ghosts:  seldom(rnd, 3, 0.05),
 		Poller:  seldom(rnd, 12, 0.01),
 		Accept:  seldom(rnd, 6, 0.2),
 		Connect: seldom(rnd, 4, 0.2),
 		TLS:     seldom(rnd, 3, 0.2),
 		Lookup:  seldom(rnd, 3, 0.3),
 		Stalls:  seldom(rnd, 4, 0.02),
-		Stopped: seldom(rnd, 5, 0.002),
+		Stopped: seldom(rnd, 4, oneOf(rnd, 0.002, 0.02)),
 		Slow:    oneOf(rnd, time.Microsecond, time.Millisecond, 50*time.Millisecond, 300*time.Millisecond),
 	}
 }
 
 func (p *Plan) conversation(rnd *rand.Rand) Conversation {
 	c := Conversation{
-		At:      spread(rnd, 20*time.Second),
+		At:      spread(rnd, oneOf(rnd, 20*time.Second, 20*time.Second, 2*time.Minute)),
 		Client:  p.actor(rnd),
 		Service: p.actor(rnd),
 	}

@@ -20,12 +20,16 @@ type talk struct {
 	plan    *Conversation
 	client  *peer
 	service *peer
-	opened  bool // the client has got its 101
+	opened  bool             // the client has got its 101
+	clean   bool             // see isClean
+	moved   int              // how often data moved
+	saidAt  [2]time.Duration // when a peer said something: the time before last, and last
 	ended   *proxy.Ended
 }
 
 func newTalk(w *World, i int) *talk {
 	t := &talk{w: w, number: i, plan: &w.plan.Sessions[i]}
+	t.clean = w.plan.isClean(t.plan)
 	t.client = newPeer(t, client, &t.plan.Client)
 	t.service = newPeer(t, service, &t.plan.Service)
 	t.client.other, t.service.other = t.service, t.client
@@ -43,6 +47,7 @@ func (t *talk) begins() {
 	t.client.tells("connects, connection %d", s.Number())
 	t.w.connects(s)
 	t.client.connects(&wire{Socket: s, sealed: t.w.plan.Knobs.ClientTLS})
+	t.awaitsAnswer()
 	t.greets(s)
 	if o := t.plan.Opening; o != Opens {
 		t.w.see("opening: " + o.String())
@@ -61,7 +66,10 @@ func (t *talk) begins() {
 			t.client.saysEarly()
 		}
 		if t.plan.Opening == LeavesEarly {
-			t.w.after(spread(t.w.choices, time.Second), t.client.leaves)
+			t.w.after(spread(t.w.choices, time.Second), func() {
+				t.client.leaves()
+				t.freesUpstream()
+			})
 		}
 	}
 }
@@ -159,7 +167,12 @@ func (c *caller) begins(end int) {
 	}
 	t.service.tells("is asked, connection %d", c.s.Number())
 	t.service.connects(c.s)
-	t.answers(string(c.head[:end]))
+	request := string(c.head[:end])
+	if t.plan.Opening == LeavesEarly { // the client leaves while it waits
+		t.w.after(spread(t.w.choices, 2*time.Second), func() { t.answers(request) })
+		return
+	}
+	t.answers(request)
 }
 
 func (t *talk) answers(request string) {
@@ -203,6 +216,7 @@ func (t *talk) answered(head string) {
 	t.w.see("status " + status)
 	t.client.tells("<- status %s", status)
 	if status != "101" {
+		t.client.refused = true
 		return
 	}
 	switch t.plan.Opening {
@@ -211,5 +225,6 @@ func (t *talk) answered(head string) {
 		t.w.fails("client %d got a 101, and its handshake was to fail: %d", t.number, t.plan.Opening)
 	}
 	t.opened = true
+	t.watches()
 	t.client.opens()
 }

@@ -68,6 +68,7 @@ type sealed struct {
 	proxy.Transport
 	w       *World
 	aborted bool
+	closed  bool
 	in      records
 	early   []byte // deciphered before the loop could read it
 	kept    []byte // ciphertext that the socket has not taken
@@ -91,7 +92,7 @@ var errBadCertificate = errors.New("tls: the certificate is refused")
 func (c *sealed) Handshake(time.Time) error {
 	err := c.outcome()
 	if err != nil {
-		_ = c.Transport.Close()
+		_ = c.Close()
 	}
 	return err
 }
@@ -106,8 +107,22 @@ func (c *sealed) outcome() error {
 	return nil
 }
 
-func (c *sealed) Abort()               { c.aborted = true }
 func (c *sealed) Adopt(*proxy.Scratch) {}
+
+func (c *sealed) Abort() {
+	if !c.aborted && !c.closed {
+		c.w.limbo++
+	}
+	c.aborted = true
+}
+
+func (c *sealed) Close() error {
+	if c.aborted {
+		c.w.limbo--
+	}
+	c.closed = true
+	return c.Transport.Close()
+}
 
 func (c *sealed) Read(b []byte, most int) (int, error) {
 	if n := len(c.early); n > 0 {

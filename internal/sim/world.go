@@ -46,6 +46,8 @@ type World struct {
 	state     []int          // the same for what proxy.States lists
 	story     story
 	turns     int
+	reads     reads
+	limbo     int           // connections that nobody waits for, and whose TLS handshake goes on
 	stoppedTo time.Duration // the process is stopped until then
 	wrong     []error
 }
@@ -84,7 +86,7 @@ func newWorld(p *Plan, story story) *World {
 	w.machine.Dial = w.dialled
 	w.machine.TLS = w.seals
 	w.machine.Misused = func(call string, s *kernel.Socket) { w.fails("%s on a closed connection, %v", call, s) }
-	w.machine.Faults = kernel.Faults{Read: w.partly, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
+	w.machine.Faults = kernel.Faults{Read: w.partlyRead, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
 	w.machine.SendBuffer, w.machine.ReceiveBuffer = p.Knobs.Buffer, p.Knobs.Buffer
 	w.machine.UserTimeout = time.Minute
 	w.machine.RetryLimit = 5 * time.Second
@@ -93,7 +95,7 @@ func newWorld(p *Plan, story story) *World {
 	for range p.Knobs.Loops {
 		poller := w.machine.NewPoller()
 		w.pollers = append(w.pollers, poller)
-		kernels = append(kernels, poller)
+		kernels = append(kernels, &ghosts{Poller: poller, w: w, now: map[uint32][]proxy.Token{}})
 		w.running = append(w.running, loopState{wakes: w.now})
 	}
 	w.metrics = metrics.New("sim")
@@ -357,7 +359,7 @@ func (w *World) wakeLoops() {
 // whole process is stopped for a while.
 func (w *World) delay() time.Duration {
 	if w.stoppedTo+betweenStops <= w.now && w.chance(w.plan.Faults.Stopped, "stopped") {
-		w.stoppedTo = w.now + spread(w.schedule, 40*time.Second)
+		w.stoppedTo = w.now + spread(w.schedule, oneOf(w.schedule, 5*time.Second, 40*time.Second))
 		w.tells("the process is stopped until %v", w.stoppedTo-epoch)
 	}
 	return max(0, w.stoppedTo-w.now) + spread(w.schedule, 200*time.Microsecond)
@@ -377,10 +379,48 @@ func (w *World) turn(i int) {
 		w.fails("a loop spins")
 		return
 	}
+	w.reads = reads{}
 	w.proxy.Turn(i)
-	if err := w.proxy.Audit(func(state int) { w.state[state]++ }); err != nil {
+	w.audits()
+}
+
+// audits checks after every turn that all counts agree with what the loops hold.
+func (w *World) audits() {
+	descriptors, err := w.proxy.Audit(func(state int) { w.state[state]++ })
+	if err != nil {
 		w.fails("%v", err)
 	}
+	for i := range w.running {
+		if w.proxy.Called(i) {
+			return // a connection is on its way to another loop
+		}
+	}
+	descriptors += w.limbo
+	if w.door.FD() >= 0 {
+		descriptors++
+	}
+	if open := w.machine.Open(); open != descriptors {
+		w.fails("%d descriptors are open, and %d belong to anybody", open, descriptors)
+	}
+}
+
+// reads are how often the proxy has read one connection in a row.
+type reads struct {
+	of  *kernel.Socket
+	row int
+}
+
+// readsInARow is how often one connection may be read before others have their turn.
+const readsInARow = 4
+
+func (w *World) partlyRead(s *kernel.Socket, size int) int {
+	if w.reads.of != s {
+		w.reads = reads{of: s}
+	}
+	if w.reads.row++; w.reads.row > readsInARow {
+		w.fails("%v is read again and again, and others wait", s)
+	}
+	return w.partly(s, size)
 }
 
 // jobTime is how long a job beside the loops takes: it may be longer than anybody waits.

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"regexp"
+	"time"
+)
+
+// shrink makes a plan smaller as long as it breaks the same promise: it takes away
+// sessions, actions, faults and knobs, one after the other, until nothing more can go.
+func shrink(p *Plan, breaks func(*Plan) string) *Plan {
+	s := shrinker{plan: p, wants: kindOf(breaks(p)), breaks: breaks}
+	for s.smaller = true; s.smaller; {
+		s.smaller = false
+		s.sessions()
+		s.actions()
+		s.settings()
+	}
+	return s.plan
+}
+
+type shrinker struct {
+	plan    *Plan
+	wants   string // the kind of the promise that is broken
+	breaks  func(*Plan) string
+	smaller bool // a step of this pass has succeeded
+}
+
+var numbers = regexp.MustCompile(`[0-9.]+[µmnhs0-9.]*|"[^"]*"`)
+
+// kindOf is what is common to one broken promise in plans of different sizes.
+func kindOf(broken string) string { return numbers.ReplaceAllString(broken, "#") }
+
+// try keeps a change of the plan if it still breaks the promise.
+func (s *shrinker) try(change func(*Plan)) bool {
+	smaller := s.plan.clone()
+	change(smaller)
+	if kindOf(s.breaks(smaller)) != s.wants {
+		return false
+	}
+	s.plan, s.smaller = smaller, true
+	return true
+}
+
+// clone copies a plan, down to its actions.
+func (p *Plan) clone() *Plan {
+	c := *p
+	c.Sessions = append([]Conversation(nil), p.Sessions...)
+	for i := range c.Sessions {
+		for _, a := range c.Sessions[i].actors() {
+			a.Does = append([]Action(nil), a.Does...)
+		}
+	}
+	return &c
+}
+
+func (c *Conversation) actors() [2]*Actor { return [2]*Actor{&c.Client, &c.Service} }
+
+func (s *shrinker) sessions() {
+	for i := len(s.plan.Sessions) - 1; i >= 0 && len(s.plan.Sessions) > 1; i-- {
+		s.try(func(p *Plan) { p.Sessions = append(p.Sessions[:i], p.Sessions[i+1:]...) })
+	}
+}
+
+// actions takes away runs of actions, long ones first. What follows keeps its time.
+func (s *shrinker) actions() {
+	for i := range s.plan.Sessions {
+		for side := range 2 {
+			for size := 8; size > 0; size /= 2 {
+				for at := len(s.plan.Sessions[i].actors()[side].Does) - size; at >= 0; at-- {
+					if at+size > len(s.plan.Sessions[i].actors()[side].Does) {
+						continue
+					}
+					s.try(func(p *Plan) { p.Sessions[i].actors()[side].without(at, size) })
+				}
+			}
+		}
+	}
+}
+
+func (a *Actor) without(at, size int) {
+	var gap time.Duration
+	for _, do := range a.Does[at : at+size] {
+		gap += do.After
+	}
+	if at+size < len(a.Does) {
+		a.Does[at+size].After += gap
+	}
+	a.Does = append(a.Does[:at], a.Does[at+size:]...)
+}
+
+// settings sets one thing after the other to its plainest value.
+func (s *shrinker) settings() {
+	for _, plainer := range plainer {
+		before := *s.plan
+		changed := *s.plan.clone()
+		plainer(&changed)
+		if changed.Knobs != before.Knobs || changed.Faults != before.Faults || changed.Stop != before.Stop {
+			s.try(plainer)
+		}
+	}
+	for i := range s.plan.Sessions {
+		s.trySession(i, func(c *Conversation) { c.Opening = Opens })
+		s.trySession(i, func(c *Conversation) { c.At = 0 })
+		for side := range 2 {
+			s.tryActor(i, side, func(a *Actor) { a.Answers = 0 })
+			s.tryActor(i, side, func(a *Actor) { a.Rate = 0 })
+			s.tryActor(i, side, func(a *Actor) { a.Early = false })
+			for j := range s.plan.Sessions[i].actors()[side].Does {
+				s.tryAction(i, side, j, func(do *Action) { do.Kind = Says })
+				s.tryAction(i, side, j, func(do *Action) { do.Size /= 2 })
+				s.tryAction(i, side, j, func(do *Action) { do.After = do.After.Truncate(time.Second) })
+			}
+		}
+	}
+}
+
+func (s *shrinker) trySession(i int, change func(*Conversation)) {
+	c := s.plan.clone().Sessions[i]
+	change(&c)
+	if was := &s.plan.Sessions[i]; c.Opening != was.Opening || c.At != was.At {
+		s.try(func(p *Plan) { change(&p.Sessions[i]) })
+	}
+}
+
+func (s *shrinker) tryActor(i, side int, change func(*Actor)) {
+	was := s.plan.Sessions[i].actors()[side]
+	a := *was
+	change(&a)
+	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early {
+		s.try(func(p *Plan) { change(p.Sessions[i].actors()[side]) })
+	}
+}
+
+func (s *shrinker) tryAction(i, side, j int, change func(*Action)) {
+	do := s.plan.Sessions[i].actors()[side].Does[j]
+	was := do
+	if change(&do); do != was {
+		s.try(func(p *Plan) { change(&p.Sessions[i].actors()[side].Does[j]) })
+	}
+}
+
+// plainer are the plainest values of all knobs and faults.
+var plainer = []func(*Plan){
+	func(p *Plan) { p.Stop = 0 },
+	func(p *Plan) { p.Knobs.Loops = 1 },
+	func(p *Plan) { p.Knobs.Interval, p.Knobs.Timeout = 0, 0 },
+	func(p *Plan) { p.Knobs.PongOnly = false },
+	func(p *Plan) { p.Knobs.UpstreamPong = "require" },
+	func(p *Plan) { p.Knobs.Forward = false },
+	func(p *Plan) { p.Knobs.Idle = 0 },
+	func(p *Plan) { p.Knobs.Oldest = 0 },
+	func(p *Plan) { p.Knobs.MaxFrame = 0 },
+	func(p *Plan) { p.Knobs.PerIP = 0 },
+	func(p *Plan) { p.Knobs.Preface = false },
+	func(p *Plan) { p.Knobs.ClientTLS = false },
+	func(p *Plan) { p.Knobs.ServiceTLS = false },
+	func(p *Plan) { p.Knobs.Name = false },
+	func(p *Plan) { p.Knobs.Places = 100 },
+	func(p *Plan) { p.Knobs.Buffer = 64 << 10 },
+	func(p *Plan) { p.Faults.Again = 0 },
+	func(p *Plan) { p.Faults.Short = 0 },
+	func(p *Plan) { p.Faults.Ghosts = 0 },
+	func(p *Plan) { p.Faults.Poller = 0 },
+	func(p *Plan) { p.Faults.Accept = 0 },
+	func(p *Plan) { p.Faults.Connect = 0 },
+	func(p *Plan) { p.Faults.TLS = 0 },
+	func(p *Plan) { p.Faults.Lookup = 0 },
+	func(p *Plan) { p.Faults.Stalls = 0 },
+	func(p *Plan) { p.Faults.Stopped = 0 },
+	func(p *Plan) { p.Faults.Slow = time.Microsecond },
+}

@@ -1,0 +1,169 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+)
+
+// Audit looks at all that the loops hold between two turns. It tells seen the step of
+// each handshake, and the states of each leg and of each session's end, as indexes of
+// States, and returns how many descriptors they have. The error says what must never be:
+// something that waits without a deadline, a deadline without a timer, a count that does
+// not add up.
+func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
+	var errs []error
+	for i, l := range h.server.loops {
+		held := holding{places: [2]int{l.tlsQueue.places, l.dialQueue.places}}
+		l.table.all(func(s *session) {
+			s.tell(seen)
+			held.add(l, s)
+			if err := l.audit(s); err != nil {
+				errs = append(errs, fmt.Errorf("session %d: %w", s.id, err))
+			}
+		})
+		if l.listener != nil && l.listener.paused.Load() {
+			held.timers++
+		}
+		descriptors += held.descriptors
+		if err := held.check(l); err != nil {
+			errs = append(errs, fmt.Errorf("loop %d: %w", i, err))
+		}
+	}
+	return descriptors, errors.Join(errs...)
+}
+
+// A holding is what the sessions of a loop hold together.
+type holding struct {
+	metrics.Balance // what the loop's counts must say
+	sessions        int
+	timers          int
+	descriptors     int
+	places          [2]int // of the two queues, those that are free included
+}
+
+func (h *holding) add(l *loop, s *session) {
+	h.sessions++
+	if s.timer != heartbeat.Never {
+		h.timers++
+	}
+	for _, side := range sides {
+		g := &s.legs[side]
+		if g.io != nil {
+			h.descriptors++
+		}
+		if g.paused {
+			h.Paused[side]++
+		}
+		if g.tail != nil {
+			h.Buffered[side] += int64(len(g.tail.bytes()))
+		}
+	}
+	o := s.opening
+	if o == nil {
+		h.Open++
+		return
+	}
+	if o.away != nil {
+		h.descriptors++
+	}
+	for i, at := range []*queue{&l.tlsQueue, &l.dialQueue} {
+		if o.place == at {
+			h.places[i]++
+		}
+	}
+}
+
+// check holds the loop's own counts against what its sessions hold.
+func (h *holding) check(l *loop) error {
+	switch counted := l.metrics.Balance(); {
+	case counted != h.Balance:
+		return fmt.Errorf("the metrics say %+v, and it is %+v", counted, h.Balance)
+	case int(l.sessions.Load()) < h.sessions || l.table.live != h.sessions:
+		return fmt.Errorf("%d sessions are counted and %d in the table, and there are %d", l.sessions.Load(), l.table.live, h.sessions)
+	case l.wheel.Len() != h.timers:
+		return fmt.Errorf("%d timers are armed, and %d are known", l.wheel.Len(), h.timers)
+	case h.places != [2]int{l.tlsQueue.size, l.dialQueue.size}:
+		return fmt.Errorf("%v places are free or taken, and there are %d and %d", h.places, l.tlsQueue.size, l.dialQueue.size)
+	}
+	return nil
+}
+
+func (s *session) tell(seen func(state int)) {
+	if s.opening != nil {
+		seen(int(s.opening.state))
+		return
+	}
+	seen(len(steps) + int(s.cause.kind))
+	for _, side := range sides {
+		g, first := &s.legs[side], len(steps)+len(endNames)+int(side)*legStates
+		seen(first + int(g.in))
+		seen(first + len(inNames) + int(g.out))
+		for i, is := range []bool{g.paused, g.tail != nil, g.pending != nil} {
+			if is {
+				seen(first + len(inNames) + len(outNames) + i)
+			}
+		}
+	}
+}
+
+// The names of what Audit tells, in the order of its indexes.
+var (
+	endNames  = []string{"live", "closing", "closed", "dropped"}
+	inNames   = []string{"open", "discard", "ended"}
+	outNames  = []string{"open", "held", "closing", "closed", "resting", "broken"}
+	heldNames = []string{"paused", "tail", "pending"}
+	legStates = len(inNames) + len(outNames) + len(heldNames)
+)
+
+// States are the names of all that Audit can tell.
+func States() (all []string) {
+	for state := range len(steps) {
+		all = append(all, fmt.Sprintf("step %d", state))
+	}
+	for _, name := range endNames {
+		all = append(all, "session "+name)
+	}
+	for _, side := range sides {
+		for _, name := range inNames {
+			all = append(all, side.String()+" in "+name)
+		}
+		for _, name := range outNames {
+			all = append(all, side.String()+" out "+name)
+		}
+		for _, name := range heldNames {
+			all = append(all, side.String()+" "+name)
+		}
+	}
+	return all
+}
+
+// audit checks that a session, or a leg that owes something, has a time at which it is
+// over, and a timer for that.
+func (l *loop) audit(s *session) error {
+	if s.timer == heartbeat.Never && l.due(s) != heartbeat.Never {
+		return errors.New("there is a deadline and no timer")
+	}
+	if s.opening != nil {
+		if s.opening.by == heartbeat.Never {
+			return fmt.Errorf("the handshake waits for ever at step %d", s.opening.state)
+		}
+		return nil
+	}
+	if s.cause.kind != live && s.until == heartbeat.Never {
+		return fmt.Errorf("the end has no end: %+v", s.cause)
+	}
+	for _, side := range sides {
+		g := &s.legs[side]
+		stays := g.io != nil && (g.out == outBroken || s.cause.kind != live && g.out > outHeld)
+		if g.paused && s.legs[opposite(side)].tail == nil {
+			return fmt.Errorf("the %v leg is not read, and nothing is in the way", side)
+		}
+		if stays && !g.paused && g.deadline() == heartbeat.Never {
+			return fmt.Errorf("the %v leg waits for ever: in %d, out %d, cause %+v", side, g.in, g.out, s.cause)
+		}
+	}
+	return nil
+}
