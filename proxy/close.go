@@ -135,13 +135,15 @@ func (l *loop) internal(s *session, err error) {
 
 // unwatched ends a session after the poller has refused one of its legs. The leg is
 // closed at once, because only closing removes it from the poller. A close handshake
-// cannot be completed then: the peer that began it gets its own code back.
+// cannot be completed then: the peer that began it gets its own code back. Neither is it
+// completed if the second Close was still in the leg's tail.
 func (l *loop) unwatched(s *session, side Side, err error) {
 	l.internal(s, err)
 	if !l.table.holds(s) {
 		return
 	}
-	if beginner := s.cause.side; s.cause.kind == closing {
+	beginner, lost := s.cause.side, s.legs[side].tail != nil
+	if s.cause.kind == closing || s.cause.kind == closed && lost {
 		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: err.Error()}
 		if side != beginner {
 			l.say(s, beginner, farewell{how: tell, code: s.legs[beginner].closeIn})

@@ -107,7 +107,7 @@ func (p *peer) isBehind() bool {
 // found checks that a dead peer has been found in time.
 func (t *talk) found(e *proxy.Ended, p *peer) {
 	if within, known := t.w.bound(p); known {
-		if took := t.w.now - p.brokeAt; took > within {
+		if took := t.w.now - max(p.brokeAt, p.deadAt); took > within {
 			t.w.fails("%v %d was dead for %v until its session ended, %v at the most are allowed", p.side, t.number, took, within)
 		}
 	}

@@ -33,7 +33,8 @@ type Knobs struct {
 	ServiceTLS       bool
 	Name             bool // the upstream's address is to be looked up
 	Places           int  // in each queue
-	Buffer           int  // of the kernel, for each direction at each end
+	Buffer           int  // of the kernel, for what was written at an end
+	Inbox            int  // and for what has arrived there
 }
 
 // Faults are what the kernel, the network and the machine may do in this run: each is the
@@ -172,6 +173,7 @@ func knobsFor(rnd *rand.Rand) Knobs {
 		Name:             rnd.IntN(5) == 0,
 		Places:           oneOf(rnd, 100, 100, 1),
 		Buffer:           oneOf(rnd, 8<<10, 16<<10, 64<<10),
+		Inbox:            oneOf(rnd, 8<<10, 16<<10, 64<<10, 200<<10),
 	}
 }
 
@@ -208,7 +210,7 @@ func (p *Plan) conversation(rnd *rand.Rand) Conversation {
 func (p *Plan) actor(rnd *rand.Rand) Actor {
 	a := Actor{
 		Answers: oneOf(rnd, 0, time.Millisecond, 500*time.Millisecond),
-		Rate:    seldom(rnd, 4, 100_000),
+		Rate:    seldom(rnd, 4, max(p.slowest(), oneOf(rnd, 100_000, 0))),
 		Early:   rnd.IntN(6) == 0,
 	}
 	// Of two actors one breaks no rule, as a rule: a healthy peer must not pay for others.
@@ -218,6 +220,10 @@ func (p *Plan) actor(rnd *rand.Rand) Actor {
 	}
 	return a
 }
+
+// slowest is how many bytes a second a healthy peer reads at least: what has reached its
+// TCP reaches its program soon.
+func (p *Plan) slowest() int { return max(10_000, 2*p.Knobs.Inbox) }
 
 func action(rnd *rand.Rand, wild bool) Action {
 	kind := Kind(rnd.IntN(int(Closes)))

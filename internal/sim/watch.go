@@ -153,7 +153,7 @@ func (p *peer) dies() {
 		if p.other.ending() || t.ended != nil || t.w.stopping {
 			return
 		}
-		if more := len(p.other.sent) - p.received - had; more > k.Buffer/4 {
+		if more := len(p.other.sent) - p.received - had; more > min(k.Buffer, k.Inbox)/4 {
 			return // WRITE_TIMEOUT bounds it
 		}
 		t.w.fails("%v %d is dead for %v, and the other side does not know", p.side, t.number, within)

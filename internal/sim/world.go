@@ -87,7 +87,7 @@ func newWorld(p *Plan, story story) *World {
 	w.machine.TLS = w.seals
 	w.machine.Misused = func(call string, s *kernel.Socket) { w.fails("%s on a closed connection, %v", call, s) }
 	w.machine.Faults = kernel.Faults{Read: w.partlyRead, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
-	w.machine.SendBuffer, w.machine.ReceiveBuffer = p.Knobs.Buffer, p.Knobs.Buffer
+	w.machine.SendBuffer, w.machine.ReceiveBuffer = p.Knobs.Buffer, p.Knobs.Inbox
 	w.machine.UserTimeout = time.Minute
 	w.machine.RetryLimit = 5 * time.Second
 	w.door = w.machine.Listen(kernel.TCP, 128)
