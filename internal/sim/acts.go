@@ -64,7 +64,7 @@ func (p *peer) act(a Action) {
 	case Pings:
 		p.ping([]byte{'p', byte(len(p.pinged))})
 	case Pongs:
-		p.writes(p.frame(0x80|opPong, []byte("unasked")))
+		p.pongs([]byte("unasked!"), false)
 	case Crowds:
 		p.crowd()
 	case Floods:
@@ -76,6 +76,8 @@ func (p *peer) act(a Action) {
 		p.w.after(20*time.Second, p.leavesLate)
 	case Violates:
 		p.violates(a.Size % len(violations))
+	case Raves:
+		p.raves()
 	case Stops:
 		p.brokeNow()
 		p.frozen = max(p.frozen, p.w.now+time.Duration(a.Size)*time.Millisecond)
@@ -160,28 +162,25 @@ func (p *peer) halfFrame(size int) {
 	}
 }
 
-func (p *peer) ping(payload []byte) {
-	if !p.closing {
-		p.pinged = append(p.pinged, payload)
-		p.writes(p.frame(0x80|opPing, payload))
-		p.awaitsPong()
+// raves sends a Close, and then more than anybody may send.
+func (p *peer) raves() {
+	watched := p.talk.clean && p.goesOn()
+	p.brokeNow()
+	p.closes([]byte{0x0f, 0xa0})
+	const more = 3 << 20
+	before := p.out.len()
+	for range more / len(rubbish) {
+		p.writes(rubbish[:])
 	}
+	p.w.after(10*time.Minute, func() {
+		most := 1<<20 + 256<<10 + p.w.plan.Knobs.Buffer + 2*p.w.plan.Knobs.Inbox
+		if read := before + more - p.out.len(); watched && p.out.len() > 0 && read > most {
+			p.w.fails("%v %d has sent %d bytes after its Close, and they were read", p.side, p.talk.number, read)
+		}
+	})
 }
 
-// crowd sends many pings at once.
-func (p *peer) crowd() {
-	if p.closing {
-		return
-	}
-	var all []byte
-	for i := range 200 {
-		payload := []byte{'c', byte(i)}
-		p.pinged = append(p.pinged, payload)
-		all = append(all, p.frame(0x80|opPing, payload)...)
-	}
-	p.writes(all)
-	p.awaitsPong()
-}
+var rubbish [60 << 10]byte
 
 // violations are frames that RFC 6455 forbids, by their first bytes and payloads.
 var violations = []struct {

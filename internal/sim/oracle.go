@@ -120,6 +120,9 @@ func (w *World) bound(p *peer) (d time.Duration, known bool) {
 		return 0, false
 	}
 	d = k.Interval + k.Timeout*3/2 + k.Write + 2*k.Close + 4*w.plan.Faults.Slow + 2*time.Second
+	if f := &w.plan.Faults; f.Short+f.Again > 0 {
+		d += k.Write // a tail that was made by the fault has such a time of its own
+	}
 	if w.plan.Faults.Stalls > 0 {
 		d += 5 * time.Second
 	}
@@ -157,7 +160,7 @@ func (w *World) Run() []error {
 	w.runUntil(w.now + calmTime)
 	w.wantsEnds()
 	w.stops()
-	w.runUntil(w.now + 12*w.plan.Knobs.Write + 12*w.plan.Knobs.Close)
+	w.runUntil(w.now + w.plan.drainTime() + time.Second)
 	for i := range w.running {
 		w.proxy.CutAll(i)
 	}
@@ -205,6 +208,20 @@ func (w *World) stops() {
 	for i := range w.running {
 		w.proxy.Drain(i)
 	}
+	w.after(w.plan.drainTime(), func() {
+		if held := w.proxy.Held(); held > 0 {
+			w.fails("the proxy holds %d sessions long after it began to stop", held)
+		}
+	})
+}
+
+// drainTime is how long a stop takes at the most.
+func (p *Plan) drainTime() time.Duration {
+	d := 12*p.Knobs.Write + 12*p.Knobs.Close + time.Minute
+	if p.Faults.Stopped > 0 {
+		d += 3 * time.Minute
+	}
+	return d
 }
 
 // wantsEnds: nothing was healed, and all that can be known to be dead is gone.
@@ -264,6 +281,9 @@ func (t *talk) wantsAll() {
 	for _, p := range []*peer{t.client, t.service} {
 		if p.brokeAt != never || p.other.brokeAt != never {
 			continue
+		}
+		if t.w.plan.Knobs.Forward && p.passed != [2]int{len(p.other.pinged), len(p.other.ponged)} {
+			t.w.fails("%v %d got %v pings and pongs, and %d and %d were sent", p.side, t.number, p.passed, len(p.other.pinged), len(p.other.ponged))
 		}
 		if p.received != len(p.other.sent) {
 			t.w.fails("%v %d got %d of %d bytes, and the session was closed", p.side, t.number, p.received, len(p.other.sent))

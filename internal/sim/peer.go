@@ -42,9 +42,12 @@ type peer struct {
 	out      queue    // what its TCP has not taken
 	sent     []byte   // data frames as they stand on the wire, without those after a fault
 	rest     []byte   // of a frame that has begun
-	within   int      // 1 in the middle of a message of several frames
 	pinged   [][]byte // payloads of its own pings
 	answered int      // up to which of them has an answer
+
+	ponged [][]byte // payloads of its pongs, but for the answers to the proxy
+	kept   [][]byte // payloads of the proxy's pings
+	passed [2]int   // how many of the other peer's pings and pongs have come
 
 	closePayload *[]byte  // of its Close
 	asked        [][]byte // payloads of pings from the proxy or the other peer, not answered yet
@@ -237,109 +240,6 @@ func (p *peer) data(b []byte) {
 		return
 	}
 	p.received += len(b)
-}
-
-// control handles a control frame.
-func (p *peer) control(op byte, payload []byte) {
-	if p.w.told() {
-		p.tells("<- %s", controlName(op, payload))
-	}
-	switch op {
-	case opPing:
-		p.isPinged(bytes.Clone(payload))
-	case opPong:
-		p.isAnswered(payload)
-	case opClose:
-		p.isClosed(bytes.Clone(payload))
-	}
-}
-
-// isPinged: the pong follows after a while, if the peer still lives.
-func (p *peer) isPinged(payload []byte) {
-	own := len(payload) == 8
-	if !own && !(p.w.plan.Knobs.Forward && contains(p.other.pinged, payload)) {
-		p.w.fails("%v %d gets a ping %q of nobody's", p.side, p.talk.number, payload)
-	}
-	if own {
-		p.hasPing()
-	}
-	p.asked = append(p.asked, payload)
-	p.w.after(p.plan.Answers, p.answersPing)
-}
-
-func (p *peer) answersPing() {
-	switch {
-	case p.gone() || p.closing || len(p.asked) == 0:
-		return
-	case p.frozen == never:
-		return
-	case p.frozen > p.w.now:
-		p.w.after(p.frozen-p.w.now, p.answersPing)
-		return
-	case len(p.rest) > 0: // in the middle of a frame
-		p.w.after(100*time.Millisecond, p.answersPing)
-		return
-	}
-	payload := p.asked[0]
-	p.asked = p.asked[1:]
-	p.tells("answers ping %q", payload)
-	p.writes(p.frame(0x80|opPong, payload))
-}
-
-// isAnswered: a pong is the answer to a ping of the peer's own, or one that is passed on.
-func (p *peer) isAnswered(payload []byte) {
-	for i := len(p.pinged) - 1; i >= 0; i-- {
-		if bytes.Equal(p.pinged[i], payload) {
-			p.answered = max(p.answered, i+1)
-			return
-		}
-	}
-	if !p.w.plan.Knobs.Forward {
-		p.w.fails("%v %d gets a pong %q that it has not asked for", p.side, p.talk.number, payload)
-	}
-}
-
-func contains(all [][]byte, one []byte) bool {
-	for _, b := range all {
-		if bytes.Equal(b, one) {
-			return true
-		}
-	}
-	return false
-}
-
-// isClosed: the answer follows after a while, and then the end of TCP.
-func (p *peer) isClosed(payload []byte) {
-	p.hasClose, p.gotClose = true, payload
-	p.wantsEnd()
-	p.w.see(p.side.String() + " is closed")
-	if len(payload) >= 2 {
-		switch code := int(payload[0])<<8 | int(payload[1]); {
-		case code == 1005 || code == 1006 || code == 1015 || code < 1000:
-			p.w.fails("%v %d gets Close %d, which may not be sent", p.side, p.talk.number, code)
-		}
-	}
-	p.w.after(p.plan.Answers, p.answersClose)
-}
-
-func (p *peer) answersClose() {
-	switch {
-	case p.gone() || p.frozen == never:
-		return
-	case p.frozen > p.w.now:
-		p.w.after(p.frozen-p.w.now, p.answersClose)
-		return
-	case len(p.rest) > 0:
-		p.hurries = true
-		p.w.after(100*time.Millisecond, p.answersClose)
-		return
-	}
-	if !p.closing {
-		p.closes(p.gotClose)
-	}
-	if p.side == service { // RFC 6455 7.1.1: the server ends TCP first
-		p.halvesWhenWritten()
-	}
 }
 
 // halvesWhenWritten ends TCP once all is written.

@@ -82,6 +82,7 @@ const (
 // An Actor is one peer of a session: how well it keeps to the rules, and what it does.
 type Actor struct {
 	Answers time.Duration // how long after a ping or a Close it answers
+	Mute    bool          // it never answers a ping of the proxy's
 	Rate    int           // bytes that it reads a second; 0: all that there is
 	Early   bool          // it sends its first message before the handshake is over
 	Does    []Action
@@ -109,6 +110,7 @@ const (
 
 	// From here on it breaks a rule, or dies.
 	Violates
+	Raves  // its Close, and then megabytes
 	Stops  // it neither reads nor answers for Size milliseconds
 	Freeze // it never reads nor answers any more, but its TCP does
 	Vanish // its host is gone: nothing arrives any more, either way
@@ -128,6 +130,11 @@ func planFor(seed uint64) *Plan {
 	rnd := stream(seed, 3)
 	for range 1 + rnd.IntN(4) {
 		p.Sessions = append(p.Sessions, p.conversation(rnd))
+	}
+	if p.Knobs.UpstreamPong != "require" && rnd.IntN(2) == 0 {
+		for i := range p.Sessions {
+			p.Sessions[i].Service.Mute = true // all of them: one that answers speaks for the others
+		}
 	}
 	if rnd.IntN(3) == 0 {
 		p.Stop = spread(rnd, 2*time.Minute)
@@ -236,7 +243,7 @@ func action(rnd *rand.Rand, wild bool) Action {
 	a := Action{
 		After: spread(rnd, oneOf(rnd, time.Millisecond, time.Second, 30*time.Second)),
 		Kind:  kind,
-		Size:  oneOf(rnd, rnd.IntN(126), rnd.IntN(126), rnd.IntN(4000), 65_000+rnd.IntN(2000)),
+		Size:  oneOf(rnd, rnd.IntN(126), rnd.IntN(126), rnd.IntN(9000), 65_000+rnd.IntN(2000)),
 	}
 	switch kind {
 	case Floods:

@@ -103,6 +103,7 @@ func (s *shrinker) settings() {
 		s.trySession(i, func(c *Conversation) { c.At = 0 })
 		for side := range 2 {
 			s.tryActor(i, side, func(a *Actor) { a.Answers = 0 })
+			s.tryActor(i, side, func(a *Actor) { a.Mute = false })
 			s.tryActor(i, side, func(a *Actor) { a.Rate = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Early = false })
 			for j := range s.plan.Sessions[i].actors()[side].Does {
@@ -126,7 +127,7 @@ func (s *shrinker) tryActor(i, side int, change func(*Actor)) {
 	was := s.plan.Sessions[i].actors()[side]
 	a := *was
 	change(&a)
-	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early {
+	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Mute != was.Mute {
 		s.try(func(p *Plan) { change(p.Sessions[i].actors()[side]) })
 	}
 }

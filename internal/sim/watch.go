@@ -189,6 +189,15 @@ func (p *peer) awaitsEcho() {
 		"%v %d has sent its Close, and nothing comes back", p.side, t.number)
 }
 
+// awaitsEnd checks that the proxy ends TCP once a client has sent and got its Close.
+func (p *peer) awaitsEnd() {
+	t := p.talk
+	if t.clean && t.opened {
+		t.later(t.lag(), func() bool { return p.ended || p.gone() || p.brokeAt != never || p.out.len() > 0 },
+			"%v %d has sent and got a Close, and its TCP goes on", p.side, t.number)
+	}
+}
+
 // wantsEnd checks that a session is over some time after a peer saw its end, be
 // the others as they may.
 func (p *peer) wantsEnd() {
