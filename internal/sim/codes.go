@@ -72,7 +72,7 @@ func (t *talk) echoes(p *peer) bool {
 func (t *talk) wantsNoneMissing(p *peer) {
 	e := t.ended
 	cut := !e.Closed && (e.Reason == metrics.Internal || e.Reason == metrics.WriteTimeout && e.Side == p.side)
-	if p.brokeAt != never || !p.ended || !p.open || cut || !p.parser.betweenFrames() {
+	if p.brokeAt != never || !p.ended || !p.open || cut || !p.parser.betweenFrames() || p.received < len(p.other.sent) {
 		return
 	}
 	t.w.fails("%v %d is not told that its session ends: %v %v", p.side, t.number, e.Side, e.Reason)

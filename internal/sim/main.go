@@ -5,6 +5,7 @@
 //	go run ./internal/sim -seed 217 -trace     tells all that happens in one
 //	go run ./internal/sim -seed 217 -shrink    makes the plan of one that fails smaller
 //	go run ./internal/sim -plan plan.json      plays a plan that -shrink has printed
+//	go run ./internal/sim -splits              plays every split of every two short frames
 //
 // It exits with 1 if a promise was broken.
 package main
@@ -22,6 +23,7 @@ import (
 func main() {
 	r := newRun()
 	seeds := flag.Uint64("seeds", 1, "how many seeds")
+	split := flag.Bool("splits", false, "play the exhaustive part, in place of seeds")
 	plan := flag.String("plan", "", "a file with the plan to play, in place of seeds")
 	smaller := flag.Bool("shrink", false, "print the smallest plan that breaks the same promise as the first seed that fails")
 	gates := flag.Bool("gates", false, "fail if a fault, an end or a state has not been seen, and print how often each was")
@@ -37,12 +39,15 @@ func main() {
 	if r.trace {
 		*workers = 1
 	}
-	if *plan != "" {
+	switch {
+	case *split:
+		r.playSplits(*workers)
+	case *plan != "":
 		r.playFile(*plan)
-	} else {
+	default:
 		r.playSeeds(*workers)
 	}
-	fmt.Printf("%d seeds were played, %d broke a promise\n", r.played, r.broken)
+	fmt.Printf("%d were played, %d broke a promise\n", r.played, r.broken)
 	if *smaller && r.failing != nil {
 		r.shrinks()
 	}
@@ -64,6 +69,33 @@ func (r *run) playSeeds(workers int) {
 		playing.Go(r.plays)
 	}
 	playing.Wait()
+}
+
+func (r *run) playSplits(workers int) {
+	cases := make(chan split)
+	var playing sync.WaitGroup
+	for range workers {
+		playing.Go(func() {
+			for s := range cases {
+				r.addSplit(s, s.plays())
+			}
+		})
+	}
+	splits(func(s split) { cases <- s })
+	close(cases)
+	playing.Wait()
+}
+
+func (r *run) addSplit(s split, wrong []error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.played++
+	for _, err := range wrong {
+		fmt.Printf("%v: %v\n", s, err)
+	}
+	if len(wrong) > 0 {
+		r.broken++
+	}
 }
 
 func (r *run) playFile(name string) {

@@ -40,6 +40,7 @@ type peer struct {
 
 	// What it sends.
 	out      queue    // what its TCP has not taken
+	taken    int      // bytes that it has
 	sent     []byte   // data frames as they stand on the wire, without those after a fault
 	rest     []byte   // of a frame that has begun
 	pinged   [][]byte // payloads of its own pings
@@ -121,6 +122,7 @@ func (p *peer) writes(b []byte) {
 func (p *peer) flushes() {
 	for (p.out.len() > 0 || p.s.hasUnsent()) && !p.gone() {
 		n, err := p.s.Write(p.out.bytes())
+		p.taken += n
 		p.out.drop(n)
 		if err == proxy.ErrAgain || err == nil && n == 0 {
 			return

@@ -138,6 +138,9 @@ func planFor(seed uint64) *Plan {
 	}
 	if rnd.IntN(3) == 0 {
 		p.Stop = spread(rnd, 2*time.Minute)
+		if rnd.IntN(2) == 0 { // in the middle of a handshake
+			p.Stop = p.Sessions[0].At + spread(rnd, 8*p.Faults.Slow+time.Millisecond)
+		}
 	}
 	return p
 }
@@ -191,7 +194,7 @@ func faultsFor(rnd *rand.Rand) Faults {
 		Again:   seldom(rnd, 2, 0.1),
 		Short:   seldom(rnd, 2, 0.3),
 		Ghosts:  seldom(rnd, 3, 0.05),
-		Poller:  seldom(rnd, 12, 0.01),
+		Poller:  seldom(rnd, 10, oneOf(rnd, 0.01, 0.1)),
 		Accept:  seldom(rnd, 6, 0.2),
 		Connect: seldom(rnd, 4, 0.2),
 		TLS:     seldom(rnd, 3, 0.2),

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// A few hundred seeds: make sim plays many more.
+func TestSeeds(t *testing.T) {
+	for seed := range uint64(300) {
+		if wrong := newWorld(planFor(seed), story{}).plays(); len(wrong) > 0 {
+			t.Errorf("seed %d: %v", seed, wrong)
+		}
+	}
+}
+
+func TestARunIsTheSameTwice(t *testing.T) {
+	r := newRun()
+	for seed := uint64(again); seed <= 10*again; seed += again {
+		if _, wrong := r.play(planFor(seed)); len(wrong) > 0 {
+			t.Errorf("seed %d: %v", seed, wrong)
+		}
+	}
+}
+
+// Each plan is one that has found a fault of the proxy, made as small as it goes. The
+// name says what the fault was.
+func TestPlansThatHaveFoundFaults(t *testing.T) {
+	names, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("there are no plans: %v", err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p Plan
+		if err := json.Unmarshal(text, &p); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if wrong := newWorld(&p, story{}).plays(); len(wrong) > 0 {
+			t.Errorf("%s: %v", name, wrong)
+		}
+	}
+}
+
+// The invented fault is that a client's flood meets a limit of frames.
+func TestShrinkKeepsOnlyWhatMatters(t *testing.T) {
+	p := planFor(7)
+	p.Knobs.MaxFrame = 4096
+	p.Sessions = append(p.Sessions, p.Sessions[0], p.Sessions[0])
+	last := &p.Sessions[len(p.Sessions)-1].Client
+	last.Does = append(last.Does, Action{time.Second, Floods, 1 << 20}, Action{time.Second, Closes, 0})
+	small := shrink(p, func(p *Plan) string {
+		for _, c := range p.Sessions {
+			for _, do := range c.Client.Does {
+				if do.Kind == Floods && do.Size > 1000 && p.Knobs.MaxFrame > 0 {
+					return "a frame of 4096 bytes"
+				}
+			}
+		}
+		return ""
+	})
+	if len(small.Sessions) != 1 || len(small.Sessions[0].Client.Does) != 1 || len(small.Sessions[0].Service.Does) != 0 {
+		t.Errorf("there is more left than one action: %+v", small.Sessions)
+	}
+	if do := small.Sessions[0].Client.Does[0]; do.Size > 2001 || small.Knobs.MaxFrame == 0 {
+		t.Errorf("the action is %+v, the limit %d", do, small.Knobs.MaxFrame)
+	}
+	if f := small.Faults; f.Again+f.Short+f.Stalls+f.Stopped != 0 {
+		t.Errorf("faults are left: %+v", f)
+	}
+}
