@@ -2,8 +2,10 @@ FUZZTIME ?= 10s
 BENCHFLAGS ?=
 FAULTS ?= .
 SOAK ?= 15m
+SEEDS ?= 100000
+MUTANTSEEDS ?= 5000
 
-.PHONY: help build test race vet lint fuzz e2e faults soak bench ci
+.PHONY: help build test race vet lint fuzz sim mutants e2e faults soak bench ci
 
 help: ## this list of targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +30,13 @@ lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
 
 fuzz: ## every fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)
+
+sim: ## SEEDS seeds of the simulation, its exhaustive part, and whether all was seen
+	go run ./internal/sim -seeds $(SEEDS) -gates
+	go run ./internal/sim -splits
+
+mutants: ## the proxy broken in one place at a time: the simulation must notice within MUTANTSEEDS seeds
+	go run ./internal/sim/mutate -seeds $(MUTANTSEEDS)
 
 e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProxy and a browser; installs them
 	e2e/install

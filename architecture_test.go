@@ -75,8 +75,10 @@ var imports = map[string][]string{
 	"internal/hostport": {"holdfast/internal/ascii"},
 	"internal/ascii":    {},
 
-	// It stands in for Linux in simulations.
+	// The simulation, what stands in for Linux there, and what tries it out.
+	"internal/sim":        {"holdfast/internal/sim/kernel", "holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy", "golang.org/x/sys/unix"},
 	"internal/sim/kernel": {"holdfast/proxy", "golang.org/x/sys/unix"},
+	"internal/sim/mutate": {},
 
 	// It measures the proxy from outside, as any other.
 	"bench":  {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
@@ -104,7 +106,7 @@ var bans = []ban{{
 		switch path.Dir(file) {
 		case "heartbeat", "proxy/internal/frame", "proxy/internal/upgrade":
 			return true // their tests too: they invent the time
-		case "metrics", "proxy", "proxy/internal/backend", "proxy/internal/epoll":
+		case "metrics", "proxy", "proxy/internal/backend", "proxy/internal/epoll", "internal/sim", "internal/sim/kernel":
 			return !isTest(file)
 		default:
 			return false
@@ -126,7 +128,11 @@ var bans = []ban{{
 	names:  []string{"Exit"},
 	why:    "only main ends the process",
 	holds:  isProduct,
-	except: map[string]string{"main.go": "is main"},
+	except: map[string]string{
+		"main.go":                     "is main",
+		"internal/sim/main.go":        "is the main of the simulation",
+		"internal/sim/mutate/main.go": "is the main of the mutants",
+	},
 }, {
 	pkg:   "log/slog",
 	names: []string{"Debug", "Info", "Warn", "Error", "Log", "Default", "SetDefault"},
