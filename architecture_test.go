@@ -124,10 +124,10 @@ var bans = []ban{{
 	holds:  isProduct,
 	except: map[string]string{"main.go": "is that place"},
 }, {
-	pkg:    "os",
-	names:  []string{"Exit"},
-	why:    "only main ends the process",
-	holds:  isProduct,
+	pkg:   "os",
+	names: []string{"Exit"},
+	why:   "only main ends the process",
+	holds: isProduct,
 	except: map[string]string{
 		"main.go":                     "is main",
 		"internal/sim/main.go":        "is the main of the simulation",
