@@ -120,9 +120,6 @@ const (
 	kinds
 )
 
-// breaks reports whether the proxy may drop a peer for what it has done.
-func (k Kind) breaks() bool { return k >= Violates }
-
 // planFor draws a plan. Each concern has a stream of its own, so that one can be changed
 // without the others.
 func planFor(seed uint64) *Plan {

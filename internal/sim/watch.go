@@ -253,7 +253,7 @@ func (t *talk) freesUpstream() {
 	}
 	t.later(4*f.Slow+100*time.Millisecond, func() bool {
 		s := t.service
-		return t.opened || s.s == nil || s.gone() || s.ended
+		return t.opened || s.s == nil || s.gone() || s.ended || s.hasClose
 	}, "client %d has left, and the service still has its handshake", t.number)
 }
 

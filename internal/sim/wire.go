@@ -34,16 +34,6 @@ const (
 	dataRecord      = 23
 )
 
-// appendRecords appends b in as many records as it takes.
-func appendRecords(to, b []byte) []byte {
-	for len(b) > 0 {
-		n := min(len(b), recordMost)
-		to = appendRecord(to, dataRecord, b[:n])
-		b = b[n:]
-	}
-	return to
-}
-
 // records takes records apart.
 type records struct{ part []byte }
 

@@ -44,7 +44,7 @@ func try(m mutant, seeds int) trial {
 		t.err = err
 		return t
 	}
-	defer os.RemoveAll(dir) // what is left is in the system's directory for that
+	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's directory for that
 	sim := filepath.Join(dir, "sim")
 	if t.err = m.build(dir, sim); t.err == nil {
 		t.seed, t.found, t.err = play(sim, seeds)
