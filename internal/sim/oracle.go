@@ -58,7 +58,7 @@ func (t *talk) judges(e *proxy.Ended, p *peer) {
 		}
 		return
 	}
-	if t.w.excused(e.Reason) || e.Reason == metrics.CloseTimeout && p.isBehind() {
+	if t.w.excused(e.Reason) || e.Reason == metrics.CloseTimeout && (p.isBehind() || p.hoards()) {
 		t.w.see("excused " + e.Reason.String())
 		return
 	}
@@ -103,6 +103,10 @@ func (w *World) excused(r metrics.Reason) bool {
 func (p *peer) isBehind() bool {
 	return p.closing && (p.out.len() > 0 || !p.gone() && p.s.Unacked() > 0)
 }
+
+// hoards reports whether a peer reads slowly what its TLS has taken from TCP: a Close that
+// has reached it then waits behind whole records.
+func (p *peer) hoards() bool { return p.plan.Rate > 0 && p.s.sealed && p.w.plan.Knobs.Close < 10*time.Second }
 
 // found checks that a dead peer has been found in time.
 func (t *talk) found(e *proxy.Ended, p *peer) {
