@@ -106,7 +106,9 @@ func (p *peer) isBehind() bool {
 
 // hoards reports whether a peer reads slowly what its TLS has taken from TCP: a Close that
 // has reached it then waits behind whole records.
-func (p *peer) hoards() bool { return p.plan.Rate > 0 && p.s.sealed && p.w.plan.Knobs.Close < 10*time.Second }
+func (p *peer) hoards() bool {
+	return p.plan.Rate > 0 && p.s.sealed && p.w.plan.Knobs.Close < 10*time.Second
+}
 
 // found checks that a dead peer has been found in time.
 func (t *talk) found(e *proxy.Ended, p *peer) {
