@@ -127,7 +127,7 @@ func (w *World) bound(p *peer) (d time.Duration, known bool) {
 	}
 	d = k.Interval + k.Timeout*3/2 + k.Write + 2*k.Close + 4*w.plan.Faults.Slow + 2*time.Second
 	if f := &w.plan.Faults; f.Short+f.Again > 0 {
-		d += k.Write // a tail that was made by the fault has such a time of its own
+		d += 2 * k.Write // tails that the fault has made have such a time of their own
 	}
 	if w.plan.Faults.Stalls > 0 {
 		d += 5 * time.Second

@@ -208,20 +208,16 @@ func (p *peer) ends(err error) {
 func (p *peer) takes(b []byte) {
 	if p.side == client && !p.open {
 		p.head = append(p.head, b...)
-		for {
-			end := bytes.Index(p.head, endOfHead)
-			if end < 0 {
-				return
-			}
-			head := string(p.head[:end+4])
-			b = p.head[end+4:]
-			p.talk.answered(head)
-			if !p.open {
-				p.head = nil
-				return // a refusal: its body is of no interest
-			}
-			p.head = nil
-			break
+		end := bytes.Index(p.head, endOfHead)
+		if end < 0 {
+			return
+		}
+		head := string(p.head[:end+4])
+		b = p.head[end+4:]
+		p.head = nil
+		p.talk.answered(head)
+		if !p.open {
+			return // a refusal: its body is of no interest
 		}
 	}
 	before := p.received
