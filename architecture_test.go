@@ -39,7 +39,8 @@ var imports = map[string][]string{
 	"internal/linelog": {},
 	"internal/certs":   {"holdfast/internal/shown"},
 	"internal/shown":   {},
-	"internal/leak":    {}, // for tests
+	"internal/leak":    {},                       // for tests
+	"internal/wire":    {"github.com/gobwas/ws"}, // for tests
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
 		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",

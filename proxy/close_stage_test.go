@@ -2,29 +2,57 @@ package proxy
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 
+	"holdfast/internal/wire"
 	"holdfast/metrics"
 )
 
+// closes are what a peer may end a session with.
+var closes = []wire.Frame{
+	wire.Close(1000, ""), wire.Close(1001, ""), wire.Close(1002, ""), wire.Close(1003, ""), wire.Close(1007, ""),
+	wire.Close(1008, ""), wire.Close(1009, ""), wire.Close(1010, ""), wire.Close(1011, ""), wire.Close(1012, ""),
+	wire.Close(1013, ""), wire.Close(1014, ""), wire.Close(3000, ""), wire.Close(3999, ""), wire.Close(4000, ""),
+	wire.Close(4999, ""), wire.EmptyClose(), wire.Close(1000, "bye"), wire.Close(4001, "grüße, 世界"),
+	wire.Close(1008, strings.Repeat("r", 123)),
+}
+
 func TestPeersCloseIsPassedOnVerbatim(t *testing.T) {
-	for _, code := range []int{0, 1000, 1001, 1003, 1007, 1011, 1012, 1014, 3000, 4999} {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		c.sends(bye(code, "bye"))
-		u.wants("the Close goes on as it is", bye(code, "bye"))
-		c.wantsNothing("the answer is the upstream's to give")
-		u.sends(text("last words"), bye(code, "bye bye"))
-		c.wants("what the upstream still sends, and its answer", text("last words"), bye(code, "bye bye"))
-		c.wantsEnd("to the client we are the server, which ends TCP first (RFC 6455 7.1.1)")
-		c.hangsUp()
-		u.wantsNothing("to the upstream we are the client, and wait for its end")
-		u.hangsUp()
-		st.closed(client)
+	for i, begins := range closes {
+		answers := closes[len(closes)-1-i]
+		t.Run(fmt.Sprint("client's ", begins), func(t *testing.T) {
+			st := newStage(t, nil)
+			c, u := st.session(false)
+			c.sends(begins, wire.Text("RFC 6455 1.4: this is discarded"))
+			u.wants("the Close goes on as it is", begins)
+			c.wantsNothing("the answer is the upstream's to give")
+			u.sends(wire.Text("last words"), answers)
+			c.wants("what the upstream still sends, and its answer", wire.Text("last words"), answers)
+			c.wantsEnd("to the client we are the server, which ends TCP first (RFC 6455 7.1.1)")
+			c.hangsUp()
+			u.wantsNothing("to the upstream we are the client, and wait for its end")
+			u.hangsUp()
+			st.closed(client)
+		})
+		t.Run(fmt.Sprint("upstream's ", begins), func(t *testing.T) {
+			st := newStage(t, nil)
+			c, u := st.session(false)
+			u.sends(begins)
+			c.wants("the Close goes on as it is", begins)
+			u.sends(wire.Text("too late"))
+			c.wantsNothing("RFC 6455 1.4: data after a Close is discarded")
+			c.sends(wire.Text("last words"), answers)
+			u.wants("what the client still sends, and its answer", wire.Text("last words"), answers)
+			c.wantsEnd("to the client we are the server, which ends TCP first (RFC 6455 7.1.1)")
+			u.hangsUp()
+			c.hangsUp()
+			st.closed(upstream)
+		})
 	}
 }
 
@@ -34,9 +62,9 @@ func TestPeersCloseIsPassedOnVerbatim(t *testing.T) {
 func TestOnlyTheLastCloseLeavesWithTheEnd(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	c.sends(text("a"), bye(1000, ""))
-	u.sends(text("b"), bye(1000, ""))
-	c.wants("all of it", text("b"), bye(1000, ""))
+	c.sends(wire.Text("a"), wire.Close(1000, ""))
+	u.sends(wire.Text("b"), wire.Close(1000, ""))
+	c.wants("all of it", wire.Text("b"), wire.Close(1000, ""))
 	if got, want := st.legs[client].last, []byte{0x88, 2, 0x03, 0xe8}; !bytes.Equal(got, want) {
 		t.Errorf("written to the client as the last: %x, want %x", got, want)
 	}
@@ -45,40 +73,26 @@ func TestOnlyTheLastCloseLeavesWithTheEnd(t *testing.T) {
 	}
 }
 
-func TestUpstreamBeginsToClose(t *testing.T) {
-	st := newStage(t, nil)
-	c, u := st.session(false)
-	u.sends(bye(1001, ""))
-	c.wants("the Close goes on", bye(1001, ""))
-	u.sends(text("too late"))
-	c.wantsNothing("RFC 6455 1.4: data after a Close is discarded")
-	c.sends(bye(1001, ""))
-	u.wants("the answer", bye(1001, ""))
-	u.hangsUp()
-	c.hangsUp()
-	st.closed(upstream)
-}
-
 func TestCloseThatIsNotAnswered(t *testing.T) {
 	t.Run("the other ends its TCP", func(t *testing.T) {
 		st := newStage(t, nil)
 		c, u := st.session(false)
-		c.sends(bye(4000, "x"))
-		u.wants("the Close", bye(4000, "x"))
+		c.sends(wire.Close(4000, "x"))
+		u.wants("the Close", wire.Close(4000, "x"))
 		u.hangsUp()
-		c.wants("its own code", bye(4000, ""))
+		c.wants("its own code", wire.Close(4000, ""))
 		c.hangsUp()
 		st.dropped(upstream, metrics.EOF)
 	})
 	t.Run("the other is silent", func(t *testing.T) {
 		st := newStage(t, nil)
 		c, u := st.session(false)
-		u.sends(bye(0, ""))
-		c.wants("the Close", bye(0, ""))
+		u.sends(wire.EmptyClose())
+		c.wants("the Close", wire.EmptyClose())
 		st.pass(9 * time.Second)
 		u.wantsNothing("CLOSE_TIMEOUT is not over")
 		st.pass(time.Second)
-		u.wants("an empty Close stays empty", bye(0, ""))
+		u.wants("an empty Close stays empty", wire.EmptyClose())
 		c.wantsEnd("it did not answer")
 		u.hangsUp()
 		st.dropped(client, metrics.CloseTimeout)
@@ -86,10 +100,10 @@ func TestCloseThatIsNotAnswered(t *testing.T) {
 	t.Run("the beginner hangs up at once", func(t *testing.T) {
 		st := newStage(t, nil)
 		c, u := st.session(false)
-		c.sends(bye(1000, ""))
+		c.sends(wire.Close(1000, ""))
 		c.hangsUp()
-		u.wants("the Close", bye(1000, ""))
-		u.sends(bye(1000, ""))
+		u.wants("the Close", wire.Close(1000, ""))
+		u.sends(wire.Close(1000, ""))
 		u.hangsUp()
 		st.closed(client)
 	})
@@ -98,11 +112,11 @@ func TestCloseThatIsNotAnswered(t *testing.T) {
 func TestPeerThatNeverEndsItsTCP(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	c.sends(bye(1000, ""))
-	u.sends(bye(1000, ""))
+	c.sends(wire.Close(1000, ""))
+	u.sends(wire.Close(1000, ""))
 	for range 9 {
 		st.pass(time.Second)
-		c.sends(text("a dribble"))
+		c.sends(wire.Text("a dribble"))
 	}
 	st.pass(time.Second)
 	st.closed(client)
@@ -112,10 +126,10 @@ func TestTCPEndsWithoutClose(t *testing.T) {
 	t.Run("client", func(t *testing.T) {
 		st := newStage(t, nil)
 		c, u := st.session(false)
-		c.sends(text("last words"))
+		c.sends(wire.Text("last words"))
 		c.hangsUp()
-		u.wants("what it sent, and why it ends", text("last words"), bye(1001, "client connection lost"))
-		u.sends(text("nobody hears"), bye(1001, ""))
+		u.wants("what it sent, and why it ends", wire.Text("last words"), wire.Close(1001, "client connection lost"))
+		u.sends(wire.Text("nobody hears"), wire.Close(1001, ""))
 		u.hangsUp()
 		st.dropped(client, metrics.EOF)
 	})
@@ -123,8 +137,8 @@ func TestTCPEndsWithoutClose(t *testing.T) {
 		st := newStage(t, nil)
 		c, u := st.session(false)
 		u.hangsUp()
-		c.wants("a code that makes clients reconnect", bye(1012, "upstream connection lost"))
-		c.sends(bye(1012, ""))
+		c.wants("a code that makes clients reconnect", wire.Close(1012, "upstream connection lost"))
+		c.sends(wire.Close(1012, ""))
 		c.wantsEnd("it has answered")
 		c.hangsUp()
 		st.dropped(upstream, metrics.EOF)
@@ -132,7 +146,7 @@ func TestTCPEndsWithoutClose(t *testing.T) {
 	t.Run("inside a frame", func(t *testing.T) {
 		st := newStage(t, nil)
 		c, u := st.session(false)
-		whole := text("hello, world").encode(false)
+		whole := wire.Encode(false, wire.Text("hello, world"))
 		u.sendsBytes(whole[:7])
 		u.hangsUp()
 		c.read()
@@ -145,9 +159,9 @@ func TestTCPEndsWithoutClose(t *testing.T) {
 	t.Run("inside a header", func(t *testing.T) {
 		st := newStage(t, nil)
 		c, u := st.session(false)
-		c.sendsBytes(text("hello").encode(true)[:5])
+		c.sendsBytes(wire.Encode(true, wire.Text("hello"))[:5])
 		c.hangsUp()
-		u.wants("nothing of the header went on, so there is a boundary", bye(1001, "client connection lost"))
+		u.wants("nothing of the header went on, so there is a boundary", wire.Close(1001, "client connection lost"))
 		u.hangsUp()
 		st.dropped(client, metrics.EOF)
 	})
@@ -156,19 +170,15 @@ func TestTCPEndsWithoutClose(t *testing.T) {
 func TestViolation(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	bad := text("x")
-	bad.op = ws.OpCode(3)
-	c.sends(text("good"), bad, text("never read"))
-	u.wants("the good frame, then the Close", text("good"), bye(1001, "client protocol error"))
+	bad := wire.Text("x")
+	bad.Op = ws.OpCode(3)
+	c.sends(wire.Text("good"), bad, wire.Text("never read"))
+	u.wants("the good frame, then the Close", wire.Text("good"), wire.Close(1001, "client protocol error"))
 	c.wantsNothing("the upstream may still answer the good frame")
-	u.sends(ping("p"), text("echo"))
-	c.wants("the answer to what it did right", text("echo"))
-	u.sends(bye(1001, ""))
-	c.read()
-	got := c.frames()
-	if len(got) != 1 || !strings.HasPrefix(got[0].payload, "\x03\xea") { // 1002
-		t.Fatalf("client got %v, want its own 1002 and not the upstream's answer", got)
-	}
+	u.sends(wire.Ping("p"), wire.Text("echo"))
+	c.wants("the answer to what it did right", wire.Text("echo"))
+	u.sends(wire.Close(1001, ""))
+	c.wantsClose("its own, and not the upstream's answer", 1002)
 	c.wantsEnd("nothing follows")
 	c.hangsUp()
 	u.hangsUp()
@@ -178,14 +188,11 @@ func TestViolation(t *testing.T) {
 func TestUpstreamViolation(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	u.sendsBytes(text("masked").encode(true))
-	c.wants("the upstream is lost to it", bye(1012, "upstream protocol error"))
+	u.sendsBytes(wire.Encode(true, wire.Text("masked")))
+	c.wants("the upstream is lost to it", wire.Close(1012, "upstream protocol error"))
 	u.wantsNothing("the client may still answer")
-	c.sends(bye(1012, ""))
-	u.read()
-	if got := u.frames(); len(got) != 1 || !strings.HasPrefix(got[0].payload, "\x03\xea") {
-		t.Fatalf("upstream got %v, want a 1002", got)
-	}
+	c.sends(wire.Close(1012, ""))
+	u.wantsClose("it broke the protocol", 1002)
 	c.hangsUp()
 	u.hangsUp()
 	st.dropped(upstream, metrics.ProtocolError)
@@ -195,7 +202,7 @@ func TestViolationWhoseOtherSideIsSilent(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
 	c.sendsBytes([]byte{0x83, 0x80})
-	u.wants("told", bye(1001, "client protocol error"))
+	u.wants("told", wire.Close(1001, "client protocol error"))
 	st.pass(10 * time.Second)
 	u.wantsEnd("it had CLOSE_TIMEOUT to answer")
 	c.read()
@@ -209,14 +216,10 @@ func TestViolationWhoseOtherSideIsSilent(t *testing.T) {
 func TestTooBig(t *testing.T) {
 	st := newStage(t, func(c *Config) { c.MaxFrameSize = 100 })
 	c, u := st.session(false)
-	c.sends(text(strings.Repeat("a", 100)), text(strings.Repeat("b", 101)))
-	u.wants("only what is within the limit", text(strings.Repeat("a", 100)), bye(1001, "client frame too big"))
+	c.sends(wire.Text(strings.Repeat("a", 100)), wire.Text(strings.Repeat("b", 101)))
+	u.wants("only what is within the limit", wire.Text(strings.Repeat("a", 100)), wire.Close(1001, "client frame too big"))
 	u.hangsUp()
-	c.read()
-	got := c.frames()
-	if len(got) != 1 || !strings.HasPrefix(got[0].payload, "\x03\xf1") { // 1009
-		t.Fatalf("client got %v, want a 1009", got)
-	}
+	c.wantsClose("its frame is too large", 1009)
 	c.hangsUp()
 	st.dropped(client, metrics.TooBig)
 }
@@ -226,10 +229,10 @@ func TestDrain(t *testing.T) {
 	c, u := st.session(false)
 	st.l.now = st.now
 	st.l.drain()
-	c.wants("told", bye(1012, "proxy is shutting down"))
-	u.wants("told", bye(1001, "proxy is shutting down"))
-	c.sends(bye(1012, ""))
-	u.sends(bye(1001, ""))
+	c.wants("told", wire.Close(1012, "proxy is shutting down"))
+	u.wants("told", wire.Close(1001, "proxy is shutting down"))
+	c.sends(wire.Close(1012, ""))
+	u.sends(wire.Close(1001, ""))
 	c.hangsUp()
 	u.hangsUp()
 	st.dropped(proxy, metrics.Drain)
@@ -238,13 +241,13 @@ func TestDrain(t *testing.T) {
 func TestDrainInsideAFrame(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	whole := text("hello, world").encode(true)
+	whole := wire.Encode(true, wire.Text("hello, world"))
 	c.sendsBytes(whole[:10])
 	st.l.now = st.now
 	st.l.drain()
-	c.wants("its own direction is at a boundary", bye(1012, "proxy is shutting down"))
-	c.sendsBytes(append(whole[10:], text("after it").encode(true)...))
-	u.wants("the frame may end, then comes the Close", text("hello, world"), bye(1001, "proxy is shutting down"))
+	c.wants("its own direction is at a boundary", wire.Close(1012, "proxy is shutting down"))
+	c.sendsBytes(append(whole[10:], wire.Encode(true, wire.Text("after it"))...))
+	u.wants("the frame may end, then comes the Close", wire.Text("hello, world"), wire.Close(1001, "proxy is shutting down"))
 	c.hangsUp()
 	u.hangsUp()
 	st.dropped(proxy, metrics.Drain)
@@ -258,15 +261,15 @@ func TestLimits(t *testing.T) {
 		})
 		c, u := st.session(false)
 		st.pass(59 * time.Second)
-		c.sends(text("x"))
-		u.wants("data", text("x"))
+		c.sends(wire.Text("x"))
+		u.wants("data", wire.Text("x"))
 		st.pass(59 * time.Second)
 		c.wantsNothing("a data frame begins a new minute")
-		c.sends(ping("p"))
-		c.wants("its ping is answered", pong("p"))
+		c.sends(wire.Ping("p"))
+		c.wants("its ping is answered", wire.Pong("p"))
 		st.pass(time.Second)
-		c.wants("a ping is no data", bye(1012, "idle timeout"))
-		u.wants("told", bye(1001, "idle timeout"))
+		c.wants("a ping is no data", wire.Close(1012, "idle timeout"))
+		u.wants("told", wire.Close(1001, "idle timeout"))
 		c.hangsUp()
 		u.hangsUp()
 		st.dropped(proxy, metrics.IdleTimeout)
@@ -280,7 +283,7 @@ func TestLimits(t *testing.T) {
 		st.pass(53 * time.Minute)
 		c.wantsNothing("a tenth early at the most")
 		st.pass(13 * time.Minute)
-		c.wants("a tenth late at the most", bye(1012, "maximum session duration reached"))
+		c.wants("a tenth late at the most", wire.Close(1012, "maximum session duration reached"))
 		c.hangsUp()
 		u.hangsUp()
 		st.dropped(proxy, metrics.MaxDuration)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/wire"
 	"holdfast/metrics"
 )
 
@@ -25,7 +26,7 @@ func TestPingBehindASlowLink(t *testing.T) {
 	st := newStage(t, onlyClients)
 	c, u := st.session(false)
 	link := c.slows()
-	u.sends(bin(strings.Repeat("s", 60_000)))
+	u.sends(wire.Binary(strings.Repeat("s", 60_000)))
 	st.pass(20 * time.Second)
 	for range 11 { // the ping is out
 		link.acknowledges(5_000)
@@ -33,13 +34,13 @@ func TestPingBehindASlowLink(t *testing.T) {
 	}
 	c.read()
 	got := c.frames()
-	if len(got) != 2 || got[0].op != ws.OpBinary || got[1].op != ws.OpPing {
+	if len(got) != 2 || got[0].Op != ws.OpBinary || got[1].Op != ws.OpPing {
 		t.Fatalf("the client on a slow link got %v, want the snapshot and a ping", got)
 	}
 	link.acknowledges(60_000)
 	st.pass(19 * time.Second)
 	c.wantsNothing("a whole timeout from the moment the ping arrived")
-	c.sends(pong(got[1].payload))
+	c.sends(wire.Pong(got[1].Payload))
 	st.pass(time.Second)
 	c.wantsPing("it lives: the next one is overdue")
 	if n := st.roundTrips(client); n != 0 {
@@ -58,14 +59,14 @@ func TestPingBeforeAClosedWindow(t *testing.T) {
 		c, u := st.session(false)
 		link := c.slows()
 		link.full = true
-		u.sends(bin(strings.Repeat("s", 60_000)))
+		u.sends(wire.Binary(strings.Repeat("s", 60_000)))
 		st.pass(20 * time.Second)
 		st.pass(29 * time.Second)
 		if alive := st.l.session(c) != nil; alive != (liveness == heartbeat.AnyByte) {
 			t.Fatalf("liveness %v: alive %v, want WRITE_TIMEOUT for it where any byte is life, else the ping timeout", liveness, alive)
 		}
 		st.pass(2 * time.Second)
-		u.wants("nothing has moved for WRITE_TIMEOUT", bye(1001, "client keepalive ping timeout"))
+		u.wants("nothing has moved for WRITE_TIMEOUT", wire.Close(1001, "client keepalive ping timeout"))
 		u.hangsUp()
 		st.dropped(client, metrics.PingTimeout)
 	}
@@ -77,7 +78,7 @@ func TestPingBehindALostSegment(t *testing.T) {
 	st := newStage(t, onlyClients)
 	c, u := st.session(false)
 	link := c.slows()
-	u.sends(bin(strings.Repeat("s", 60_000)))
+	u.sends(wire.Binary(strings.Repeat("s", 60_000)))
 	st.pass(20 * time.Second)
 	link.gap = true
 	for range 8 {
@@ -88,7 +89,7 @@ func TestPingBehindALostSegment(t *testing.T) {
 		t.Fatal("dropped although its TCP goes on acknowledging what comes behind the gap")
 	}
 	st.pass(10 * time.Second)
-	u.wants("the acknowledgements have ended, too", bye(1001, "client keepalive ping timeout"))
+	u.wants("the acknowledgements have ended, too", wire.Close(1001, "client keepalive ping timeout"))
 	u.hangsUp()
 	st.dropped(client, metrics.PingTimeout)
 }
@@ -126,13 +127,13 @@ func TestDeadHostIsFoundInTime(t *testing.T) {
 		st := newStage(t, onlyClients)
 		c, u := st.session(false)
 		if busy {
-			u.sends(text("before the host died"))
+			u.sends(wire.Text("before the host died"))
 		}
 		c.slows()
 		st.pass(20 * time.Second)
 		for range 19 {
 			if busy {
-				u.sends(text("on and on"))
+				u.sends(wire.Text("on and on"))
 			}
 			st.pass(time.Second)
 		}
@@ -140,7 +141,7 @@ func TestDeadHostIsFoundInTime(t *testing.T) {
 			t.Fatal("dropped before the timeout was over")
 		}
 		st.pass(time.Second)
-		u.wants("a whole timeout after the ping", bye(1001, "client keepalive ping timeout"))
+		u.wants("a whole timeout after the ping", wire.Close(1001, "client keepalive ping timeout"))
 		u.hangsUp()
 		st.dropped(client, metrics.PingTimeout)
 	}
@@ -151,7 +152,7 @@ func TestHostThatDiesUnderALoad(t *testing.T) {
 	st := newStage(t, onlyClients)
 	c, u := st.session(false)
 	link := c.slows()
-	u.sends(bin(strings.Repeat("s", 60_000)))
+	u.sends(wire.Binary(strings.Repeat("s", 60_000)))
 	st.pass(20 * time.Second)
 	st.pass(7 * time.Second)
 	link.acknowledges(30_000) // the last ones
@@ -160,7 +161,7 @@ func TestHostThatDiesUnderALoad(t *testing.T) {
 		t.Fatal("dropped before a timeout was over in which nothing moved")
 	}
 	st.pass(time.Second)
-	u.wants("nothing has moved for a whole timeout", bye(1001, "client keepalive ping timeout"))
+	u.wants("nothing has moved for a whole timeout", wire.Close(1001, "client keepalive ping timeout"))
 	u.hangsUp()
 	st.dropped(client, metrics.PingTimeout)
 }
@@ -172,7 +173,7 @@ func TestFrozenProgramIsFoundInTime(t *testing.T) {
 	link := c.slows()
 	st.pass(20 * time.Second)
 	for range 19 {
-		u.sends(text("on and on"))
+		u.sends(wire.Text("on and on"))
 		link.acknowledges(1 << 20)
 		st.pass(time.Second)
 	}
@@ -180,7 +181,7 @@ func TestFrozenProgramIsFoundInTime(t *testing.T) {
 		t.Fatal("dropped before the timeout was over")
 	}
 	st.pass(time.Second)
-	u.wants("a whole timeout after the ping", bye(1001, "client keepalive ping timeout"))
+	u.wants("a whole timeout after the ping", wire.Close(1001, "client keepalive ping timeout"))
 	u.hangsUp()
 	st.dropped(client, metrics.PingTimeout)
 }
@@ -243,7 +244,7 @@ func TestWriteTimeoutIsNotAboutWriting(t *testing.T) {
 	st.pass(29 * time.Second)
 	u.wantsNothing("WRITE_TIMEOUT is not over")
 	st.pass(time.Second)
-	u.wants("nothing was acknowledged for WRITE_TIMEOUT", bye(1001, "client write timeout"))
+	u.wants("nothing was acknowledged for WRITE_TIMEOUT", wire.Close(1001, "client write timeout"))
 	u.hangsUp()
 	st.dropped(client, metrics.WriteTimeout)
 }
@@ -253,8 +254,8 @@ func TestCloseBehindASlowLink(t *testing.T) {
 	st := newStage(t, onlyClients)
 	c, u := st.session(false)
 	link := c.slows()
-	snapshot := bin(strings.Repeat("s", 60_000))
-	u.sends(snapshot, bye(4000, "done"))
+	snapshot := wire.Binary(strings.Repeat("s", 60_000))
+	u.sends(snapshot, wire.Close(4000, "done"))
 	for range 12 { // far longer than CLOSE_TIMEOUT
 		st.pass(5 * time.Second)
 		link.acknowledges(5_000)
@@ -262,9 +263,9 @@ func TestCloseBehindASlowLink(t *testing.T) {
 	u.wantsNothing("the client has not got the Close yet")
 	link.acknowledges(1 << 20)
 	st.pass(9 * time.Second)
-	c.wants("everything, and the Close", snapshot, bye(4000, "done"))
-	c.sends(bye(4000, "done"))
-	u.wants("the answer", bye(4000, "done"))
+	c.wants("everything, and the Close", snapshot, wire.Close(4000, "done"))
+	c.sends(wire.Close(4000, "done"))
+	u.wants("the answer", wire.Close(4000, "done"))
 	c.hangsUp()
 	u.hangsUp()
 	st.closed(upstream)
@@ -275,7 +276,7 @@ func TestEndIsBoundedInAll(t *testing.T) {
 	st := newStage(t, onlyClients)
 	c, u := st.session(false)
 	link := c.slows()
-	u.sends(bin(strings.Repeat("s", 60_000)), bye(4000, "done"))
+	u.sends(wire.Binary(strings.Repeat("s", 60_000)), wire.Close(4000, "done"))
 	for range 60 {
 		link.acknowledges(1)
 		st.pass(5 * time.Second)
@@ -284,7 +285,7 @@ func TestEndIsBoundedInAll(t *testing.T) {
 		t.Fatal("cut before its time")
 	}
 	st.pass(10 * time.Second)
-	u.wants("its own code: the client did not answer", bye(4000, ""))
+	u.wants("its own code: the client did not answer", wire.Close(4000, ""))
 	u.hangsUp()
 	st.dropped(client, metrics.CloseTimeout)
 }
@@ -292,14 +293,14 @@ func TestEndIsBoundedInAll(t *testing.T) {
 // What arrived before a deadline is read before it is judged, be it more than one
 // read holds.
 func TestNothingIsJudgedUnread(t *testing.T) {
-	small := bin("12345678").encode(true) // 63 KiB hold a whole number of them
+	small := wire.Encode(true, wire.Binary("12345678")) // 63 KiB hold a whole number of them
 	flood := []byte(strings.Repeat(string(small), 10_000))
 	t.Run("a pong", func(t *testing.T) {
 		st := newStage(t, onlyClients)
 		c, u := st.session(false)
 		st.pass(21 * time.Second)
 		answer := c.wantsPing("due")
-		c.pushes(append(flood, answer.encode(true)...))
+		c.pushes(append(flood, wire.Encode(true, answer)...))
 		st.now = st.now.Add(10 * time.Minute) // the process was stopped
 		st.drains(u)
 		c.wantsPing("the pong was there: the next ping, and no Close")
@@ -307,9 +308,9 @@ func TestNothingIsJudgedUnread(t *testing.T) {
 	t.Run("a Close", func(t *testing.T) {
 		st := newStage(t, onlyClients)
 		c, u := st.session(false)
-		u.sends(bye(1000, ""))
-		c.wants("the Close", bye(1000, ""))
-		c.pushes(append(flood, bye(1000, "").encode(true)...))
+		u.sends(wire.Close(1000, ""))
+		c.wants("the Close", wire.Close(1000, ""))
+		c.pushes(append(flood, wire.Encode(true, wire.Close(1000, ""))...))
 		st.now = st.now.Add(10 * time.Minute)
 		st.drains(u)
 		u.hangsUp()
@@ -319,9 +320,9 @@ func TestNothingIsJudgedUnread(t *testing.T) {
 	t.Run("a Close behind what the other takes slowly", func(t *testing.T) {
 		st := newStage(t, onlyClients)
 		c, u := st.session(false)
-		u.sends(bye(1000, ""))
-		c.wants("the Close", bye(1000, ""))
-		c.pushes(append(bytes.Repeat(flood, 3), bye(1000, "").encode(true)...))
+		u.sends(wire.Close(1000, ""))
+		c.wants("the Close", wire.Close(1000, ""))
+		c.pushes(append(bytes.Repeat(flood, 3), wire.Encode(true, wire.Close(1000, ""))...))
 		for range 5 { // the answer is not read while the other leg has a tail
 			st.pass(9 * time.Second)
 			u.readsOnly(100 << 10)
@@ -339,7 +340,7 @@ func TestNothingIsJudgedUnread(t *testing.T) {
 		c.pushes(flood)
 		st.pass(20 * time.Second)
 		st.drains(u)
-		c.wants("all was read, and it was not there", bye(1011, "keepalive ping timeout"))
+		c.wants("all was read, and it was not there", wire.Close(1011, "keepalive ping timeout"))
 	})
 }
 
@@ -368,7 +369,7 @@ func (st *stage) drains(to *peer) {
 // After its client was dropped an upstream that goes on sending is not read for ever.
 func TestFloodAfterTheEnd(t *testing.T) {
 	flood := func(p *peer) (sent int) {
-		b := bin(strings.Repeat("f", 60_000)).encode(p.side == client)
+		b := wire.Encode(p.side == client, wire.Binary(strings.Repeat("f", 60_000)))
 		for range 1000 {
 			n, err := unix.Write(p.fd, b)
 			if err != nil {
@@ -383,7 +384,7 @@ func TestFloodAfterTheEnd(t *testing.T) {
 		st := newStage(t, onlyClients)
 		c, u := st.session(false)
 		c.hangsUp()
-		u.wants("told", bye(1001, "client connection lost"))
+		u.wants("told", wire.Close(1001, "client connection lost"))
 		if n := flood(u); n < toldMax<<10 || n > 2*toldMax<<10 {
 			t.Errorf("%d bytes were taken after the end, want somewhat more than %d", n, toldMax<<10)
 		}
@@ -392,12 +393,12 @@ func TestFloodAfterTheEnd(t *testing.T) {
 	t.Run("its Close was its last word", func(t *testing.T) {
 		st := newStage(t, onlyClients)
 		c, u := st.session(false)
-		c.sends(bye(1000, ""))
+		c.sends(wire.Close(1000, ""))
 		if n := flood(c); n < lastWordMax<<10 || n > 2*lastWordMax<<10 {
 			t.Errorf("%d bytes were taken after the Close, want about %d", n, lastWordMax<<10)
 		}
-		u.wants("the Close", bye(1000, ""))
-		u.sends(bye(1000, ""))
+		u.wants("the Close", wire.Close(1000, ""))
+		u.sends(wire.Close(1000, ""))
 		u.hangsUp()
 		st.closed(client)
 	})
@@ -416,10 +417,10 @@ func TestFloodAfterTheEnd(t *testing.T) {
 func TestFloodInsteadOfAnAnswer(t *testing.T) {
 	st := newStage(t, onlyClients)
 	c, u := st.session(false)
-	c.sends(bye(1000, ""))
+	c.sends(wire.Close(1000, ""))
 	c.hangsUp() // and takes nothing of what still comes
-	u.wants("the Close", bye(1000, ""))
-	b := bin(strings.Repeat("f", 60_000)).encode(false)
+	u.wants("the Close", wire.Close(1000, ""))
+	b := wire.Encode(false, wire.Binary(strings.Repeat("f", 60_000)))
 	for range 1000 {
 		if _, err := unix.Write(u.fd, b); err != nil {
 			break
@@ -437,13 +438,13 @@ func TestOffenderIsToldAfterMuchWaste(t *testing.T) {
 		c.MaxFrameSize = 1 << 10
 	})
 	c, u := st.session(false)
-	big := bin(strings.Repeat("b", 20<<20)).encode(true)
+	big := wire.Encode(true, wire.Binary(strings.Repeat("b", 20<<20)))
 	for at := 0; at < len(big); at += 64 << 10 {
 		c.sendsBytes(big[at:min(at+64<<10, len(big))])
 	}
-	u.wants("the other side is told first", bye(1001, "client frame too big"))
-	u.sends(bye(1001, ""))
-	c.wants("it was only reading its own frame", bye(1009, "frame too big"))
+	u.wants("the other side is told first", wire.Close(1001, "client frame too big"))
+	u.sends(wire.Close(1001, ""))
+	c.wants("it was only reading its own frame", wire.Close(1009, "frame too big"))
 	c.hangsUp()
 	u.hangsUp()
 	st.dropped(client, metrics.TooBig)
@@ -453,8 +454,8 @@ func TestOffenderIsToldAfterMuchWaste(t *testing.T) {
 func TestCloseTimeoutOfAFlood(t *testing.T) {
 	st := newStage(t, onlyClients)
 	c, u := st.session(false)
-	c.sends(bye(1000, ""))
-	u.wants("the Close", bye(1000, ""))
+	c.sends(wire.Close(1000, ""))
+	u.wants("the Close", wire.Close(1000, ""))
 	for range 9 {
 		stuff(st, u, c) // the upstream is not read
 		st.pass(time.Second)
@@ -479,10 +480,10 @@ func TestCloseBehindAFailedWrite(t *testing.T) {
 	if err := unix.Shutdown(u.fd, unix.SHUT_RD); err != nil { // it reads no more, and its stream goes on
 		t.Fatal(err)
 	}
-	c.sends(text("it fails"))
-	c.sends(bye(1000, ""))
+	c.sends(wire.Text("it fails"))
+	c.sends(wire.Close(1000, ""))
 	st.pass(10 * time.Second)
-	c.wants("its own code", bye(1000, ""))
+	c.wants("its own code", wire.Close(1000, ""))
 	c.hangsUp()
 	st.dropped(upstream, metrics.CloseTimeout)
 }

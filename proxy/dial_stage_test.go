@@ -11,18 +11,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy/internal/socket"
 )
 
 // The backend is picked when the request is there: a handshake that fails before
 // has none, and its log line none either.
 func TestBackendIsPickedForTheRequest(t *testing.T) {
-	for sent, want := range map[string]bool{"": false, anUpgrade[:20]: false, anUpgrade: true} {
+	for sent, want := range map[string]bool{"": false, wire.Request()[:20]: false, wire.Request(): true} {
 		st := newStage(t, nil)
 		st.l.dialQueue.places = 0 // who has sent a request waits
 		p := st.connects()
 		if sent != "" {
-			p.sendsBytes([]byte(sent))
+			p.sendsString(sent)
 		}
 		if picked := st.opening(func(*opening) bool { return true }); picked != 1 {
 			t.Fatalf("%q: %d handshakes are under way", sent, picked)

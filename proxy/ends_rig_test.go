@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -17,15 +18,15 @@ const short = 150 * time.Millisecond
 // Every Close passes as it is, with its answer, whoever begins.
 func TestCloseIsVerbatim(t *testing.T) {
 	t.Parallel()
-	var closes []frame
+	var closes []wire.Frame
 	for _, code := range []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999} {
-		closes = append(closes, closing(code, ""))
+		closes = append(closes, wire.Close(code, ""))
 	}
-	closes = append(closes, emptyClose(), closing(1000, "bye"), closing(4001, "grüße, 世界"), closing(1008, strings.Repeat("r", 123)))
+	closes = append(closes, wire.EmptyClose(), wire.Close(1000, "bye"), wire.Close(4001, "grüße, 世界"), wire.Close(1008, strings.Repeat("r", 123)))
 	r := newRig(t, nil)
 	for i, c := range closes {
 		client, upstream := r.opens()
-		client.sends(c, text("RFC 6455 1.4: this is discarded"))
+		client.sends(c, wire.Text("RFC 6455 1.4: this is discarded"))
 		upstream.wants("the client's Close", c)
 		other := closes[len(closes)-1-i]
 		upstream.sends(other)
@@ -37,7 +38,7 @@ func TestCloseIsVerbatim(t *testing.T) {
 		client, upstream = r.opens()
 		upstream.sends(c)
 		client.wants("the upstream's Close", c)
-		client.sends(other, text("RFC 6455 1.4: this is discarded"))
+		client.sends(other, wire.Text("RFC 6455 1.4: this is discarded"))
 		upstream.wants("the client's answer", other)
 		upstream.finishes("nothing follows a Close")
 		client.wantsEnd("the close handshake is complete")
@@ -52,10 +53,10 @@ func TestDataBeforeTheAnswerToAClose(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client, upstream := r.opens()
-	client.sends(closing(1000, "bye"))
-	upstream.wants("the client's Close", closing(1000, "bye"))
-	upstream.sends(text("one"), binaryOf("more"), closing(1000, "bye"))
-	client.wants("said before the Close", text("one"), binaryOf("more"), closing(1000, "bye"))
+	client.sends(wire.Close(1000, "bye"))
+	upstream.wants("the client's Close", wire.Close(1000, "bye"))
+	upstream.sends(wire.Text("one"), wire.Binary("more"), wire.Close(1000, "bye"))
+	client.wants("said before the Close", wire.Text("one"), wire.Binary("more"), wire.Close(1000, "bye"))
 	upstream.finishes("the close handshake is complete")
 	client.wantsEnd("the close handshake is complete")
 	client.hangsUp()
@@ -66,10 +67,10 @@ func TestBothBeginToClose(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client, upstream := r.opens()
-	client.sends(closing(4001, "client's"))
-	upstream.sends(closing(4002, "upstream's"))
-	client.wants("the other's Close", closing(4002, "upstream's"))
-	upstream.wants("the other's Close", closing(4001, "client's"))
+	client.sends(wire.Close(4001, "client's"))
+	upstream.sends(wire.Close(4002, "upstream's"))
+	client.wants("the other's Close", wire.Close(4002, "upstream's"))
+	upstream.wants("the other's Close", wire.Close(4001, "client's"))
 	upstream.finishes("nothing follows a Close")
 	client.wantsEnd("nothing follows a Close")
 	client.hangsUp()
@@ -100,8 +101,8 @@ func TestCloseIsNotAnswered(t *testing.T) {
 				if beginner == "upstream" {
 					from, to = upstream, client
 				}
-				from.sends(closing(4001, "bye"))
-				to.wants("the Close", closing(4001, "bye"))
+				from.sends(wire.Close(4001, "bye"))
+				to.wants("the Close", wire.Close(4001, "bye"))
 				if ends {
 					to.hangsUp()
 				}
@@ -120,11 +121,11 @@ func TestTCPEndsWithoutAClose(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client, upstream := r.opens()
-			client.sends(text("last words"))
-			upstream.wants("last words", text("last words"))
+			client.sends(wire.Text("last words"))
+			upstream.wants("last words", wire.Text("last words"))
 			leaves(client)
-			upstream.wants("the client is gone", closing(1001, "client connection lost"))
-			upstream.sends(text("too late"), closing(1001, ""))
+			upstream.wants("the client is gone", wire.Close(1001, "client connection lost"))
+			upstream.sends(wire.Text("too late"), wire.Close(1001, ""))
 			upstream.finishes("nothing follows a Close")
 			r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client " + reason: 1})
 		})
@@ -132,11 +133,11 @@ func TestTCPEndsWithoutAClose(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client, upstream := r.opens()
-			upstream.sends(text("last words"))
-			client.wants("last words", text("last words"))
+			upstream.sends(wire.Text("last words"))
+			client.wants("last words", wire.Text("last words"))
 			leaves(upstream)
-			client.wants("the upstream is gone", closing(1012, "upstream connection lost"))
-			client.sends(text("too late"), closing(1012, ""))
+			client.wants("the upstream is gone", wire.Close(1012, "upstream connection lost"))
+			client.sends(wire.Text("too late"), wire.Close(1012, ""))
 			client.wantsEnd("nothing follows a Close")
 			client.hangsUp()
 			r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped upstream " + reason: 1})
@@ -150,7 +151,7 @@ func TestTCPEndsWithoutAClose(t *testing.T) {
 				if side == "upstream" {
 					from, to = upstream, client
 				}
-				whole := encode(from.masks(), text("this will never be whole"))
+				whole := wire.Encode(from.masks(), wire.Text("this will never be whole"))
 				part := whole[:len(whole)-3]
 				from.sendsBytes(part)
 				to.wantsBytes("data is not held back", part)
@@ -167,8 +168,8 @@ func TestTCPEndsWithoutAClose(t *testing.T) {
 				if side == "upstream" {
 					from, to, code = upstream, client, 1012
 				}
-				from.sends(text("to be continued").more())
-				to.wants("data is not held back", text("to be continued").more())
+				from.sends(wire.Text("to be continued").More())
+				to.wants("data is not held back", wire.Text("to be continued").More())
 				leaves(from)
 				to.wantsClose("a Close may stand between fragments", code)
 				to.hangsUp()
@@ -190,7 +191,7 @@ func TestLastWordsOfThePeerThatLeft(t *testing.T) {
 	}()
 	r.eventually("the client is slow", func() bool { return r.metric("reads_paused{upstream}") == 1 })
 	client.wantsBytes("all that was sent", sent)
-	client.wants("then the upstream was gone", closing(1012, "upstream connection lost"))
+	client.wants("then the upstream was gone", wire.Close(1012, "upstream connection lost"))
 	client.hangsUp()
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped upstream eof": 1})
 }
@@ -204,7 +205,7 @@ func TestReceiverThatNeverReads(t *testing.T) {
 		go floods(upstream)
 		go func() {
 			defer upstream.hangsUp()
-			if f, err := upstream.reads(); f.code() != 1001 {
+			if f, err := upstream.reads(); f.Code() != 1001 {
 				t.Errorf("it is the client's fault: the upstream wants a Close 1001, got %v, %v", f, err)
 			}
 		}()
@@ -220,7 +221,7 @@ func TestReceiverThatNeverReads(t *testing.T) {
 		go floods(client)
 		go func() {
 			defer client.hangsUp()
-			if f, err := client.reads(); f.code() != 1012 {
+			if f, err := client.reads(); f.Code() != 1012 {
 				t.Errorf("it is the upstream's fault: the client wants a Close 1012, got %v, %v", f, err)
 			}
 		}()
@@ -233,7 +234,7 @@ func TestReceiverThatNeverReads(t *testing.T) {
 
 // floods sends frames for as long as the connection stands.
 func floods(p *peer) {
-	b := encode(p.masks(), binaryOf(strings.Repeat("x", 60000)))
+	b := wire.Encode(p.masks(), wire.Binary(strings.Repeat("x", 60000)))
 	for {
 		if _, err := p.conn.Write(b); err != nil {
 			return
@@ -266,35 +267,35 @@ type violation struct {
 }
 
 func violations() []violation {
-	frames := func(frames ...frame) func(bool) []byte {
-		return func(masked bool) []byte { return encode(masked, frames...) }
+	frames := func(frames ...wire.Frame) func(bool) []byte {
+		return func(masked bool) []byte { return wire.Encode(masked, frames...) }
 	}
 	list := []violation{
-		{"wrong mask", 1002, func(masked bool) []byte { return encode(!masked, text("x")) }},
-		{"wrong mask of a ping", 1002, func(masked bool) []byte { return encode(!masked, ping("x")) }},
-		{"RSV1 that was not negotiated", 1002, frames(text("x").reserved(4))},
-		{"RSV2", 1002, frames(text("x").reserved(2))},
-		{"RSV3", 1002, frames(binaryOf("x").reserved(1))},
-		{"RSV1 of a ping", 1002, frames(ping("x").reserved(4))},
-		{"ping in fragments", 1002, frames(ping("x").more())},
-		{"Close in fragments", 1002, frames(closing(1000, "").more())},
-		{"ping of 126 bytes", 1002, frames(ping(strings.Repeat("x", 126)))},
-		{"Close of 126 bytes", 1002, frames(closing(1000, strings.Repeat("x", 124)))},
-		{"continuation of nothing", 1002, frames(next("x"))},
-		{"continuation after the end", 1002, frames(text("a").more(), next("b"), next("x"))},
-		{"message inside of a message", 1002, frames(text("a").more(), text("x"))},
+		{"wrong mask", 1002, func(masked bool) []byte { return wire.Encode(!masked, wire.Text("x")) }},
+		{"wrong mask of a ping", 1002, func(masked bool) []byte { return wire.Encode(!masked, wire.Ping("x")) }},
+		{"RSV1 that was not negotiated", 1002, frames(wire.Text("x").Reserved(4))},
+		{"RSV2", 1002, frames(wire.Text("x").Reserved(2))},
+		{"RSV3", 1002, frames(wire.Binary("x").Reserved(1))},
+		{"RSV1 of a ping", 1002, frames(wire.Ping("x").Reserved(4))},
+		{"ping in fragments", 1002, frames(wire.Ping("x").More())},
+		{"Close in fragments", 1002, frames(wire.Close(1000, "").More())},
+		{"ping of 126 bytes", 1002, frames(wire.Ping(strings.Repeat("x", 126)))},
+		{"Close of 126 bytes", 1002, frames(wire.Close(1000, strings.Repeat("x", 124)))},
+		{"continuation of nothing", 1002, frames(wire.Continuation("x"))},
+		{"continuation after the end", 1002, frames(wire.Text("a").More(), wire.Continuation("b"), wire.Continuation("x"))},
+		{"message inside of a message", 1002, frames(wire.Text("a").More(), wire.Text("x"))},
 		{"16-bit length that is small", 1002, lengthForm(126, 0, 125)},
 		{"64-bit length that is small", 1002, lengthForm(127, 0, 0, 0, 0, 0, 0, 0xff, 0xff)},
 		{"64-bit length with its top bit set", 1002, lengthForm(127, 0x80, 0, 0, 0, 0, 0, 0, 0)},
-		{"Close of one byte", 1002, frames(frame{op: ws.OpClose, fin: true, payload: "\x03"})},
-		{"Close reason that is no UTF-8", 1007, frames(closing(1000, "\xff\xfe"))},
-		{"Close reason cut inside of a rune", 1007, frames(closing(1000, "\xe4\xb8"))},
+		{"Close of one byte", 1002, frames(wire.Frame{Op: ws.OpClose, Fin: true, Payload: "\x03"})},
+		{"Close reason that is no UTF-8", 1007, frames(wire.Close(1000, "\xff\xfe"))},
+		{"Close reason cut inside of a rune", 1007, frames(wire.Close(1000, "\xe4\xb8"))},
 	}
 	for _, op := range []ws.OpCode{3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf} {
-		list = append(list, violation{fmt.Sprintf("opcode %#x", op), 1002, frames(frame{op: op, fin: true})})
+		list = append(list, violation{fmt.Sprintf("opcode %#x", op), 1002, frames(wire.Frame{Op: op, Fin: true})})
 	}
 	for _, code := range []int{0, 1, 999, 1004, 1005, 1006, 1015, 5000, 65535} {
-		list = append(list, violation{fmt.Sprintf("Close code %d", code), 1002, frames(closing(code, ""))})
+		list = append(list, violation{fmt.Sprintf("Close code %d", code), 1002, frames(wire.Close(code, ""))})
 	}
 	return list
 }
@@ -312,12 +313,12 @@ func lengthForm(first byte, rest ...byte) func(bool) []byte {
 }
 
 // good is what of a violation's bytes is right and must arrive.
-func (v violation) good() []frame {
+func (v violation) good() []wire.Frame {
 	switch v.name {
 	case "continuation after the end":
-		return []frame{text("a").more(), next("b")}
+		return []wire.Frame{wire.Text("a").More(), wire.Continuation("b")}
 	case "message inside of a message":
-		return []frame{text("a").more()}
+		return []wire.Frame{wire.Text("a").More()}
 	}
 	return nil
 }
@@ -331,11 +332,11 @@ func TestViolations(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client, upstream := r.opens()
-			client.sendsBytes(append(encode(true, text("good")), v.sent(true)...))
-			upstream.wants("the good before the bad", append([]frame{text("good")}, v.good()...)...)
+			client.sendsBytes(append(wire.Encode(true, wire.Text("good")), v.sent(true)...))
+			upstream.wants("the good before the bad", append([]wire.Frame{wire.Text("good")}, v.good()...)...)
 			upstream.wantsClose("the client broke the protocol", 1001)
-			upstream.sends(text("echo"), closing(1001, "swallowed"))
-			client.wants("the answer to the good", text("echo"))
+			upstream.sends(wire.Text("echo"), wire.Close(1001, "swallowed"))
+			client.wants("the answer to the good", wire.Text("echo"))
 			if why := client.wantsClose("it broke the protocol", v.code); why == "" {
 				t.Error("the Close does not say why")
 			}
@@ -348,11 +349,11 @@ func TestViolations(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client, upstream := r.opens()
-			upstream.sendsBytes(append(encode(false, text("good")), v.sent(false)...))
-			client.wants("the good before the bad", append([]frame{text("good")}, v.good()...)...)
+			upstream.sendsBytes(append(wire.Encode(false, wire.Text("good")), v.sent(false)...))
+			client.wants("the good before the bad", append([]wire.Frame{wire.Text("good")}, v.good()...)...)
 			client.wantsClose("the upstream broke the protocol", 1012)
-			client.sends(text("echo"), closing(1012, "swallowed"))
-			upstream.wants("the answer to the good", text("echo"))
+			client.sends(wire.Text("echo"), wire.Close(1012, "swallowed"))
+			upstream.wants("the answer to the good", wire.Text("echo"))
 			if why := upstream.wantsClose("it broke the protocol", v.code); why == "" {
 				t.Error("the Close does not say why")
 			}
@@ -367,12 +368,12 @@ func TestViolations(t *testing.T) {
 // RFC 7692 6: RSV1 stands on the first frame of a compressed message, and there alone.
 func TestViolationsOfDeflate(t *testing.T) {
 	t.Parallel()
-	for name, frames := range map[string][]frame{
-		"RSV1 of a continuation": {text("a").reserved(4).more(), next("x").reserved(4)},
-		"RSV1 of a ping":         {ping("x").reserved(4)},
-		"RSV1 of a Close":        {closing(1000, "").reserved(4)},
-		"RSV2":                   {text("x").reserved(2)},
-		"RSV1 and RSV3":          {text("x").reserved(5)},
+	for name, frames := range map[string][]wire.Frame{
+		"RSV1 of a continuation": {wire.Text("a").Reserved(4).More(), wire.Continuation("x").Reserved(4)},
+		"RSV1 of a ping":         {wire.Ping("x").Reserved(4)},
+		"RSV1 of a Close":        {wire.Close(1000, "").Reserved(4)},
+		"RSV2":                   {wire.Text("x").Reserved(2)},
+		"RSV1 and RSV3":          {wire.Text("x").Reserved(5)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -396,10 +397,10 @@ func TestViolationByteByByte(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client, upstream := r.opens()
-	for _, b := range encode(true, text("good"), closing(1000, "\xff")) {
+	for _, b := range wire.Encode(true, wire.Text("good"), wire.Close(1000, "\xff")) {
 		client.sendsBytes([]byte{b})
 	}
-	upstream.wants("the good before the bad", text("good"))
+	upstream.wants("the good before the bad", wire.Text("good"))
 	upstream.wantsClose("the client broke the protocol", 1001)
 	upstream.hangsUp()
 	client.wantsClose("it broke the protocol", 1007)
@@ -410,7 +411,7 @@ func TestViolationByteByByte(t *testing.T) {
 func TestFrameOverTheLimit(t *testing.T) {
 	t.Parallel()
 	limited := func(cfg *proxy.Config) { cfg.MaxFrameSize = 1000 }
-	fits, large := binaryOf(strings.Repeat("x", 1000)), binaryOf(strings.Repeat("x", 1001))
+	fits, large := wire.Binary(strings.Repeat("x", 1000)), wire.Binary(strings.Repeat("x", 1001))
 	t.Run("client", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, limited)
@@ -418,7 +419,7 @@ func TestFrameOverTheLimit(t *testing.T) {
 		client.sends(fits, large)
 		upstream.wants("it fits", fits)
 		upstream.wantsClose("the client's frame is too large", 1001)
-		upstream.sends(closing(1001, ""))
+		upstream.sends(wire.Close(1001, ""))
 		client.wantsClose("its frame is too large", 1009)
 		client.wantsEnd("nothing follows a Close")
 		client.hangsUp()
@@ -432,7 +433,7 @@ func TestFrameOverTheLimit(t *testing.T) {
 		upstream.sends(fits, large)
 		client.wants("it fits", fits)
 		client.wantsClose("the upstream's frame is too large", 1012)
-		client.sends(closing(1012, ""))
+		client.sends(wire.Close(1012, ""))
 		upstream.wantsClose("its frame is too large", 1009)
 		upstream.finishes("nothing follows a Close")
 		client.wantsEnd("nothing follows a Close")
@@ -454,9 +455,9 @@ func TestIdleAndOldSessions(t *testing.T) {
 			if why := client.wantsClose("the session is over", 1012); why == "" {
 				t.Error("the Close does not say why")
 			}
-			client.sends(closing(1012, ""))
+			client.sends(wire.Close(1012, ""))
 			upstream.wantsClose("the session is over", 1001)
-			upstream.sends(closing(1001, ""))
+			upstream.sends(wire.Close(1001, ""))
 			upstream.finishes("nothing follows a Close")
 			client.wantsEnd("nothing follows a Close")
 			client.hangsUp()
@@ -469,20 +470,26 @@ func TestIdleAndOldSessions(t *testing.T) {
 func TestSilentPeersCannotKeepASession(t *testing.T) {
 	t.Parallel()
 	for name, last := range map[string]func(client, upstream *peer){
-		"client's Close":        func(client, _ *peer) { client.sends(closing(1000, "")) },
-		"upstream's Close":      func(_, upstream *peer) { upstream.sends(closing(1000, "")) },
-		"client's violation":    func(client, _ *peer) { client.sends(next("x")) },
-		"upstream's violation":  func(_, upstream *peer) { upstream.sends(next("x")) },
-		"half a Close":          func(client, _ *peer) { client.sendsBytes(encode(true, closing(1000, ""))[:7]); client.hangsUp() },
-		"Close, then dribbling": func(client, _ *peer) { client.sends(closing(1000, "")); go dribble(client, strings.Repeat("x", 1<<20)) },
+		"client's Close":       func(client, _ *peer) { client.sends(wire.Close(1000, "")) },
+		"upstream's Close":     func(_, upstream *peer) { upstream.sends(wire.Close(1000, "")) },
+		"client's violation":   func(client, _ *peer) { client.sends(wire.Continuation("x")) },
+		"upstream's violation": func(_, upstream *peer) { upstream.sends(wire.Continuation("x")) },
+		"half a Close": func(client, _ *peer) {
+			client.sendsBytes(wire.Encode(true, wire.Close(1000, ""))[:7])
+			client.hangsUp()
+		},
+		"Close, then dribbling": func(client, _ *peer) {
+			client.sends(wire.Close(1000, ""))
+			go dribble(client, strings.Repeat("x", 1<<20))
+		},
 		"upstream dribbles on": func(client, upstream *peer) {
-			client.sends(closing(1000, ""))
+			client.sends(wire.Close(1000, ""))
 			go floodsSlowly(upstream)
 		},
 		"both answered": func(client, upstream *peer) {
-			client.sends(closing(1000, ""))
-			upstream.wants("the Close", closing(1000, ""))
-			upstream.sends(closing(1000, ""))
+			client.sends(wire.Close(1000, ""))
+			upstream.wants("the Close", wire.Close(1000, ""))
+			upstream.sends(wire.Close(1000, ""))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -501,7 +508,7 @@ func TestSilentPeersCannotKeepASession(t *testing.T) {
 // floodsSlowly sends small frames for as long as the connection stands.
 func floodsSlowly(p *peer) {
 	for {
-		if _, err := p.conn.Write(encode(p.masks(), text("and on"))); err != nil {
+		if _, err := p.conn.Write(wire.Encode(p.masks(), wire.Text("and on"))); err != nil {
 			return
 		}
 		time.Sleep(5 * time.Millisecond)

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -14,56 +13,38 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
-func readerOf(s string) *bufio.Reader { return bufio.NewReader(strings.NewReader(s)) }
-
 // conversation has data frames of every kind with control frames between.
-func conversation() []frame {
-	return []frame{
-		text("hello"),
-		text(""),
-		ping("between messages"),
-		text("frag").more(), next("").more(), ping(""), next("ment"),
-		pong("nobody asked"),
-		binaryOf(strings.Repeat("b", 125)),
-		binaryOf(strings.Repeat("c", 126)).more(), ping(strings.Repeat("p", 125)), next(strings.Repeat("d", 127)),
+func conversation() []wire.Frame {
+	return []wire.Frame{
+		wire.Text("hello"),
+		wire.Text(""),
+		wire.Ping("between messages"),
+		wire.Text("frag").More(), wire.Continuation("").More(), wire.Ping(""), wire.Continuation("ment"),
+		wire.Pong("nobody asked"),
+		wire.Binary(strings.Repeat("b", 125)),
+		wire.Binary(strings.Repeat("c", 126)).More(), wire.Ping(strings.Repeat("p", 125)), wire.Continuation(strings.Repeat("d", 127)),
 	}
 }
 
 // only returns the frames that are control frames, or those that are not.
-func only(control bool, frames []frame) (kept []frame) {
+func only(control bool, frames []wire.Frame) (kept []wire.Frame) {
 	for _, f := range frames {
-		if f.op.IsControl() == control {
+		if f.Op.IsControl() == control {
 			kept = append(kept, f)
 		}
 	}
 	return kept
 }
 
-// data is the wire form of the data frames in b, mask keys as they are.
-func data(b []byte) (kept []byte) {
-	for len(b) > 0 {
-		in := bytes.NewReader(b)
-		h, err := ws.ReadHeader(in)
-		if err != nil {
-			panic(err)
-		}
-		size := len(b) - in.Len() + int(h.Length)
-		if !h.OpCode.IsControl() {
-			kept = append(kept, b[:size]...)
-		}
-		b = b[size:]
-	}
-	return kept
-}
-
 // pongs are the answers to the pings among the frames.
-func pongs(frames []frame) (want []frame) {
+func pongs(frames []wire.Frame) (want []wire.Frame) {
 	for _, f := range frames {
-		if f.op == ws.OpPing {
-			want = append(want, pong(f.payload))
+		if f.Op == ws.OpPing {
+			want = append(want, wire.Pong(f.Payload))
 		}
 	}
 	return want
@@ -81,8 +62,8 @@ func TestConversationSplitEverywhere(t *testing.T) {
 			if sender == "upstream" {
 				from, to = upstream, client
 			}
-			short := []frame{text(""), ping("p"), text("a").more(), ping(""), next("bc"), ping("q")}
-			stream := encode(from.masks(), short...)
+			short := []wire.Frame{wire.Text(""), wire.Ping("p"), wire.Text("a").More(), wire.Ping(""), wire.Continuation("bc"), wire.Ping("q")}
+			stream := wire.Encode(from.masks(), short...)
 			seen := r.metric("received_bytes_total{" + sender + "}")
 			for at := 1; at < len(stream); at++ {
 				from.sendsBytes(stream[:at])
@@ -90,7 +71,7 @@ func TestConversationSplitEverywhere(t *testing.T) {
 					return r.metric("received_bytes_total{"+sender+"}") >= seen+at
 				})
 				from.sendsBytes(stream[at:])
-				to.wantsBytes(fmt.Sprintf("split at %d", at), data(stream))
+				to.wantsBytes(fmt.Sprintf("split at %d", at), wire.Data(stream))
 				from.wantsLatest(fmt.Sprintf("split at %d", at), pongs(short)...)
 				seen += len(stream)
 			}
@@ -105,11 +86,11 @@ func TestConversationByteByByte(t *testing.T) {
 	client, upstream := r.opens()
 	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
 		from, to := way[0], way[1]
-		stream := encode(from.masks(), conversation()...)
+		stream := wire.Encode(from.masks(), conversation()...)
 		for _, b := range stream {
 			from.sendsBytes([]byte{b})
 		}
-		to.wantsBytes("byte by byte", data(stream))
+		to.wantsBytes("byte by byte", wire.Data(stream))
 		from.wantsLatest("byte by byte", pongs(conversation())...)
 	}
 }
@@ -119,20 +100,20 @@ func TestConversationInRandomChunks(t *testing.T) {
 	r := newRig(t, nil)
 	client, upstream := r.opens()
 	rnd := rand.New(rand.NewPCG(1, 2))
-	var frames []frame
+	var frames []wire.Frame
 	for i := range 30 {
 		for _, f := range conversation() {
-			if f.op == ws.OpPing { // no two alike, so that it shows which are answered
-				f.payload = fmt.Sprintf("%-5d", i) + f.payload[:min(len(f.payload), 120)]
+			if f.Op == ws.OpPing { // no two alike, so that it shows which are answered
+				f.Payload = fmt.Sprintf("%-5d", i) + f.Payload[:min(len(f.Payload), 120)]
 			}
 			frames = append(frames, f)
 		}
 	}
 	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
 		from, to := way[0], way[1]
-		stream := encode(from.masks(), frames...)
+		stream := wire.Encode(from.masks(), frames...)
 		go sendChunks(from, stream, rnd)
-		to.wantsBytes("in random chunks", data(stream))
+		to.wantsBytes("in random chunks", wire.Data(stream))
 		from.wantsLatest("in random chunks", pongs(frames)...)
 	}
 }
@@ -156,9 +137,9 @@ func TestFloodOfPings(t *testing.T) {
 	client, upstream := r.opens()
 	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
 		from, to := way[0], way[1]
-		flood := bytes.Repeat(encode(from.masks(), ping("")), 20_000)
-		message := binaryOf(strings.Repeat("m", 50_000))
-		flood = append(flood, encode(from.masks(), message, ping("the last"), text("and on"))...)
+		flood := bytes.Repeat(wire.Encode(from.masks(), wire.Ping("")), 20_000)
+		message := wire.Binary(strings.Repeat("m", 50_000))
+		flood = append(flood, wire.Encode(from.masks(), message, wire.Ping("the last"), wire.Text("and on"))...)
 		sent := make(chan error, 1)
 		go func() {
 			_, err := from.conn.Write(flood)
@@ -167,14 +148,14 @@ func TestFloodOfPings(t *testing.T) {
 		answers := 0
 		for {
 			got, err := from.reads()
-			if err != nil || got.op != ws.OpPong {
+			if err != nil || got.Op != ws.OpPong {
 				t.Fatalf("the %s wants a pong, got %v, %v", from.name, got, err)
 			}
-			if answers++; got.payload == "the last" {
+			if answers++; got.Payload == "the last" {
 				break
 			}
 		}
-		to.wants("what stands between the pings", message, text("and on"))
+		to.wants("what stands between the pings", message, wire.Text("and on"))
 		if err := <-sent; err != nil {
 			t.Errorf("the %s sends: %v", from.name, err)
 		}
@@ -190,7 +171,7 @@ func TestPayloadLengths(t *testing.T) {
 	client, upstream := r.opens()
 	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
 		for _, n := range []int{0, 1, 125, 126, 127, 65535, 65536, 65537, 200000} {
-			stream := encode(way[0].masks(), binaryOf(strings.Repeat("x", n)), text("and on"))
+			stream := wire.Encode(way[0].masks(), wire.Binary(strings.Repeat("x", n)), wire.Text("and on"))
 			way[0].sendsBytes(stream)
 			way[1].wantsBytes(fmt.Sprintf("%d bytes", n), stream)
 		}
@@ -239,8 +220,8 @@ func TestBulkBothWaysAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	client.sends(text("still in step"))
-	upstream.wants("after the bulk", text("still in step"))
+	client.sends(wire.Text("still in step"))
+	upstream.wants("after the bulk", wire.Text("still in step"))
 }
 
 // A receiver that is slow but reads gets all, and the Close and the FIN after it.
@@ -251,7 +232,7 @@ func TestSlowReceiver(t *testing.T) {
 	sent := bulk(3, 16<<20, false)
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := upstream.conn.Write(append(sent, encode(false, closing(4000, "done"))...))
+		_, err := upstream.conn.Write(append(sent, wire.Encode(false, wire.Close(4000, "done"))...))
 		wrote <- err
 	}()
 	r.eventually("the upstream is not read while the client is slow", func() bool {
@@ -260,15 +241,15 @@ func TestSlowReceiver(t *testing.T) {
 	if n := r.metric("buffered_bytes{client}"); n <= 0 || n > 64<<10 {
 		t.Errorf("%d bytes are buffered for the client, want some and at most 64 KiB", n)
 	}
-	client.sends(text("the other way"))
-	upstream.wants("the other direction is not blocked", text("the other way"))
+	client.sends(wire.Text("the other way"))
+	upstream.wants("the other direction is not blocked", wire.Text("the other way"))
 	client.wantsBytes("all that was sent", sent)
-	client.wants("the Close comes last", closing(4000, "done"))
+	client.wants("the Close comes last", wire.Close(4000, "done"))
 	if err := <-wrote; err != nil {
 		t.Errorf("the upstream sends: %v", err)
 	}
-	client.sends(closing(4000, "done"))
-	upstream.wants("the answer", closing(4000, "done"))
+	client.sends(wire.Close(4000, "done"))
+	upstream.wants("the answer", wire.Close(4000, "done"))
 	upstream.finishes("the close handshake is complete")
 	client.wantsEnd("the close handshake is complete")
 	client.hangsUp()
@@ -302,22 +283,22 @@ func TestReservedBitOfDeflate(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, nil)
 		client, upstream := r.opensDeflate()
-		frames := []frame{
-			text("z").reserved(4),
-			text("not compressed"),
-			binaryOf("zz").reserved(4).more(), ping("p"), next("zzz"),
+		frames := []wire.Frame{
+			wire.Text("z").Reserved(4),
+			wire.Text("not compressed"),
+			wire.Binary("zz").Reserved(4).More(), wire.Ping("p"), wire.Continuation("zzz"),
 		}
 		for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
 			way[0].sends(frames...)
 			way[1].wants("compression is end to end", only(false, frames)...)
-			way[0].wants("compression is end to end", pong("p"))
+			way[0].wants("compression is end to end", wire.Pong("p"))
 		}
 	})
 	t.Run("offered and declined", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, nil)
 		client, upstream := r.opensWith(r.dials(), []string{"Sec-WebSocket-Extensions: permessage-deflate"}, nil)
-		client.sends(text("z").reserved(4))
+		client.sends(wire.Text("z").Reserved(4))
 		upstream.wantsClose("the client broke the protocol", 1001)
 	})
 }
@@ -336,13 +317,13 @@ func TestFramesAreCounted(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client, upstream := r.opens()
-	client.sends(text("1"), text("2").more(), ping("p"), next("3"), binaryOf("45"), pong("nobody asked"))
-	upstream.wants("the data", text("1"), text("2").more(), next("3"), binaryOf("45"))
-	client.wants("the answer", pong("p"))
-	upstream.sends(binaryOf("6"), closing(3999, ""))
-	client.wants("all", binaryOf("6"), closing(3999, ""))
-	client.sends(emptyClose())
-	upstream.wants("the answer is passed on as it is", emptyClose())
+	client.sends(wire.Text("1"), wire.Text("2").More(), wire.Ping("p"), wire.Continuation("3"), wire.Binary("45"), wire.Pong("nobody asked"))
+	upstream.wants("the data", wire.Text("1"), wire.Text("2").More(), wire.Continuation("3"), wire.Binary("45"))
+	client.wants("the answer", wire.Pong("p"))
+	upstream.sends(wire.Binary("6"), wire.Close(3999, ""))
+	client.wants("all", wire.Binary("6"), wire.Close(3999, ""))
+	client.sends(wire.EmptyClose())
+	upstream.wants("the answer is passed on as it is", wire.EmptyClose())
 	upstream.finishes("the close handshake is complete")
 	client.wantsEnd("the close handshake is complete")
 	client.hangsUp()

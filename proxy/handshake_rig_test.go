@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -30,7 +31,7 @@ func TestHandshakeIsRebuilt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client, upstream := r.dials(), (*peer)(nil)
-	client.sendsString(request(
+	client.sendsString(wire.Request(
 		"Origin: https://app.example",
 		"Cookie: a=1",
 		"Authorization: Bearer xyz",
@@ -47,7 +48,7 @@ func TestHandshakeIsRebuilt(t *testing.T) {
 	))
 	upstream = r.accepts()
 	raw := upstream.wantsHead()
-	got, err := http.ReadRequest(readerOf(raw))
+	got, err := wire.ParseRequest(raw)
 	if err != nil {
 		t.Fatalf("the upstream got no request: %v: %q", err, raw)
 	}
@@ -78,7 +79,7 @@ func TestHandshakeIsRebuilt(t *testing.T) {
 		t.Errorf("only permessage-deflate is offered upstream, got %q", e)
 	}
 
-	upstream.sendsString(answer(got,
+	upstream.sendsString(wire.Answer(got,
 		"Sec-WebSocket-Protocol: superchat",
 		"Sec-WebSocket-Extensions: permessage-deflate",
 		"Set-Cookie: b=2", "Set-Cookie: c=3",
@@ -103,7 +104,7 @@ func TestUpstreamPathIsAPrefix(t *testing.T) {
 		{"/legacy/", "/", "/legacy/"},
 	} {
 		r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream.Path = test.prefix })
-		r.dials().sendsString(strings.Replace(request(), "/chat?token=s3cret", test.target, 1))
+		r.dials().sendsString(strings.Replace(wire.Request(), "/chat?token=s3cret", test.target, 1))
 		if got := r.accepts().wantsRequest().RequestURI; got != test.want {
 			t.Errorf("behind %s the request for %s became %q, want %q", test.prefix, test.target, got, test.want)
 		}
@@ -114,14 +115,14 @@ func TestHandshakeRefusedHere(t *testing.T) {
 	t.Parallel()
 	without := func(field string) string {
 		var kept []string
-		for _, line := range strings.Split(request(), "\r\n") {
+		for _, line := range strings.Split(wire.Request(), "\r\n") {
 			if !strings.HasPrefix(line, field) {
 				kept = append(kept, line)
 			}
 		}
 		return strings.Join(kept, "\r\n")
 	}
-	instead := func(was, is string) string { return strings.Replace(request(), was, is, 1) }
+	instead := func(was, is string) string { return strings.Replace(wire.Request(), was, is, 1) }
 	tests := []struct {
 		name, head string
 		statuses   []int
@@ -132,25 +133,25 @@ func TestHandshakeRefusedHere(t *testing.T) {
 		{"no version", without("Sec-WebSocket-Version:"), []int{426}},
 		{"version 8", instead("Version: 13", "Version: 8"), []int{426}},
 		{"no key", without("Sec-WebSocket-Key:"), []int{400}},
-		{"short key", instead(nonce, "c2hvcnQ="), []int{400}},
-		{"key that is no base64", instead(nonce, strings.Repeat("!", 24)), []int{400}},
-		{"two keys", request("Sec-WebSocket-Key: " + nonce), []int{400}},
+		{"short key", instead(wire.Key, "c2hvcnQ="), []int{400}},
+		{"key that is no base64", instead(wire.Key, strings.Repeat("!", 24)), []int{400}},
+		{"two keys", wire.Request("Sec-WebSocket-Key: " + wire.Key), []int{400}},
 		{"no Host", without("Host:"), []int{400}},
-		{"two Hosts", request("Host: other.example"), []int{400}},
+		{"two Hosts", wire.Request("Host: other.example"), []int{400}},
 		{"Host with a path", instead("service.example", "service.example/x"), []int{400}},
-		{"white space before the colon", request("X-A : b"), []int{400}},
-		{"folded field", request("X-A: b", " c"), []int{400}},
-		{"bare CR", request("X-A: b\rX-B: c"), []int{400}},
-		{"bare LF", request("X-A: b\nX-B: c"), []int{400}},
-		{"NUL", request("X-A: b\x00"), []int{400}},
-		{"field without a colon", request("X-A"), []int{400}},
+		{"white space before the colon", wire.Request("X-A : b"), []int{400}},
+		{"folded field", wire.Request("X-A: b", " c"), []int{400}},
+		{"bare CR", wire.Request("X-A: b\rX-B: c"), []int{400}},
+		{"bare LF", wire.Request("X-A: b\nX-B: c"), []int{400}},
+		{"NUL", wire.Request("X-A: b\x00"), []int{400}},
+		{"field without a colon", wire.Request("X-A"), []int{400}},
 		{"no HTTP", "hello\r\n\r\n", []int{400}},
 		{"HTTP/1.0", instead("HTTP/1.1", "HTTP/1.0"), []int{400, 426, 505}},
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", []int{400, 505}},
-		{"body by length", request(fmt.Sprintf("Content-Length: %d", len(smuggled))), []int{400}},
-		{"body by chunks", request("Transfer-Encoding: chunked") + "0\r\n\r\n", []int{400}},
-		{"two framings", request("Content-Length: 5", "Transfer-Encoding: chunked") + "0\r\n\r\n", []int{400}},
-		{"two lengths", request("Content-Length: 0", "Content-Length: 5"), []int{400}},
+		{"body by length", wire.Request(fmt.Sprintf("Content-Length: %d", len(smuggled))), []int{400}},
+		{"body by chunks", wire.Request("Transfer-Encoding: chunked") + "0\r\n\r\n", []int{400}},
+		{"two framings", wire.Request("Content-Length: 5", "Transfer-Encoding: chunked") + "0\r\n\r\n", []int{400}},
+		{"two lengths", wire.Request("Content-Length: 0", "Content-Length: 5"), []int{400}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -186,7 +187,7 @@ func TestRefusalReachesATalkativeClient(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client := r.dials()
-	client.sendsString(strings.Replace(request(), "GET", "POST", 1) + strings.Repeat(smuggled, 2000))
+	client.sendsString(strings.Replace(wire.Request(), "GET", "POST", 1) + strings.Repeat(smuggled, 2000))
 	client.wantsRefusal("POST", 405)
 	client.hangsUp()
 	r.wantsCounts(counts{"bad_request": 1})
@@ -200,14 +201,13 @@ func TestRefusedClientCannotStay(t *testing.T) {
 		cfg.CloseTimeout, cfg.HandshakeTimeout = 100*time.Millisecond, 100*time.Millisecond
 	})
 	client := r.dials()
-	client.sendsString(strings.Replace(request(), "GET", "POST", 1))
+	client.sendsString(strings.Replace(wire.Request(), "GET", "POST", 1))
 	client.wantsRefusal("POST", 405)
 	go dribble(client, strings.Repeat("x", 1<<20))
 	r.wantsNoSessions()
 	r.wantsCounts(counts{"bad_request": 1})
 }
 
-// dribble sends s byte by byte until nobody takes it any more.
 // A refused client is read, so that no reset destroys the refusal, but not for ever.
 func TestRefusedClientCannotFlood(t *testing.T) {
 	t.Parallel()
@@ -220,9 +220,9 @@ func TestRefusedClientCannotFlood(t *testing.T) {
 			r := newRig(t, nil)
 			client := r.dials()
 			if answer == "" {
-				client.sendsString(strings.Replace(request(), "GET", "POST", 1))
+				client.sendsString(strings.Replace(wire.Request(), "GET", "POST", 1))
 			} else {
-				client.sendsString(request())
+				client.sendsString(wire.Request())
 				upstream := r.accepts()
 				upstream.wantsRequest()
 				upstream.sendsString(answer)
@@ -243,6 +243,7 @@ func TestRefusedClientCannotFlood(t *testing.T) {
 	}
 }
 
+// dribble sends s byte by byte until nobody takes it any more.
 func dribble(p *peer, s string) {
 	for i := range len(s) {
 		if _, err := p.conn.Write([]byte(s[i : i+1])); err != nil {
@@ -259,7 +260,7 @@ func TestHeadOverTheLimit(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) { cfg.MaxHeaderSize = 1024 })
 			client := r.dials()
-			client.sendsString(strings.TrimSuffix(request("X-Big: "+strings.Repeat("x", 2048)), "\r\n\r\n") + end)
+			client.sendsString(strings.TrimSuffix(wire.Request("X-Big: "+strings.Repeat("x", 2048)), "\r\n\r\n") + end)
 			client.wantsRefusal("the head is too large", 431)
 			client.hangsUp()
 			r.wantsNoSessions()
@@ -273,7 +274,7 @@ func TestSlowHead(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.HandshakeTimeout = 200 * time.Millisecond })
 	client := r.dials()
-	go dribble(client, request("X-Big: "+strings.Repeat("x", 20000)))
+	go dribble(client, wire.Request("X-Big: "+strings.Repeat("x", 20000)))
 	client.wantsRefusal("the deadline is in total, not per byte", 408)
 	client.hangsUp()
 	r.wantsNoSessions()
@@ -285,11 +286,11 @@ func TestHeadInManyPieces(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client := r.dials()
-	for _, b := range []byte(request()) { // the kernel may join some; see TestHeadByBytes
+	for _, b := range []byte(wire.Request()) { // the kernel may join some; see TestHeadByBytes
 		client.sendsBytes([]byte{b})
 	}
 	upstream := r.accepts()
-	for _, b := range []byte(answer(upstream.wantsRequest())) {
+	for _, b := range []byte(wire.Answer(upstream.wantsRequest())) {
 		upstream.sendsBytes([]byte{b})
 	}
 	client.wantsSwitch()
@@ -319,7 +320,7 @@ func TestClientGoneWhileTheUpstreamIsSilent(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client := r.dials()
-			client.sendsString(request())
+			client.sendsString(wire.Request())
 			upstream := r.accepts()
 			upstream.wantsRequest()
 			leaves(client)
@@ -335,18 +336,18 @@ func TestTooManySessions(t *testing.T) {
 	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessions = 1 })
 	client, upstream := r.opens()
 	second := r.dials()
-	second.sendsString(request())
+	second.sendsString(wire.Request())
 	resp, _ := second.wantsRefusal("the only place is taken", 503)
 	if resp.Header.Get("Retry-After") == "" {
 		t.Errorf("the 503 has no Retry-After: %v", resp.Header)
 	}
 	second.hangsUp()
 
-	client.sends(closing(1000, ""))
-	upstream.wants("the client's Close", closing(1000, ""))
-	upstream.sends(closing(1000, ""))
+	client.sends(wire.Close(1000, ""))
+	upstream.wants("the client's Close", wire.Close(1000, ""))
+	upstream.sends(wire.Close(1000, ""))
 	upstream.finishes("the close handshake is complete")
-	client.wants("the answer", closing(1000, ""))
+	client.wants("the answer", wire.Close(1000, ""))
 	client.wantsEnd("the close handshake is complete")
 	client.hangsUp()
 	r.wantsNoSessions()
@@ -386,7 +387,7 @@ func TestUpstreamRefuses(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client := r.dials()
-			client.sendsString(request() + smuggled)
+			client.sendsString(wire.Request() + smuggled)
 			upstream := r.accepts()
 			upstream.wantsRequest()
 			upstream.sendsString(test.answer)
@@ -449,7 +450,7 @@ func TestRefusalsFields(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client := r.dials()
-			client.sendsString(request())
+			client.sendsString(wire.Request())
 			upstream := r.accepts()
 			upstream.wantsRequest()
 			upstream.sendsString(test.answer)
@@ -475,7 +476,7 @@ func TestRefusalBreaksOff(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client := r.dials()
-			client.sendsString(request())
+			client.sendsString(wire.Request())
 			upstream := r.accepts()
 			upstream.wantsRequest()
 			upstream.sendsString(cut)
@@ -495,8 +496,8 @@ func TestRefusalBreaksOff(t *testing.T) {
 
 func TestUpstreamAnswersWrongly(t *testing.T) {
 	t.Parallel()
-	accept := "Sec-WebSocket-Accept: " + acceptFor(nonce)
-	switching := func(fields ...string) string { return head("HTTP/1.1 101 Switching Protocols", fields...) }
+	accept := "Sec-WebSocket-Accept: " + wire.Accept(wire.Key)
+	switching := func(fields ...string) string { return wire.Head("HTTP/1.1 101 Switching Protocols", fields...) }
 	right := func(fields ...string) string {
 		return switching(append([]string{"Upgrade: websocket", "Connection: Upgrade", "$ACCEPT"}, fields...)...)
 	}
@@ -511,7 +512,7 @@ func TestUpstreamAnswersWrongly(t *testing.T) {
 		{"no Connection", nil, switching("Upgrade: websocket", "$ACCEPT")},
 		{"another Connection", nil, switching("Upgrade: websocket", "Connection: close", "$ACCEPT")},
 		{"no accept", nil, switching("Upgrade: websocket", "Connection: Upgrade")},
-		{"wrong accept", nil, switching("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: "+acceptFor("x"))},
+		{"wrong accept", nil, switching("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: "+wire.Accept("x"))},
 		{"two accepts", nil, right(accept + "x")},
 		{"subprotocol that nobody asked for", nil, right("Sec-WebSocket-Protocol: chat")},
 		{"another subprotocol", offer, right("Sec-WebSocket-Protocol: superchat")},
@@ -536,10 +537,10 @@ func TestUpstreamAnswersWrongly(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client := r.dials()
-			client.sendsString(request(test.fields...) + smuggled)
+			client.sendsString(wire.Request(test.fields...) + smuggled)
 			upstream := r.accepts()
 			key := upstream.wantsRequest().Header.Get("Sec-WebSocket-Key")
-			upstream.sendsString(strings.ReplaceAll(test.answer, "$ACCEPT", "Sec-WebSocket-Accept: "+acceptFor(key)))
+			upstream.sendsString(strings.ReplaceAll(test.answer, "$ACCEPT", "Sec-WebSocket-Accept: "+wire.Accept(key)))
 			_, body := client.wantsRefusal("that is no answer to a handshake", 502)
 			if strings.Contains(body, "garbage") || strings.Contains(body, "SSH") {
 				t.Errorf("the 502 repeats the upstream's words: %q", body)
@@ -560,7 +561,7 @@ func TestUpstreamEndsWithoutAnAnswer(t *testing.T) {
 				t.Parallel()
 				r := newRig(t, nil)
 				client := r.dials()
-				client.sendsString(request())
+				client.sendsString(wire.Request())
 				upstream := r.accepts()
 				upstream.wantsRequest()
 				upstream.sendsString(sent)
@@ -585,7 +586,7 @@ func TestUpstreamIsTooSlow(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) { cfg.HandshakeTimeout = 200 * time.Millisecond })
 			client := r.dials()
-			client.sendsString(request())
+			client.sendsString(wire.Request())
 			upstream := r.accepts()
 			upstream.wantsRequest()
 			go dribble(upstream, says)
@@ -602,15 +603,15 @@ func TestInterimAnswersAreSkipped(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client := r.dials()
-	client.sendsString(request())
+	client.sendsString(wire.Request())
 	upstream := r.accepts()
 	req := upstream.wantsRequest()
-	upstream.sendsString("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n" + answer(req))
+	upstream.sendsString("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n" + wire.Answer(req))
 	if h := client.wantsSwitch().Header; h.Get("Link") != "" {
 		t.Errorf("the 103's fields are not the 101's: %v", h)
 	}
-	client.sends(text("hi"))
-	upstream.wants("the session is open", text("hi"))
+	client.sends(wire.Text("hi"))
+	upstream.wants("the session is open", wire.Text("hi"))
 }
 
 func TestUpstreamCannotBeDialled(t *testing.T) {
@@ -618,7 +619,7 @@ func TestUpstreamCannotBeDialled(t *testing.T) {
 	r := newRig(t, nil)
 	r.service.Close()
 	client := r.dials()
-	client.sendsString(request())
+	client.sendsString(wire.Request())
 	client.wantsRefusal("the dial was refused", 502)
 	client.hangsUp()
 	r.wantsNoSessions()
@@ -635,7 +636,7 @@ func TestDialTimesOut(t *testing.T) {
 		cfg.DialTimeout = 200 * time.Millisecond
 	})
 	client := r.dials()
-	client.sendsString(request())
+	client.sendsString(wire.Request())
 	client.wantsRefusal("the dial timed out", 504)
 	client.hangsUp()
 	r.wantsNoSessions()
@@ -647,7 +648,7 @@ func TestClientGoneWhileDialling(t *testing.T) {
 	full := fullListener(t)
 	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream = &url.URL{Scheme: "ws", Host: full} })
 	client := r.dials()
-	client.sendsString(request())
+	client.sendsString(wire.Request())
 	client.wantsNothing("the dial is under way")
 	client.resets()
 	r.wantsNoSessions()
@@ -686,30 +687,30 @@ func TestBytesThatCameWithTheRequest(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client := r.dials()
-	data := encode(true, text("early"), binaryOf(strings.Repeat("x", 1000)))
-	client.sendsString(request() + string(data) + string(encode(true, ping("p"))))
+	data := wire.Encode(true, wire.Text("early"), wire.Binary(strings.Repeat("x", 1000)))
+	client.sendsString(wire.Request() + string(data) + string(wire.Encode(true, wire.Ping("p"))))
 	upstream := r.accepts()
 	req := upstream.wantsRequest()
 	upstream.wantsNothing("no client byte reaches the upstream before a checked 101")
-	upstream.sendsString(answer(req))
+	upstream.sendsString(wire.Answer(req))
 	client.wantsSwitch()
-	client.wants("its ping is answered here", pong("p"))
+	client.wants("its ping is answered here", wire.Pong("p"))
 	upstream.wantsBytes("came with the request", data)
-	client.sends(text("later"))
-	upstream.wants("came after", text("later"))
+	client.sends(wire.Text("later"))
+	upstream.wants("came after", wire.Text("later"))
 }
 
 func TestBytesThatCameWithTheAnswer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client := r.dials()
-	client.sendsString(request())
+	client.sendsString(wire.Request())
 	upstream := r.accepts()
-	frames := encode(false, text("welcome"), ping("q"), text("friend"))
-	upstream.sendsString(answer(upstream.wantsRequest()) + string(frames))
+	frames := wire.Encode(false, wire.Text("welcome"), wire.Ping("q"), wire.Text("friend"))
+	upstream.sendsString(wire.Answer(upstream.wantsRequest()) + string(frames))
 	client.wantsSwitch()
-	client.wants("came with the 101", text("welcome"), text("friend"))
-	upstream.wants("its ping is answered here", pong("q"))
+	client.wants("came with the 101", wire.Text("welcome"), wire.Text("friend"))
+	upstream.wants("its ping is answered here", wire.Pong("q"))
 }
 
 // What comes early is kept within bounds: the rest waits in the client's kernel.
@@ -717,7 +718,7 @@ func TestManyBytesThatCameEarly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client := r.dials()
-	client.sendsString(request())
+	client.sendsString(wire.Request())
 	upstream := r.accepts()
 	req := upstream.wantsRequest()
 	sent := bulk(1, 8<<20, true)
@@ -726,7 +727,7 @@ func TestManyBytesThatCameEarly(t *testing.T) {
 	if n := r.metric("received_bytes_total{client}"); n > 256<<10 {
 		t.Errorf("%d bytes were read before the 101", n)
 	}
-	upstream.sendsString(answer(req))
+	upstream.sendsString(wire.Answer(req))
 	upstream.wantsBytes("all that came early", sent)
 }
 
@@ -740,7 +741,7 @@ func TestLogHidesTheQuery(t *testing.T) {
 	upstream.hangsUp()
 	r.wantsNoSessions()
 	refused := r.dials()
-	refused.sendsString(strings.Replace(request(), "GET", "POST", 1))
+	refused.sendsString(strings.Replace(wire.Request(), "GET", "POST", 1))
 	refused.wantsRefusal("POST", 405)
 	refused.hangsUp()
 	r.wantsNoSessions()
@@ -754,7 +755,7 @@ func TestPageAndSessionNameTheUpstreamAlike(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream.Path = "/legacy" })
 	for _, head := range []string{
-		strings.Replace(request(), "/chat?token=s3cret", "/", 1),
+		strings.Replace(wire.Request(), "/chat?token=s3cret", "/", 1),
 		"GET / HTTP/1.1\r\nHost: service.example\r\n\r\n",
 	} {
 		client := r.dials()

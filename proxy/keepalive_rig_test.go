@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"holdfast/heartbeat"
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -47,9 +50,9 @@ func TestSilentClientIsDropped(t *testing.T) {
 	r := newRig(t, func(cfg *proxy.Config) { cfg.Client = beats(short, heartbeat.RequirePong) })
 	client, upstream := r.opens()
 	client.wantsPing("one interval after the opening")
-	client.wants("with a deadline at most one ping is out", closing(1011, "keepalive ping timeout"))
-	upstream.wants("the client is dead", closing(1001, "client keepalive ping timeout"))
-	upstream.sends(closing(1001, ""))
+	client.wants("with a deadline at most one ping is out", wire.Close(1011, "keepalive ping timeout"))
+	upstream.wants("the client is dead", wire.Close(1001, "client keepalive ping timeout"))
+	upstream.sends(wire.Close(1001, ""))
 	client.wantsEnd("a silent client is not waited for") // to answer would be answered by a reset
 	client.hangsUp()
 	upstream.finishes("nothing follows a Close")
@@ -65,9 +68,9 @@ func TestWrongPongIsNoAnswer(t *testing.T) {
 	r := newRig(t, func(cfg *proxy.Config) { cfg.Client = beats(short, heartbeat.RequirePong) })
 	client, upstream := r.opens()
 	client.wantsPing("one interval after the opening")
-	client.sends(pong("something else"), pong(""))
-	client.wants("nobody asked for these pongs", closing(1011, "keepalive ping timeout"))
-	upstream.wants("no pong is passed on", closing(1001, "client keepalive ping timeout"))
+	client.sends(wire.Pong("something else"), wire.Pong(""))
+	client.wants("nobody asked for these pongs", wire.Close(1011, "keepalive ping timeout"))
+	upstream.wants("no pong is passed on", wire.Close(1001, "client keepalive ping timeout"))
 	client.hangsUp()
 	upstream.hangsUp()
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client ping_timeout": 1})
@@ -80,14 +83,14 @@ func TestClientThatAnswersStays(t *testing.T) {
 	seen := map[string]bool{}
 	for range 5 {
 		answer := client.wantsPing("one interval after the last")
-		if seen[answer.payload] || answer.payload == "" {
-			t.Errorf("the payload %q is no secret", answer.payload)
+		if seen[answer.Payload] || answer.Payload == "" {
+			t.Errorf("the payload %q is no secret", answer.Payload)
 		}
-		seen[answer.payload] = true
+		seen[answer.Payload] = true
 		client.sends(answer)
 	}
-	client.sends(text("hello"))
-	upstream.wants("its pongs are for the proxy alone", text("hello"))
+	client.sends(wire.Text("hello"))
+	upstream.wants("its pongs are for the proxy alone", wire.Text("hello"))
 	r.eventually("all pongs are counted", func() bool { return r.metric("pongs_received_total{client}") == 5 })
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
 }
@@ -102,8 +105,8 @@ func TestDataProvesLife(t *testing.T) {
 	client, upstream := r.opens()
 	for range 5 {
 		client.wantsPing("a client that speaks is pinged on")
-		client.sends(text("no pong, but alive"))
-		upstream.wants("data", text("no pong, but alive"))
+		client.sends(wire.Text("no pong, but alive"))
+		upstream.wants("data", wire.Text("no pong, but alive"))
 	}
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
 }
@@ -119,13 +122,13 @@ func TestUpstreamIsLearnt(t *testing.T) {
 	for range 8 { // more than a timeout's worth
 		upstream.wantsPing("a legacy upstream is pinged on")
 	}
-	client.sends(text("hello"))
+	client.sends(wire.Text("hello"))
 	for {
 		f, err := upstream.reads()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f == text("hello") {
+		if f == wire.Text("hello") {
 			break
 		}
 	}
@@ -133,14 +136,14 @@ func TestUpstreamIsLearnt(t *testing.T) {
 
 	upstream.sends(upstream.wantsPing("the one that is answered"))
 	upstream.wantsLostPong("it stopped answering")
-	client.wants("the upstream is dead", closing(1012, "upstream keepalive ping timeout"))
+	client.wants("the upstream is dead", wire.Close(1012, "upstream keepalive ping timeout"))
 	client.hangsUp()
 	upstream.hangsUp()
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped upstream ping_timeout": 1})
 
 	client, upstream = r.opens()
 	upstream.wantsLostPong("learnt by the session before")
-	client.wants("the upstream is dead", closing(1012, "upstream keepalive ping timeout"))
+	client.wants("the upstream is dead", wire.Close(1012, "upstream keepalive ping timeout"))
 	client.hangsUp()
 	upstream.hangsUp()
 	r.wantsCounts(counts{"ok": 2, "opened": 2, "dropped upstream ping_timeout": 2})
@@ -154,10 +157,10 @@ func (p *peer) wantsLostPong(why string) {
 		if err != nil {
 			p.t.Fatalf("%s: the %s wants a Close, got %v", why, p.name, err)
 		}
-		if f == closing(1011, "keepalive ping timeout") {
+		if f == wire.Close(1011, "keepalive ping timeout") {
 			return
 		}
-		if f.op != ping("").op {
+		if f.Op != ws.OpPing {
 			p.t.Fatalf("%s: the %s wants pings and a Close, got %v", why, p.name, f)
 		}
 	}

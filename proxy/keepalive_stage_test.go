@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/wire"
 	"holdfast/metrics"
 )
 
@@ -36,9 +37,9 @@ func TestClientThatMissesItsPong(t *testing.T) {
 	st.pass(21 * time.Second)
 	c.wantsPing("due")
 	st.pass(20 * time.Second)
-	c.wants("told", bye(1011, "keepalive ping timeout"))
+	c.wants("told", wire.Close(1011, "keepalive ping timeout"))
 	c.wantsEnd("a dead leg is closed at once")
-	u.wants("told", bye(1001, "client keepalive ping timeout"))
+	u.wants("told", wire.Close(1001, "client keepalive ping timeout"))
 	u.hangsUp()
 	st.dropped(client, metrics.PingTimeout)
 }
@@ -63,8 +64,8 @@ func TestUpstreamThatStopsAnswering(t *testing.T) {
 	st.pass(19 * time.Second)
 	c.wantsNothing("the deadline is not over")
 	st.pass(time.Second)
-	c.wants("told", bye(1012, "upstream keepalive ping timeout"))
-	u.wants("told", bye(1011, "keepalive ping timeout"))
+	c.wants("told", wire.Close(1012, "upstream keepalive ping timeout"))
+	u.wants("told", wire.Close(1011, "keepalive ping timeout"))
 	u.wantsEnd("a dead leg is closed at once")
 	c.hangsUp()
 	st.dropped(upstream, metrics.PingTimeout)
@@ -77,39 +78,39 @@ func TestAnyByteProvesLife(t *testing.T) {
 		st.pass(21 * time.Second)
 		c.wantsPing("due")
 		u.wantsPing("due")
-		c.sends(text("busy"))
-		u.wants("data", text("busy"))
+		c.sends(wire.Text("busy"))
+		u.wants("data", wire.Text("busy"))
 		st.pass(19 * time.Second)
 		if liveness == heartbeat.AnyByte {
 			c.wantsPing("the next one: it lives")
 			continue
 		}
 		st.pass(time.Second)
-		c.wants("data is not enough", bye(1011, "keepalive ping timeout"))
+		c.wants("data is not enough", wire.Close(1011, "keepalive ping timeout"))
 	}
 }
 
 func TestPeersPingsAreAnswered(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	c.sends(ping("a"))
-	c.wants("answered here", pong("a"))
-	c.sends(ping("a"), pong("unasked"), ping(""), text("data"), ping("z"))
-	c.wants("the latest is answered, and one answer to a read is enough", pong("z"))
-	u.wants("pings stay here", text("data"))
+	c.sends(wire.Ping("a"))
+	c.wants("answered here", wire.Pong("a"))
+	c.sends(wire.Ping("a"), wire.Pong("unasked"), wire.Ping(""), wire.Text("data"), wire.Ping("z"))
+	c.wants("the latest is answered, and one answer to a read is enough", wire.Pong("z"))
+	u.wants("pings stay here", wire.Text("data"))
 	st.counts(map[string]float64{`holdfast_pings_answered_total{side="client"}`: 2})
 	u.wantsNothing("pings stay here")
-	u.sends(ping("b"))
-	u.wants("answered, masked", pong("b"))
+	u.sends(wire.Ping("b"))
+	u.wants("answered, masked", wire.Pong("b"))
 }
 
 func TestPingsForwarded(t *testing.T) {
 	st := newStage(t, func(c *Config) { c.PeerPings = ForwardPings })
 	c, u := st.session(false)
-	c.sends(ping("a"))
-	u.wants("passed on", ping("a"))
-	u.sends(pong("a"))
-	c.wants("passed back", pong("a"))
+	c.sends(wire.Ping("a"))
+	u.wants("passed on", wire.Ping("a"))
+	u.sends(wire.Pong("a"))
+	c.wants("passed back", wire.Pong("a"))
 	st.pass(21 * time.Second)
 	c.sends(c.wantsPing("ours"))
 	ours := u.wantsPing("ours, and not the pong to it")
@@ -122,19 +123,19 @@ func TestPingsForwarded(t *testing.T) {
 func TestNoPingInsideAFrame(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	whole := bin(strings.Repeat("x", 1000)).encode(true)
+	whole := wire.Encode(true, wire.Binary(strings.Repeat("x", 1000)))
 	c.sendsBytes(whole[:500])
 	st.pass(21 * time.Second)
 	u.read()
 	if len(u.got) != 500 {
 		t.Fatalf("upstream has %d bytes, want the 500 of the unfinished frame", len(u.got))
 	}
-	u.sendsBytes(ping("p").encode(false))
-	c.sendsBytes(append(whole[500:], text("next").encode(true)...))
+	u.sendsBytes(wire.Encode(false, wire.Ping("p")))
+	c.sendsBytes(append(whole[500:], wire.Encode(true, wire.Text("next"))...))
 	u.read()
 	got := u.frames()
-	if len(got) != 4 || !got[0].equal(bin(strings.Repeat("x", 1000))) || !got[1].equal(pong("p")) ||
-		got[2].op != 9 || !got[3].equal(text("next")) {
+	if len(got) != 4 || got[0] != wire.Binary(strings.Repeat("x", 1000)) || got[1] != wire.Pong("p") ||
+		got[2].Op != 9 || got[3] != wire.Text("next") {
 		t.Fatalf("upstream got %v; want pong and ping between the two frames", got)
 	}
 }
@@ -142,15 +143,15 @@ func TestNoPingInsideAFrame(t *testing.T) {
 func TestFloodOfPingsCostsOnePong(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	big := bin(strings.Repeat("x", 60_000)).encode(false)
+	big := wire.Encode(false, wire.Binary(strings.Repeat("x", 60_000)))
 	u.sendsBytes(big[:len(big)-1])
 	for i := range 1000 {
-		c.sends(ping(strings.Repeat("y", i%125)), ping("latest"))
+		c.sends(wire.Ping(strings.Repeat("y", i%125)), wire.Ping("latest"))
 	}
 	u.sendsBytes(big[len(big)-1:])
 	c.read()
 	got := c.frames()
-	if len(got) != 2 || !got[1].equal(pong("latest")) {
+	if len(got) != 2 || got[1] != wire.Pong("latest") {
 		t.Fatalf("client got %v, want the frame and one pong", got)
 	}
 }

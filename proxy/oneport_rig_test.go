@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -54,7 +55,7 @@ func TestOnePort(t *testing.T) {
 	raiseLoopback(t)
 	sysctl(t, "net/ipv4/ip_local_port_range", "61000 61000")
 	sysctl(t, "net/ipv6/conf/all/disable_ipv6", "1")
-	for name, ask := range map[string]string{"page": page, "session": request()} {
+	for name, ask := range map[string]string{"page": page, "session": wire.Request()} {
 		t.Run(name, func(t *testing.T) {
 			t.Run("the connection reaches itself", func(t *testing.T) {
 				r := newNarrowRig(t, nil)

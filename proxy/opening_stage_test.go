@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/proxy/internal/peraddress"
+	"holdfast/internal/wire"
 )
 
 // TestWaitingHandshakeHoldsLittle has the upstream take its time over the answer,
@@ -26,11 +25,11 @@ func TestWaitingHandshakeHoldsLittle(t *testing.T) {
 		"a large head":                       {30 << 10, nil, 0},
 		"a small head and much behind it":    {0, early, 32<<10 + 1},
 		"a large head and much behind it":    {30 << 10, early, 3 << 10},
-		"a head of the largest size, nearly": {32<<10 - 200, early, 1 << 10},
+		"a head of the largest size, nearly": {32<<10 - 250, early, 1 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWaiting(t)
-			w.client.writesOnce(append(w.request(c.filler), c.early...))
+			w.client.writesOnce([]byte(wire.Request("X: "+strings.Repeat("x", c.filler)) + string(c.early)))
 			answer := w.upstreamReads()
 			o := w.opening()
 			if o.state != awaitAnswer {
@@ -74,18 +73,8 @@ func newWaiting(t *testing.T) *waiting {
 	t.Cleanup(func() { listener.Close() })
 	w := &waiting{listener: listener}
 	w.stage = newStage(t, func(cfg *Config) { cfg.Upstream.Host = listener.Addr().String() })
-	w.client = w.peer(client)
-	w.server.live.Add(1)
-	w.l.sessions.Add(1)
-	w.l.now = w.now
-	w.l.accepted(w.corks(w.client.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, nil)
+	w.client = w.connects()
 	return w
-}
-
-// request is a handshake's, made larger by a field of that size.
-func (w *waiting) request(filler int) []byte {
-	return []byte("GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nX: " + strings.Repeat("x", filler) + "\r\n\r\n")
 }
 
 // upstreamReads accepts the connection and reads the request. It returns the answer to it.
@@ -105,8 +94,11 @@ func (w *waiting) upstreamReads() string {
 		head = append(head, b[:n]...)
 		w.run()
 	}
-	return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+	asked, err := wire.ParseRequest(string(head))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return wire.Answer(asked)
 }
 
 func (w *waiting) upstreamAnswers(answer string) {
@@ -147,7 +139,7 @@ func (w *waiting) wantsSession(early []byte) {
 }
 
 // textFrame is a masked text message of that size.
-func textFrame(size int) []byte { return text(strings.Repeat("e", size)).encode(true) }
+func textFrame(size int) []byte { return wire.Encode(true, wire.Text(strings.Repeat("e", size))) }
 
 // TestFollowing wants what follows a head not to keep the head's memory.
 func TestFollowing(t *testing.T) {

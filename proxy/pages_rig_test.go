@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -42,7 +43,7 @@ func TestUnixSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := newPeer(t, "client", secured(r, conn.(*net.UnixConn)))
-	client.sendsString(request())
+	client.sendsString(wire.Request())
 	far, err := service.AcceptUnix()
 	if err != nil {
 		t.Fatal(err)
@@ -52,10 +53,10 @@ func TestUnixSockets(t *testing.T) {
 	if got := asked.Header.Get("X-Forwarded-For"); got != "" {
 		t.Errorf("X-Forwarded-For is %q for a client that has no address", got)
 	}
-	upstream.sendsString(answer(asked))
+	upstream.sendsString(wire.Answer(asked))
 	client.wantsSwitch()
-	client.sends(text("hello"))
-	upstream.wants("over unix sockets", text("hello"))
+	client.sends(wire.Text("hello"))
+	upstream.wants("over unix sockets", wire.Text("hello"))
 
 	if other, err := proxy.New(proxy.Config{
 		Listen: "unix:" + path, Upstream: &url.URL{Scheme: "unix", Path: servicePath}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
@@ -131,8 +132,8 @@ func TestListenFile(t *testing.T) {
 		t.Errorf("listens on %v, want %v", r.server.Addr(), l.Addr())
 	}
 	client, upstream := r.opens()
-	client.sends(text("hello"))
-	upstream.wants("through a socket that was given", text("hello"))
+	client.sends(wire.Text("hello"))
+	upstream.wants("through a socket that was given", wire.Text("hello"))
 }
 
 func TestTLSHandshakesThatFail(t *testing.T) {
@@ -143,7 +144,7 @@ func TestTLSHandshakesThatFail(t *testing.T) {
 		then   func(*peer)
 		result string
 	}{
-		{"plain HTTP", request(), func(p *peer) { p.wantsRefusal("it speaks no TLS", http.StatusBadRequest) }, "bad_request"},
+		{"plain HTTP", wire.Request(), func(p *peer) { p.wantsRefusal("it speaks no TLS", http.StatusBadRequest) }, "bad_request"},
 		{"another record", "\x17\x03\x03\x00\x01\x00", nil, "bad_request"},
 		{"a record that is too long", "\x16\x03\x01\xff\xff", nil, "bad_request"},
 		{"half a record", "\x16\x03\x01\x02\x00\x01", nil, "timeout"},
@@ -199,7 +200,7 @@ func TestUpstreamTLSThatFails(t *testing.T) {
 			})
 			r.tls.upstream = false // the test does it by hand
 			client := r.dials()
-			client.sendsString(request())
+			client.sendsString(wire.Request())
 			c.does(t, r.accepts().conn)
 			client.wantsRefusal(c.name, c.status)
 			r.wantsCounts(counts{c.result: 1})
@@ -227,14 +228,14 @@ func TestNextAddressAfterTLSFailed(t *testing.T) {
 	}
 	defer broken.Close()
 	client := r.dials()
-	client.sendsString(request())
+	client.sendsString(wire.Request())
 	conn, err := broken.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
 	upstream := r.accepts()
-	upstream.sendsString(answer(upstream.wantsRequest()))
+	upstream.sendsString(wire.Answer(upstream.wantsRequest()))
 	client.wantsSwitch()
 }
 
@@ -246,14 +247,14 @@ func TestTLSOnOneLeg(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, change)
 			client, upstream := r.opens()
-			client.sends(text("to the upstream"))
-			upstream.wants(name, text("to the upstream"))
-			upstream.sends(text("to the client"))
-			client.wants(name, text("to the client"))
-			upstream.sends(closing(4000, "done"))
-			client.wants(name, closing(4000, "done"))
-			client.sends(closing(4000, "done"))
-			upstream.wants(name, closing(4000, "done"))
+			client.sends(wire.Text("to the upstream"))
+			upstream.wants(name, wire.Text("to the upstream"))
+			upstream.sends(wire.Text("to the client"))
+			client.wants(name, wire.Text("to the client"))
+			upstream.sends(wire.Close(4000, "done"))
+			client.wants(name, wire.Close(4000, "done"))
+			client.sends(wire.Close(4000, "done"))
+			upstream.wants(name, wire.Close(4000, "done"))
 			client.wantsEnd("close_notify, after all that was said")
 			client.hangsUp()
 			upstream.hangsUp()
@@ -271,7 +272,7 @@ func TestUpgradeAfterPlainRequests(t *testing.T) {
 	service.Go(func() { r.servesPages(2) })
 	client := r.dials()
 	for range 2 {
-		client.sendsString(head("GET /page?a=%2F HTTP/1.1", "Host: service.example"))
+		client.sendsString(wire.Head("GET /page?a=%2F HTTP/1.1", "Host: service.example"))
 		resp, err := http.ReadResponse(client.in, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -282,13 +283,13 @@ func TestUpgradeAfterPlainRequests(t *testing.T) {
 		}
 	}
 	service.Wait()
-	client.sendsBytes(append([]byte(request()), encode(true, text("early"))...))
+	client.sendsBytes(append([]byte(wire.Request()), wire.Encode(true, wire.Text("early"))...))
 	upstream := r.accepts()
-	upstream.sendsString(answer(upstream.wantsRequest()))
+	upstream.sendsString(wire.Answer(upstream.wantsRequest()))
 	client.wantsSwitch()
-	upstream.wants("sent with the request", text("early"))
-	upstream.sends(text("and back"))
-	client.wants("after pages", text("and back"))
+	upstream.wants("sent with the request", wire.Text("early"))
+	upstream.sends(wire.Text("and back"))
+	client.wants("after pages", wire.Text("and back"))
 	client.hangsUp()
 	upstream.wantsClose("the client is gone", 1001)
 	upstream.hangsUp()
@@ -308,7 +309,7 @@ func (r *rig) servesPages(n int) {
 				break
 			}
 			n--
-			upstream.sendsString(head("HTTP/1.1 200 OK", "Content-Length: "+strconv.Itoa(len(asked.RequestURI)), "Connection: close") + asked.RequestURI)
+			upstream.sendsString(wire.Head("HTTP/1.1 200 OK", "Content-Length: "+strconv.Itoa(len(asked.RequestURI)), "Connection: close") + asked.RequestURI)
 			upstream.conn.Close()
 			break
 		}
@@ -318,7 +319,7 @@ func (r *rig) servesPages(n int) {
 // readsPage has a client ask for a page and read it.
 func (r *rig) readsPage(client *peer) {
 	r.t.Helper()
-	client.sendsString(head("GET /page HTTP/1.1", "Host: service.example"))
+	client.sendsString(wire.Head("GET /page HTTP/1.1", "Host: service.example"))
 	r.servesPages(1)
 	page, err := http.ReadResponse(client.in, nil)
 	if err != nil {
@@ -333,7 +334,7 @@ func TestPlainRequestRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.RefuseHTTP = true })
 	client := r.dials()
-	client.sendsString(head("GET /page HTTP/1.1", "Host: service.example") + smuggled)
+	client.sendsString(wire.Head("GET /page HTTP/1.1", "Host: service.example") + smuggled)
 	refused, body := client.wantsRefusal("no upgrade", http.StatusUpgradeRequired)
 	if refused.Header.Get("Upgrade") != "websocket" || !strings.HasSuffix(body, ".\n") {
 		t.Errorf("the refusal is %v %q", refused.Header, body)
@@ -347,10 +348,10 @@ func TestStopWithPageUnderWay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.CloseTimeout = moment })
 	client := r.dials()
-	client.sendsString(head("GET /events HTTP/1.1", "Host: service.example"))
+	client.sendsString(wire.Head("GET /events HTTP/1.1", "Host: service.example"))
 	upstream := r.accepts()
 	upstream.wantsRequest()
-	upstream.sendsString(head("HTTP/1.1 200 OK", "Content-Type: text/event-stream") + "data: 1\n\n")
+	upstream.sendsString(wire.Head("HTTP/1.1 200 OK", "Content-Type: text/event-stream") + "data: 1\n\n")
 	if _, err := http.ReadResponse(client.in, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +391,7 @@ func TestPagesTakeNoSession(t *testing.T) {
 		readers = append(readers, reader)
 	}
 	r.opens()
-	readers[0].sendsString(request())
+	readers[0].sendsString(wire.Request())
 	refused, err := http.ReadResponse(readers[0].in, nil)
 	if err != nil || refused.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("one session too many: %v, %v, want a 503", refused, err)

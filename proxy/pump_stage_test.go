@@ -7,14 +7,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/wire"
 	"holdfast/metrics"
 )
 
 // stuff fills the way to a peer that does not read, until the loop has a tail
 // for it, and returns the frames that were sent.
-func stuff(st *stage, from *peer, to *peer) (sent []msg) {
+func stuff(st *stage, from *peer, to *peer) (sent []wire.Frame) {
 	st.t.Helper()
-	frame := bin(strings.Repeat("z", 50_000))
+	frame := wire.Binary(strings.Repeat("z", 50_000))
 	for range 100 {
 		if st.l.session(to).legs[to.side].tail != nil {
 			return sent
@@ -52,8 +53,8 @@ func TestSlowReceiverPausesItsSender(t *testing.T) {
 		`holdfast_reads_paused{side="client"}`:     0,
 		`holdfast_buffered_bytes{side="upstream"}`: 0,
 	})
-	c.sends(text("on"))
-	u.wants("reading went on", text("on"))
+	c.sends(wire.Text("on"))
+	u.wants("reading went on", wire.Text("on"))
 }
 
 func TestReceiverThatNeverReads(t *testing.T) {
@@ -63,7 +64,7 @@ func TestReceiverThatNeverReads(t *testing.T) {
 	st.pass(29 * time.Second)
 	u.wantsPing("the upstream is pinged; the client's ping cannot be written")
 	st.pass(time.Second)
-	u.wants("WRITE_TIMEOUT is over", bye(1001, "client write timeout"))
+	u.wants("WRITE_TIMEOUT is over", wire.Close(1001, "client write timeout"))
 	c.read()
 	if !c.ended {
 		t.Error("the client that takes nothing is not cut")
@@ -77,14 +78,14 @@ func TestLastBytesCloseAndEndReachASlowReceiver(t *testing.T) {
 	c, u := st.session(false)
 	sent := stuff(st, u, c)
 	var last []byte
-	for _, m := range []msg{text("last words"), bye(1000, "done")} {
-		last = append(last, m.encode(false)...)
+	for _, m := range []wire.Frame{wire.Text("last words"), wire.Close(1000, "done")} {
+		last = append(last, wire.Encode(false, m)...)
 	}
 	unix.Write(u.fd, last)
 	u.stopsSending()
-	c.wants("everything, in order", append(sent, text("last words"), bye(1000, "done"))...)
-	c.sends(bye(1000, ""))
-	u.wants("the answer", bye(1000, ""))
+	c.wants("everything, in order", append(sent, wire.Text("last words"), wire.Close(1000, "done"))...)
+	c.sends(wire.Close(1000, ""))
+	u.wants("the answer", wire.Close(1000, ""))
 	c.hangsUp()
 	u.hangsUp()
 	st.closed(upstream)
@@ -94,9 +95,9 @@ func TestCloseOfAPeerThatDoesNotRead(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
 	sent := stuff(st, u, c)
-	c.sends(bye(1000, ""))
-	u.wants("the Close", bye(1000, ""))
-	u.sends(bye(1000, "")) // it lies unread behind what the client does not take
+	c.sends(wire.Close(1000, ""))
+	u.wants("the Close", wire.Close(1000, ""))
+	u.sends(wire.Close(1000, "")) // it lies unread behind what the client does not take
 	st.pass(29 * time.Second)
 	if st.l.session(c) == nil {
 		t.Fatal("cut before WRITE_TIMEOUT was over")
@@ -138,8 +139,8 @@ func TestStoppedProcessDropsNoHealthySession(t *testing.T) {
 	st.pass(20 * time.Second)
 	cpong, upong := c.wantsPing("due"), u.wantsPing("due")
 	// The process stands still; meanwhile the pongs arrive.
-	unix.Write(c.fd, cpong.encode(true))
-	unix.Write(u.fd, upong.encode(false))
+	unix.Write(c.fd, wire.Encode(true, cpong))
+	unix.Write(u.fd, wire.Encode(false, upong))
 	st.now = st.now.Add(10 * time.Minute)
 	st.run()
 	c.wantsPing("the next one, and no Close")
@@ -166,17 +167,17 @@ func TestFrameOfAnyLengthIsStreamed(t *testing.T) {
 }
 
 func TestEveryChunking(t *testing.T) {
-	conversation := []msg{
-		text("hi"), bin(""), text("frag").unfinished(), ping("p"), text("").continued("ment"),
-		bin(strings.Repeat("m", 300)), pong("unasked"), text("bye"),
+	conversation := []wire.Frame{
+		wire.Text("hi"), wire.Binary(""), wire.Text("frag").More(), wire.Ping("p"), wire.Continuation("ment"),
+		wire.Binary(strings.Repeat("m", 300)), wire.Pong("unasked"), wire.Text("bye"),
 	}
 	var b []byte
 	for _, m := range conversation {
-		b = append(b, m.encode(true)...)
+		b = append(b, wire.Encode(true, m)...)
 	}
-	want := []msg{
-		text("hi"), bin(""), text("frag").unfinished(), text("").continued("ment"),
-		bin(strings.Repeat("m", 300)), text("bye"),
+	want := []wire.Frame{
+		wire.Text("hi"), wire.Binary(""), wire.Text("frag").More(), wire.Continuation("ment"),
+		wire.Binary(strings.Repeat("m", 300)), wire.Text("bye"),
 	}
 	for at := 0; at <= len(b); at++ {
 		st := newStage(t, nil)
@@ -184,7 +185,7 @@ func TestEveryChunking(t *testing.T) {
 		c.sendsBytes(b[:at])
 		c.sendsBytes(b[at:])
 		u.wants("data alone, verbatim", want...)
-		c.wants("the ping's answer", pong("p"))
+		c.wants("the ping's answer", wire.Pong("p"))
 		st.l.cutAll()
 		st.l.epoll.Close()
 		c.close()
@@ -195,7 +196,7 @@ func TestEveryChunking(t *testing.T) {
 func TestForwardingAllocatesNothing(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	frame := text(strings.Repeat("x", 64)).encode(true)
+	frame := wire.Encode(true, wire.Text(strings.Repeat("x", 64)))
 	buf := make([]byte, 4096)
 	allocs := testing.AllocsPerRun(1000, func() {
 		unix.Write(c.fd, frame)

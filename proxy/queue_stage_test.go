@@ -10,18 +10,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/peraddress"
 )
-
-const anUpgrade = "GET /chat HTTP/1.1\r\nHost: service.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
 // knocks connects a client that asks for an upgrade.
 func (st *stage) knocks() *peer {
 	st.t.Helper()
 	p := st.connects()
-	p.sendsBytes([]byte(anUpgrade))
+	p.sendsString(wire.Request())
 	return p
 }
 
@@ -40,14 +38,15 @@ func (st *stage) connects() *peer {
 func TestHeadByBytes(t *testing.T) {
 	st := newStage(t, nil)
 	p := st.connects()
-	last := len(anUpgrade) - 1
+	asks := wire.Request()
+	last := len(asks) - 1
 	for i := range last {
-		p.sendsBytes([]byte(anUpgrade[i : i+1]))
+		p.sendsString(asks[i : i+1])
 	}
 	if got := p.told(); got != "" {
 		t.Fatalf("before the end of the head the client is told %q", got)
 	}
-	p.sendsBytes([]byte(anUpgrade[last:]))
+	p.sendsString(asks[last:])
 	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") { // nobody listens upstream
 		t.Errorf("the client is told %.40q", got)
 	}
@@ -120,7 +119,7 @@ func TestLineIsNotJumped(t *testing.T) {
 	st.l.sessions.Add(1)
 	st.l.now = st.now
 	st.l.accepted(bare(comes.far), netip.MustParseAddrPort("192.0.2.2:1234"), peraddress.Uncounted, nil)
-	comes.sendsBytes([]byte(anUpgrade))
+	comes.sendsString(wire.Request())
 	if got := len(st.l.dialQueue.waiting); got != 0 {
 		t.Errorf("%d wait though there is a place", got)
 	}

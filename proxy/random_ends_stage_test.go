@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/wire"
 )
 
 // TestRandomEnds plays random scripts of what peers do to a session, and to each
@@ -67,17 +68,17 @@ func (v *vandal) does(rnd *rand.Rand) {
 	}
 	switch rnd.IntN(13) {
 	case 0, 1:
-		v.tries(text(strings.Repeat("t", rnd.IntN(300))))
+		v.tries(wire.Text(strings.Repeat("t", rnd.IntN(300))))
 	case 2:
-		v.tries(bin(strings.Repeat("b", rnd.IntN(60_000))))
+		v.tries(wire.Binary(strings.Repeat("b", rnd.IntN(60_000))))
 	case 3:
-		v.tries(ping("p"), pong("q"))
+		v.tries(wire.Ping("p"), wire.Pong("q"))
 	case 4:
-		v.tries(bye([]int{0, 1000, 4000}[rnd.IntN(3)], ""))
+		v.tries(wire.Close([]int{0, 1000, 4000}[rnd.IntN(3)], ""))
 	case 5:
-		v.tries(msg{op: 3, fin: true}) // a reserved opcode
+		v.tries(wire.Frame{Op: 3, Fin: true}) // a reserved opcode
 	case 6: // the beginning of a frame, and nothing follows
-		_, _ = unix.Write(v.fd, text("unfinished").encode(v.side == client)[:3+rnd.IntN(8)])
+		_, _ = unix.Write(v.fd, wire.Encode(v.side == client, wire.Text("unfinished"))[:3+rnd.IntN(8)])
 		v.st.run()
 	case 7:
 		_ = unix.Shutdown(v.fd, unix.SHUT_WR)
@@ -92,7 +93,7 @@ func (v *vandal) does(rnd *rand.Rand) {
 		v.read()
 	case 11: // megabytes, and whatever it is told meanwhile
 		for range 20 + rnd.IntN(20) {
-			v.tries(bin(strings.Repeat("f", 60_000)))
+			v.tries(wire.Binary(strings.Repeat("f", 60_000)))
 		}
 	default:
 		v.st.pass(time.Duration(rnd.IntN(30)) * time.Second)
@@ -100,12 +101,12 @@ func (v *vandal) does(rnd *rand.Rand) {
 }
 
 // tries sends frames, if the socket takes them.
-func (v *vandal) tries(frames ...msg) {
+func (v *vandal) tries(frames ...wire.Frame) {
 	for _, f := range frames {
 		if v.fd < 0 {
 			return
 		}
-		_, _ = unix.Write(v.fd, f.encode(v.side == client))
+		_, _ = unix.Write(v.fd, wire.Encode(v.side == client, f))
 		v.st.run()
 	}
 }

@@ -3,13 +3,8 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
-	"crypto/sha1"
 	"crypto/tls"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,6 +16,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"holdfast/internal/wire"
 )
 
 // moment is how long a peer listens for what must not come. Too short a moment
@@ -59,13 +56,13 @@ func (p *peer) sendsBytes(b []byte) {
 }
 
 // sends writes the frames with one write.
-func (p *peer) sends(frames ...frame) {
+func (p *peer) sends(frames ...wire.Frame) {
 	p.t.Helper()
-	p.sendsBytes(encode(p.masks(), frames...))
+	p.sendsBytes(wire.Encode(p.masks(), frames...))
 }
 
 // wants reads these frames and no others.
-func (p *peer) wants(why string, frames ...frame) {
+func (p *peer) wants(why string, frames ...wire.Frame) {
 	p.t.Helper()
 	for _, want := range frames {
 		got, err := p.reads()
@@ -81,7 +78,7 @@ func (p *peer) wants(why string, frames ...frame) {
 // wantsLatest reads frames that answer others: the last of those wanted, and before
 // it any of them in their order. How many came by one read of the proxy's, and
 // so are answered once, is the kernel's to say.
-func (p *peer) wantsLatest(why string, frames ...frame) {
+func (p *peer) wantsLatest(why string, frames ...wire.Frame) {
 	p.t.Helper()
 	for len(frames) > 0 {
 		got, err := p.reads()
@@ -97,26 +94,23 @@ func (p *peer) wantsLatest(why string, frames ...frame) {
 func (p *peer) wantsClose(why string, code int) (reason string) {
 	p.t.Helper()
 	got, err := p.reads()
-	if err != nil || got.op != ws.OpClose {
+	if err != nil || got.Op != ws.OpClose {
 		p.t.Fatalf("%s: the %s wants a Close %d, got %v, %v", why, p.name, code, got, err)
 	}
-	if got.code() != code {
+	if got.Code() != code {
 		p.t.Fatalf("%s: the %s wants a Close %d, got %v", why, p.name, code, got)
 	}
-	if len(got.payload) < 2 {
-		return ""
-	}
-	return got.payload[2:]
+	return got.Reason()
 }
 
 // wantsPing reads one ping and returns the pong that answers it.
-func (p *peer) wantsPing(why string) (pong frame) {
+func (p *peer) wantsPing(why string) (pong wire.Frame) {
 	p.t.Helper()
 	got, err := p.reads()
-	if err != nil || got.op != ws.OpPing {
+	if err != nil || got.Op != ws.OpPing {
 		p.t.Fatalf("%s: the %s wants a ping, got %v, %v", why, p.name, got, err)
 	}
-	got.op = ws.OpPong
+	got.Op = ws.OpPong
 	return got
 }
 
@@ -194,123 +188,8 @@ func (p *peer) finishes(why string) {
 	p.conn.Close()
 }
 
-// reads reads one frame, unmasks it, and checks what RFC 6455 5.1 says about masks.
-func (p *peer) reads() (frame, error) {
-	h, err := ws.ReadHeader(p.in)
-	if err != nil {
-		return frame{}, err
-	}
-	if h.Masked == p.masks() {
-		return frame{}, fmt.Errorf("frame %+v for the %s, whose mask is wrong", h, p.name)
-	}
-	payload := make([]byte, h.Length)
-	if _, err := io.ReadFull(p.in, payload); err != nil {
-		return frame{}, fmt.Errorf("inside of %+v: %w", h, err)
-	}
-	if h.Masked {
-		ws.Cipher(payload, h.Mask, 0)
-	}
-	return frame{op: h.OpCode, fin: h.Fin, rsv: h.Rsv, payload: string(payload)}, nil
-}
-
-// A frame is one frame of RFC 6455 5.2, without its mask.
-type frame struct {
-	op      ws.OpCode
-	fin     bool
-	rsv     byte
-	payload string
-}
-
-func text(s string) frame     { return frame{op: ws.OpText, fin: true, payload: s} }
-func binaryOf(s string) frame { return frame{op: ws.OpBinary, fin: true, payload: s} }
-func next(s string) frame     { return frame{op: ws.OpContinuation, fin: true, payload: s} }
-func ping(s string) frame     { return frame{op: ws.OpPing, fin: true, payload: s} }
-func pong(s string) frame     { return frame{op: ws.OpPong, fin: true, payload: s} }
-
-// emptyClose is a Close without a code.
-func emptyClose() frame { return frame{op: ws.OpClose, fin: true} }
-
-func closing(code int, reason string) frame {
-	payload := binary.BigEndian.AppendUint16(nil, uint16(code))
-	return frame{op: ws.OpClose, fin: true, payload: string(payload) + reason}
-}
-
-// more returns the frame without FIN.
-func (f frame) more() frame { f.fin = false; return f }
-
-// reserved returns the frame with RSV bits, of which 4 is RSV1.
-func (f frame) reserved(bits byte) frame { f.rsv = bits; return f }
-
-// code is a Close's code, or 0.
-func (f frame) code() int {
-	if f.op != ws.OpClose || len(f.payload) < 2 {
-		return 0
-	}
-	return int(binary.BigEndian.Uint16([]byte(f.payload)))
-}
-
-func (f frame) String() string {
-	name := map[ws.OpCode]string{
-		ws.OpContinuation: "continuation", ws.OpText: "text", ws.OpBinary: "binary",
-		ws.OpClose: "Close", ws.OpPing: "ping", ws.OpPong: "pong",
-	}[f.op]
-	if f.op == ws.OpClose && len(f.payload) >= 2 {
-		return fmt.Sprintf("Close %d %q", f.code(), f.payload[2:])
-	}
-	return fmt.Sprintf("%s(%#x fin=%v rsv=%d) of %d bytes %.40q", name, byte(f.op), f.fin, f.rsv, len(f.payload), f.payload)
-}
-
-// encode is the wire form of the frames, each with a mask key of its own.
-func encode(masked bool, frames ...frame) []byte {
-	var b bytes.Buffer
-	for _, f := range frames {
-		h := ws.Header{Fin: f.fin, Rsv: f.rsv, OpCode: f.op, Masked: masked, Length: int64(len(f.payload))}
-		payload := []byte(f.payload)
-		if masked {
-			_, _ = rand.Read(h.Mask[:])
-			ws.Cipher(payload, h.Mask, 0)
-		}
-		if err := ws.WriteHeader(&b, h); err != nil {
-			panic(err)
-		}
-		b.Write(payload)
-	}
-	return b.Bytes()
-}
-
-// The opening handshake, as RFC 6455 1.3 has it.
-
-const nonce = "dGhlIHNhbXBsZSBub25jZQ=="
-
-// request is a right opening handshake with fields added.
-func request(fields ...string) string {
-	return head("GET /chat?token=s3cret HTTP/1.1", append([]string{
-		"Host: service.example",
-		"Upgrade: websocket",
-		"Connection: Upgrade",
-		"Sec-WebSocket-Key: " + nonce,
-		"Sec-WebSocket-Version: 13",
-	}, fields...)...)
-}
-
-// answer is the right 101 for a request, with fields added.
-func answer(to *http.Request, fields ...string) string {
-	return head("HTTP/1.1 101 Switching Protocols", append([]string{
-		"Upgrade: websocket",
-		"Connection: Upgrade",
-		"Sec-WebSocket-Accept: " + acceptFor(to.Header.Get("Sec-WebSocket-Key")),
-	}, fields...)...)
-}
-
-func head(start string, fields ...string) string {
-	return start + "\r\n" + strings.Join(append(fields, "", ""), "\r\n")
-}
-
-// acceptFor is RFC 6455 4.2.2's Sec-WebSocket-Accept.
-func acceptFor(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
+// reads reads one frame. The proxy masks what goes to an upstream (RFC 6455 5.1).
+func (p *peer) reads() (wire.Frame, error) { return wire.Read(p.in, !p.masks()) }
 
 // wantsHead reads a whole head and not a byte more.
 func (p *peer) wantsHead() string {
@@ -331,7 +210,7 @@ func (p *peer) wantsHead() string {
 func (p *peer) wantsRequest() *http.Request {
 	p.t.Helper()
 	raw := p.wantsHead()
-	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
+	r, err := wire.ParseRequest(raw)
 	if err != nil {
 		p.t.Fatalf("the upstream got no request: %v: %q", err, raw)
 	}
@@ -351,7 +230,7 @@ func (p *peer) wantsSwitch() *http.Response {
 	}
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") ||
 		!strings.EqualFold(r.Header.Get("Connection"), "upgrade") ||
-		r.Header.Get("Sec-WebSocket-Accept") != acceptFor(nonce) {
+		r.Header.Get("Sec-WebSocket-Accept") != wire.Accept(wire.Key) {
 		p.t.Fatalf("the client wants a right 101, got %v", r.Header)
 	}
 	return r

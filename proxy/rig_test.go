@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/wire"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -337,9 +338,9 @@ func (r *rig) opensDeflate() (client, upstream *peer) {
 // opensWith makes a session for a client that has connected.
 func (r *rig) opensWith(client *peer, asks, answers []string) (_, upstream *peer) {
 	r.t.Helper()
-	client.sendsString(request(asks...))
+	client.sendsString(wire.Request(asks...))
 	upstream = r.accepts()
-	upstream.sendsString(answer(upstream.wantsRequest(), answers...))
+	upstream.sendsString(wire.Answer(upstream.wantsRequest(), answers...))
 	client.wantsSwitch()
 	return client, upstream
 }

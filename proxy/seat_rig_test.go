@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -17,7 +18,7 @@ const aPage = "GET /page HTTP/1.1"
 // getsPage asks for a page, has it answered and reads it.
 func (r *rig) getsPage(client *peer, fields ...string) {
 	r.t.Helper()
-	client.sendsString(head(aPage, append(fields, "Host: service.example")...))
+	client.sendsString(wire.Head(aPage, append(fields, "Host: service.example")...))
 	r.servesPages(1)
 	page, err := http.ReadResponse(client.in, nil)
 	if err != nil {
@@ -52,7 +53,7 @@ var occupations = []occupation{
 		return nil
 	}},
 	{"a handshake", true, func(r *rig, c *peer, fields []string) *peer {
-		c.sendsString(request(fields...))
+		c.sendsString(wire.Request(fields...))
 		upstream := r.accepts()
 		upstream.wantsRequest()
 		return upstream
@@ -67,15 +68,15 @@ var occupations = []occupation{
 		return nil
 	}},
 	{"a refusal passed on that lingers", true, func(r *rig, c *peer, fields []string) *peer {
-		c.sendsString(request(fields...))
+		c.sendsString(wire.Request(fields...))
 		upstream := r.accepts()
 		upstream.wantsRequest()
-		upstream.sendsString(head("HTTP/1.1 403 Forbidden", "Content-Length: 0"))
+		upstream.sendsString(wire.Head("HTTP/1.1 403 Forbidden", "Content-Length: 0"))
 		c.wantsRefusal("the upstream's", http.StatusForbidden)
 		return nil
 	}},
 	{"a page under way", false, func(r *rig, c *peer, fields []string) *peer {
-		c.sendsString(head(aPage, append(fields, "Host: service.example")...))
+		c.sendsString(wire.Head(aPage, append(fields, "Host: service.example")...))
 		upstream := r.accepts()
 		upstream.wantsRequest()
 		return upstream
@@ -153,7 +154,7 @@ func testCounts(t *testing.T, w way, o occupation, change func(*proxy.Config)) {
 	r.eventually("it counts", func() bool { return r.server.Addresses() == 1 })
 
 	second := w.dials(r, one)
-	second.sendsString(request(w.fields(one)...))
+	second.sendsString(wire.Request(w.fields(one)...))
 	second.wantsRefusal("the address has one already", http.StatusTooManyRequests)
 	r.opensWith(w.dials(r, other), w.fields(other), nil)
 	if n := r.metric("handshakes_total{limit_per_ip}"); n != 1 {
@@ -176,9 +177,9 @@ func TestOneAddressCannotTakeAll(t *testing.T) {
 	for name, takes := range map[string]func(*rig, *peer){
 		"silence":   func(*rig, *peer) {},
 		"half head": func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte("GET /chat HT")) },
-		"handshake": func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte(request())) },
+		"handshake": func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte(wire.Request())) },
 		"refusal":   func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte("nonsense\r\n\r\n")) },
-		"page":      func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte(head(aPage, "Host: service.example"))) },
+		"page":      func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte(wire.Head(aPage, "Host: service.example"))) },
 		"idle page": func(r *rig, c *peer) {
 			r.getsPage(c)
 			r.eventually("it idles", func() bool { return r.server.IdlePages() > 0 })
@@ -195,11 +196,11 @@ func TestOneAddressCannotTakeAll(t *testing.T) {
 				}
 			}
 			other := r.dialsFrom("127.0.0.3")
-			other.sendsString(request("X-Who: the other"))
+			other.sendsString(wire.Request("X-Who: the other"))
 			for {
 				upstream := r.accepts()
 				if asked := upstream.wantsRequest(); asked.Header.Get("X-Who") != "" {
-					upstream.sendsString(answer(asked))
+					upstream.sendsString(wire.Answer(asked))
 					break
 				}
 			}
@@ -225,12 +226,12 @@ func TestRefusalsOfAnAddressAreBounded(t *testing.T) {
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1, "limit_per_ip": 1})
 	r.opensWith(r.dialsFrom("127.0.0.2"), nil, nil)
 
-	beyond[0].sendsString(request())
+	beyond[0].sendsString(wire.Request())
 	refused, _ := beyond[0].wantsRefusal("it is told", http.StatusTooManyRequests)
 	if refused.Header.Get("Retry-After") == "" {
 		t.Error("a client that is to try again is not told when")
 	}
-	beyond[1].sendsString(head(aPage, "Host: service.example"))
+	beyond[1].sendsString(wire.Head(aPage, "Host: service.example"))
 	beyond[1].wantsRefusal("so is one that asks for a page", http.StatusTooManyRequests)
 	r.wantsCounts(counts{"ok": 2, "opened": 2, "active": 2, "limit_per_ip": 3})
 }
@@ -244,7 +245,7 @@ func TestRefusalsBehindATrustedProxyAreBounded(t *testing.T) {
 	r.opens(who)
 	for range refusedSeats + 3 {
 		client := r.dials()
-		client.sendsString(request(who))
+		client.sendsString(wire.Request(who))
 		client.wantsRefusal("over the limit", http.StatusTooManyRequests)
 	}
 	r.eventually("no more are waited for", func() bool { return r.server.Sessions() == 1+refusedSeats })
@@ -258,10 +259,10 @@ func TestSeatIsFreeWhenTheClientHasLeft(t *testing.T) {
 	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessionsPerIP = 1 })
 	client, upstream := r.opens()
 	client.hangsUp()
-	upstream.wants("the client is gone", closing(1001, "client connection lost"))
+	upstream.wants("the client is gone", wire.Close(1001, "client connection lost"))
 	again, _ := r.opens() // the first session still waits for the upstream's answer
 	again.hangsUp()
-	upstream.sends(closing(1001, ""))
+	upstream.sends(wire.Close(1001, ""))
 	upstream.hangsUp()
 }
 
@@ -312,7 +313,7 @@ func TestPagesBehindATrustedProxyCountForNobody(t *testing.T) {
 		t.Errorf("%d addresses are counted, want none", n)
 	}
 	r.opensWith(pages[0], []string{who}, nil)
-	pages[1].sendsString(request(who))
+	pages[1].sendsString(wire.Request(who))
 	pages[1].wantsRefusal("the client has its session", http.StatusTooManyRequests)
 	r.getsPage(pages[2], who)
 }
@@ -325,7 +326,7 @@ func TestSeatGoesFromPageToSession(t *testing.T) {
 	r.getsPage(client)
 	r.opensWith(client, nil, nil)
 	second := r.dials()
-	second.sendsString(request())
+	second.sendsString(wire.Request())
 	second.wantsRefusal("there is one seat", http.StatusTooManyRequests)
 }
 
@@ -336,7 +337,7 @@ func TestIdlePagesGiveWay(t *testing.T) {
 	const room = 6
 	r := newRigWith(t, nil, func(s *proxy.Server) { s.AllowClients(room) })
 	busy := r.dials()
-	busy.sendsString(head(aPage, "Host: service.example"))
+	busy.sendsString(wire.Head(aPage, "Host: service.example"))
 	answers := r.accepts()
 	answers.wantsRequest()
 	older, newer := r.dials(), r.dials()
@@ -356,9 +357,9 @@ func TestIdlePagesGiveWay(t *testing.T) {
 	newer.wantsEnd("then it was")
 
 	refused := r.dials()
-	refused.sendsString(request())
+	refused.sendsString(wire.Request())
 	refused.wantsRefusal("nothing idles", http.StatusServiceUnavailable)
-	answers.sendsString(head("HTTP/1.1 200 OK", "Content-Length: 0"))
+	answers.sendsString(wire.Head("HTTP/1.1 200 OK", "Content-Length: 0"))
 	answers.conn.Close()
 	if page, err := http.ReadResponse(busy.in, nil); err != nil || page.StatusCode != http.StatusOK {
 		t.Errorf("the page under way ends with %v, %v", page, err)
@@ -375,7 +376,7 @@ func TestPagesAreBounded(t *testing.T) {
 	r.wantsIdle(1)
 	asks := func() *peer {
 		client := r.dials()
-		client.sendsString(head(aPage, "Host: service.example"))
+		client.sendsString(wire.Head(aPage, "Host: service.example"))
 		return client
 	}
 	for range room / 2 {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/wire"
 )
 
 // FuzzSession plays a random script on a whole session and holds it against a
@@ -62,11 +64,11 @@ func sumOf(got map[string]float64, prefix string) (sum float64) {
 // A model is what one peer has sent and received.
 type model struct {
 	peer     *peer
-	sent     []msg // data frames, and the Close if there was one
-	received []msg
+	sent     []wire.Frame // data frames, and the Close if there was one
+	received []wire.Frame
 	open     bool // a fragmented message is under way
 	over     bool // it has sent its Close
-	pings    []msg
+	pings    []wire.Frame
 }
 
 // play does one step of a script. Everything that is sent is valid.
@@ -75,9 +77,9 @@ func (m *model) play(other *model, step, size int) {
 	case 0, 1, 2, 3: // data of growing sizes, whole or in fragments
 		m.sendData(size<<(2*step), size%3 == 0)
 	case 4:
-		m.send(ping(strings.Repeat("p", size%126)))
+		m.send(wire.Ping(strings.Repeat("p", size%126)))
 	case 5:
-		m.send(pong(strings.Repeat("q", size%126)))
+		m.send(wire.Pong(strings.Repeat("q", size%126)))
 	case 6:
 		m.peer.st.pass(time.Duration(size) * 100 * time.Millisecond)
 		m.check(other)
@@ -86,28 +88,28 @@ func (m *model) play(other *model, step, size int) {
 		other.answerPings()
 	case 7:
 		if size > 128 { // seldom: an end is an end
-			m.send(bye(1000+size%4, "so long"))
+			m.send(wire.Close(1000+size%4, "so long"))
 		}
 	}
 }
 
 func (m *model) sendData(size int, unfinished bool) {
-	f := bin(strings.Repeat("d", size))
+	f := wire.Binary(strings.Repeat("d", size))
 	if m.open {
-		f.op = ws.OpContinuation
+		f.Op = ws.OpContinuation
 	}
-	f.fin = !unfinished
+	f.Fin = !unfinished
 	if m.send(f) {
 		m.open = unfinished
 	}
 }
 
 // send writes a frame in two chunks, as far as the socket takes it.
-func (m *model) send(f msg) bool {
+func (m *model) send(f wire.Frame) bool {
 	if m.over || !m.peer.sendable {
 		return false
 	}
-	b := f.encode(m.peer.side == client)
+	b := wire.Encode(m.peer.side == client, f)
 	half := len(b) / 2
 	for _, part := range [][]byte{b[:half], b[half:]} {
 		for len(part) > 0 {
@@ -122,10 +124,10 @@ func (m *model) send(f msg) bool {
 			m.peer.st.run()
 		}
 	}
-	if f.op != ws.OpPing && f.op != ws.OpPong {
+	if f.Op != ws.OpPing && f.Op != ws.OpPong {
 		m.sent = append(m.sent, f)
 	}
-	m.over = f.op == ws.OpClose
+	m.over = f.Op == ws.OpClose
 	return true
 }
 
@@ -146,10 +148,10 @@ func (m *model) check(other *model) {
 	t.Helper()
 	m.peer.read()
 	for _, f := range m.peer.wholeFrames() {
-		if n := len(m.received); n > 0 && m.received[n-1].op == ws.OpClose {
+		if n := len(m.received); n > 0 && m.received[n-1].Op == ws.OpClose {
 			t.Fatalf("%v got %v after a Close", m.peer.side, f)
 		}
-		switch f.op {
+		switch f.Op {
 		case ws.OpPing:
 			m.pings = append(m.pings, f)
 		case ws.OpPong:
@@ -158,10 +160,10 @@ func (m *model) check(other *model) {
 		}
 	}
 	for i, f := range m.received {
-		if f.op == ws.OpClose && (i >= len(other.sent) || other.sent[i].op != ws.OpClose) {
+		if f.Op == ws.OpClose && (i >= len(other.sent) || other.sent[i].Op != ws.OpClose) {
 			return // of the proxy's own; what came before it was compared
 		}
-		if i >= len(other.sent) || !f.equal(other.sent[i]) {
+		if i >= len(other.sent) || f != other.sent[i] {
 			t.Fatalf("%v's frame %d is %v, which the other peer did not send", m.peer.side, i, f)
 		}
 	}
@@ -169,7 +171,7 @@ func (m *model) check(other *model) {
 
 func (m *model) answerPings() {
 	for _, p := range m.pings {
-		m.send(pong(p.payload))
+		m.send(wire.Pong(p.Payload))
 	}
 	m.pings = nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -59,9 +60,9 @@ func TestShutdownTellsBothPeers(t *testing.T) {
 		if why := client.wantsClose("the proxy stops", 1012); why == "" {
 			t.Error("the Close does not say why")
 		}
-		client.sends(closing(1012, ""))
+		client.sends(wire.Close(1012, ""))
 		upstreams[i].wantsClose("the proxy stops", 1001)
-		upstreams[i].sends(closing(1001, ""))
+		upstreams[i].sends(wire.Close(1001, ""))
 		upstreams[i].finishes("nothing follows a Close")
 		client.wantsEnd("nothing follows a Close")
 		client.hangsUp()
@@ -77,7 +78,7 @@ func TestShutdownCutsWhoNeverAnswers(t *testing.T) {
 	r := newRig(t, func(cfg *proxy.Config) { cfg.CloseTimeout = short })
 	r.opens() // neither answers
 	client, upstream := r.opens()
-	half := encode(true, text("this will never be whole"))[:10]
+	half := wire.Encode(true, wire.Text("this will never be whole"))[:10]
 	client.sendsBytes(half) // nobody can be told inside of a frame
 	upstream.wantsBytes("half a frame", half)
 	cut := r.beginShutdown(patience)
@@ -123,7 +124,7 @@ func TestShutdownDuringAHandshake(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, nil)
 		client := r.dials()
-		client.sendsString(request() + smuggled)
+		client.sendsString(wire.Request() + smuggled)
 		upstream := r.accepts()
 		upstream.wantsRequest()
 		cut := r.beginShutdown(patience)
@@ -140,13 +141,13 @@ func TestShutdownDuringACloseHandshake(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	client, upstream := r.opens()
-	client.sends(closing(4000, "bye"))
-	upstream.wants("the client's Close", closing(4000, "bye"))
+	client.sends(wire.Close(4000, "bye"))
+	upstream.wants("the client's Close", wire.Close(4000, "bye"))
 	cut := r.beginShutdown(patience)
 	r.eventually("it drains", r.server.Draining)
-	upstream.sends(closing(4000, "bye"))
+	upstream.sends(wire.Close(4000, "bye"))
 	upstream.finishes("nothing follows a Close")
-	client.wants("the first cause is latched", closing(4000, "bye"))
+	client.wants("the first cause is latched", wire.Close(4000, "bye"))
 	client.wantsEnd("nothing follows a Close")
 	client.hangsUp()
 	if n := <-cut; n != 0 {
@@ -201,7 +202,7 @@ func (r *rig) comesAndStays(opened *atomic.Int32) error {
 	if r.tls.client {
 		conn = tls.Client(conn, clientTLS())
 	}
-	if _, err := conn.Write([]byte(request())); err != nil {
+	if _, err := conn.Write([]byte(wire.Request())); err != nil {
 		return wantsErrno(err)
 	}
 	in := bufio.NewReader(conn)
@@ -218,10 +219,10 @@ func (r *rig) comesAndStays(opened *atomic.Int32) error {
 		return fmt.Errorf("the client got %s", resp.Status)
 	}
 	f, err := (&peer{name: "client", in: in}).reads()
-	if err != nil || f.code() != 1012 {
+	if err != nil || f.Code() != 1012 {
 		return fmt.Errorf("an open session was forgotten: %v, %w", f, err)
 	}
-	_, err = conn.Write(encode(true, closing(1012, "")))
+	_, err = conn.Write(wire.Encode(true, wire.Close(1012, "")))
 	return err
 }
 
@@ -261,7 +262,7 @@ func echoesOne(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	if _, err := conn.Write([]byte(answer(req))); err != nil {
+	if _, err := conn.Write([]byte(wire.Answer(req))); err != nil {
 		return
 	}
 	p := &peer{name: "upstream", in: in}
@@ -270,7 +271,7 @@ func echoesOne(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		if _, err := conn.Write(encode(false, f)); err != nil || f.op == ws.OpClose {
+		if _, err := conn.Write(wire.Encode(false, f)); err != nil || f.Op == ws.OpClose {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -66,13 +67,13 @@ var failures = []func(*rig){
 	func(r *rig) { r.triesSecured("GET / HTTP/1.1\r\nHost:") },
 	func(r *rig) { r.triesSecured("BREW / HTCPCP/1.0\r\n\r\n") },
 	func(r *rig) {
-		r.triesSecured(head("GET / HTTP/1.1", "Host: a", "Upgrade: websocket", "Connection: Upgrade"))
+		r.triesSecured(wire.Head("GET / HTTP/1.1", "Host: a", "Upgrade: websocket", "Connection: Upgrade"))
 	},
-	func(r *rig) { r.triesSecured(request("Content-Length: 1") + "x") },
-	func(r *rig) { r.triesSecured(request()) },
-	func(r *rig) { r.triesSecured(request()) },
-	func(r *rig) { r.triesSecured(request()) },
-	func(r *rig) { r.gives(request()) },
+	func(r *rig) { r.triesSecured(wire.Request("Content-Length: 1") + "x") },
+	func(r *rig) { r.triesSecured(wire.Request()) },
+	func(r *rig) { r.triesSecured(wire.Request()) },
+	func(r *rig) { r.triesSecured(wire.Request()) },
+	func(r *rig) { r.gives(wire.Request()) },
 }
 
 // tries sends something and reads what comes until the end.
@@ -144,9 +145,9 @@ func (r *rig) failsClient(i int, conn net.Conn) {
 		"",
 		"HTTP/1.1 ",
 		"SSH-2.0-OpenSSH_9.7\r\n",
-		head("HTTP/1.1 401 Unauthorized", "Content-Length: 2") + "no",
-		head("HTTP/1.1 503 Service Unavailable", "Transfer-Encoding: chunked") + "5\r\nhello\r\n",
-		head("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: wrong"),
+		wire.Head("HTTP/1.1 401 Unauthorized", "Content-Length: 2") + "no",
+		wire.Head("HTTP/1.1 503 Service Unavailable", "Transfer-Encoding: chunked") + "5\r\nhello\r\n",
+		wire.Head("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: wrong"),
 	}
 	_, _ = conn.Write([]byte(answers[i%len(answers)]))
 }
@@ -160,7 +161,7 @@ func TestStormQueues(t *testing.T) {
 	var all []*peer
 	for range clients {
 		client := r.dials()
-		client.sendsString(request())
+		client.sendsString(wire.Request())
 		all = append(all, client)
 	}
 	var dialled []*peer
@@ -172,7 +173,7 @@ func TestStormQueues(t *testing.T) {
 		if i >= len(dialled) {
 			dialled = append(dialled, r.accepts())
 		}
-		dialled[i].sendsString(answer(dialled[i].wantsRequest()))
+		dialled[i].sendsString(wire.Answer(dialled[i].wantsRequest()))
 	}
 	for _, client := range all {
 		client.wantsSwitch()
@@ -184,7 +185,7 @@ func TestStormQueues(t *testing.T) {
 func TestSlowAnswersHoldNobodyUp(t *testing.T) {
 	r := newRig(t, nil)
 	for range proxy.DialsAtOnce + 50 {
-		r.dials().sendsString(request())
+		r.dials().sendsString(wire.Request())
 		r.accepts() // and never answers
 	}
 	r.opens()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -66,7 +67,7 @@ func TestClientIsToldToUpstream(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, trustLoopback)
 			client := r.dialsFrom(c.from)
-			client.sendsString(request(c.fields...))
+			client.sendsString(wire.Request(c.fields...))
 			upstream := r.accepts()
 			asked := upstream.wantsRequest()
 			told := forwarding(asked)
@@ -78,7 +79,7 @@ func TestClientIsToldToUpstream(t *testing.T) {
 			if asked.Header.Get("X_Forwarded_For") != "" {
 				t.Error("an alias of X-Forwarded-For got through")
 			}
-			upstream.sendsString(answer(asked))
+			upstream.sendsString(wire.Answer(asked))
 			client.wantsSwitch()
 			client.hangsUp()
 			upstream.hangsUp()
@@ -121,7 +122,7 @@ func TestProxyProtocol(t *testing.T) {
 			if _, err := client.tcp().Write([]byte(c.header)); err != nil {
 				t.Fatal(err)
 			}
-			_, _ = client.conn.Write([]byte(request())) // it may have been cut before
+			_, _ = client.conn.Write([]byte(wire.Request())) // it may have been cut before
 			if c.want == "" {
 				r.wantsCounts(counts{"bad_request": 1})
 				r.wantsNoDial(c.name)
@@ -132,7 +133,7 @@ func TestProxyProtocol(t *testing.T) {
 			if got := asked.Header.Get("X-Forwarded-For"); got != c.want {
 				t.Errorf("X-Forwarded-For: %q, want %q", got, c.want)
 			}
-			upstream.sendsString(answer(asked))
+			upstream.sendsString(wire.Answer(asked))
 			client.wantsSwitch()
 		})
 	}
@@ -149,13 +150,13 @@ func TestProxyProtocolOfNobodyVouchesForNothing(t *testing.T) {
 	if _, err := client.tcp().Write([]byte("PROXY UNKNOWN\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	client.sendsString(request("X-Forwarded-For: 203.0.113.9"))
+	client.sendsString(wire.Request("X-Forwarded-For: 203.0.113.9"))
 	upstream := r.accepts()
 	asked := upstream.wantsRequest()
 	if got := asked.Header.Get("X-Forwarded-For"); got != "127.0.0.1" {
 		t.Errorf("X-Forwarded-For: %q, want the balancer's address alone", got)
 	}
-	upstream.sendsString(answer(asked))
+	upstream.sendsString(wire.Answer(asked))
 	client.wantsSwitch()
 }
 
@@ -165,7 +166,7 @@ func TestProxyProtocolAtAnyChunking(t *testing.T) {
 	if *overTLS {
 		t.Skip("what follows the header is not the test's to cut")
 	}
-	whole := "PROXY TCP4 203.0.113.7 127.0.0.1 4660 80\r\n" + request()
+	whole := "PROXY TCP4 203.0.113.7 127.0.0.1 4660 80\r\n" + wire.Request()
 	for name, chunk := range map[string]int{"whole": len(whole), "by bytes": 1, "by sevens": 7} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -184,7 +185,7 @@ func TestProxyProtocolAtAnyChunking(t *testing.T) {
 			if got := asked.Header.Get("X-Forwarded-For"); got != "203.0.113.7" {
 				t.Errorf("X-Forwarded-For: %q", got)
 			}
-			upstream.sendsString(answer(asked))
+			upstream.sendsString(wire.Answer(asked))
 			client.wantsSwitch()
 		})
 	}
@@ -227,7 +228,7 @@ func TestOrigins(t *testing.T) {
 				return
 			}
 			client := r.dials()
-			client.sendsString(request(fields...))
+			client.sendsString(wire.Request(fields...))
 			client.wantsRefusal(c.fields, http.StatusForbidden)
 			r.wantsCounts(counts{"origin_denied": 1})
 			r.wantsNoDial(c.fields)
@@ -250,7 +251,7 @@ func TestDoubledOrigin(t *testing.T) {
 			if afterPage {
 				r.readsPage(client)
 			}
-			client.sendsString(request("Origin: https://app.example.com", second))
+			client.sendsString(wire.Request("Origin: https://app.example.com", second))
 			client.wantsRefusal(second, http.StatusBadRequest)
 			r.wantsCounts(counts{"bad_request": 1})
 		}
@@ -267,7 +268,7 @@ func TestEmptyOriginAfterPage(t *testing.T) {
 	r := newRig(t, func(cfg *proxy.Config) { cfg.AllowedOrigins = []proxy.OriginPattern{allowed} })
 	client := r.dials()
 	r.readsPage(client)
-	client.sendsString(request("Origin:"))
+	client.sendsString(wire.Request("Origin:"))
 	client.wantsRefusal("an empty origin", http.StatusForbidden)
 	r.wantsCounts(counts{"origin_denied": 1})
 }
@@ -278,7 +279,7 @@ func TestSessionsPerAddress(t *testing.T) {
 	first, its := r.opens()
 
 	second := r.dials()
-	second.sendsString(request())
+	second.sendsString(wire.Request())
 	refused, _ := second.wantsRefusal("over the limit", http.StatusTooManyRequests)
 	if refused.Header.Get("Retry-After") == "" {
 		t.Error("a client that is to try again is not told when")

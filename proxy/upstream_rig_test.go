@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
@@ -70,7 +71,7 @@ func (r *rig) held() holding {
 // A client that leaves takes its dial along, however long that would have gone on:
 // nothing is held for those who are gone.
 func TestDialsEndWithTheirClients(t *testing.T) {
-	for name, ask := range map[string]string{"pages": page, "sessions": request()} {
+	for name, ask := range map[string]string{"pages": page, "sessions": wire.Request()} {
 		t.Run(name, func(t *testing.T) {
 			full := fullListener(t)
 			r := newRig(t, func(cfg *proxy.Config) {
@@ -116,7 +117,7 @@ func TestSilentNameServer(t *testing.T) {
 	for round := range 3 {
 		var all []*peer
 		for range clients {
-			for _, ask := range []string{page, request()} {
+			for _, ask := range []string{page, wire.Request()} {
 				client := r.dials()
 				client.sendsString(ask)
 				all = append(all, client)
@@ -146,7 +147,7 @@ func TestSilentNameServer(t *testing.T) {
 // looked up.
 func TestNameIsNotFoundInTime(t *testing.T) {
 	t.Parallel()
-	for name, ask := range map[string]string{"page": page, "session": request()} {
+	for name, ask := range map[string]string{"page": page, "session": wire.Request()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) {
@@ -171,7 +172,7 @@ func TestNameIsNotFoundInTime(t *testing.T) {
 // the same.
 func TestPagesWaitForTheirTurn(t *testing.T) {
 	t.Parallel()
-	for name, ask := range map[string]string{"page": page, "session": request()} {
+	for name, ask := range map[string]string{"page": page, "session": wire.Request()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) { cfg.HandshakeTimeout = 10 * moment })
@@ -199,7 +200,7 @@ func TestPlaceOfAPageIsGivenBack(t *testing.T) {
 	upstream := r.accepts()
 	upstream.wantsRequest()
 	r.eventually("the page has dialled", func() bool { return r.server.PlacesToDial() == proxy.DialsAtOnce })
-	upstream.sendsString(head("HTTP/1.1 204 No Content"))
+	upstream.sendsString(wire.Head("HTTP/1.1 204 No Content"))
 	client.wantsStatus("the page", http.StatusNoContent)
 }
 
@@ -207,7 +208,7 @@ func TestPlaceOfAPageIsGivenBack(t *testing.T) {
 // room; so the dial does.
 func TestDialWaitsForAFullUnixSocket(t *testing.T) {
 	t.Parallel()
-	for name, ask := range map[string]string{"page": page, "session": request()} {
+	for name, ask := range map[string]string{"page": page, "session": wire.Request()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "s")
@@ -235,7 +236,7 @@ func TestDialWaitsForAFullUnixSocket(t *testing.T) {
 			defer conn.Close()
 			upstream := newPeer(t, "upstream", conn)
 			upstream.wantsRequest()
-			upstream.sendsString(head("HTTP/1.1 204 No Content"))
+			upstream.sendsString(wire.Head("HTTP/1.1 204 No Content"))
 			client.wantsStatus("there was room at last", http.StatusNoContent)
 		})
 	}
@@ -292,7 +293,7 @@ func TestReadinessNeedsTheRightCertificate(t *testing.T) {
 	go service.ServeTLS(r.service, "", "")
 	for i := range 6 {
 		client := r.dials()
-		client.sendsString([]string{page, request()}[i%2])
+		client.sendsString([]string{page, wire.Request()}[i%2])
 		client.wantsStatus("nobody vouches for the upstream", http.StatusBadGateway)
 		if r.server.UpstreamUp() {
 			t.Errorf("after %d attempts the upstream is up", i+1)
@@ -317,7 +318,7 @@ func TestNoDescriptorForADial(t *testing.T) {
 			client.sendsString(page) // so that net/http has the connection
 			upstream := r.accepts()
 			upstream.wantsRequest()
-			upstream.sendsString(head("HTTP/1.1 204 No Content"))
+			upstream.sendsString(wire.Head("HTTP/1.1 204 No Content"))
 			client.wantsStatus("a descriptor is there", http.StatusNoContent)
 			return client, page
 		},
@@ -326,9 +327,9 @@ func TestNoDescriptorForADial(t *testing.T) {
 				r.t.Skip("the client's TLS handshake has need of a descriptor too")
 			}
 			client := r.dials()
-			client.sendsString(request()[:10])
+			client.sendsString(wire.Request()[:10])
 			r.eventually("the client is accepted", func() bool { return r.metric("received_bytes_total{client}") > 0 })
-			return client, request()[10:]
+			return client, wire.Request()[10:]
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,102 +7,57 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"holdfast/heartbeat"
+	"holdfast/internal/wire"
 )
-
-// inventedRequest is a handshake, and its key the one of RFC 6455 1.3.
-const (
-	inventedRequest = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-	inventedAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-)
-
-// opens leads a client and the upstream through a handshake.
-func (w *inventedWorld) opens() (client, upstream *inventedSocket) {
-	w.t.Helper()
-	client = w.dials()
-	w.sends(client, []byte(inventedRequest))
-	if len(w.kernel.dialled) == 0 {
-		w.t.Fatalf("the upstream was not dialled; the client is told %q", w.takes(client))
-	}
-	upstream, w.kernel.dialled = w.kernel.dialled[0], w.kernel.dialled[1:]
-	key := fieldOf(w.takes(upstream), "Sec-WebSocket-Key")
-	w.sends(upstream, []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Accept: "+acceptFor(key)+"\r\n\r\n"))
-	if got := w.takes(client); !strings.HasPrefix(got, "HTTP/1.1 101 ") || fieldOf(got, "Sec-WebSocket-Accept") != inventedAccept {
-		w.t.Fatalf("the client is told %q", got)
-	}
-	return client, upstream
-}
-
-func acceptFor(key string) string {
-	if key != "dGhlIHNhbXBsZSBub25jZQ==" {
-		panic("the upstream is asked with another key: " + key)
-	}
-	return inventedAccept
-}
-
-func fieldOf(head, name string) string {
-	for line := range strings.SplitSeq(head, "\r\n") {
-		if value, is := strings.CutPrefix(line, name+": "); is {
-			return value
-		}
-	}
-	return ""
-}
 
 // ends are the ways in which the sessions of TestWholeLives end, and how each is counted.
 var ends = []struct {
 	counted string
-	how     func(w *inventedWorld, c, u *inventedSocket)
+	how     func(w *inventedWorld, c, u *farPeer)
 }{
-	{`holdfast_sessions_closed_total{side="client"}`, func(w *inventedWorld, c, u *inventedSocket) {
-		w.sends(c, bye(1000, "").encode(true))
-		w.sends(u, bye(1000, "").encode(false))
-		w.hangsUp(u)
-		w.hangsUp(c)
+	{`holdfast_sessions_closed_total{side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+		c.sends(wire.Close(1000, ""))
+		u.sends(wire.Close(1000, ""))
+		u.hangsUp()
+		c.hangsUp()
 	}},
-	{`holdfast_sessions_closed_total{side="upstream"}`, func(w *inventedWorld, c, u *inventedSocket) {
-		w.sends(u, bye(4000, "x").encode(false))
-		w.sends(c, bye(4000, "x").encode(true))
-		w.hangsUp(c)
-		w.hangsUp(u)
+	{`holdfast_sessions_closed_total{side="upstream"}`, func(w *inventedWorld, c, u *farPeer) {
+		u.sends(wire.Close(4000, "x"))
+		c.sends(wire.Close(4000, "x"))
+		c.hangsUp()
+		u.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="eof",side="client"}`, func(w *inventedWorld, c, u *inventedSocket) {
-		w.hangsUp(c)
-		w.hangsUp(u)
+	{`holdfast_sessions_dropped_total{reason="eof",side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+		c.hangsUp()
+		u.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="eof",side="upstream"}`, func(w *inventedWorld, c, u *inventedSocket) {
-		w.hangsUp(u)
-		w.hangsUp(c)
+	{`holdfast_sessions_dropped_total{reason="eof",side="upstream"}`, func(w *inventedWorld, c, u *farPeer) {
+		u.hangsUp()
+		c.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="protocol_error",side="client"}`, func(w *inventedWorld, c, u *inventedSocket) {
-		w.sends(c, msg{op: 3, fin: true}.encode(true))
-		w.hangsUp(u)
-		w.hangsUp(c)
+	{`holdfast_sessions_dropped_total{reason="protocol_error",side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+		c.sends(wire.Frame{Op: 3, Fin: true})
+		u.hangsUp()
+		c.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="close_timeout",side="upstream"}`, func(w *inventedWorld, c, u *inventedSocket) {
-		w.sends(c, bye(1000, "").encode(true))
-		w.takes(u)
+	{`holdfast_sessions_dropped_total{reason="close_timeout",side="upstream"}`, func(w *inventedWorld, c, u *farPeer) {
+		c.sends(wire.Close(1000, ""))
+		u.told()
 		w.pass(10 * time.Second)
-		w.hangsUp(c)
+		c.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="ping_timeout",side="client"}`, func(w *inventedWorld, c, u *inventedSocket) {
+	{`holdfast_sessions_dropped_total{reason="ping_timeout",side="client"}`, func(w *inventedWorld, c, u *farPeer) {
 		w.pass(21 * time.Second)
-		w.takes(c)
+		c.told()
 		w.pass(20 * time.Second)
-		w.hangsUp(u)
+		u.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="write_timeout",side="client"}`, func(w *inventedWorld, c, u *inventedSocket) {
-		w.takes(c)
-		_, _ = u.Write(bin(strings.Repeat("z", 60_000)).encode(false))
-		w.run()
-		_, _ = u.Write(bin(strings.Repeat("z", 60_000)).encode(false))
-		w.run()
+	{`holdfast_sessions_dropped_total{reason="write_timeout",side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+		c.told()
+		u.sends(wire.Binary(strings.Repeat("z", 60_000)), wire.Binary(strings.Repeat("z", 60_000)))
 		w.pass(30 * time.Second)
-		w.hangsUp(u)
+		u.hangsUp()
 	}},
 }
 
@@ -114,14 +69,10 @@ func TestWholeLives(t *testing.T) {
 		t.Run(end.counted, func(t *testing.T) {
 			w := newInventedWorld(t, func(c *Config) { c.UpstreamSide.Pong = heartbeat.IgnorePong })
 			c, u := w.opens()
-			w.sends(c, text("hello").encode(true))
-			if got := w.takes(u); got != string(text("hello").encode(true)) {
-				t.Errorf("the upstream got %q", got)
-			}
-			w.sends(u, bin("world").encode(false))
-			if got := w.takes(c); got != string(bin("world").encode(false)) {
-				t.Errorf("the client got %q", got)
-			}
+			c.sends(wire.Text("hello"))
+			u.wants("data", wire.Text("hello"))
+			u.sends(wire.Binary("world"))
+			c.wants("data", wire.Binary("world"))
 			end.how(w, c, u)
 			w.over(end.counted, 1)
 		})
@@ -158,7 +109,7 @@ func (w *inventedWorld) over(counted string, n float64) {
 func TestManyTimersAtOnce(t *testing.T) {
 	w := newInventedWorld(t, func(c *Config) { c.UpstreamSide.Interval = 0 })
 	const sessions = 4 * alarmsInARow
-	var clients []*inventedSocket
+	var clients []*farPeer
 	for range sessions {
 		c, _ := w.opens()
 		clients = append(clients, c)
@@ -166,11 +117,7 @@ func TestManyTimersAtOnce(t *testing.T) {
 	for range 5 {
 		w.pass(20 * time.Second)
 		for i, c := range clients {
-			ping := []byte(w.takes(c))
-			if len(ping) != 10 || ws.OpCode(ping[0]&15) != ws.OpPing {
-				t.Fatalf("client %d got % x, want a ping", i, ping)
-			}
-			w.sends(c, pong(string(ping[2:])).encode(true))
+			c.sends(c.wantsPing(fmt.Sprint("due at client ", i)))
 		}
 	}
 	got := scrape(t, w.server.cfg.Metrics)
@@ -185,21 +132,19 @@ func TestStopOfManyLives(t *testing.T) {
 	c, u := w.opens()
 	silent := w.dials()
 	asking := w.dials()
-	w.sends(asking, []byte(inventedRequest))
-	asked := w.kernel.dialled[0]
+	asking.sendsString(wire.Request())
+	asked := w.accepts()
 	w.l.drain()
 	w.run()
-	if got := w.takes(asking); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+	if got := asking.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
 		t.Errorf("a handshake under way is told %q", got)
 	}
-	if got := w.takes(silent); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+	if got := silent.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
 		t.Errorf("a client that has said nothing is told %q", got)
 	}
-	if got := w.takes(c); got != string(bye(1012, "proxy is shutting down").encode(false)) {
-		t.Errorf("the client of a session is told %q", got)
-	}
-	for _, s := range []*inventedSocket{c, u, silent, asking, asked} {
-		w.hangsUp(s)
+	c.wants("the session is drained", wire.Close(1012, "proxy is shutting down"))
+	for _, s := range []*farPeer{c, u, silent, asking, asked} {
+		s.hangsUp()
 	}
 	w.over(`holdfast_sessions_dropped_total{reason="drain",side="proxy"}`, 1)
 }
@@ -209,11 +154,11 @@ func TestInventedRefusal(t *testing.T) {
 	w := newInventedWorld(t, nil)
 	w.kernel.refuses = true
 	c := w.dials()
-	w.sends(c, []byte(inventedRequest))
-	if got := w.takes(c); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+	c.sendsString(wire.Request())
+	if got := c.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("the client is told %q", got)
 	}
-	w.hangsUp(c)
+	c.hangsUp()
 	if left := fmt.Sprint(len(w.kernel.sockets), w.server.live.Load()); left != "0 0" {
 		t.Errorf("sockets and clients that are left: %s", left)
 	}

@@ -7,10 +7,14 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"holdfast/heartbeat"
+	"holdfast/internal/wire"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/socket"
 )
@@ -226,37 +230,112 @@ func (w *inventedWorld) pass(d time.Duration) {
 	w.run()
 }
 
-// dials is a client that connects.
-func (w *inventedWorld) dials() *inventedSocket {
+// A farPeer is the test's end of a connection of the invented kernel.
+type farPeer struct {
+	w      *inventedWorld
+	side   Side
+	socket *inventedSocket
+}
+
+// dials connects a client.
+func (w *inventedWorld) dials() *farPeer {
 	ours, theirs := w.kernel.pair()
 	w.kernel.waiting = append(w.kernel.waiting, ours)
 	w.run()
-	return theirs
+	return &farPeer{w, client, theirs}
 }
 
-// takes reads what has come to the test's end of a connection.
-func (w *inventedWorld) takes(s *inventedSocket) string {
-	got := string(s.in)
-	s.in = nil
-	w.run()
+// accepts takes the oldest connection that the loop has made to the upstream.
+func (w *inventedWorld) accepts() *farPeer {
+	w.t.Helper()
+	if len(w.kernel.dialled) == 0 {
+		w.t.Fatal("the upstream was not dialled")
+	}
+	upstreams := w.kernel.dialled
+	w.kernel.dialled = upstreams[1:]
+	return &farPeer{w, upstream, upstreams[0]}
+}
+
+// opens leads a client and the upstream through a handshake.
+func (w *inventedWorld) opens() (client, upstream *farPeer) {
+	w.t.Helper()
+	client = w.dials()
+	client.sendsString(wire.Request())
+	upstream = w.accepts()
+	asked, err := wire.ParseRequest(upstream.told())
+	if err != nil {
+		w.t.Fatalf("the upstream got no request: %v", err)
+	}
+	upstream.sendsString(wire.Answer(asked))
+	got := client.told()
+	if !strings.HasPrefix(got, "HTTP/1.1 101 ") || !strings.Contains(got, "Sec-WebSocket-Accept: "+wire.Accept(wire.Key)+"\r\n") {
+		w.t.Fatalf("the client is told %q", got)
+	}
+	return client, upstream
+}
+
+// masks says whether this peer's frames must be masked (RFC 6455 5.1).
+func (p *farPeer) masks() bool { return p.side == client }
+
+// told takes what has come.
+func (p *farPeer) told() string {
+	got := string(p.socket.in)
+	p.socket.in = nil
+	p.w.run()
 	return got
 }
 
-// sends writes to the loop's end, as much as that takes at a time.
-func (w *inventedWorld) sends(s *inventedSocket, b []byte) {
-	w.t.Helper()
-	for len(b) > 0 {
-		n, err := s.Write(b)
+func (p *farPeer) sends(frames ...wire.Frame) {
+	p.w.t.Helper()
+	p.sendsString(string(wire.Encode(p.masks(), frames...)))
+}
+
+// sendsString writes to the loop's end, as much as that takes at a time.
+func (p *farPeer) sendsString(s string) {
+	p.w.t.Helper()
+	for s != "" {
+		n, err := p.socket.Write([]byte(s))
 		if err != nil && err != errAgain {
-			w.t.Fatal(err)
+			p.w.t.Fatal(err)
 		}
-		b = b[n:]
-		w.run()
+		s = s[n:]
+		p.w.run()
 	}
 }
 
+// wants checks that exactly these frames have come.
+func (p *farPeer) wants(why string, want ...wire.Frame) {
+	p.w.t.Helper()
+	got := p.frames()
+	if !slices.Equal(got, want) {
+		p.w.t.Fatalf("%s: %v got %v, want %v", why, p.side, got, want)
+	}
+}
+
+// wantsPing checks that exactly a ping has come, and returns the answer to it.
+func (p *farPeer) wantsPing(why string) (pong wire.Frame) {
+	p.w.t.Helper()
+	got := p.frames()
+	if len(got) != 1 || got[0].Op != ws.OpPing {
+		p.w.t.Fatalf("%s: %v got %v, want a ping", why, p.side, got)
+	}
+	return wire.Pong(got[0].Payload)
+}
+
+func (p *farPeer) frames() (got []wire.Frame) {
+	p.w.t.Helper()
+	for in := strings.NewReader(p.told()); in.Len() > 0; {
+		f, err := wire.Read(in, !p.masks())
+		if err != nil {
+			p.w.t.Fatalf("%v got a broken frame after %v: %v", p.side, got, err)
+		}
+		got = append(got, f)
+	}
+	return got
+}
+
 // hangsUp closes the test's end.
-func (w *inventedWorld) hangsUp(s *inventedSocket) {
-	s.closed, s.other.ended = true, true
-	w.run()
+func (p *farPeer) hangsUp() {
+	p.socket.closed, p.socket.other.ended = true, true
+	p.w.run()
 }

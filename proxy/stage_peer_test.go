@@ -1,0 +1,168 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"holdfast/internal/wire"
+)
+
+// A peer is the test's end of a leg.
+type peer struct {
+	st    *stage
+	side  Side
+	fd    int // the test's; -1 once closed
+	far   int // the loop's
+	got   []byte
+	ended bool
+
+	sendable bool // for scripts: nothing has failed yet
+}
+
+func (p *peer) close() {
+	if p.fd >= 0 {
+		unix.Close(p.fd)
+		p.fd = -1
+	}
+}
+
+// hangsUp closes the peer's descriptor.
+func (p *peer) hangsUp() {
+	p.st.t.Helper()
+	p.read()
+	p.close()
+	p.st.run()
+}
+
+// stopsSending ends the peer's direction alone.
+func (p *peer) stopsSending() {
+	p.st.t.Helper()
+	if err := unix.Shutdown(p.fd, unix.SHUT_WR); err != nil {
+		p.st.t.Fatal(err)
+	}
+	p.st.run()
+}
+
+// sends writes frames, masked if the peer is a client, and lets the loop act.
+func (p *peer) sends(frames ...wire.Frame) {
+	p.st.t.Helper()
+	p.sendsBytes(wire.Encode(p.masks(), frames...))
+}
+
+// masks says whether this peer's frames must be masked (RFC 6455 5.1).
+func (p *peer) masks() bool { return p.side == client }
+
+func (p *peer) sendsString(s string) { p.st.t.Helper(); p.sendsBytes([]byte(s)) }
+
+func (p *peer) sendsBytes(b []byte) {
+	p.st.t.Helper()
+	for len(b) > 0 {
+		n, err := unix.Write(p.fd, b)
+		if err != nil && err != unix.EAGAIN {
+			p.st.t.Fatalf("%v cannot send: %v", p.side, err)
+		}
+		b = b[max(n, 0):]
+		p.st.run()
+	}
+}
+
+// read collects what the loop has written.
+func (p *peer) read() {
+	buf := p.st.buffer[:]
+	for p.fd >= 0 && !p.ended {
+		n, err := unix.Read(p.fd, buf)
+		switch {
+		case err == unix.EAGAIN:
+			return
+		case err != nil || n == 0:
+			p.ended = true
+		default:
+			p.got = append(p.got, buf[:n]...)
+			p.st.run()
+		}
+	}
+}
+
+// wants checks that exactly these frames, and no byte more, have arrived.
+func (p *peer) wants(why string, want ...wire.Frame) {
+	p.st.t.Helper()
+	p.read()
+	got := p.frames()
+	if len(got) != len(want) {
+		p.st.t.Fatalf("%s: %v got %v, want %v", why, p.side, got, want)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			p.st.t.Fatalf("%s: %v's frame %d is %v, want %v", why, p.side, i+1, got[i], want[i])
+		}
+	}
+}
+
+func (p *peer) wantsNothing(why string) {
+	p.st.t.Helper()
+	p.wants(why)
+	if p.ended {
+		p.st.t.Fatalf("%s: %v's connection has ended", why, p.side)
+	}
+}
+
+// wantsPing checks that exactly a ping of the proxy's has arrived, and returns the answer to it.
+func (p *peer) wantsPing(why string) (pong wire.Frame) {
+	p.st.t.Helper()
+	p.read()
+	got := p.frames()
+	if len(got) != 1 || got[0].Op != ws.OpPing || len(got[0].Payload) != 8 {
+		p.st.t.Fatalf("%s: %v got %v, want a ping with 8 bytes", why, p.side, got)
+	}
+	return wire.Pong(got[0].Payload)
+}
+
+// wantsClose checks that exactly a Close of that code has arrived, and returns its reason.
+func (p *peer) wantsClose(why string, code int) (reason string) {
+	p.st.t.Helper()
+	p.read()
+	got := p.frames()
+	if len(got) != 1 || got[0].Code() != code {
+		p.st.t.Fatalf("%s: %v got %v, want a Close %d", why, p.side, got, code)
+	}
+	return got[0].Reason()
+}
+
+// wantsEnd checks that the connection has ended, with nothing before it.
+func (p *peer) wantsEnd(why string) {
+	p.st.t.Helper()
+	p.wants(why)
+	if !p.ended {
+		p.st.t.Fatalf("%s: %v's connection has not ended", why, p.side)
+	}
+}
+
+// frames takes the frames out of what has been read, which must be whole.
+func (p *peer) frames() (got []wire.Frame) {
+	p.st.t.Helper()
+	got = p.wholeFrames()
+	if len(p.got) > 0 {
+		p.st.t.Fatalf("%v got a part of a frame, %d bytes, after %v", p.side, len(p.got), got)
+	}
+	return got
+}
+
+// wholeFrames is frames, but leaves the beginning of a frame for later.
+func (p *peer) wholeFrames() (got []wire.Frame) {
+	p.st.t.Helper()
+	for {
+		r := bytes.NewReader(p.got)
+		f, err := wire.Read(r, !p.masks()) // what goes to an upstream is masked
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return got
+		}
+		if err != nil {
+			p.st.t.Fatalf("%v got a broken frame, %.100x: %v", p.side, p.got, err)
+		}
+		got = append(got, f)
+		p.got = p.got[len(p.got)-r.Len():]
+	}
+}
