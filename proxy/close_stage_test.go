@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"holdfast/internal/wire"
 	"holdfast/metrics"
 )
@@ -73,155 +71,153 @@ func TestOnlyTheLastCloseLeavesWithTheEnd(t *testing.T) {
 	}
 }
 
-func TestCloseThatIsNotAnswered(t *testing.T) {
-	t.Run("the other ends its TCP", func(t *testing.T) {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		c.sends(wire.Close(4000, "x"))
-		u.wants("the Close", wire.Close(4000, "x"))
-		u.hangsUp()
-		c.wants("its own code", wire.Close(4000, ""))
-		c.hangsUp()
-		st.dropped(upstream, metrics.EOF)
-	})
-	t.Run("the other is silent", func(t *testing.T) {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		u.sends(wire.EmptyClose())
-		c.wants("the Close", wire.EmptyClose())
-		st.pass(9 * time.Second)
-		u.wantsNothing("CLOSE_TIMEOUT is not over")
-		st.pass(time.Second)
-		u.wants("an empty Close stays empty", wire.EmptyClose())
-		c.wantsEnd("it did not answer")
-		u.hangsUp()
-		st.dropped(client, metrics.CloseTimeout)
-	})
-	t.Run("the beginner hangs up at once", func(t *testing.T) {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		c.sends(wire.Close(1000, ""))
-		c.hangsUp()
-		u.wants("the Close", wire.Close(1000, ""))
-		u.sends(wire.Close(1000, ""))
-		u.hangsUp()
-		st.closed(client)
-	})
-}
-
-func TestPeerThatNeverEndsItsTCP(t *testing.T) {
+func TestBothPeersBeginToClose(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
-	c.sends(wire.Close(1000, ""))
-	u.sends(wire.Close(1000, ""))
-	for range 9 {
-		st.pass(time.Second)
-		c.sends(wire.Text("a dribble"))
+	u.pushes(wire.Encode(false, wire.Close(4002, "upstream's")))
+	c.sends(wire.Close(4001, "client's"))
+	c.wants("the other's Close", wire.Close(4002, "upstream's"))
+	u.wants("the other's Close", wire.Close(4001, "client's"))
+	c.wantsEnd("nothing follows a Close")
+	u.hangsUp()
+	c.hangsUp()
+	st.closed(upstream) // its Close came first
+}
+
+// way returns both peers as who begins something, and the other one.
+func (st *stage) way(begins Side) (from, to *peer) {
+	c, u := st.session(false)
+	if begins == upstream {
+		return u, c
 	}
-	st.pass(time.Second)
-	st.closed(client)
+	return c, u
+}
+
+// told is the Close code that the other peer gets for a fault of a side's.
+var told = map[Side]int{client: 1001, upstream: 1012}
+
+func TestCloseThatIsNotAnswered(t *testing.T) {
+	for _, side := range sides {
+		t.Run(fmt.Sprintf("by the %v, the other ends its TCP", side), func(t *testing.T) {
+			st := newStage(t, nil)
+			from, to := st.way(side)
+			from.sends(wire.Close(4000, "x"))
+			to.wants("the Close", wire.Close(4000, "x"))
+			to.hangsUp()
+			from.wants("its own code", wire.Close(4000, ""))
+			from.hangsUp()
+			st.dropped(opposite(side), metrics.EOF)
+		})
+		for _, begins := range []wire.Frame{wire.EmptyClose(), wire.Close(4000, "")} {
+			t.Run(fmt.Sprintf("by the %v, %v, the other is silent", side, begins), func(t *testing.T) {
+				st := newStage(t, nil)
+				from, to := st.way(side)
+				from.sends(begins)
+				to.wants("the Close", begins)
+				st.pass(9 * time.Second)
+				from.wantsNothing("CLOSE_TIMEOUT is not over")
+				st.pass(time.Second)
+				from.wants("its own code; an empty Close stays empty", begins)
+				to.wantsEnd("it did not answer")
+				from.hangsUp()
+				st.dropped(opposite(side), metrics.CloseTimeout)
+			})
+		}
+		t.Run(fmt.Sprintf("by the %v, who hangs up at once", side), func(t *testing.T) {
+			st := newStage(t, nil)
+			from, to := st.way(side)
+			from.sends(wire.Close(1000, ""))
+			from.hangsUp()
+			to.wants("the Close", wire.Close(1000, ""))
+			to.sends(wire.Close(1000, ""))
+			to.hangsUp()
+			st.closed(side)
+		})
+	}
+}
+
+// Peers that neither answer a Close nor hang up cannot keep a session.
+func TestPeersThatStay(t *testing.T) {
+	closing, violation := wire.Close(1000, ""), wire.Continuation("x")
+	for name, last := range map[string]struct {
+		does func(c, u *peer)
+		goes func(c, u vandal) // on for as long as it can
+	}{
+		"client's Close":           {func(c, _ *peer) { c.sends(closing) }, nil},
+		"upstream's Close":         {func(_, u *peer) { u.sends(closing) }, nil},
+		"client's violation":       {func(c, _ *peer) { c.sends(violation) }, nil},
+		"upstream's violation":     {func(_, u *peer) { u.sends(violation) }, nil},
+		"half a Close":             {func(c, _ *peer) { c.sendsBytes(wire.Encode(true, closing)[:7]); c.hangsUp() }, nil},
+		"both answered":            {func(c, u *peer) { c.sends(closing); u.sends(closing) }, nil},
+		"both answered, a dribble": {func(c, u *peer) { c.sends(closing); u.sends(closing) }, func(c, _ vandal) { c.tries(wire.Text("x")) }},
+		"client dribbles on":       {func(c, _ *peer) { c.sends(closing) }, func(c, _ vandal) { c.tries(wire.Text("x")) }},
+		"upstream dribbles on":     {func(c, _ *peer) { c.sends(closing) }, func(_, u vandal) { u.tries(wire.Text("x")) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t, nil)
+			c, u := st.session(false)
+			last.does(c, u)
+			for range 21 { // twice CLOSE_TIMEOUT, once for either peer
+				if last.goes != nil {
+					last.goes(vandal{c}, vandal{u})
+				}
+				st.pass(time.Second)
+			}
+			if st.l.table.live != 0 {
+				t.Error("the session is still there")
+			}
+			st.counts(map[string]float64{"holdfast_sessions_opened_total": 1, "holdfast_sessions_active": 0})
+		})
+	}
 }
 
 func TestTCPEndsWithoutClose(t *testing.T) {
-	t.Run("client", func(t *testing.T) {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		c.sends(wire.Text("last words"))
-		c.hangsUp()
-		u.wants("what it sent, and why it ends", wire.Text("last words"), wire.Close(1001, "client connection lost"))
-		u.sends(wire.Text("nobody hears"), wire.Close(1001, ""))
-		u.hangsUp()
-		st.dropped(client, metrics.EOF)
-	})
-	t.Run("upstream", func(t *testing.T) {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		u.hangsUp()
-		c.wants("a code that makes clients reconnect", wire.Close(1012, "upstream connection lost"))
-		c.sends(wire.Close(1012, ""))
-		c.wantsEnd("it has answered")
-		c.hangsUp()
-		st.dropped(upstream, metrics.EOF)
-	})
-	t.Run("inside a frame", func(t *testing.T) {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		whole := wire.Encode(false, wire.Text("hello, world"))
-		u.sendsBytes(whole[:7])
-		u.hangsUp()
-		c.read()
-		if got := string(c.got); got != string(whole[:7]) || !c.ended {
-			t.Fatalf("client got % x, ended %v: the frame must stay as it is, with no Close inside it", got, c.ended)
-		}
-		c.close()
-		st.dropped(upstream, metrics.EOF)
-	})
-	t.Run("inside a header", func(t *testing.T) {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		c.sendsBytes(wire.Encode(true, wire.Text("hello"))[:5])
-		c.hangsUp()
-		u.wants("nothing of the header went on, so there is a boundary", wire.Close(1001, "client connection lost"))
-		u.hangsUp()
-		st.dropped(client, metrics.EOF)
-	})
-}
-
-func TestViolation(t *testing.T) {
-	st := newStage(t, nil)
-	c, u := st.session(false)
-	bad := wire.Text("x")
-	bad.Op = ws.OpCode(3)
-	c.sends(wire.Text("good"), bad, wire.Text("never read"))
-	u.wants("the good frame, then the Close", wire.Text("good"), wire.Close(1001, "client protocol error"))
-	c.wantsNothing("the upstream may still answer the good frame")
-	u.sends(wire.Ping("p"), wire.Text("echo"))
-	c.wants("the answer to what it did right", wire.Text("echo"))
-	u.sends(wire.Close(1001, ""))
-	c.wantsClose("its own, and not the upstream's answer", 1002)
-	c.wantsEnd("nothing follows")
-	c.hangsUp()
-	u.hangsUp()
-	st.dropped(client, metrics.ProtocolError)
-}
-
-func TestUpstreamViolation(t *testing.T) {
-	st := newStage(t, nil)
-	c, u := st.session(false)
-	u.sendsBytes(wire.Encode(true, wire.Text("masked")))
-	c.wants("the upstream is lost to it", wire.Close(1012, "upstream protocol error"))
-	u.wantsNothing("the client may still answer")
-	c.sends(wire.Close(1012, ""))
-	u.wantsClose("it broke the protocol", 1002)
-	c.hangsUp()
-	u.hangsUp()
-	st.dropped(upstream, metrics.ProtocolError)
-}
-
-func TestViolationWhoseOtherSideIsSilent(t *testing.T) {
-	st := newStage(t, nil)
-	c, u := st.session(false)
-	c.sendsBytes([]byte{0x83, 0x80})
-	u.wants("told", wire.Close(1001, "client protocol error"))
-	st.pass(10 * time.Second)
-	u.wantsEnd("it had CLOSE_TIMEOUT to answer")
-	c.read()
-	if got := c.frames(); len(got) != 1 {
-		t.Fatalf("client got %v, want its 1002", got)
+	for _, side := range sides {
+		why := wire.Close(told[side], side.String()+" connection lost")
+		t.Run(side.String(), func(t *testing.T) {
+			st := newStage(t, nil)
+			from, to := st.way(side)
+			from.sends(wire.Text("last words"))
+			from.hangsUp()
+			to.wants("what it sent, and why it ends", wire.Text("last words"), why)
+			to.sends(wire.Text("nobody hears"), wire.Close(why.Code(), ""))
+			if side == upstream {
+				to.wantsEnd("it has answered")
+			}
+			to.hangsUp()
+			st.dropped(side, metrics.EOF)
+		})
+		t.Run(side.String()+" inside a frame", func(t *testing.T) {
+			st := newStage(t, nil)
+			from, to := st.way(side)
+			whole := wire.Encode(from.masks(), wire.Text("this will never be whole"))
+			part := whole[:len(whole)-3]
+			from.sendsBytes(part)
+			from.hangsUp()
+			to.wantsBytes("the frame stays as it is, with no Close inside it", part)
+			to.wantsEnd("a frame that cannot be whole ends with its connection")
+			to.close()
+			st.dropped(side, metrics.EOF)
+		})
+		t.Run(side.String()+" inside a header", func(t *testing.T) {
+			st := newStage(t, nil)
+			from, to := st.way(side)
+			from.sendsBytes(wire.Encode(from.masks(), wire.Text(strings.Repeat("x", 200)))[:3])
+			from.hangsUp()
+			to.wants("nothing of the header went on, so there is a boundary", why)
+			to.hangsUp()
+			st.dropped(side, metrics.EOF)
+		})
+		t.Run(side.String()+" inside a message", func(t *testing.T) {
+			st := newStage(t, nil)
+			from, to := st.way(side)
+			from.sends(wire.Text("to be continued").More())
+			from.hangsUp()
+			to.wants("a Close may stand between fragments", wire.Text("to be continued").More(), why)
+			to.hangsUp()
+			st.dropped(side, metrics.EOF)
+		})
 	}
-	st.pass(10 * time.Second)
-	st.dropped(client, metrics.ProtocolError)
-}
-
-func TestTooBig(t *testing.T) {
-	st := newStage(t, func(c *Config) { c.MaxFrameSize = 100 })
-	c, u := st.session(false)
-	c.sends(wire.Text(strings.Repeat("a", 100)), wire.Text(strings.Repeat("b", 101)))
-	u.wants("only what is within the limit", wire.Text(strings.Repeat("a", 100)), wire.Close(1001, "client frame too big"))
-	u.hangsUp()
-	c.wantsClose("its frame is too large", 1009)
-	c.hangsUp()
-	st.dropped(client, metrics.TooBig)
 }
 
 func TestDrain(t *testing.T) {
@@ -284,6 +280,7 @@ func TestLimits(t *testing.T) {
 		c.wantsNothing("a tenth early at the most")
 		st.pass(13 * time.Minute)
 		c.wants("a tenth late at the most", wire.Close(1012, "maximum session duration reached"))
+		u.wants("told", wire.Close(1001, "maximum session duration reached"))
 		c.hangsUp()
 		u.hangsUp()
 		st.dropped(proxy, metrics.MaxDuration)

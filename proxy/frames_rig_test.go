@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,87 +13,9 @@ import (
 	"github.com/gobwas/ws"
 
 	"holdfast/internal/wire"
-	"holdfast/proxy"
 )
 
-// conversation has data frames of every kind with control frames between.
-func conversation() []wire.Frame {
-	return []wire.Frame{
-		wire.Text("hello"),
-		wire.Text(""),
-		wire.Ping("between messages"),
-		wire.Text("frag").More(), wire.Continuation("").More(), wire.Ping(""), wire.Continuation("ment"),
-		wire.Pong("nobody asked"),
-		wire.Binary(strings.Repeat("b", 125)),
-		wire.Binary(strings.Repeat("c", 126)).More(), wire.Ping(strings.Repeat("p", 125)), wire.Continuation(strings.Repeat("d", 127)),
-	}
-}
-
-// only returns the frames that are control frames, or those that are not.
-func only(control bool, frames []wire.Frame) (kept []wire.Frame) {
-	for _, f := range frames {
-		if f.Op.IsControl() == control {
-			kept = append(kept, f)
-		}
-	}
-	return kept
-}
-
-// pongs are the answers to the pings among the frames.
-func pongs(frames []wire.Frame) (want []wire.Frame) {
-	for _, f := range frames {
-		if f.Op == ws.OpPing {
-			want = append(want, wire.Pong(f.Payload))
-		}
-	}
-	return want
-}
-
-// Data passes verbatim, mask keys included, wherever the kernel cuts the stream.
-func TestConversationSplitEverywhere(t *testing.T) {
-	t.Parallel()
-	for _, sender := range []string{"client", "upstream"} {
-		t.Run("by the "+sender, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, nil)
-			client, upstream := r.opens()
-			from, to := client, upstream
-			if sender == "upstream" {
-				from, to = upstream, client
-			}
-			short := []wire.Frame{wire.Text(""), wire.Ping("p"), wire.Text("a").More(), wire.Ping(""), wire.Continuation("bc"), wire.Ping("q")}
-			stream := wire.Encode(from.masks(), short...)
-			seen := r.metric("received_bytes_total{" + sender + "}")
-			for at := 1; at < len(stream); at++ {
-				from.sendsBytes(stream[:at])
-				r.eventually("the first part is read", func() bool {
-					return r.metric("received_bytes_total{"+sender+"}") >= seen+at
-				})
-				from.sendsBytes(stream[at:])
-				to.wantsBytes(fmt.Sprintf("split at %d", at), wire.Data(stream))
-				from.wantsLatest(fmt.Sprintf("split at %d", at), pongs(short)...)
-				seen += len(stream)
-			}
-			r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
-		})
-	}
-}
-
-func TestConversationByteByByte(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, nil)
-	client, upstream := r.opens()
-	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
-		from, to := way[0], way[1]
-		stream := wire.Encode(from.masks(), conversation()...)
-		for _, b := range stream {
-			from.sendsBytes([]byte{b})
-		}
-		to.wantsBytes("byte by byte", wire.Data(stream))
-		from.wantsLatest("byte by byte", pongs(conversation())...)
-	}
-}
-
+// Data passes verbatim, mask keys included, however the kernel cuts the stream.
 func TestConversationInRandomChunks(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
@@ -102,7 +23,7 @@ func TestConversationInRandomChunks(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var frames []wire.Frame
 	for i := range 30 {
-		for _, f := range conversation() {
+		for _, f := range wire.Conversation() {
 			if f.Op == ws.OpPing { // no two alike, so that it shows which are answered
 				f.Payload = fmt.Sprintf("%-5d", i) + f.Payload[:min(len(f.Payload), 120)]
 			}
@@ -114,7 +35,7 @@ func TestConversationInRandomChunks(t *testing.T) {
 		stream := wire.Encode(from.masks(), frames...)
 		go sendChunks(from, stream, rnd)
 		to.wantsBytes("in random chunks", wire.Data(stream))
-		from.wantsLatest("in random chunks", pongs(frames)...)
+		from.wantsLatest("in random chunks", wire.Answers(frames)...)
 	}
 }
 
@@ -161,19 +82,6 @@ func TestFloodOfPings(t *testing.T) {
 		}
 		if answers > 2_000 {
 			t.Errorf("%d of 20,001 pings were answered, want one for each read", answers)
-		}
-	}
-}
-
-func TestPayloadLengths(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, nil)
-	client, upstream := r.opens()
-	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
-		for _, n := range []int{0, 1, 125, 126, 127, 65535, 65536, 65537, 200000} {
-			stream := wire.Encode(way[0].masks(), wire.Binary(strings.Repeat("x", n)), wire.Text("and on"))
-			way[0].sendsBytes(stream)
-			way[1].wantsBytes(fmt.Sprintf("%d bytes", n), stream)
 		}
 	}
 }
@@ -256,43 +164,15 @@ func TestSlowReceiver(t *testing.T) {
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "closed upstream": 1})
 }
 
-// A frame's length is a counter and never the size of an allocation.
-func TestHugeFrameAnnounced(t *testing.T) {
+// What was negotiated decides over RSV1.
+func TestReservedBitIsWhatWasNegotiated(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, nil)
-	client, upstream := r.opens()
-	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
-		from, to := way[0], way[1]
-		b := []byte{0x82, 127}
-		if from.masks() {
-			b[1] |= 0x80
-		}
-		b = binary.BigEndian.AppendUint64(b, 1<<62)
-		b = append(b, strings.Repeat("x", 300<<10)...)
-		go func() { _, _ = from.conn.Write(b) }()
-		to.wantsBytes("a part of 2^62 bytes", b)
-	}
-	client.resets()
-	upstream.wantsCut("there can be no Close inside of a frame")
-	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client reset": 1})
-}
-
-func TestReservedBitOfDeflate(t *testing.T) {
-	t.Parallel()
-	t.Run("negotiated", func(t *testing.T) {
+	t.Run("compression", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, nil)
 		client, upstream := r.opensDeflate()
-		frames := []wire.Frame{
-			wire.Text("z").Reserved(4),
-			wire.Text("not compressed"),
-			wire.Binary("zz").Reserved(4).More(), wire.Ping("p"), wire.Continuation("zzz"),
-		}
-		for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
-			way[0].sends(frames...)
-			way[1].wants("compression is end to end", only(false, frames)...)
-			way[0].wants("compression is end to end", wire.Pong("p"))
-		}
+		client.sends(wire.Text("z").Reserved(4))
+		upstream.wants("compression is end to end", wire.Text("z").Reserved(4))
 	})
 	t.Run("offered and declined", func(t *testing.T) {
 		t.Parallel()
@@ -301,52 +181,4 @@ func TestReservedBitOfDeflate(t *testing.T) {
 		client.sends(wire.Text("z").Reserved(4))
 		upstream.wantsClose("the client broke the protocol", 1001)
 	})
-}
-
-func TestPeersPingsForwarded(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, func(cfg *proxy.Config) { cfg.PeerPings = proxy.ForwardPings })
-	client, upstream := r.opens()
-	for _, way := range [][2]*peer{{client, upstream}, {upstream, client}} {
-		way[0].sends(conversation()...)
-		way[1].wants("pings and pongs are the peers' own", conversation()...)
-	}
-}
-
-func TestFramesAreCounted(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, nil)
-	client, upstream := r.opens()
-	client.sends(wire.Text("1"), wire.Text("2").More(), wire.Ping("p"), wire.Continuation("3"), wire.Binary("45"), wire.Pong("nobody asked"))
-	upstream.wants("the data", wire.Text("1"), wire.Text("2").More(), wire.Continuation("3"), wire.Binary("45"))
-	client.wants("the answer", wire.Pong("p"))
-	upstream.sends(wire.Binary("6"), wire.Close(3999, ""))
-	client.wants("all", wire.Binary("6"), wire.Close(3999, ""))
-	client.sends(wire.EmptyClose())
-	upstream.wants("the answer is passed on as it is", wire.EmptyClose())
-	upstream.finishes("the close handshake is complete")
-	client.wantsEnd("the close handshake is complete")
-	client.hangsUp()
-	r.wantsCounts(counts{"ok": 1, "opened": 1, "closed upstream": 1})
-	for name, want := range map[string]int{
-		"frames_total{text,client}":                  2,
-		"frames_total{continuation,client}":          1,
-		"frames_total{binary,client}":                1,
-		"frames_total{ping,client}":                  1,
-		"frames_total{pong,client}":                  1,
-		"frames_total{close,client}":                 1,
-		"frames_total{text,upstream}":                0,
-		"frames_total{binary,upstream}":              1,
-		"frames_total{close,upstream}":               1,
-		"pings_answered_total{client}":               1,
-		"pings_answered_total{upstream}":             0,
-		"pings_sent_total{client}":                   0,
-		"pongs_received_total{client}":               0,
-		"close_frames_received_total{none,client}":   1,
-		"close_frames_received_total{3xxx,upstream}": 1,
-	} {
-		if got := r.metric(name); got != want {
-			t.Errorf("%s is %d, want %d", name, got, want)
-		}
-	}
 }

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"holdfast/heartbeat"
 	"holdfast/internal/wire"
 	"holdfast/proxy"
@@ -62,20 +60,6 @@ func TestSilentClientIsDropped(t *testing.T) {
 	}
 }
 
-// Only the echo of a ping's payload answers it (RFC 6455 5.5.3).
-func TestWrongPongIsNoAnswer(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, func(cfg *proxy.Config) { cfg.Client = beats(short, heartbeat.RequirePong) })
-	client, upstream := r.opens()
-	client.wantsPing("one interval after the opening")
-	client.sends(wire.Pong("something else"), wire.Pong(""))
-	client.wants("nobody asked for these pongs", wire.Close(1011, "keepalive ping timeout"))
-	upstream.wants("no pong is passed on", wire.Close(1001, "client keepalive ping timeout"))
-	client.hangsUp()
-	upstream.hangsUp()
-	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped client ping_timeout": 1})
-}
-
 func TestClientThatAnswersStays(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.Client = beats(patience, heartbeat.RequirePong) })
@@ -93,75 +77,4 @@ func TestClientThatAnswersStays(t *testing.T) {
 	upstream.wants("its pongs are for the proxy alone", wire.Text("hello"))
 	r.eventually("all pongs are counted", func() bool { return r.metric("pongs_received_total{client}") == 5 })
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
-}
-
-// With AnyByte, data is as good as a pong.
-func TestDataProvesLife(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, func(cfg *proxy.Config) {
-		cfg.Client = beats(patience, heartbeat.RequirePong)
-		cfg.Client.Liveness = heartbeat.AnyByte
-	})
-	client, upstream := r.opens()
-	for range 5 {
-		client.wantsPing("a client that speaks is pinged on")
-		client.sends(wire.Text("no pong, but alive"))
-		upstream.wants("data", wire.Text("no pong, but alive"))
-	}
-	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
-}
-
-// An upstream that never answered a ping is not given up; one that did must go
-// on, and what one session learnt holds for the next.
-func TestUpstreamIsLearnt(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, func(cfg *proxy.Config) {
-		cfg.UpstreamSide = beats(short, heartbeat.LearnPong)
-	})
-	client, upstream := r.opens()
-	for range 8 { // more than a timeout's worth
-		upstream.wantsPing("a legacy upstream is pinged on")
-	}
-	client.sends(wire.Text("hello"))
-	for {
-		f, err := upstream.reads()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f == wire.Text("hello") {
-			break
-		}
-	}
-	r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
-
-	upstream.sends(upstream.wantsPing("the one that is answered"))
-	upstream.wantsLostPong("it stopped answering")
-	client.wants("the upstream is dead", wire.Close(1012, "upstream keepalive ping timeout"))
-	client.hangsUp()
-	upstream.hangsUp()
-	r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped upstream ping_timeout": 1})
-
-	client, upstream = r.opens()
-	upstream.wantsLostPong("learnt by the session before")
-	client.wants("the upstream is dead", wire.Close(1012, "upstream keepalive ping timeout"))
-	client.hangsUp()
-	upstream.hangsUp()
-	r.wantsCounts(counts{"ok": 2, "opened": 2, "dropped upstream ping_timeout": 2})
-}
-
-// wantsLostPong reads pings until the Close that says that they were missed.
-func (p *peer) wantsLostPong(why string) {
-	p.t.Helper()
-	for {
-		f, err := p.reads()
-		if err != nil {
-			p.t.Fatalf("%s: the %s wants a Close, got %v", why, p.name, err)
-		}
-		if f == wire.Close(1011, "keepalive ping timeout") {
-			return
-		}
-		if f.Op != ws.OpPing {
-			p.t.Fatalf("%s: the %s wants pings and a Close, got %v", why, p.name, f)
-		}
-	}
 }

@@ -69,6 +69,12 @@ func TestUpstreamThatStopsAnswering(t *testing.T) {
 	u.wantsEnd("a dead leg is closed at once")
 	c.hangsUp()
 	st.dropped(upstream, metrics.PingTimeout)
+
+	c, u = st.session(false)
+	st.pass(21 * time.Second)
+	u.wantsPing("due")
+	st.pass(20 * time.Second)
+	c.wants("the session before has learnt that it can answer", wire.Close(1012, "upstream keepalive ping timeout"))
 }
 
 func TestAnyByteProvesLife(t *testing.T) {
@@ -88,6 +94,20 @@ func TestAnyByteProvesLife(t *testing.T) {
 		st.pass(time.Second)
 		c.wants("data is not enough", wire.Close(1011, "keepalive ping timeout"))
 	}
+}
+
+// Only the echo of a ping's payload answers it (RFC 6455 5.5.3).
+func TestWrongPongIsNotAnAnswer(t *testing.T) {
+	st := newStage(t, onlyClients)
+	c, u := st.session(false)
+	st.pass(21 * time.Second)
+	c.wantsPing("due")
+	c.sends(wire.Pong("something else"), wire.Pong(""))
+	st.pass(20 * time.Second)
+	c.wants("nobody asked for these pongs", wire.Close(1011, "keepalive ping timeout"))
+	u.wants("no pong is passed on", wire.Close(1001, "client keepalive ping timeout"))
+	u.hangsUp()
+	st.dropped(client, metrics.PingTimeout)
 }
 
 func TestPeersPingsAreAnswered(t *testing.T) {
@@ -111,6 +131,10 @@ func TestPingsForwarded(t *testing.T) {
 	u.wants("passed on", wire.Ping("a"))
 	u.sends(wire.Pong("a"))
 	c.wants("passed back", wire.Pong("a"))
+	for _, way := range [][2]*peer{{c, u}, {u, c}} {
+		way[0].sends(wire.Conversation()...)
+		way[1].wants("pings and pongs are the peers' own", wire.Conversation()...)
+	}
 	st.pass(21 * time.Second)
 	c.sends(c.wantsPing("ours"))
 	ours := u.wantsPing("ours, and not the pong to it")

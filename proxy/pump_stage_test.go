@@ -147,52 +147,6 @@ func TestStoppedProcessDropsNoHealthySession(t *testing.T) {
 	u.wantsPing("likewise")
 }
 
-func TestFrameOfAnyLengthIsStreamed(t *testing.T) {
-	st := newStage(t, nil)
-	c, u := st.session(false)
-	head := []byte{0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9} // 2^62 bytes
-	part := append(head, strings.Repeat("p", 10_000)...)
-	c.sendsBytes(part)
-	u.read()
-	if string(u.got) != string(part) {
-		t.Fatalf("upstream has %d bytes, want the %d that were sent", len(u.got), len(part))
-	}
-	c.hangsUp()
-	u.read()
-	if string(u.got) != string(part) || !u.ended {
-		t.Fatal("the unfinished frame must end with the connection")
-	}
-	u.close()
-	st.dropped(client, metrics.EOF)
-}
-
-func TestEveryChunking(t *testing.T) {
-	conversation := []wire.Frame{
-		wire.Text("hi"), wire.Binary(""), wire.Text("frag").More(), wire.Ping("p"), wire.Continuation("ment"),
-		wire.Binary(strings.Repeat("m", 300)), wire.Pong("unasked"), wire.Text("bye"),
-	}
-	var b []byte
-	for _, m := range conversation {
-		b = append(b, wire.Encode(true, m)...)
-	}
-	want := []wire.Frame{
-		wire.Text("hi"), wire.Binary(""), wire.Text("frag").More(), wire.Continuation("ment"),
-		wire.Binary(strings.Repeat("m", 300)), wire.Text("bye"),
-	}
-	for at := 0; at <= len(b); at++ {
-		st := newStage(t, nil)
-		c, u := st.session(false)
-		c.sendsBytes(b[:at])
-		c.sendsBytes(b[at:])
-		u.wants("data alone, verbatim", want...)
-		c.wants("the ping's answer", wire.Pong("p"))
-		st.l.cutAll()
-		st.l.epoll.Close()
-		c.close()
-		u.close()
-	}
-}
-
 func TestForwardingAllocatesNothing(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)

@@ -119,7 +119,7 @@ func (m *model) send(f wire.Frame) bool {
 				return false
 			}
 			if part = part[max(n, 0):]; n <= 0 {
-				m.otherReads()
+				m.peer.othersRead()
 			}
 			m.peer.st.run()
 		}
@@ -129,17 +129,6 @@ func (m *model) send(f wire.Frame) bool {
 	}
 	m.over = f.Op == ws.OpClose
 	return true
-}
-
-// otherReads makes room where the way to the other peer is full.
-func (m *model) otherReads() {
-	st := m.peer.st
-	for _, p := range st.peers {
-		if p != m.peer {
-			p.read()
-		}
-	}
-	st.run()
 }
 
 // check reads what has come, and holds it against what the other peer sent.

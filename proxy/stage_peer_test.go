@@ -57,6 +57,8 @@ func (p *peer) masks() bool { return p.side == client }
 
 func (p *peer) sendsString(s string) { p.st.t.Helper(); p.sendsBytes([]byte(s)) }
 
+// sendsBytes lets the loop act after each write. Where the way to the other peers is
+// full, they read.
 func (p *peer) sendsBytes(b []byte) {
 	p.st.t.Helper()
 	for len(b) > 0 {
@@ -66,7 +68,19 @@ func (p *peer) sendsBytes(b []byte) {
 		}
 		b = b[max(n, 0):]
 		p.st.run()
+		if err != nil {
+			p.othersRead()
+		}
 	}
+}
+
+func (p *peer) othersRead() {
+	for _, other := range p.st.peers {
+		if other != p {
+			other.read()
+		}
+	}
+	p.st.run()
 }
 
 // read collects what the loop has written.
@@ -99,6 +113,17 @@ func (p *peer) wants(why string, want ...wire.Frame) {
 			p.st.t.Fatalf("%s: %v's frame %d is %v, want %v", why, p.side, i+1, got[i], want[i])
 		}
 	}
+}
+
+// wantsBytes checks that exactly these bytes have arrived, so that even mask keys
+// are compared.
+func (p *peer) wantsBytes(why string, want []byte) {
+	p.st.t.Helper()
+	p.read()
+	if !bytes.Equal(p.got, want) {
+		p.st.t.Fatalf("%s: %v got %d bytes, want %d: %.100x", why, p.side, len(p.got), len(want), p.got)
+	}
+	p.got = nil
 }
 
 func (p *peer) wantsNothing(why string) {
