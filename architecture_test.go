@@ -40,6 +40,7 @@ var imports = map[string][]string{
 	"internal/certs":   {"holdfast/internal/shown"},
 	"internal/shown":   {},
 	"internal/leak":    {},                       // for tests
+	"internal/race":    {},                       // for tests
 	"internal/wire":    {"github.com/gobwas/ws"}, // for tests
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",

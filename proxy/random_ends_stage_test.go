@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/race"
 	"holdfast/internal/wire"
 )
 
@@ -17,9 +18,9 @@ import (
 // stage.wantsDeadlines). An hour later every session has ended, since nobody answers
 // pings; it is counted once, and nothing is left of it.
 func TestRandomEnds(t *testing.T) {
-	scripts := 3000
-	if testing.Short() {
-		scripts = 300
+	scripts := 300
+	if race.Enabled && !testing.Short() {
+		scripts = 3000
 	}
 	for seed := range uint64(scripts) {
 		playRandomEnd(t, seed)

@@ -7,20 +7,24 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/race"
 	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
-// handshakesThatFail is how many clients come to grief, each at another step.
-const handshakesThatFail = 10_000
+// handshakesThatFail returns how many clients come to grief, each at another step.
+func handshakesThatFail() int {
+	if race.Enabled && !testing.Short() {
+		return 10_000
+	}
+	return 1_000
+}
 
 // Nothing is left of handshakes that fail: no session, no place in a queue, no
 // count for the address, and, as TestMain asks at the end, no descriptor and no
 // goroutine.
 func TestHandshakesThatFailLeaveNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("ten thousand connections")
-	}
+	fail := handshakesThatFail()
 	for name, change := range map[string]func(*proxy.Config){
 		"plain": func(*proxy.Config) {}, "TLS": secureLegs,
 	} {
@@ -30,7 +34,7 @@ func TestHandshakesThatFailLeaveNothing(t *testing.T) {
 				cfg.HandshakeTimeout = time.Second
 				cfg.DialTimeout = time.Second
 				cfg.CloseTimeout = time.Second
-				cfg.MaxSessionsPerIP = handshakesThatFail
+				cfg.MaxSessionsPerIP = fail
 			})
 			var service sync.WaitGroup
 			service.Go(r.failsClients)
@@ -43,7 +47,7 @@ func TestHandshakesThatFailLeaveNothing(t *testing.T) {
 					}
 				})
 			}
-			for i := range handshakesThatFail {
+			for i := range fail {
 				turns <- i
 			}
 			close(turns)
