@@ -9,8 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/proxy/internal/socket"
 )
@@ -43,7 +42,7 @@ func TestBackendIsPickedForTheRequest(t *testing.T) {
 
 // Handshakes and those beside the loops share what is known of the addresses.
 func TestDeadAddressCostsOneHandshake(t *testing.T) {
-	dead := deafAddress(t)
+	dead := socket.Endpoint{AddrPort: fixture.Deaf(t)}
 	port := dead.AddrPort.Port()
 	alive := listening(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port))
 	st := newStage(t, func(cfg *Config) {
@@ -131,43 +130,4 @@ func (ln testListener) wantsDial(why string) {
 		ln.t.Fatalf("%s: %v", why, err)
 	}
 	conn.Close()
-}
-
-// deafAddress is that of a listener whose queue is full: the kernel drops every
-// SYN.
-func deafAddress(t *testing.T) socket.Endpoint {
-	t.Helper()
-	ln := inetSocket(t)
-	if err := unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Listen(ln, 0); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // a queue of none holds one
-		if err := unix.Connect(inetSocket(t), nameOf(t, ln)); err != nil && err != unix.EINPROGRESS {
-			t.Fatal(err)
-		}
-	}
-	at := nameOf(t, ln).(*unix.SockaddrInet4)
-	return socket.Endpoint{AddrPort: netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port))}
-}
-
-func inetSocket(t *testing.T) int {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	return fd
-}
-
-func nameOf(t *testing.T, fd int) unix.Sockaddr {
-	t.Helper()
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return name
 }

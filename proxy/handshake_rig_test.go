@@ -3,15 +3,14 @@ package proxy_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
@@ -630,7 +629,7 @@ func TestUpstreamCannotBeDialled(t *testing.T) {
 // behind a firewall.
 func TestDialTimesOut(t *testing.T) {
 	t.Parallel()
-	full := fullListener(t)
+	full := fixture.Deaf(t).String()
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
 		cfg.DialTimeout = 200 * time.Millisecond
@@ -645,7 +644,7 @@ func TestDialTimesOut(t *testing.T) {
 
 func TestClientGoneWhileDialling(t *testing.T) {
 	t.Parallel()
-	full := fullListener(t)
+	full := fixture.Deaf(t).String()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream = &url.URL{Scheme: "ws", Host: full} })
 	client := r.dials()
 	client.sendsString(wire.Request())
@@ -653,34 +652,6 @@ func TestClientGoneWhileDialling(t *testing.T) {
 	client.resets()
 	r.wantsNoSessions()
 	r.wantsCounts(counts{"client_gone": 1})
-}
-
-// fullListener returns the address of a listener that completes no connection.
-func fullListener(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for {
-		conn, err := net.DialTimeout("tcp", addr, 100*time.Millisecond)
-		if err != nil {
-			return addr
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
 }
 
 func TestBytesThatCameWithTheRequest(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
@@ -365,7 +366,7 @@ func TestStopWithPageUnderWay(t *testing.T) {
 // A stop cuts a page whose dial does not end.
 func TestStopWhileAPageDials(t *testing.T) {
 	t.Parallel()
-	full := fullListener(t)
+	full := fixture.Deaf(t).String()
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
 		cfg.DialTimeout = endless

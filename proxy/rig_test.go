@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/metrics"
 	"holdfast/proxy"
@@ -31,7 +31,7 @@ type rig struct {
 	t       *testing.T
 	server  *proxy.Server
 	metrics *metrics.Metrics
-	log     lockedBuffer
+	log     fixture.Transcript
 	service *net.TCPListener
 	tls     legsTLS
 	ran     chan error // what Run returned
@@ -351,22 +351,4 @@ func (r *rig) peer(name string, conn stream) *peer {
 	defer r.mu.Unlock()
 	r.peers = append(r.peers, p)
 	return p
-}
-
-// A lockedBuffer takes a log from many goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
@@ -73,7 +74,7 @@ func (r *rig) held() holding {
 func TestDialsEndWithTheirClients(t *testing.T) {
 	for name, ask := range map[string]string{"pages": page, "sessions": wire.Request()} {
 		t.Run(name, func(t *testing.T) {
-			full := fullListener(t)
+			full := fixture.Deaf(t).String()
 			r := newRig(t, func(cfg *proxy.Config) {
 				cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
 				cfg.DialTimeout = endless

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"holdfast/internal/fixture"
 )
 
 // identity is a certificate for 127.0.0.1, issued by itself, and its key, in PEM.
@@ -60,8 +62,8 @@ func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
 // What is wrong with the files is told with all else, in the order of the table.
 func TestTLSFilesRefused(t *testing.T) {
 	one, other := newIdentity(t, tomorrow()), newIdentity(t, tomorrow())
-	cert, key := write(t, "tls.crt", one.cert), write(t, "tls.key", one.key)
-	otherKey := write(t, "other.key", other.key)
+	cert, key := fixture.Write(t, "tls.crt", one.cert), fixture.Write(t, "tls.key", one.key)
+	otherKey := fixture.Write(t, "other.key", other.key)
 	for _, tc := range []struct {
 		name    string
 		environ []string
@@ -95,8 +97,8 @@ func TestCheckWarnsOfAnExpiredCertificate(t *testing.T) {
 	expired := newIdentity(t, time.Now().Add(-time.Hour))
 	holdfast([]string{
 		someUpstream,
-		"HOLDFAST_TLS_CERT_FILE=" + write(t, "tls.crt", expired.cert),
-		"HOLDFAST_TLS_KEY_FILE=" + write(t, "tls.key", expired.key),
+		"HOLDFAST_TLS_CERT_FILE=" + fixture.Write(t, "tls.crt", expired.cert),
+		"HOLDFAST_TLS_KEY_FILE=" + fixture.Write(t, "tls.key", expired.key),
 	}, "check").matches(t, exitOK, `^configuration ok\n$`, `^warning: HOLDFAST_TLS_CERT_FILE="\S+": certificate 1 of 1 expired at .*\n$`)
 }
 
@@ -104,7 +106,7 @@ func TestCheckWarnsOfAnExpiredCertificate(t *testing.T) {
 // nobody.
 func TestServeWithTLS(t *testing.T) {
 	first, second := newIdentity(t, tomorrow()), newIdentity(t, tomorrow().Add(time.Hour))
-	certFile, keyFile := write(t, "tls.crt", first.cert), write(t, "tls.key", first.key)
+	certFile, keyFile := fixture.Write(t, "tls.crt", first.cert), fixture.Write(t, "tls.key", first.key)
 	p := startServe(t, "HOLDFAST_UPSTREAM=wss://localhost", "HOLDFAST_UPSTREAM_TLS_INSECURE=true",
 		"HOLDFAST_TLS_CERT_FILE="+certFile, "HOLDFAST_TLS_KEY_FILE="+keyFile)
 	started := p.logs(`msg="holdfast starts"`, "tls=true", "upstream=wss://localhost")
@@ -113,12 +115,12 @@ func TestServeWithTLS(t *testing.T) {
 	wantsCertificate(t, listen, first)
 	wantsExpiry(t, metrics, first)
 
-	rewrite(t, certFile, second.cert)
+	fixture.Rewrite(t, certFile, second.cert)
 	p.signal(syscall.SIGHUP)
 	p.logs("level=ERROR", "TLS files cannot be used", "side=client", "HOLDFAST_TLS_KEY_FILE")
 	wantsCertificate(t, listen, first)
 
-	rewrite(t, keyFile, second.key)
+	fixture.Rewrite(t, keyFile, second.key)
 	p.signal(syscall.SIGHUP)
 	p.logs("level=INFO", "TLS files loaded", "side=client")
 	wantsCertificate(t, listen, second)
@@ -161,7 +163,7 @@ func wantsExpiry(t *testing.T, metrics string, want identity) {
 func TestServeWarnsOfAnExpiredCertificate(t *testing.T) {
 	expired := newIdentity(t, time.Now().Add(-time.Hour))
 	p := startServe(t, someUpstream,
-		"HOLDFAST_TLS_CERT_FILE="+write(t, "tls.crt", expired.cert), "HOLDFAST_TLS_KEY_FILE="+write(t, "tls.key", expired.key))
+		"HOLDFAST_TLS_CERT_FILE="+fixture.Write(t, "tls.crt", expired.cert), "HOLDFAST_TLS_KEY_FILE="+fixture.Write(t, "tls.key", expired.key))
 	p.logs(`msg="holdfast starts"`, "tls=true")
 	p.logs("level=WARN", "HOLDFAST_TLS_CERT_FILE", "expired at")
 	p.ends()

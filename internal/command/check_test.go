@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"holdfast/internal/fixture"
 )
 
 // service is an upstream that upgrades every request and then behaves as told.
@@ -149,7 +151,7 @@ func TestCheckConnectToNoService(t *testing.T) {
 		{"babbles", "http", babbles, `: cannot upgrade: malformed HTTP response; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 	} {
 		t.Run(tc.name+" "+tc.scheme, func(t *testing.T) {
-			listener := listen(t, "tcp", "127.0.0.1:0")
+			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
 			var done sync.WaitGroup
 			done.Go(func() {
 				if conn, err := listener.Accept(); err == nil {
@@ -180,7 +182,7 @@ func TestCheckConnectWays(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "service.sock")
 	overUnix := httptest.NewUnstartedServer(nil)
 	overUnix.Listener.Close()
-	overUnix.Listener = listen(t, "unix", socket)
+	overUnix.Listener = fixture.Listen(t, "unix", socket)
 	overTCP, overTLS := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
 	asked := make(chan *http.Request, 1)
 	for _, server := range []*httptest.Server{overTCP, overTLS, overUnix} {
@@ -195,8 +197,8 @@ func TestCheckConnectWays(t *testing.T) {
 	overUnix.Start()
 	overTLS.StartTLS()
 	tcp, secure := overTCP.Listener.Addr().String(), overTLS.Listener.Addr().String()
-	ca := write(t, "ca.pem", pemOf("CERTIFICATE", overTLS.Certificate().Raw))
-	otherCA := write(t, "other.pem", newIdentity(t, tomorrow()).cert)
+	ca := fixture.Write(t, "ca.pem", pemOf("CERTIFICATE", overTLS.Certificate().Raw))
+	otherCA := fixture.Write(t, "other.pem", newIdentity(t, tomorrow()).cert)
 	const answered = `^configuration ok\n.*: upgraded in \S+s, answered a ping in \S+s\n$`
 
 	for _, tc := range []struct {
@@ -237,18 +239,6 @@ func TestCheckConnectWays(t *testing.T) {
 			}
 		})
 	}
-}
-
-func listen(t *testing.T, network, address string) net.Listener {
-	t.Helper()
-	var plain net.ListenConfig
-	plain.SetMultipathTCP(false)
-	listener, err := plain.Listen(t.Context(), network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	return listener
 }
 
 // The limit that holds is that of the process, which a shell sets.
