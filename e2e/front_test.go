@@ -13,6 +13,8 @@ import (
 	"text/template"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/blackbox"
 )
 
 // front is a foreign proxy before the proxy under test.
@@ -45,7 +47,7 @@ func (f front) starts(t *testing.T, config string, args ...string) (address stri
 		t.Fatal(err)
 	}
 	p := start(t, config, exec.Command(tool(t, args[0]), append(args[1:], file)...))
-	p.until("it accepts connections", func() bool {
+	p.Until("it accepts connections", func() bool {
 		conn, err := net.Dial("tcp", f.Listen)
 		if err != nil {
 			return false
@@ -153,7 +155,7 @@ func TestLimitBehindATrustedProxy(t *testing.T) {
 	if e := client.wants("refused", "alice2"); e.Status != 429 {
 		t.Errorf("the second session is refused with %d, want 429", e.Status)
 	}
-	proxy.wantsMetric(handshakes("limit_per_ip"), 1)
+	proxy.wantsMetric(blackbox.Handshakes("limit_per_ip"), 1)
 	client.echoes("alice", hello)
 	client.echoes("bob", hello)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 func TestTLS(t *testing.T) {
@@ -38,7 +40,7 @@ func testTLS(t *testing.T, clients runtime, version string) {
 	for _, m := range messages {
 		client.echoes("a", m)
 	}
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), 2)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), 2)
 	client.closes("a", 4000, "done")
 	server.wantsClosed("a", 4000, "done")
 	client.wantsClosed("a", 4000, "done")
@@ -48,8 +50,8 @@ func testTLS(t *testing.T, clients runtime, version string) {
 	server.closes("b", 1001, "leaving")
 	client.wantsClosed("b", 1001, "leaving")
 	server.wantsClosed("b", 1001, "leaving")
-	proxy.wantsMetric(closed("client"), 1)
-	proxy.wantsMetric(closed("upstream"), 1)
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
+	proxy.wantsMetric(blackbox.Closed("upstream"), 1)
 	proxy.wantsMetric("holdfast_sessions_dropped_total", 0)
 }
 
@@ -64,9 +66,9 @@ func TestClientKilledBehindTLS(t *testing.T) {
 	client.connects(proxy.url, command{ID: "a", TLS: &peerTLS{CA: ca.file}})
 	client.echoes("a", hello)
 
-	client.isKilled()
+	client.IsKilled()
 	server.wantsClosed("a", 1001, "client connection lost")
-	proxy.wantsMetric(dropped("client", "eof"), 1)
+	proxy.wantsMetric(blackbox.Dropped("client", "eof"), 1)
 	proxy.wantsMetric("holdfast_sessions_dropped_total", 1)
 }
 
@@ -207,11 +209,11 @@ func TestUpstreamTLS(t *testing.T) {
 			for _, m := range messages {
 				client.echoes("a", m)
 			}
-			proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "upstream"), 2)
+			proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 2)
 			client.closes("a", 4000, "done")
 			server.wantsClosed("a", 4000, "done")
 			client.wantsClosed("a", 4000, "done")
-			proxy.wantsMetric(closed("client"), 1)
+			proxy.wantsMetric(blackbox.Closed("client"), 1)
 		})
 	}
 }
@@ -247,7 +249,7 @@ func TestTLSOnBothSides(t *testing.T) {
 	answer := curl(t, "--cacert", ca.file, proxy.web()+"/page").mirror()
 	wantsHeaders(t, answer.Headers, map[string]string{"x-forwarded-proto": "https"})
 
-	server.isKilled()
+	server.IsKilled()
 	client.wantsClosed("a", 1012, "upstream connection lost")
-	proxy.wantsMetric(dropped("upstream", "eof"), 1)
+	proxy.wantsMetric(blackbox.Dropped("upstream", "eof"), 1)
 }

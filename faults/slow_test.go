@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 const (
@@ -86,15 +88,15 @@ func TestSlowLinkToTheUpstream(t *testing.T) {
 
 // staysAlive waits until three more pings of a side have been answered.
 func staysAlive(proxy *holdfast, side string) {
-	proxy.t.Helper()
-	pongs := ofSide("holdfast_pongs_received_total", side)
-	enough := proxy.metric(pongs) + 3
-	proxy.until("three more pongs", func() bool {
-		scrape := proxy.scrape()
-		if valueOf(proxy.t, scrape, "holdfast_sessions_active") == 0 {
-			proxy.t.Fatalf("the session has ended, want three more pongs:\n%s", drops(scrape))
+	proxy.T.Helper()
+	pongs := blackbox.OfSide("holdfast_pongs_received_total", side)
+	enough := proxy.Metric(pongs) + 3
+	proxy.Until("three more pongs", func() bool {
+		scrape := proxy.Scrape()
+		if scrape.Value("holdfast_sessions_active") == 0 {
+			proxy.T.Fatalf("the session has ended, want three more pongs:\n%s", scrape.Drops())
 		}
-		return valueOf(proxy.t, scrape, pongs) >= enough
+		return scrape.Value(pongs) >= enough
 	})
 }
 
@@ -117,7 +119,7 @@ func TestCloseBehindASlowLink(t *testing.T) {
 			receiver.wants("received", 1)
 			receiver.wantsClosed(4000, "done")
 			sender.wantsClosed(4000, "done")
-			proxy.wantsMetric(closed(from), 1)
+			proxy.WantsMetric(blackbox.Closed(from), 1)
 			proxy.wantsNoneDropped()
 		})
 	}
