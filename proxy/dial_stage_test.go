@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,4 +131,41 @@ func (ln testListener) wantsDial(why string) {
 		ln.t.Fatalf("%s: %v", why, err)
 	}
 	conn.Close()
+}
+
+// A handshake that ends while the upstream's name is looked up is not remembered
+// by the lookup, which all share.
+func TestLookupForgetsWhoLeft(t *testing.T) {
+	ctx, answers := t.Context(), make(chan struct{})
+	var lookups, told atomic.Int64
+	st := newStage(t, func(cfg *Config) {
+		cfg.Upstream.Host = "service.example:1"
+		cfg.find = func(context.Context, string) ([]netip.Addr, error) {
+			lookups.Add(1)
+			select {
+			case <-answers:
+			case <-ctx.Done():
+			}
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		}
+	})
+	for range 10 {
+		st.knocks().hangsUp()
+	}
+	stays := st.knocks()
+	wake := st.l.inbox.wake
+	st.l.inbox.wake = func() { told.Add(1); wake() } // the lookup tells each by a job, the last one last
+	close(answers)
+	for stays.told() == "" { // the test's own timeout bounds this
+		st.run()
+	}
+	if got := stays.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") { // nobody listens there
+		t.Errorf("the one who stayed is told %.40q", got)
+	}
+	if got := told.Load(); got > 1 {
+		t.Errorf("%d are told what the lookup has found, though one waits", got)
+	}
+	if got := lookups.Load(); got != 1 {
+		t.Errorf("the name was looked up %d times, want once for all", got)
+	}
 }

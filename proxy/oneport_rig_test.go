@@ -60,21 +60,21 @@ func TestOnePort(t *testing.T) {
 			t.Run("the connection reaches itself", func(t *testing.T) {
 				r := newNarrowRig(t, nil)
 				r.service.Close() // which has had the port that the dial gets
-				r.asks(ask, http.StatusBadGateway)
+				r.wantsAnswered(ask, http.StatusBadGateway)
 				if r.server.UpstreamUp() {
 					t.Error("the upstream is up, though what was reached is the proxy itself")
 				}
 			})
 			t.Run("no port is left", func(t *testing.T) {
 				r := newNarrowRig(t, nil)
-				r.asks(ask, http.StatusServiceUnavailable)
+				r.wantsAnswered(ask, http.StatusServiceUnavailable)
 				if !r.server.UpstreamUp() {
 					t.Error("the upstream is down though it was never asked")
 				}
 			})
 			t.Run("no address of the family", func(t *testing.T) {
 				r := newNarrowRig(t, func(cfg *proxy.Config) { cfg.Upstream.Host = "[::1]:80" })
-				r.asks(ask, http.StatusBadGateway)
+				r.wantsAnswered(ask, http.StatusBadGateway)
 				if r.server.UpstreamUp() {
 					t.Error("the upstream is up though no connection to it can be made")
 				}
@@ -98,7 +98,7 @@ func newNarrowRig(t *testing.T, change func(*proxy.Config)) *rig {
 	return r
 }
 
-func (r *rig) asks(what string, status int) {
+func (r *rig) wantsAnswered(what string, status int) {
 	r.t.Helper()
 	conn, err := net.Dial("unix", r.server.Addr().String())
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/wire"
+	"holdfast/proxy/internal/epoll"
 )
 
 // TestWaitingHandshakeHoldsLittle has the upstream take its time over the answer,
@@ -150,5 +151,54 @@ func TestFollowing(t *testing.T) {
 	got := following(read, len("head"))
 	if string(got) != ", and more" || &got[0] == &read[len("head")] {
 		t.Errorf("behind the head there is %q, and it is in the head's memory: %v", got, &got[0] == &read[len("head")])
+	}
+}
+
+// Wherever a read ends within the head, it is the same request.
+func TestHeadByBytes(t *testing.T) {
+	st := newStage(t, nil)
+	p := st.connects()
+	asks := wire.Request()
+	last := len(asks) - 1
+	for i := range last {
+		p.sendsString(asks[i : i+1])
+	}
+	if got := p.told(); got != "" {
+		t.Fatalf("before the end of the head the client is told %q", got)
+	}
+	p.sendsString(asks[last:])
+	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") { // nobody listens upstream
+		t.Errorf("the client is told %.40q", got)
+	}
+}
+
+// A refusal leaves in one segment with our end of the stream.
+func TestRefusalLeavesWithTheEnd(t *testing.T) {
+	st := newStage(t, nil)
+	p := st.knocks() // nobody listens upstream
+	if got := string(st.legs[0].last); got == "" || got != p.told() {
+		t.Errorf("written as the last: %q, of %q", got, p.told())
+	}
+}
+
+// crampedKernel is a kernel that has no room for another registration.
+type crampedKernel struct{ kernel }
+
+func (crampedKernel) Add(int, epoll.Token, epoll.Ready) error { return unix.ENOSPC }
+
+// A client that cannot be listened to is gone at once, whatever else is going on.
+func TestNoRoomInThePoller(t *testing.T) {
+	for _, draining := range []bool{false, true} {
+		st := newStage(t, nil)
+		st.l.kernel = crampedKernel{st.l.kernel}
+		st.l.draining = draining
+		p := st.connects()
+		if got := p.told(); got != "" || !p.ended {
+			t.Errorf("draining %v: the client is told %q, and its connection has ended: %v", draining, got, p.ended)
+		}
+		st.counts(map[string]float64{`holdfast_handshakes_total{result="internal"}`: 1, `holdfast_handshakes_total{result="draining"}`: 0})
+		if st.l.table.live != 0 || st.server.live.Load() != 0 {
+			t.Error("the session is left behind")
+		}
 	}
 }

@@ -258,3 +258,16 @@ func (p *peer) wantsRefusal(why string, statuses ...int) (_ *http.Response, body
 	p.wantsEnd(why)
 	return r, string(b)
 }
+
+// wantsStatus reads an answer whole.
+func (p *peer) wantsStatus(why string, status int) *http.Response {
+	p.t.Helper()
+	answer, err := http.ReadResponse(p.in, &http.Request{Method: http.MethodGet})
+	if err != nil {
+		p.t.Fatalf("%s: the client wants a %d, got %v", why, status, err)
+	}
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != status {
+		p.t.Fatalf("%s: the client wants a %d, got %d, %v", why, status, answer.StatusCode, err)
+	}
+	return answer
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -333,6 +334,15 @@ func (r *rig) opensDeflate() (client, upstream *peer) {
 	r.t.Helper()
 	deflate := []string{"Sec-WebSocket-Extensions: permessage-deflate"}
 	return r.opensWith(r.dials(), deflate, deflate)
+}
+
+// asksUpstream has a client send a request, and the upstream read it.
+func (r *rig) asksUpstream(request string) (client, upstream *peer, asked *http.Request) {
+	r.t.Helper()
+	client = r.dials()
+	client.sendsString(request)
+	upstream = r.accepts()
+	return client, upstream, upstream.wantsRequest()
 }
 
 // opensWith makes a session for a client that has connected.

@@ -82,3 +82,10 @@ var authority = sync.OnceValue(func() tls.Certificate {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 })
+
+func secured(r *rig, conn stream) stream {
+	if r.tls.client {
+		return tls.Client(conn, clientTLS())
+	}
+	return conn
+}

@@ -13,28 +13,6 @@ import (
 // refusedSeats is how many of an address may be on their way to being refused.
 const refusedSeats = 8
 
-const aPage = "GET /page HTTP/1.1"
-
-// getsPage asks for a page, has it answered and reads it.
-func (r *rig) getsPage(client *peer, fields ...string) {
-	r.t.Helper()
-	client.sendsString(wire.Head(aPage, append(fields, "Host: service.example")...))
-	r.servesPages(1)
-	page, err := http.ReadResponse(client.in, nil)
-	if err != nil {
-		r.t.Fatalf("no page: %v", err)
-	}
-	if _, err := io.Copy(io.Discard, page.Body); err != nil || page.StatusCode != http.StatusOK {
-		r.t.Fatalf("the page is %s, %v", page.Status, err)
-	}
-}
-
-// wantsIdle waits until so many page connections wait for their next request.
-func (r *rig) wantsIdle(n int) {
-	r.t.Helper()
-	r.eventually(fmt.Sprint(n, " idle pages"), func() bool { return r.server.IdlePages() == n })
-}
-
 // An occupation is one way to hold a client's descriptor.
 type occupation struct {
 	name  string
@@ -76,7 +54,7 @@ var occupations = []occupation{
 		return nil
 	}},
 	{"a page under way", false, func(r *rig, c *peer, fields []string) *peer {
-		c.sendsString(wire.Head(aPage, append(fields, "Host: service.example")...))
+		c.sendsString(pageFor(fields...))
 		upstream := r.accepts()
 		upstream.wantsRequest()
 		return upstream
@@ -179,7 +157,7 @@ func TestOneAddressCannotTakeAll(t *testing.T) {
 		"half head": func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte("GET /chat HT")) },
 		"handshake": func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte(wire.Request())) },
 		"refusal":   func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte("nonsense\r\n\r\n")) },
-		"page":      func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte(wire.Head(aPage, "Host: service.example"))) },
+		"page":      func(_ *rig, c *peer) { _, _ = c.conn.Write([]byte(page)) },
 		"idle page": func(r *rig, c *peer) {
 			r.getsPage(c)
 			r.eventually("it idles", func() bool { return r.server.IdlePages() > 0 })
@@ -231,7 +209,7 @@ func TestRefusalsOfAnAddressAreBounded(t *testing.T) {
 	if refused.Header.Get("Retry-After") == "" {
 		t.Error("a client that is to try again is not told when")
 	}
-	beyond[1].sendsString(wire.Head(aPage, "Host: service.example"))
+	beyond[1].sendsString(page)
 	beyond[1].wantsRefusal("so is one that asks for a page", http.StatusTooManyRequests)
 	r.wantsCounts(counts{"ok": 2, "opened": 2, "active": 2, "limit_per_ip": 3})
 }
@@ -337,7 +315,7 @@ func TestIdlePagesGiveWay(t *testing.T) {
 	const room = 6
 	r := newRigWith(t, nil, func(s *proxy.Server) { s.AllowClients(room) })
 	busy := r.dials()
-	busy.sendsString(wire.Head(aPage, "Host: service.example"))
+	busy.sendsString(page)
 	answers := r.accepts()
 	answers.wantsRequest()
 	older, newer := r.dials(), r.dials()
@@ -376,7 +354,7 @@ func TestPagesAreBounded(t *testing.T) {
 	r.wantsIdle(1)
 	asks := func() *peer {
 		client := r.dials()
-		client.sendsString(wire.Head(aPage, "Host: service.example"))
+		client.sendsString(page)
 		return client
 	}
 	for range room / 2 {

@@ -123,10 +123,7 @@ func TestShutdownDuringAHandshake(t *testing.T) {
 	t.Run("upstream silent", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, nil)
-		client := r.dials()
-		client.sendsString(wire.Request() + smuggled)
-		upstream := r.accepts()
-		upstream.wantsRequest()
+		client, upstream, _ := r.asksUpstream(wire.Request() + smuggled)
 		cut := r.beginShutdown(patience)
 		client.wantsRefusal("the proxy stops", 503)
 		client.hangsUp()

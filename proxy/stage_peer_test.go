@@ -3,11 +3,13 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"net/netip"
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/wire"
+	"holdfast/proxy/internal/peraddress"
 )
 
 // A peer is the test's end of a leg.
@@ -190,4 +192,29 @@ func (p *peer) wholeFrames() (got []wire.Frame) {
 		got = append(got, f)
 		p.got = p.got[len(p.got)-r.Len():]
 	}
+}
+
+// knocks connects a client that asks for an upgrade.
+func (st *stage) knocks() *peer {
+	st.t.Helper()
+	p := st.connects()
+	p.sendsString(wire.Request())
+	return p
+}
+
+// connects connects a client that says nothing yet.
+func (st *stage) connects() *peer {
+	st.t.Helper()
+	p := st.peer(client)
+	st.server.live.Add(1)
+	st.l.sessions.Add(1)
+	st.l.now = st.now
+	st.l.accepted(st.corks(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, nil)
+	return p
+}
+
+// told is what a client has got so far.
+func (p *peer) told() string {
+	p.read()
+	return string(p.got)
 }

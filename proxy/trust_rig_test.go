@@ -249,7 +249,7 @@ func TestDoubledOrigin(t *testing.T) {
 			r := newRig(t, func(cfg *proxy.Config) { cfg.AllowedOrigins = []proxy.OriginPattern{allowed} })
 			client := r.dials()
 			if afterPage {
-				r.readsPage(client)
+				r.getsPage(client)
 			}
 			client.sendsString(wire.Request("Origin: https://app.example.com", second))
 			client.wantsRefusal(second, http.StatusBadRequest)
@@ -267,7 +267,7 @@ func TestEmptyOriginAfterPage(t *testing.T) {
 	}
 	r := newRig(t, func(cfg *proxy.Config) { cfg.AllowedOrigins = []proxy.OriginPattern{allowed} })
 	client := r.dials()
-	r.readsPage(client)
+	r.getsPage(client)
 	client.sendsString(wire.Request("Origin:"))
 	client.wantsRefusal("an empty origin", http.StatusForbidden)
 	r.wantsCounts(counts{"origin_denied": 1})

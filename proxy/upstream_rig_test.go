@@ -15,32 +15,18 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
 
-// Pages and sessions reach the upstream in one way. These tests have both ask for
+// Pages and sessions reach the upstream in one way. These tests let both ask for
 // it where it does not answer, or this host lacks something.
-
-const page = "GET /page HTTP/1.1\r\nHost: service.example\r\n\r\n"
 
 // endless is a time for a dial that no test waits for.
 const endless = 100 * patience
-
-// wantsStatus reads an answer whole.
-func (p *peer) wantsStatus(why string, status int) *http.Response {
-	p.t.Helper()
-	answer, err := http.ReadResponse(p.in, &http.Request{Method: http.MethodGet})
-	if err != nil {
-		p.t.Fatalf("%s: the client wants a %d, got %v", why, status, err)
-	}
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != status {
-		p.t.Fatalf("%s: the client wants a %d, got %d, %v", why, status, answer.StatusCode, err)
-	}
-	return answer
-}
 
 // A holding is what this process has. Other tests must not run meanwhile.
 type holding struct{ files, goroutines int }
@@ -196,10 +182,7 @@ func TestPagesWaitForTheirTurn(t *testing.T) {
 func TestPlaceOfAPageIsGivenBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
-	client := r.dials()
-	client.sendsString(page)
-	upstream := r.accepts()
-	upstream.wantsRequest()
+	client, upstream, _ := r.asksUpstream(page)
 	r.eventually("the page has dialled", func() bool { return r.server.PlacesToDial() == proxy.DialsAtOnce })
 	upstream.sendsString(wire.Head("HTTP/1.1 204 No Content"))
 	client.wantsStatus("the page", http.StatusNoContent)
@@ -373,4 +356,45 @@ func forbidFiles(t *testing.T) (allow func()) {
 	allow = func() { set(was) }
 	t.Cleanup(allow)
 	return allow
+}
+
+func TestUpstreamCannotBeDialled(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.service.Close()
+	client := r.dials()
+	client.sendsString(wire.Request())
+	client.wantsRefusal("the dial was refused", 502)
+	client.hangsUp()
+	r.wantsNoSessions()
+	r.wantsCounts(counts{"upstream_unreachable": 1})
+}
+
+// A full accept queue makes the kernel drop SYNs, as an upstream does that is
+// behind a firewall.
+func TestDialTimesOut(t *testing.T) {
+	t.Parallel()
+	full := fixture.Deaf(t).String()
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
+		cfg.DialTimeout = 200 * time.Millisecond
+	})
+	client := r.dials()
+	client.sendsString(wire.Request())
+	client.wantsRefusal("the dial timed out", 504)
+	client.hangsUp()
+	r.wantsNoSessions()
+	r.wantsCounts(counts{"timeout": 1})
+}
+
+func TestClientGoneWhileDialling(t *testing.T) {
+	t.Parallel()
+	full := fixture.Deaf(t).String()
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream = &url.URL{Scheme: "ws", Host: full} })
+	client := r.dials()
+	client.sendsString(wire.Request())
+	client.wantsNothing("the dial is under way")
+	client.resets()
+	r.wantsNoSessions()
+	r.wantsCounts(counts{"client_gone": 1})
 }
