@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/internal/wire"
 	"holdfast/metrics"
 )
@@ -285,4 +287,20 @@ func TestLimits(t *testing.T) {
 		u.hangsUp()
 		st.dropped(proxy, metrics.MaxDuration)
 	})
+}
+
+// A write that failed gives the leg a deadline, and nothing that comes later takes
+// it away.
+func TestCloseBehindAFailedWrite(t *testing.T) {
+	st := newStage(t, onlyClients)
+	c, u := st.session(false)
+	if err := unix.Shutdown(u.fd, unix.SHUT_RD); err != nil { // it reads no more, and its stream goes on
+		t.Fatal(err)
+	}
+	c.sends(wire.Text("it fails"))
+	c.sends(wire.Close(1000, ""))
+	st.pass(10 * time.Second)
+	c.wants("its own code", wire.Close(1000, ""))
+	c.hangsUp()
+	st.dropped(upstream, metrics.CloseTimeout)
 }

@@ -48,15 +48,6 @@ func TestWaitingHandshakeHoldsLittle(t *testing.T) {
 	}
 }
 
-// writesOnce is one write, which has to take all.
-func (p *peer) writesOnce(b []byte) {
-	p.st.t.Helper()
-	if n, err := unix.Write(p.fd, b); n != len(b) || err != nil {
-		p.st.t.Fatalf("%v sends %d of %d bytes, %v", p.side, n, len(b), err)
-	}
-	p.st.run()
-}
-
 // A waiting is a stage with one client whose upstream is a real one, which the
 // test plays.
 type waiting struct {

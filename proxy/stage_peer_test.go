@@ -218,3 +218,41 @@ func (p *peer) told() string {
 	p.read()
 	return string(p.got)
 }
+
+// readsOnly takes a part of what the loop has written, and lets that act.
+func (p *peer) readsOnly(n int) {
+	p.st.t.Helper()
+	buf := make([]byte, n)
+	for n > 0 && !p.ended {
+		got, err := unix.Read(p.fd, buf[:n])
+		if err == unix.EAGAIN {
+			return
+		}
+		p.ended = err != nil || got == 0
+		p.got = append(p.got, buf[:max(got, 0)]...)
+		n -= got
+		p.st.run()
+	}
+}
+
+// pushes fills the way to the loop without letting it act.
+func (p *peer) pushes(b []byte) {
+	p.st.t.Helper()
+	for _, fd := range []int{p.fd, p.far} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20); err != nil {
+			p.st.t.Fatal(err)
+		}
+	}
+	if n, err := unix.Write(p.fd, b); n != len(b) {
+		p.st.t.Fatalf("%d of %d bytes are in the kernel: %v", n, len(b), err)
+	}
+}
+
+// writesOnce is one write, which has to take all.
+func (p *peer) writesOnce(b []byte) {
+	p.st.t.Helper()
+	if n, err := unix.Write(p.fd, b); n != len(b) || err != nil {
+		p.st.t.Fatalf("%v sends %d of %d bytes, %v", p.side, n, len(b), err)
+	}
+	p.st.run()
+}

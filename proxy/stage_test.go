@@ -272,3 +272,12 @@ func scrape(t *testing.T, m *metrics.Metrics) map[string]float64 {
 	}
 	return got
 }
+
+// drains lets the loop act while a peer takes whatever comes.
+func (st *stage) drains(to *peer) {
+	st.t.Helper()
+	for range 100 {
+		st.run()
+		to.read()
+	}
+}
