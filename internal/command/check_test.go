@@ -17,6 +17,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"holdfast/internal/fixture"
+	"holdfast/internal/wire"
 )
 
 // service is an upstream that upgrades every request and then behaves as told.
@@ -42,38 +43,35 @@ func upgrades(t *testing.T, behave func(conn net.Conn)) http.Handler {
 // answers is a service that answers a ping, among other things.
 func answers(t *testing.T) func(conn net.Conn) {
 	return func(conn net.Conn) {
-		ws.WriteFrame(conn, ws.NewTextFrame([]byte("welcome"))) // perhaps in one packet with the 101
-		p := read(t, conn)
-		ws.WriteFrame(conn, ws.NewPongFrame([]byte("else")))
-		ws.WriteFrame(conn, ws.NewPongFrame([]byte("unasked")))
-		ws.WriteFrame(conn, ws.NewPongFrame(p.Payload))
-		if farewell := read(t, conn); farewell.Header.OpCode != ws.OpClose {
-			t.Errorf("after the pong came opcode %v, want a Close", farewell.Header.OpCode)
+		sends(conn, wire.Text("welcome")) // perhaps in one packet with the 101
+		p := reads(t, conn)
+		sends(conn, wire.Pong("else"), wire.Pong("unasked"), wire.Pong(p.Payload))
+		if farewell := reads(t, conn); farewell.Op != ws.OpClose {
+			t.Errorf("after the pong came %v, want a Close", farewell)
 		}
 	}
 }
 
-// read returns the next frame that the client sends, unmasked.
-func read(t *testing.T, conn net.Conn) ws.Frame {
+// sends writes frames of the service's. An error shows at the client.
+func sends(conn net.Conn, frames ...wire.Frame) { _, _ = conn.Write(wire.Encode(false, frames...)) }
+
+// reads returns the next frame that the client sends.
+func reads(t *testing.T, conn net.Conn) wire.Frame {
 	t.Helper()
-	//lint:ignore SA1019 the input is the test's own, and bounded
-	frame, err := ws.ReadFrame(conn)
+	f, err := wire.Read(conn, true)
 	if err != nil {
 		t.Errorf("read: %v", err)
 	}
-	if !frame.Header.Masked {
-		t.Error("a client's frame was not masked")
-	}
-	return ws.UnmaskFrameInPlace(frame)
+	return f
 }
 
 func TestCheckConnect(t *testing.T) {
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
 	closes := func(conn net.Conn) {
-		read(t, conn)
-		ws.WriteFrame(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusPolicyViolation, "no")))
+		reads(t, conn)
+		sends(conn, wire.Close(1008, "no"))
 	}
-	hangsUp := func(conn net.Conn) { read(t, conn) }
+	hangsUp := func(conn net.Conn) { reads(t, conn) }
 
 	const soon = "HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms"
 	for _, tc := range []struct {
