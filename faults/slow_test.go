@@ -3,19 +3,10 @@
 package faults
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"holdfast/internal/blackbox"
+	"holdfast/internal/fixture"
 )
 
 const (
@@ -180,30 +171,6 @@ func testSlowProgram(t *testing.T, side, buffers string, settings []string) {
 // certificate makes one for the proxy and returns the names of its files.
 func certificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.ParseIP(proxyAddress)},
-	}
-	signed, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writes := func(name, kind string, der []byte) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	return writes("cert.pem", "CERTIFICATE", signed), writes("key.pem", "PRIVATE KEY", private)
+	cert, key := fixture.PEM(fixture.SelfSigned(proxyAddress, fixture.Soon()))
+	return fixture.Write(t, "cert.pem", cert), fixture.Write(t, "key.pem", key)
 }

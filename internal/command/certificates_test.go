@@ -1,16 +1,10 @@
 package command
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -28,40 +22,13 @@ type identity struct {
 
 func newIdentity(t *testing.T, expires time.Time) identity {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    expires.Add(-48 * time.Hour),
-		NotAfter:     expires,
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:         true,
-
-		BasicConstraintsValid: true,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return identity{expires.Truncate(time.Second), pemOf("CERTIFICATE", cert), pemOf("PRIVATE KEY", pkcs8)}
+	cert, key := fixture.PEM(fixture.SelfSigned("127.0.0.1", expires))
+	return identity{expires.Truncate(time.Second), cert, key}
 }
-
-func pemOf(kind string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-// tomorrow is when the certificates of most tests expire.
-func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
 
 // What is wrong with the files is told with all else, in the order of the table.
 func TestTLSFilesRefused(t *testing.T) {
-	one, other := newIdentity(t, tomorrow()), newIdentity(t, tomorrow())
+	one, other := newIdentity(t, fixture.Soon()), newIdentity(t, fixture.Soon())
 	cert, key := fixture.Write(t, "tls.crt", one.cert), fixture.Write(t, "tls.key", one.key)
 	otherKey := fixture.Write(t, "other.key", other.key)
 	for _, tc := range []struct {
@@ -105,7 +72,7 @@ func TestCheckWarnsOfAnExpiredCertificate(t *testing.T) {
 // A certificate is replaced under a proxy that runs, and a mistake with it harms
 // nobody.
 func TestServeWithTLS(t *testing.T) {
-	first, second := newIdentity(t, tomorrow()), newIdentity(t, tomorrow().Add(time.Hour))
+	first, second := newIdentity(t, fixture.Soon()), newIdentity(t, fixture.Soon().Add(time.Hour))
 	certFile, keyFile := fixture.Write(t, "tls.crt", first.cert), fixture.Write(t, "tls.key", first.key)
 	p := startServe(t, "HOLDFAST_UPSTREAM=wss://localhost", "HOLDFAST_UPSTREAM_TLS_INSECURE=true",
 		"HOLDFAST_TLS_CERT_FILE="+certFile, "HOLDFAST_TLS_KEY_FILE="+keyFile)

@@ -2,6 +2,7 @@ package command
 
 import (
 	"crypto/tls"
+	"encoding/pem"
 	"io"
 	"log"
 	"net"
@@ -195,8 +196,8 @@ func TestCheckConnectWays(t *testing.T) {
 	overUnix.Start()
 	overTLS.StartTLS()
 	tcp, secure := overTCP.Listener.Addr().String(), overTLS.Listener.Addr().String()
-	ca := fixture.Write(t, "ca.pem", pemOf("CERTIFICATE", overTLS.Certificate().Raw))
-	otherCA := fixture.Write(t, "other.pem", newIdentity(t, tomorrow()).cert)
+	ca := fixture.Write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: overTLS.Certificate().Raw})))
+	otherCA := fixture.Write(t, "other.pem", newIdentity(t, fixture.Soon()).cert)
 	const answered = `^configuration ok\n.*: upgraded in \S+s, answered a ping in \S+s\n$`
 
 	for _, tc := range []struct {
