@@ -45,11 +45,12 @@ func TestBackendIsPickedForTheRequest(t *testing.T) {
 func TestDeadAddressCostsOneHandshake(t *testing.T) {
 	dead := socket.Endpoint{AddrPort: fixture.Deaf(t)}
 	port := dead.AddrPort.Port()
-	alive := listening(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port))
+	aliveIP := netip.MustParseAddr("127.0.0.200") // no test dials from it, so the port is free there
+	alive := listening(t, netip.AddrPortFrom(aliveIP, port))
 	st := newStage(t, func(cfg *Config) {
 		cfg.Upstream.Host = net.JoinHostPort("service.example", strconv.Itoa(int(port)))
 		cfg.find = func(context.Context, string) ([]netip.Addr, error) {
-			return []netip.Addr{dead.AddrPort.Addr(), netip.MustParseAddr("127.0.0.2")}, nil
+			return []netip.Addr{dead.AddrPort.Addr(), aliveIP}, nil
 		}
 	})
 	const lastFor = 10 * time.Second // as package backend has it

@@ -91,7 +91,7 @@ func shakesHands(_ *testing.T, conn net.Conn) {
 // An address whose TLS fails is one that failed: the next is tried.
 func TestNextAddressAfterTLSFailed(t *testing.T) {
 	t.Parallel()
-	brokenIP, soundIP := netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")
+	brokenIP, soundIP := netip.MustParseAddr("127.0.0.201"), netip.MustParseAddr("127.0.0.1") // no test dials from the first
 	r := newRig(t, func(cfg *proxy.Config) {
 		secureUpstream(cfg)
 		cfg.Upstream.Host = "service.example:" + cfg.Upstream.Port()
