@@ -50,7 +50,7 @@ func newBrowserSite(t *testing.T) *browserSite {
 // origin is what a browser calls the page's site.
 func (s *browserSite) origin() string { return "http://" + s.Listener.Addr().String() }
 
-// isVisited has a browser open the page, which opens its session at proxy, and
+// isVisited lets a browser open the page, which opens its session at proxy, and
 // returns what the page reports. When it has echoed, the server closes the session.
 func (s *browserSite) isVisited(t *testing.T, proxy string, server *server, flags ...string) report {
 	t.Helper()

@@ -71,7 +71,7 @@ func (h *holdfast) address() string {
 	return address
 }
 
-// web is the proxy's URL for requests that are no handshake.
+// web is the proxy's URL for requests that are not a handshake.
 func (h *holdfast) web() string { return "http" + strings.TrimPrefix(h.url, "ws") }
 
 // logLine is a line of the proxy's log, as far as tests ask for it.

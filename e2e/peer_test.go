@@ -38,7 +38,7 @@ func (r runtime) command(t *testing.T, script string, args ...string) *exec.Cmd 
 	return exec.Command(path, append([]string{filepath.Join(r.name, script+r.ext)}, args...)...)
 }
 
-// event is what a peer tells. Whose session it is about, ID says: a client
+// event is what a peer tells. ID names the session that it is about: a client
 // connects to the path of its name, so that both peers use the same.
 type event struct {
 	Event      string            `json:"event"`
@@ -274,7 +274,7 @@ func (c *client) closes(id string, code int, reason string) {
 	c.does(command{Do: "close", ID: id, Code: code, Reason: reason})
 }
 
-// talks has the session echo until it is told to hush.
+// talks lets the session echo until it is told to hush.
 func (c *client) talks(id string) {
 	c.T.Helper()
 	c.does(command{Do: "talk", ID: id, Type: hello.kind, Size: hello.size})

@@ -86,7 +86,7 @@ func TestCurlOverTLS(t *testing.T) {
 	}
 }
 
-// What is no TLS that the proxy speaks ends alone.
+// A connection that speaks something other than the proxy's TLS ends alone.
 func TestTLSRefused(t *testing.T) {
 	needsProxy(t)
 	t.Parallel()
@@ -114,7 +114,7 @@ func TestTLSRefused(t *testing.T) {
 	proxy.wantsMetric("holdfast_sessions_opened_total", 1)
 }
 
-// wantsAlert has openssl try a handshake, and be told why there is none.
+// wantsAlert lets openssl try a handshake, which must fail with that alert.
 func wantsAlert(t *testing.T, proxy *holdfast, alert string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tool(t, "openssl"),

@@ -37,7 +37,7 @@ func TestUpstreamAnswersWrongly(t *testing.T) {
 			client, upstream, asked := r.asksUpstream(wire.Request(test.fields...) + smuggled)
 			accept := "Sec-WebSocket-Accept: " + wire.Accept(asked.Header.Get("Sec-WebSocket-Key"))
 			upstream.sendsString(strings.ReplaceAll(test.answer, "$ACCEPT", accept))
-			_, body := client.wantsRefusal("that is no answer to a handshake", 502)
+			_, body := client.wantsRefusal("that does not answer a handshake", 502)
 			if strings.Contains(body, "garbage") || strings.Contains(body, "SSH") {
 				t.Errorf("the 502 repeats the upstream's words: %q", body)
 			}
@@ -51,7 +51,7 @@ func TestUpstreamAnswersWrongly(t *testing.T) {
 
 func TestUpstreamEndsWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
-	for name, sent := range map[string]string{"at once": "", "inside of its head": "HTTP/1.1 101 Swi"} {
+	for name, sent := range map[string]string{"at once": "", "inside its head": "HTTP/1.1 101 Swi"} {
 		for how, leaves := range map[string]func(*peer){"by FIN": (*peer).hangsUp, "by RST": (*peer).resets} {
 			t.Run(name+" "+how, func(t *testing.T) {
 				t.Parallel()
@@ -59,7 +59,7 @@ func TestUpstreamEndsWithoutAnAnswer(t *testing.T) {
 				client, upstream, _ := r.asksUpstream(wire.Request())
 				upstream.sendsString(sent)
 				leaves(upstream)
-				client.wantsRefusal("no HTTP is no answer", 502)
+				client.wantsRefusal("an end without HTTP does not answer", 502)
 				client.hangsUp()
 				r.wantsNoSessions()
 				r.wantsCounts(counts{"upstream_invalid": 1})

@@ -266,7 +266,7 @@ func TestLimits(t *testing.T) {
 		c.sends(wire.Ping("p"))
 		c.wants("its ping is answered", wire.Pong("p"))
 		st.pass(time.Second)
-		c.wants("a ping is no data", wire.Close(1012, "idle timeout"))
+		c.wants("a ping is not data", wire.Close(1012, "idle timeout"))
 		u.wants("told", wire.Close(1001, "idle timeout"))
 		c.hangsUp()
 		u.hangsUp()

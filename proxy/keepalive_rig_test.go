@@ -68,7 +68,7 @@ func TestClientThatAnswersStays(t *testing.T) {
 	for range 5 {
 		answer := client.wantsPing("one interval after the last")
 		if seen[answer.Payload] || answer.Payload == "" {
-			t.Errorf("the payload %q is no secret", answer.Payload)
+			t.Errorf("the payload %q can be guessed", answer.Payload)
 		}
 		seen[answer.Payload] = true
 		client.sends(answer)

@@ -66,7 +66,7 @@ func TestUnixSockets(t *testing.T) {
 	}
 }
 
-// A socket that another process has put in the place of ours is theirs, and stays.
+// A socket that another process has put in the place of ours stays.
 func TestUnixSocketOfAnother(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "holdfast.sock")

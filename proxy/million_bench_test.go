@@ -16,7 +16,7 @@ import (
 )
 
 // BenchmarkMillionSessions holds 1,000,000 sessions without descriptors on one
-// loop, pings both peers of each every 20 s, and has every ping answered. It
+// loop, and pings both peers of each every 20 s. Every ping is answered. It
 // reports what a session costs in heap, and what one second of all heartbeats
 // costs in CPU: the code is the one that runs in production, only the two
 // seams to the kernel are replaced.
@@ -62,7 +62,7 @@ func heapInUse() uint64 {
 type silentWorld struct {
 	l        *loop
 	now      heartbeat.Time
-	pinged   []epoll.Token // legs whose peers have a pong to be read
+	pinged   []epoll.Token // legs whose peers have sent a pong
 	answered int
 }
 
@@ -113,7 +113,7 @@ func (w *silentWorld) second() {
 	w.now = until
 }
 
-// answer has the loop read the pongs, as one batch of events after another.
+// answer lets the loop read the pongs, as one batch of events after another.
 func (w *silentWorld) answer() {
 	events := make([]epoll.Event, 0, w.l.kernel.Max())
 	for len(w.pinged) > 0 {

@@ -13,7 +13,7 @@ import (
 	"holdfast/proxy/internal/epoll"
 )
 
-// TestWaitingHandshakeHoldsLittle has the upstream take its time over the answer,
+// TestWaitingHandshakeHoldsLittle lets the upstream take its time over the answer,
 // with heads of all sizes and with more behind them than anybody would keep.
 func TestWaitingHandshakeHoldsLittle(t *testing.T) {
 	early := textFrame(150 << 10)

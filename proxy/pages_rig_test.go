@@ -116,7 +116,7 @@ func TestStopWhileAPageDials(t *testing.T) {
 	client.wantsEnd("its request was cut")
 }
 
-// Who asks for pages takes no session from others, and gets none beyond the limit.
+// Clients that ask for pages take no session from others, and get none beyond the limit.
 func TestPagesTakeNoSession(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessions = 1 })
@@ -134,7 +134,7 @@ func TestPagesTakeNoSession(t *testing.T) {
 	}
 }
 
-// getsPage asks for a page, has it answered and reads it.
+// getsPage plays both ends of a request for a page, and reads the page.
 func (r *rig) getsPage(client *peer, fields ...string) {
 	r.t.Helper()
 	client.sendsString(pageFor(fields...))

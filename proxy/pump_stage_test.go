@@ -144,7 +144,7 @@ func TestStoppedProcessDropsNoHealthySession(t *testing.T) {
 	st.now = st.now.Add(10 * time.Minute)
 	st.run()
 	c.wantsPing("the next one, and no Close")
-	u.wantsPing("likewise")
+	u.wantsPing("the next one, and no Close")
 }
 
 func TestForwardingAllocatesNothing(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A place that becomes free goes to the one who has waited longest; who has
-// left meanwhile is passed over.
+// A place that becomes free goes to the client that has waited longest. A client that
+// has left meanwhile is passed over.
 func TestQueueIsServedInOrder(t *testing.T) {
 	st := newStage(t, nil)
 	st.l.dialQueue.places = 0
@@ -47,7 +47,8 @@ func TestWaitInTheQueueHasAnEnd(t *testing.T) {
 	}
 }
 
-// Who comes while others wait does not pass them, even if a place is free for a moment.
+// A client that comes while others wait does not pass them, even if a place is free
+// for a moment.
 func TestQueueIsNotJumped(t *testing.T) {
 	st := newStage(t, nil)
 	st.l.dialQueue.places = 0
@@ -86,8 +87,8 @@ func TestQueueForgetsWhoLeft(t *testing.T) {
 	}
 }
 
-// Requests for pages stand in the queue of handshakes: in order, and who leaves
-// it, or has dialled, leaves nothing behind.
+// Requests for pages stand in the queue of handshakes, in order. One that leaves the
+// queue, or has dialled, leaves nothing behind.
 func TestPagesStandInTheQueue(t *testing.T) {
 	st := newStage(t, nil)
 	st.l.dialQueue.places = 0

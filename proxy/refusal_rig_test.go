@@ -171,7 +171,7 @@ func TestSlowHead(t *testing.T) {
 
 func TestClientGoneBeforeItsRequest(t *testing.T) {
 	t.Parallel()
-	for name, sent := range map[string]string{"at once": "", "inside of its head": "GET / HTTP/1.1\r\nHos"} {
+	for name, sent := range map[string]string{"at once": "", "inside its head": "GET / HTTP/1.1\r\nHos"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)

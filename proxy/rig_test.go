@@ -25,9 +25,9 @@ import (
 // a failing test waits for it.
 const patience = 15 * time.Second
 
-// A rig is a running Server between clients and an upstream, both of which the
-// test plays by hand. When the test ends it hangs up all peers, and wants the
-// Server to forget them, to stop and to have counted right.
+// A rig is a running Server between clients and an upstream. The test plays
+// both by hand. When the test ends it hangs up all peers, and wants the
+// Server to forget them and to stop, and its counters to be right.
 type rig struct {
 	t       *testing.T
 	server  *proxy.Server
@@ -97,7 +97,7 @@ func (r *rig) stop() {
 	if !r.stopped {
 		r.wantsNoSessions()
 		if cut := r.shutdown(patience); cut != 0 {
-			r.t.Errorf("Shutdown cut %d sessions where there was none", cut)
+			r.t.Errorf("Shutdown cut %d sessions although none was open", cut)
 		}
 	}
 	r.wantsGaugesAtZero()
@@ -336,7 +336,7 @@ func (r *rig) opensDeflate() (client, upstream *peer) {
 	return r.opensWith(r.dials(), deflate, deflate)
 }
 
-// asksUpstream has a client send a request, and the upstream read it.
+// asksUpstream lets a client send a request, and the upstream read it.
 func (r *rig) asksUpstream(request string) (client, upstream *peer, asked *http.Request) {
 	r.t.Helper()
 	client = r.dials()

@@ -188,7 +188,7 @@ func TestOneAddressCannotTakeAll(t *testing.T) {
 	}
 }
 
-// Who is beyond the limit is told so, a few at a time; the next are closed at once.
+// Clients beyond the limit are told so, a few at a time. The next are closed at once.
 func TestRefusalsOfAnAddressAreBounded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessionsPerIP = 1 })

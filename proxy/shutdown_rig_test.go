@@ -79,11 +79,11 @@ func TestShutdownCutsWhoNeverAnswers(t *testing.T) {
 	r.opens() // neither answers
 	client, upstream := r.opens()
 	half := wire.Encode(true, wire.Text("this will never be whole"))[:10]
-	client.sendsBytes(half) // nobody can be told inside of a frame
+	client.sendsBytes(half) // nobody can be told inside a frame
 	upstream.wantsBytes("half a frame", half)
 	cut := r.beginShutdown(patience)
 	client.wantsClose("towards the client there is a frame boundary", 1012)
-	upstream.wantsCut("there can be no Close inside of a frame")
+	upstream.wantsCut("there can be no Close inside a frame")
 	if n := <-cut; n != 2 {
 		t.Errorf("%d sessions were cut, want the one that did not answer and the one that could not be told", n)
 	}
@@ -108,7 +108,7 @@ func TestShutdownInAHurry(t *testing.T) {
 
 func TestShutdownDuringAHandshake(t *testing.T) {
 	t.Parallel()
-	t.Run("inside of its head", func(t *testing.T) {
+	t.Run("inside its head", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, nil)
 		client := r.dials()
@@ -153,7 +153,7 @@ func TestShutdownDuringACloseHandshake(t *testing.T) {
 	r.wantsCounts(counts{"ok": 1, "opened": 1, "closed client": 1})
 }
 
-// Whoever comes while the Server stops is refused, or gets a session and then
+// A client that comes while the Server stops is refused, or gets a session and then
 // its Close. No session is forgotten.
 func TestShutdownWhileClientsCome(t *testing.T) {
 	t.Parallel()

@@ -34,7 +34,7 @@ func (p *peer) slows() *link {
 	return leg.link
 }
 
-// acknowledges lets the peer's TCP have n bytes more, at the most all that there are.
+// acknowledges lets n bytes more reach the peer's TCP, at the most all that there are.
 func (l *link) acknowledges(n int64) {
 	l.acked = min(l.acked+n, l.leg.taken)
 	l.heard = l.st.now

@@ -18,8 +18,8 @@ import (
 	"holdfast/proxy/internal/epoll"
 )
 
-// A stage is one loop on invented time, whose sessions have socketpairs for
-// legs. The loop is turned by the test alone.
+// A stage is one loop on invented time. The legs of its sessions are socketpairs, and
+// the test alone turns the loop.
 type stage struct {
 	t       *testing.T
 	server  *Server

@@ -12,7 +12,7 @@ import (
 	"holdfast/proxy"
 )
 
-// handshakesThatFail returns how many clients come to grief, each at another step.
+// handshakesThatFail returns how many clients fail, each at another step.
 func handshakesThatFail() int {
 	if race.Enabled && !testing.Short() {
 		return 10_000
@@ -62,7 +62,7 @@ func TestHandshakesThatFailLeaveNothing(t *testing.T) {
 	}
 }
 
-// failures are the ways in which a client comes to grief. After them the
+// failures are the ways in which a client fails. After them the
 // upstream's ways follow, see failsClients.
 var failures = []func(*rig){
 	func(r *rig) { r.tries("") },

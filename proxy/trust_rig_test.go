@@ -236,7 +236,7 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// Two origins are none that could be judged, whatever they are, also on a
+// Two origins cannot be judged, whatever they are, also on a
 // connection that had pages before.
 func TestDoubledOrigin(t *testing.T) {
 	t.Parallel()

@@ -9,8 +9,8 @@ import (
 	"holdfast/internal/wire"
 )
 
-// What arrived before a deadline is read before it is judged, be it more than one
-// read holds.
+// What arrived before a deadline is read before the peer is judged, even if one read
+// does not hold it.
 func TestNothingIsJudgedUnread(t *testing.T) {
 	small := wire.Encode(true, wire.Binary("12345678")) // 63 KiB hold a whole number of them
 	flood := []byte(strings.Repeat(string(small), 10_000))

@@ -86,8 +86,8 @@ func TestDialsEndWithTheirClients(t *testing.T) {
 	}
 }
 
-// While no answer comes from DNS one lookup is under way, whoever comes and
-// leaves; and those who have left cost nothing.
+// While no answer comes from DNS one lookup is under way, however many come and
+// leave. Those who have left cost nothing.
 func TestSilentNameServer(t *testing.T) {
 	const clients = 50
 	var lookups atomic.Int64
@@ -130,8 +130,8 @@ func TestSilentNameServer(t *testing.T) {
 	}
 }
 
-// A name that is not found in time is the upstream's failure, for whomever it is
-// looked up.
+// A name that is not found in time is the upstream's failure, for a page and for
+// a session.
 func TestNameIsNotFoundInTime(t *testing.T) {
 	t.Parallel()
 	for name, ask := range map[string]string{"page": page, "session": wire.Request()} {
@@ -254,8 +254,8 @@ func fillQueue(t *testing.T, service *net.UnixListener, path string) (connected 
 	}
 }
 
-// A connection with a peer that is not who it must be is none: whoever finds that
-// out says so, and nobody says otherwise before it is right.
+// A connection to a peer with a wrong certificate does not count as one. Pages and
+// sessions both find that out, and the upstream is down until the certificate is right.
 func TestReadinessNeedsTheRightCertificate(t *testing.T) {
 	t.Parallel()
 	var trusts atomic.Bool

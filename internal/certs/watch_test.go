@@ -126,7 +126,7 @@ func TestKickIsAlwaysAnswered(t *testing.T) {
 		}
 		dir.writePair(newRoot(t, "root").leaf(t))
 		w.kick()
-		w.wants(true, "", "a kick has the files read at once")
+		w.wants(true, "", "after a kick the files are read at once")
 		w.tick()
 		w.wantsNothing("nothing has changed since")
 	})

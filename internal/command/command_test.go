@@ -89,7 +89,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// Who has configured nothing yet is told the one thing to do, and the other.
+// A user who has configured nothing yet is told the two things that can be done.
 func TestNothingConfigured(t *testing.T) {
 	const want = "HOLDFAST_UPSTREAM is not set; it says where the service is, for example HOLDFAST_UPSTREAM=ws://localhost:9000\n" +
 		"\nTo see Holdfast at work without configuring anything, run: holdfast demo\n"

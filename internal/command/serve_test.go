@@ -76,7 +76,7 @@ func (s *served) signal(sig syscall.Signal) {
 	}
 }
 
-// ends has the program end in the usual way.
+// ends lets the program end in the usual way.
 func (s *served) ends() {
 	s.t.Helper()
 	s.signal(syscall.SIGTERM)
@@ -115,7 +115,7 @@ func TestServeOnAUnixSocket(t *testing.T) {
 	p.ends()
 }
 
-// The sockets of others are not taken away, and what is no socket is not removed.
+// The sockets of others are not taken away, and a file that is not a socket is not removed.
 func TestUnixSocketInTheWay(t *testing.T) {
 	file := fixture.Write(t, "holdfast.sock", "")
 	taken := filepath.Join(t.TempDir(), "taken.sock")

@@ -347,7 +347,7 @@ func connectOver(t testing.TB, w way, fd int, conn net.Conn, adjust func(*tls.Co
 	return n, f
 }
 
-// largeRecords has a far end begin with records of the full size.
+// largeRecords lets a far end begin with records of the full size.
 func largeRecords(c *tls.Config) { c.DynamicRecordSizingDisabled = true }
 
 // secured completes a handshake.
