@@ -5,5 +5,5 @@
 // it a sync.Pool forgets at random what it is given, so allocations differ.
 package race
 
-// Enabled: the race detector is off.
+// Enabled says that the race detector is off.
 const Enabled = false

@@ -2,5 +2,5 @@
 
 package race
 
-// Enabled: the race detector is on.
+// Enabled says that the race detector is on.
 const Enabled = true
