@@ -36,9 +36,9 @@ func TestSoak(t *testing.T) {
 		name    string
 		happens func()
 	}{
-		{"the clients' link is silent", func() { s.isSilent(s.network.near) }},
+		{"the clients' link is silent", func() { isSilent(s.network.near) }},
 		{"some clients freeze", s.someFreeze},
-		{"the upstream's link is silent", func() { s.isSilent(s.network.far) }},
+		{"the upstream's link is silent", func() { isSilent(s.network.far) }},
 		{"the clients' link is slow", s.isSlow},
 		{"the proxy is stopped", s.stops},
 	}
@@ -112,7 +112,7 @@ func (s *soak) isWell() {
 	s.proxy.AccountsForAll()
 }
 
-func (s *soak) isSilent(l *link) {
+func isSilent(l *link) {
 	l.isSilent()
 	time.Sleep(2 * time.Second)
 	l.heals()

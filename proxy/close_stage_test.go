@@ -168,7 +168,7 @@ func TestPeersThatStay(t *testing.T) {
 			if st.l.table.live != 0 {
 				t.Error("the session is still there")
 			}
-			st.counts(map[string]float64{"holdfast_sessions_opened_total": 1, "holdfast_sessions_active": 0})
+			st.counts(map[string]float64{"sessions_opened_total": 1, "sessions_active": 0})
 		})
 	}
 }

@@ -25,9 +25,9 @@ func TestPingsBothPeers(t *testing.T) {
 	st.pass(20 * time.Second)
 	c.wantsPing("one interval after the last")
 	st.counts(map[string]float64{
-		`holdfast_pings_sent_total{side="client"}`:     2,
-		`holdfast_pings_sent_total{side="upstream"}`:   2,
-		`holdfast_pongs_received_total{side="client"}`: 1,
+		"pings_sent_total{client}":     2,
+		"pings_sent_total{upstream}":   2,
+		"pongs_received_total{client}": 1,
 	})
 }
 
@@ -118,7 +118,7 @@ func TestPeersPingsAreAnswered(t *testing.T) {
 	c.sends(wire.Ping("a"), wire.Pong("unasked"), wire.Ping(""), wire.Text("data"), wire.Ping("z"))
 	c.wants("the latest is answered, and one answer to a read is enough", wire.Pong("z"))
 	u.wants("pings stay here", wire.Text("data"))
-	st.counts(map[string]float64{`holdfast_pings_answered_total{side="client"}`: 2})
+	st.counts(map[string]float64{"pings_answered_total{client}": 2})
 	u.wantsNothing("pings stay here")
 	u.sends(wire.Ping("b"))
 	u.wants("answered, masked", wire.Pong("b"))
@@ -195,7 +195,7 @@ func TestStopWithinATurn(t *testing.T) {
 	c.sends(cpong)
 	u.sends(upong)
 	st.counts(map[string]float64{
-		`holdfast_pongs_received_total{side="client"}`: 1,
-		"holdfast_sessions_active":                     1,
+		"pongs_received_total{client}": 1,
+		"sessions_active":              1,
 	})
 }

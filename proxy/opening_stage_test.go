@@ -127,7 +127,7 @@ func (w *waiting) wantsSession(early []byte) {
 	if !bytes.Equal(got, early) {
 		w.t.Error("what the client sent early does not arrive as it was sent")
 	}
-	w.counts(map[string]float64{"holdfast_sessions_opened_total": 1, "holdfast_sessions_active": 1})
+	w.counts(map[string]float64{"sessions_opened_total": 1, "sessions_active": 1})
 }
 
 // textFrame is a masked text message of that size.
@@ -187,7 +187,7 @@ func TestNoRoomInThePoller(t *testing.T) {
 		if got := p.told(); got != "" || !p.ended {
 			t.Errorf("draining %v: the client is told %q, and its connection has ended: %v", draining, got, p.ended)
 		}
-		st.counts(map[string]float64{`holdfast_handshakes_total{result="internal"}`: 1, `holdfast_handshakes_total{result="draining"}`: 0})
+		st.counts(map[string]float64{"handshakes_total{internal}": 1, "handshakes_total{draining}": 0})
 		if st.l.table.live != 0 || st.server.live.Load() != 0 {
 			t.Error("the session is left behind")
 		}

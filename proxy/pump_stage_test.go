@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/metrics"
 )
@@ -42,16 +43,16 @@ func TestSlowReceiverPausesItsSender(t *testing.T) {
 	c, u := st.session(false)
 	sent := stuff(st, c, u)
 	st.counts(map[string]float64{
-		`holdfast_reads_paused{side="client"}`:   1,
-		`holdfast_reads_paused{side="upstream"}`: 0,
+		"reads_paused{client}":   1,
+		"reads_paused{upstream}": 0,
 	})
-	if n := scrape(t, st.metrics)[`holdfast_buffered_bytes{side="upstream"}`]; n <= 0 || n > 64<<10 {
+	if n := fixture.Counted(t, st.metrics.Registry())["buffered_bytes{upstream}"]; n <= 0 || n > 64<<10 {
 		t.Errorf("%v bytes are buffered, want some, and no more than one tail", n)
 	}
 	u.wants("every frame, once it reads", sent...)
 	st.counts(map[string]float64{
-		`holdfast_reads_paused{side="client"}`:     0,
-		`holdfast_buffered_bytes{side="upstream"}`: 0,
+		"reads_paused{client}":     0,
+		"buffered_bytes{upstream}": 0,
 	})
 	c.sends(wire.Text("on"))
 	u.wants("reading went on", wire.Text("on"))

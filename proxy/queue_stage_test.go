@@ -13,7 +13,7 @@ func TestQueueIsServedInOrder(t *testing.T) {
 	st.l.dialQueue.places = 0
 	first, second, third := st.knocks(), st.knocks(), st.knocks()
 	first.hangsUp()
-	st.counts(map[string]float64{`holdfast_handshakes_total{result="client_gone"}`: 1})
+	st.counts(map[string]float64{"handshakes_total{client_gone}": 1})
 
 	st.l.dialQueue.places = 1
 	st.run() // nobody listens there, so each in turn is refused and makes room for the next
@@ -39,7 +39,7 @@ func TestWaitInTheQueueHasAnEnd(t *testing.T) {
 	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After: ") {
 		t.Errorf("a client that waited in vain is told %q", got)
 	}
-	st.counts(map[string]float64{`holdfast_handshakes_total{result="limit"}`: 1})
+	st.counts(map[string]float64{"handshakes_total{limit}": 1})
 	st.l.dialQueue.places = 1
 	st.run()
 	if st.l.dialQueue.places != 1 {

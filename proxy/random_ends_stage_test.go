@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/fixture"
 	"holdfast/internal/race"
 	"holdfast/internal/wire"
 )
@@ -44,13 +45,13 @@ func playRandomEnd(t *testing.T, seed uint64) {
 		peers[rnd.IntN(2)].does(rnd)
 	}
 	st.pass(time.Hour)
-	got := scrape(t, st.metrics)
-	ended := sumOf(got, "holdfast_sessions_closed_total") + sumOf(got, "holdfast_sessions_dropped_total")
-	if left := st.l.table.live; ended != 1 || left != 0 || got["holdfast_sessions_active"] != 0 {
-		t.Errorf("%v ends are counted, %v sessions are left, %v active", ended, left, got["holdfast_sessions_active"])
+	got := fixture.Counted(t, st.metrics.Registry())
+	ended := sumOf(got, "sessions_closed_total") + sumOf(got, "sessions_dropped_total")
+	if left := st.l.table.live; ended != 1 || left != 0 || got["sessions_active"] != 0 {
+		t.Errorf("%v ends are counted, %v sessions are left, %v active", ended, left, got["sessions_active"])
 		st.l.table.all(func(s *session) { t.Logf("left: %+v", *s) })
 	}
-	if n := got[`holdfast_sessions_dropped_total{reason="internal",side="proxy"}`]; n != 0 {
+	if n := got["sessions_dropped_total{internal,proxy}"]; n != 0 {
 		t.Error("the session has ended without a cause")
 	}
 	st.l.cutAll()

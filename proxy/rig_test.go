@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -242,31 +241,10 @@ func (r *rig) metric(name string) int {
 	return int(v)
 }
 
-// scrape returns all counters and gauges of ours, as name{value,value}.
+// scrape returns all instruments of ours, named as fixture.Counted names them.
 func (r *rig) scrape() map[string]float64 {
-	families, err := r.metrics.Registry().Gather()
-	if err != nil {
-		r.t.Errorf("scrape: %v", err)
-	}
-	got := make(map[string]float64)
-	for _, family := range families {
-		name, ours := strings.CutPrefix(family.GetName(), "holdfast_")
-		if !ours {
-			continue
-		}
-		for _, m := range family.GetMetric() {
-			var values []string
-			for _, label := range m.GetLabel() {
-				values = append(values, label.GetValue())
-			}
-			key := name
-			if values != nil {
-				key = fmt.Sprintf("%s{%s}", name, strings.Join(values, ","))
-			}
-			got[key] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
-	}
-	return got
+	r.t.Helper()
+	return fixture.Counted(r.t, r.metrics.Registry())
 }
 
 // dials connects a client, which has said nothing yet.

@@ -8,6 +8,7 @@ import (
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 )
 
@@ -42,11 +43,11 @@ func FuzzSession(f *testing.F) {
 		}
 		st.run()
 		st.pass(time.Minute) // every deadline of an end
-		got := scrape(t, st.metrics)
-		if ended := sumOf(got, "holdfast_sessions_closed_total") + sumOf(got, "holdfast_sessions_dropped_total"); ended != 1 {
+		got := fixture.Counted(t, st.metrics.Registry())
+		if ended := sumOf(got, "sessions_closed_total") + sumOf(got, "sessions_dropped_total"); ended != 1 {
 			t.Errorf("the session was counted %v times", ended)
 		}
-		if got["holdfast_sessions_active"] != 0 || st.l.table.live != 0 || st.l.wheel.Len() != 0 {
+		if got["sessions_active"] != 0 || st.l.table.live != 0 || st.l.wheel.Len() != 0 {
 			t.Error("something of the session is left")
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/fixture"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
 )
@@ -199,13 +200,13 @@ func (st *stage) pass(d time.Duration) {
 	st.run()
 }
 
-// counts checks counters and gauges, named as they are scraped.
+// counts checks counters and gauges, named as fixture.Counted names them.
 func (st *stage) counts(want map[string]float64) {
 	st.t.Helper()
-	got := scrape(st.t, st.metrics)
+	got := fixture.Counted(st.t, st.metrics.Registry())
 	for name, n := range want {
-		if got[name] != n {
-			st.t.Errorf("%s = %v, want %v", name, got[name], n)
+		if is, exists := got[name]; is != n || !exists {
+			st.t.Errorf("%s = %v, want %v; it exists: %v", name, is, n, exists)
 		}
 	}
 }
@@ -213,32 +214,32 @@ func (st *stage) counts(want map[string]float64) {
 // dropped checks that the only session ever opened was dropped for this reason.
 func (st *stage) dropped(side Side, reason Reason) {
 	st.t.Helper()
-	st.over(fmt.Sprintf("holdfast_sessions_dropped_total{reason=%q,side=%q}", reason, side))
+	st.over(fmt.Sprintf("sessions_dropped_total{%v,%v}", reason, side))
 }
 
 // closed checks that the only session ever opened ended by a close handshake.
 func (st *stage) closed(side Side) {
 	st.t.Helper()
-	st.over(fmt.Sprintf("holdfast_sessions_closed_total{side=%q}", side))
+	st.over(fmt.Sprintf("sessions_closed_total{%v}", side))
 }
 
 func (st *stage) over(name string) {
 	st.t.Helper()
-	got := scrape(st.t, st.metrics)
+	got := fixture.Counted(st.t, st.metrics.Registry())
 	if got[name] != 1 {
 		st.t.Errorf("%s = %v, want 1", name, got[name])
 	}
 	sum := 0.0
 	for n, v := range got {
-		if strings.HasPrefix(n, "holdfast_sessions_dropped_total") || strings.HasPrefix(n, "holdfast_sessions_closed_total") {
+		if strings.HasPrefix(n, "sessions_dropped_total") || strings.HasPrefix(n, "sessions_closed_total") {
 			sum += v
 		}
 	}
-	if sum != 1 || got["holdfast_sessions_active"] != 0 {
-		st.t.Errorf("%v ends, %v sessions active; want 1 and 0", sum, got["holdfast_sessions_active"])
+	if sum != 1 || got["sessions_active"] != 0 {
+		st.t.Errorf("%v ends, %v sessions active; want 1 and 0", sum, got["sessions_active"])
 	}
 	for _, side := range sides {
-		for _, gauge := range []string{"holdfast_buffered_bytes", "holdfast_reads_paused"} {
+		for _, gauge := range []string{"buffered_bytes", "reads_paused"} {
 			if n := got[fmt.Sprintf("%s{side=%q}", gauge, side)]; n != 0 {
 				st.t.Errorf("%s of %v = %v after the end, want 0", gauge, side, n)
 			}
@@ -247,30 +248,6 @@ func (st *stage) over(name string) {
 	if st.l.table.live != 0 || st.l.wheel.Len() != 0 {
 		st.t.Errorf("%d sessions, %d timers are left", st.l.table.live, st.l.wheel.Len())
 	}
-}
-
-// scrape is what Prometheus would see: counters and gauges by name and labels.
-func scrape(t *testing.T, m *metrics.Metrics) map[string]float64 {
-	t.Helper()
-	families, err := m.Registry().Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make(map[string]float64)
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			var labels []string
-			for _, p := range m.GetLabel() {
-				labels = append(labels, fmt.Sprintf("%s=%q", p.GetName(), p.GetValue()))
-			}
-			name := f.GetName()
-			if len(labels) > 0 {
-				name += "{" + strings.Join(labels, ",") + "}"
-			}
-			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
-	}
-	return got
 }
 
 // drains lets the loop act while a peer takes whatever comes.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 )
 
@@ -16,44 +17,44 @@ var ends = []struct {
 	counted string
 	how     func(w *inventedWorld, c, u *farPeer)
 }{
-	{`holdfast_sessions_closed_total{side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+	{"sessions_closed_total{client}", func(w *inventedWorld, c, u *farPeer) {
 		c.sends(wire.Close(1000, ""))
 		u.sends(wire.Close(1000, ""))
 		u.hangsUp()
 		c.hangsUp()
 	}},
-	{`holdfast_sessions_closed_total{side="upstream"}`, func(w *inventedWorld, c, u *farPeer) {
+	{"sessions_closed_total{upstream}", func(w *inventedWorld, c, u *farPeer) {
 		u.sends(wire.Close(4000, "x"))
 		c.sends(wire.Close(4000, "x"))
 		c.hangsUp()
 		u.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="eof",side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+	{"sessions_dropped_total{eof,client}", func(w *inventedWorld, c, u *farPeer) {
 		c.hangsUp()
 		u.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="eof",side="upstream"}`, func(w *inventedWorld, c, u *farPeer) {
+	{"sessions_dropped_total{eof,upstream}", func(w *inventedWorld, c, u *farPeer) {
 		u.hangsUp()
 		c.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="protocol_error",side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+	{"sessions_dropped_total{protocol_error,client}", func(w *inventedWorld, c, u *farPeer) {
 		c.sends(wire.Frame{Op: 3, Fin: true})
 		u.hangsUp()
 		c.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="close_timeout",side="upstream"}`, func(w *inventedWorld, c, u *farPeer) {
+	{"sessions_dropped_total{close_timeout,upstream}", func(w *inventedWorld, c, u *farPeer) {
 		c.sends(wire.Close(1000, ""))
 		u.told()
 		w.pass(10 * time.Second)
 		c.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="ping_timeout",side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+	{"sessions_dropped_total{ping_timeout,client}", func(w *inventedWorld, c, u *farPeer) {
 		w.pass(21 * time.Second)
 		c.told()
 		w.pass(20 * time.Second)
 		u.hangsUp()
 	}},
-	{`holdfast_sessions_dropped_total{reason="write_timeout",side="client"}`, func(w *inventedWorld, c, u *farPeer) {
+	{"sessions_dropped_total{write_timeout,client}", func(w *inventedWorld, c, u *farPeer) {
 		c.told()
 		u.sends(wire.Binary(strings.Repeat("z", 60_000)), wire.Binary(strings.Repeat("z", 60_000)))
 		w.pass(30 * time.Second)
@@ -95,10 +96,10 @@ func descriptors(t *testing.T) int {
 // left nothing behind.
 func (w *inventedWorld) over(counted string, n float64) {
 	w.t.Helper()
-	got := scrape(w.t, w.server.cfg.Metrics)
-	if got[counted] != n || got["holdfast_sessions_opened_total"] != n || got["holdfast_sessions_active"] != 0 {
+	got := fixture.Counted(w.t, w.server.cfg.Metrics.Registry())
+	if got[counted] != n || got["sessions_opened_total"] != n || got["sessions_active"] != 0 {
 		w.t.Errorf("%s is %v, %v opened and %v active, want %v, %v and 0", counted, got[counted],
-			got["holdfast_sessions_opened_total"], got["holdfast_sessions_active"], n, n)
+			got["sessions_opened_total"], got["sessions_active"], n, n)
 	}
 	if w.l.table.live != 0 || len(w.kernel.sockets) != 0 || w.server.live.Load() != 0 {
 		w.t.Errorf("%d sessions, %d sockets and %d clients are left", w.l.table.live, len(w.kernel.sockets), w.server.live.Load())
@@ -120,8 +121,8 @@ func TestManyTimersAtOnce(t *testing.T) {
 			c.sends(c.wantsPing(fmt.Sprint("due at client ", i)))
 		}
 	}
-	got := scrape(t, w.server.cfg.Metrics)
-	if n := got[`holdfast_pongs_received_total{side="client"}`]; n != 5*sessions {
+	got := fixture.Counted(t, w.server.cfg.Metrics.Registry())
+	if n := got["pongs_received_total{client}"]; n != 5*sessions {
 		t.Errorf("%v pongs are counted, want %d", n, 5*sessions)
 	}
 }
@@ -146,7 +147,7 @@ func TestStopOfManyLives(t *testing.T) {
 	for _, s := range []*farPeer{c, u, silent, asking, asked} {
 		s.hangsUp()
 	}
-	w.over(`holdfast_sessions_dropped_total{reason="drain",side="proxy"}`, 1)
+	w.over("sessions_dropped_total{drain,proxy}", 1)
 }
 
 // A refusal of the invented kernel is one of the upstream.
