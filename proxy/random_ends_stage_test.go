@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -24,9 +25,8 @@ func TestRandomEnds(t *testing.T) {
 		scripts = 3000
 	}
 	for seed := range uint64(scripts) {
-		playRandomEnd(t, seed)
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { playRandomEnd(t, seed) }) {
+			return
 		}
 	}
 }
@@ -54,10 +54,6 @@ func playRandomEnd(t *testing.T, seed uint64) {
 	if n := got["sessions_dropped_total{internal,proxy}"]; n != 0 {
 		t.Error("the session has ended without a cause")
 	}
-	st.l.cutAll()
-	st.l.epoll.Close()
-	c.close()
-	u.close()
 }
 
 // A vandal is a peer that does anything but answer pings.
