@@ -193,3 +193,15 @@ func TestNoRoomInThePoller(t *testing.T) {
 		}
 	}
 }
+
+// The first loop may hand a client to another one that has begun to drain.
+func TestClientOfADrainingLoopIsRefused(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.draining = true
+	p := st.connects()
+	st.run()
+	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+		t.Errorf("the client is told %.40q", got)
+	}
+	st.counts(map[string]float64{"handshakes_total{draining}": 1})
+}

@@ -66,16 +66,35 @@ func TestClosedSocketIsPatient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for b := make([]byte, 1<<20); ; {
-			if _, err := unix.Write(accepted, b); err != nil {
-				break // it takes no more
-			}
-		}
+		fills(accepted)
 		wantsOption(t, name+": before", accepted, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, 4000)
 		if err := leaves(bare(leaving)); err != nil {
 			t.Fatal(err)
 		}
 		wantsOption(t, name+": after", accepted, unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS, 120_000)
+	}
+}
+
+// A leg asks its own socket what has not been sent and acknowledged.
+func TestLegKnowsWhatIsOnTheWay(t *testing.T) {
+	cfg := testConfig()
+	accepted, _ := connected(t, &cfg)
+	leg := bare(accepted)
+	if n := leg.Unacked() + leg.Unsent(); n != 0 {
+		t.Errorf("before anything is written %d bytes are on the way", n)
+	}
+	fills(accepted)
+	if all, unsent := leg.Unacked(), leg.Unsent(); unsent <= 0 || all < unsent {
+		t.Errorf("to a peer that does not read %d bytes are on the way, %d of them not sent", all, unsent)
+	}
+}
+
+// fills writes until the socket takes no more.
+func fills(fd int) {
+	for b := make([]byte, 1<<20); ; {
+		if _, err := unix.Write(fd, b); err != nil {
+			return
+		}
 	}
 }
 

@@ -130,6 +130,25 @@ func TestSilentNameServer(t *testing.T) {
 	}
 }
 
+// Pages and sessions both reach an upstream by its name.
+func TestNameIsLookedUp(t *testing.T) {
+	t.Parallel()
+	for name, asks := range map[string]func(*rig){
+		"page":    func(r *rig) { r.getsPage(r.dials()) },
+		"session": func(r *rig) { r.opens() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asks(newRig(t, func(cfg *proxy.Config) {
+				cfg.Upstream.Host = "service.example:" + cfg.Upstream.Port()
+				cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) {
+					return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+				})
+			}))
+		})
+	}
+}
+
 // A name that is not found in time is the upstream's failure, for a page and for
 // a session.
 func TestNameIsNotFoundInTime(t *testing.T) {
