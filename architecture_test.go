@@ -33,7 +33,7 @@ var imports = map[string][]string{
 	"internal/activation": {"holdfast/internal/shown"},
 	"internal/admin":      {"holdfast/proxy"},
 	"internal/config": {
-		"holdfast/internal/certs", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",
+		"holdfast/internal/certs", "holdfast/internal/hostport", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",
 		"github.com/caarlos0/env/v10",
 	},
 	"internal/linelog": {},
@@ -47,7 +47,7 @@ var imports = map[string][]string{
 	"internal/wire":     {"github.com/gobwas/ws"},
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
-		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
+		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
 		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface",
 		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade", "holdfast/proxy/internal/web",
 		"github.com/gobwas/ws", "golang.org/x/sys/unix",
@@ -58,21 +58,28 @@ var imports = map[string][]string{
 		"golang.org/x/sys/unix",
 	},
 	"proxy/internal/epoll":      {"golang.org/x/sys/unix"},
-	"proxy/internal/forwarded":  {},
+	"proxy/internal/field":      {"holdfast/internal/ascii"},
+	"proxy/internal/forwarded":  {"holdfast/internal/ascii", "holdfast/internal/hostport", "holdfast/proxy/internal/field"},
 	"proxy/internal/frame":      {"github.com/gobwas/ws"},
-	"proxy/internal/origins":    {},
+	"proxy/internal/origins":    {"holdfast/internal/hostport"},
 	"proxy/internal/peraddress": {},
 	"proxy/internal/preface":    {"github.com/pires/go-proxyproto"},
 	"proxy/internal/secure":     {"holdfast/proxy/internal/socket", "golang.org/x/sys/unix"},
 	"proxy/internal/socket":     {"golang.org/x/sys/unix"},
-	"proxy/internal/upgrade":    {},
-	"proxy/internal/web":        {"holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/upgrade", "golang.org/x/sys/unix"},
-	"heartbeat":                 {},
+	"proxy/internal/upgrade":    {"holdfast/internal/ascii", "holdfast/internal/hostport", "holdfast/proxy/internal/field"},
+	"proxy/internal/web": {
+		"holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/upgrade",
+		"golang.org/x/sys/unix",
+	},
+	"heartbeat": {},
 	"metrics": {
 		"github.com/prometheus/client_golang/prometheus",
 		"github.com/prometheus/client_golang/prometheus/collectors",
 		"github.com/prometheus/client_golang/prometheus/promhttp",
 	},
+	"internal/hostport": {"holdfast/internal/ascii"},
+	"internal/ascii":    {},
+
 	// It measures the proxy from outside, as any other.
 	"bench":  {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
 	"e2e":    {},
@@ -109,7 +116,6 @@ var bans = []ban{{
 		"proxy/clock_linux.go":             "makes the clock that the loops ask, once a turn",
 		"proxy/internal/backend/health.go": "probes a backend beside the loops",
 		"proxy/trim.go":                    "gives memory back beside the loops",
-		"proxy/relay.go":                   "sets deadlines on connections that no loop owns",
 		"metrics/metrics.go":               "says since when the counters count",
 	},
 }, {
@@ -208,6 +214,41 @@ func TestBannedCalls(t *testing.T) {
 			if !slices.ContainsFunc(all, func(s source) bool { return s.name == name && len(b.uses(s)) > 0 }) {
 				t.Errorf("%s is excepted from %q without need", name, b.why)
 			}
+		}
+	}
+}
+
+// Jobs beside the loops are started in few places, so that a test and a simulation
+// can decide when they run: see world in proxy/seams.go.
+func TestGoroutinesStartInFewPlaces(t *testing.T) {
+	allowed := map[string]bool{
+		"proxy/server.go":   true, // runs the loops, and defines beside
+		"proxy/shutdown.go": true, // waits for pages beside the loops
+	}
+	for _, s := range sources(t) {
+		switch path.Dir(s.name) {
+		case "heartbeat", "metrics", "proxy", "proxy/internal/backend", "proxy/internal/frame", "proxy/internal/upgrade":
+		default:
+			continue
+		}
+		if isTest(s.name) {
+			continue
+		}
+		starts := false
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				starts = true
+			case *ast.SelectorExpr: // sync.WaitGroup's
+				starts = starts || n.Sel.Name == "Go"
+			}
+			return true
+		})
+		switch may := allowed[s.name]; {
+		case starts && !may:
+			t.Errorf("%s starts a goroutine: give the job to beside", s.name)
+		case may && !starts:
+			t.Errorf("%s may start goroutines, and starts none", s.name)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,7 +19,23 @@ import (
 )
 
 // documents are what is written for people and speaks of the code by name.
-var documents = []string{"README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+var documents = []string{
+	"README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md",
+	"docs/configuration.md", "docs/deadlines.md", "docs/front-door.md", "docs/operating.md", "docs/performance.md",
+	"docs/recipes.md",
+}
+
+func TestDocumentsAreAllKnown(t *testing.T) {
+	found, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range found {
+		if !slices.Contains(documents, filepath.ToSlash(doc)) {
+			t.Errorf("%s is not among the documents that are checked", doc)
+		}
+	}
+}
 
 func document(t *testing.T, name string) string {
 	t.Helper()
@@ -29,12 +46,125 @@ func document(t *testing.T, name string) string {
 	return string(text)
 }
 
-func TestReadmeTableIsThatOfTheCode(t *testing.T) {
+// variablesTable is what `holdfast env -format markdown` prints.
+func variablesTable(t *testing.T) string {
+	t.Helper()
 	var out strings.Builder
-	command.Run([]string{"env", "-format", "markdown"}, nil, &out, io.Discard)
-	table := out.String()
-	if table == "" || !strings.Contains(document(t, "README.md"), "\n\n"+table+"\n") {
-		t.Errorf("README.md: the table of variables is not what `holdfast env -format markdown` prints:\n%s", table)
+	if code := command.Run([]string{"env", "-format", "markdown"}, nil, &out, io.Discard); code != 0 || out.Len() == 0 {
+		t.Fatalf("`holdfast env -format markdown` ends with %d and prints %q", code, out.String())
+	}
+	return out.String()
+}
+
+func TestConfigurationHasTheTableOfTheCode(t *testing.T) {
+	if table := variablesTable(t); !strings.HasSuffix(document(t, "docs/configuration.md"), "\n\n"+table) {
+		t.Errorf("docs/configuration.md: the table of variables is not what `holdfast env -format markdown` prints:\n%s", table)
+	}
+}
+
+// The README's table is a selection, in words of its own. The defaults are the code's.
+func TestReadmeNamesTheDefaults(t *testing.T) {
+	table := variablesTable(t)
+	rows := regexp.MustCompile("(?m)^\\| `HOLDFAST_[A-Z_]+` \\| +(?:`.+?`)? *\\|").FindAllString(document(t, "README.md"), -1)
+	if len(rows) == 0 {
+		t.Error("README.md has no table of variables")
+	}
+	for _, row := range rows {
+		if !strings.Contains(table, "\n"+row) {
+			t.Errorf("README.md has the row %q with a default that is not the code's", row)
+		}
+	}
+}
+
+// The figures that documents pick out are those of the tables in docs/performance.md,
+// which its commands have printed.
+func TestFiguresAreThoseOfTheTables(t *testing.T) {
+	performance := document(t, "docs/performance.md")
+	figure := regexp.MustCompile(`\d+(?:,\d{3})*(?:\.\d+)?`)
+	_, tables, _ := strings.Cut(performance, "\n## Beside other proxies\n")
+	var rows []string
+	for line := range strings.Lines(tables) {
+		if strings.HasPrefix(line, "| ") {
+			rows = append(rows, line)
+		}
+	}
+	stands := func(number string, rows []string) bool {
+		return slices.ContainsFunc(rows, func(row string) bool {
+			return slices.Contains(figure.FindAllString(row, -1), number)
+		})
+	}
+
+	for _, row := range strings.Split(section(t, "README.md", "What it costs"), "\n") {
+		label, figures, isRow := strings.Cut(strings.TrimPrefix(row, "| "), " | ")
+		if !isRow || label == "figure" {
+			continue
+		}
+		i := slices.IndexFunc(rows, func(row string) bool { return strings.HasPrefix(row, "| "+label) })
+		for _, number := range figure.FindAllString(figures, -1) {
+			if i < 0 || !stands(number, rows[i:i+1]) {
+				t.Errorf("README.md: %s of %q is not a figure of docs/performance.md", number, label)
+			}
+		}
+	}
+	for _, number := range figure.FindAllString(section(t, "docs/performance.md", "In short"), -1) {
+		if strings.ContainsAny(number, ".,") && !stands(number, rows) {
+			t.Errorf("docs/performance.md: %s of the summary is not a figure of a table", number)
+		}
+	}
+	_, cost, _ := strings.Cut(section(t, "docs/configuration.md", "How to choose the interval"), "- *CPU*")
+	idle := slices.DeleteFunc(slices.Clone(rows), func(row string) bool { return !strings.HasPrefix(row, "| CPU of 9,000 idle sessions") })
+	for _, number := range regexp.MustCompile(`\d+\.\d+`).FindAllString(cost, -1) {
+		if !stands(number, idle) {
+			t.Errorf("docs/configuration.md: %s is not a figure of docs/performance.md", number)
+		}
+	}
+}
+
+// section is what stands under a heading of the second level.
+func section(t *testing.T, doc, heading string) string {
+	t.Helper()
+	_, text, found := strings.Cut(document(t, doc), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", doc, heading)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// What is shown of a recipe's file is the file, which the end-to-end tests run.
+func TestRecipesShowTheirFiles(t *testing.T) {
+	files, err := filepath.Glob("docs/recipes/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("docs/recipes has %v (%v)", files, err)
+	}
+	for _, file := range files {
+		if !strings.Contains(document(t, "docs/recipes.md"), "\n"+document(t, file)+"```\n") {
+			t.Errorf("docs/recipes.md does not show %s as it is", file)
+		}
+	}
+}
+
+// Settings stand in blocks of sh, or in the env of a container.
+func TestSettingsOfRecipesAreAccepted(t *testing.T) {
+	block := regexp.MustCompile("(?s)\n```(?:sh|yaml)\n(.*?)```\n")
+	setting := regexp.MustCompile(`(?m)^(HOLDFAST_[A-Z_]+)=(.+)$|\{name: (HOLDFAST_[A-Z_]+), value: "(.+)"\}`)
+	tried := 0
+	for _, found := range block.FindAllStringSubmatch(document(t, "docs/recipes.md"), -1) {
+		var environ []string
+		for _, s := range setting.FindAllStringSubmatch(found[1], -1) {
+			environ = append(environ, s[1]+s[3]+"="+s[2]+s[4])
+		}
+		if environ == nil {
+			continue
+		}
+		tried++
+		var complaints strings.Builder
+		if code := command.Run([]string{"check"}, environ, io.Discard, &complaints); code != 0 || complaints.Len() > 0 {
+			t.Errorf("docs/recipes.md: `holdfast check` ends with %d for %q:\n%s", code, environ, complaints.String())
+		}
+	}
+	if tried < 7 {
+		t.Errorf("%d recipes have settings, want at least 7", tried)
 	}
 }
 
@@ -94,17 +224,40 @@ func TestDocumentsNameMetricsThatExist(t *testing.T) {
 }
 
 // Links within the repository lead somewhere, and so do the files that are
-// named in code style. One without a directory may be the proxy's.
+// named in code style. A link starts from its document. A name without a
+// directory may be the proxy's.
 func TestDocumentsNameFilesThatExist(t *testing.T) {
-	named := regexp.MustCompile("\\]\\(([^):#]+)\\)|`([a-z0-9_/]+\\.(?:go|md))`")
+	link := regexp.MustCompile(`\]\(([^):#]*)(#[^)]*)?\)`)
+	name := regexp.MustCompile("`([a-z0-9_/-]+\\.(?:go|md))`")
 	for _, doc := range documents {
-		for _, found := range named.FindAllStringSubmatch(document(t, doc), -1) {
-			file := found[1] + found[2]
-			if !exists(file) && !exists("proxy/"+file) {
-				t.Errorf("%s: there is no %s", doc, file)
+		for _, found := range link.FindAllStringSubmatch(document(t, doc), -1) {
+			target := doc
+			if found[1] != "" {
+				target = path.Join(path.Dir(doc), found[1])
+			}
+			switch {
+			case !exists(target):
+				t.Errorf("%s: there is no %s", doc, target)
+			case found[2] != "" && !slices.Contains(anchors(document(t, target)), found[2]):
+				t.Errorf("%s: %s has no heading for %s", doc, target, found[2])
+			}
+		}
+		for _, found := range name.FindAllStringSubmatch(document(t, doc), -1) {
+			if !exists(found[1]) && !exists("proxy/"+found[1]) {
+				t.Errorf("%s: there is no %s", doc, found[1])
 			}
 		}
 	}
+}
+
+// anchors are what links to the headings of a document end with.
+func anchors(text string) (all []string) {
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		words := dropped.ReplaceAllString(strings.ToLower(heading[1]), "")
+		all = append(all, "#"+strings.ReplaceAll(words, " ", "-"))
+	}
+	return all
 }
 
 func exists(file string) bool {

@@ -13,7 +13,7 @@
 // and tell what happened, one JSON object a line. A test waits for what is told,
 // never for time to pass. Where TLS is spoken, newAuthority (authority_test.go)
 // makes the certificates; where a proxy stands in front, startNginx and startHAProxy
-// (front_test.go) start it.
+// (front_test.go) start it. recipes_test.go runs the configurations of docs/recipes.
 //
 // With E2E_DIRECT=1 there is no proxy: the clients connect to the service itself.
 // Tests that are not about the proxy must pass then too, which shows that the

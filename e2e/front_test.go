@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"text/template"
 
@@ -37,25 +38,37 @@ const (
 func (f front) starts(t *testing.T, config string, args ...string) (address string) {
 	t.Helper()
 	f.Dir, f.Listen = t.TempDir(), reserve(t)
-	file := filepath.Join(f.Dir, config)
-	out, err := os.Create(file)
-	if err != nil {
+	filled := filledIn(t, config, f)
+	return startFront(t, f.Listen, filepath.Join(f.Dir, config), filled, args...)
+}
+
+// filledIn is a template of the folder front with its values.
+func filledIn(t *testing.T, name string, values any) string {
+	t.Helper()
+	var out strings.Builder
+	if err := template.Must(template.ParseFiles(filepath.Join("front", name))).Execute(&out, values); err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close()
-	if err := template.Must(template.ParseFiles(filepath.Join("front", config))).Execute(out, f); err != nil {
+	return out.String()
+}
+
+// startFront writes the configuration to the file, runs the program on it, and waits
+// until it accepts connections where it listens.
+func startFront(t *testing.T, listen, file, config string, program ...string) (address string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, config, exec.Command(tool(t, args[0]), append(args[1:], file)...))
+	p := start(t, filepath.Base(file), exec.Command(tool(t, program[0]), append(program[1:], file)...))
 	p.Until("it accepts connections", func() bool {
-		conn, err := net.Dial("tcp", f.Listen)
+		conn, err := net.Dial("tcp", listen)
 		if err != nil {
 			return false
 		}
 		conn.Close()
 		return true
 	})
-	return f.Listen
+	return listen
 }
 
 // reserve finds a free port, and keeps it from all but those who, like the fronts,

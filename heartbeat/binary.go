@@ -90,5 +90,5 @@ func (s *State) UnmarshalBinary(b []byte) error {
 // possible reports whether a State's calls can have led to s.
 func (s *State) possible() bool {
 	return s.status <= owed && s.wait <= Arrived && s.open <= maxOpen &&
-		(s.status != owed || s.open > 0 && (!s.paused || s.at == Never))
+		(s.status != owed || s.open > 0)
 }

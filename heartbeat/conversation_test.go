@@ -186,8 +186,15 @@ func (c *conversation) pauses() *conversation {
 	return c
 }
 
+// resumes: the peer's bytes lay unread.
 func (c *conversation) resumes() *conversation {
-	c.state.Resume(&c.rules, c.now)
+	c.state.Resume(&c.rules, c.now, true)
+	return c
+}
+
+// resumesToNothing: no byte lay unread.
+func (c *conversation) resumesToNothing() *conversation {
+	c.state.Resume(&c.rules, c.now, false)
 	return c
 }
 

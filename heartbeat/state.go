@@ -19,8 +19,8 @@ const (
 //	waiting  the next ping is due at at          Advance → wanted
 //	wanted   a ping is due since at, not sent    Sent → owed, or waiting if it has no deadline
 //	owed     an answer is awaited; by wait, at   Pong, Heard → waiting
-//	         is when to look, or its deadline;   Looked → off, having said Expired
-//	         Never while paused
+//	         is when to look, or its deadline,   Looked → off, having said Expired
+//	         but for nothing while paused
 //
 // Stop leads from each of them to off.
 type status uint8
@@ -61,12 +61,10 @@ func (s *State) Open(r *Rules, now Time, phase float64) {
 // Next returns when Advance will have something to say, and Never if nothing is
 // scheduled. A ping that is wanted but has not left schedules nothing.
 func (s *State) Next() Time {
-	switch s.status {
-	case waiting, owed:
+	if s.status == waiting || s.status == owed && !s.paused {
 		return s.at
-	default:
-		return Never
 	}
+	return Never
 }
 
 // Overdue reports whether Advance would say Look. A caller reads once more before
@@ -148,9 +146,6 @@ func (s *State) Sent(r *Rules, now Time, payload uint64, armed, delayed bool) {
 // ask starts a whole timeout for the answer that is owed.
 func (s *State) ask(r *Rules, now Time) {
 	s.at = s.wait.Ask(now, r.Timeout)
-	if s.paused {
-		s.at = Never
-	}
 }
 
 // Heard says that bytes arrived from the peer, pongs included. midFrame says
@@ -209,17 +204,18 @@ func (s *State) settle(r *Rules, now Time) {
 func (s *State) Pause() {
 	s.paused = true
 	s.unmeasure()
-	if s.status == owed {
-		s.at = Never
-	}
 }
 
-// Resume says that we read again. A deadline that stood still, or of a ping that
-// was sent meanwhile, starts anew and whole.
-func (s *State) Resume(r *Rules, now Time) {
+// Owes reports whether a ping with a deadline has no answer yet.
+func (s *State) Owes() bool { return s.status == owed }
+
+// Resume says that we read again. heldUp says that bytes of the peer's lie unread: the
+// peer may have waited for us, so the answer that it owes has a whole timeout again. If
+// nothing lies unread, the pause held nothing up, and the deadline is the one before it.
+func (s *State) Resume(r *Rules, now Time, heldUp bool) {
 	resumed := s.paused
 	s.paused = false
-	if resumed && s.status == owed {
+	if resumed && heldUp && s.status == owed {
 		s.ask(r, now)
 	}
 }

@@ -42,9 +42,17 @@ func (m *stateModel) sent(now Time, payload uint64, armed bool) {
 func (m *stateModel) restartDeadline(now Time) {
 	m.asked, m.looked = now, false
 	m.lookAt, m.deadline = now.Add(m.rules.Timeout/2), Never
-	if m.paused || !m.owes {
+	if !m.owes {
 		m.lookAt = Never
 	}
+}
+
+// due is when the next look is, or when the answer must have come.
+func (m *stateModel) due() Time {
+	if m.paused {
+		return Never
+	}
+	return min(m.lookAt, m.deadline)
 }
 
 // look is what a look that finds d does, and reports whether the peer is dead.
@@ -179,16 +187,17 @@ func (p *stateScript) step(what byte) {
 		p.pong(p.sent - uint64(what-9))
 	case 13:
 		s.Pause()
-		m.paused, m.lookAt, m.deadline = true, Never, Never
+		m.paused = true
 		for i := range m.open {
 			m.open[i].sentAt = Never
 		}
 	case 14:
-		s.Resume(r, p.now)
-		if m.paused {
-			m.paused = false
+		heldUp := int64(p.now/Time(time.Second))%2 == 0
+		s.Resume(r, p.now, heldUp)
+		if m.paused && heldUp {
 			m.restartDeadline(p.now)
 		}
+		m.paused = false
 	case 15:
 		p.rarely()
 	}
@@ -208,7 +217,7 @@ func (p *stateScript) rarely() {
 func (p *stateScript) advance() {
 	want := None
 	switch m := &p.model; {
-	case m.deadline != Never && p.now >= m.deadline, m.lookAt != Never && p.now >= m.lookAt:
+	case m.due() != Never && p.now >= m.due():
 		want = Look
 		if !m.owes {
 			p.t.Fatal("a look without an unanswered ping")
@@ -266,7 +275,7 @@ func (p *stateScript) pong(payload uint64) {
 }
 
 func (p *stateScript) check() {
-	if got, want := p.state.Next(), min(p.model.nextPing, p.model.lookAt, p.model.deadline); got != want {
+	if got, want := p.state.Next(), min(p.model.nextPing, p.model.due()); got != want {
 		p.t.Fatalf("at %v: next is %v, want %v", time.Duration(p.now), time.Duration(got), time.Duration(want))
 	}
 	if got := p.state.Wanted(); got != p.model.wanted {

@@ -294,6 +294,13 @@ func TestWhilePausedTheDeadlineStandsStill(t *testing.T) {
 		c.at("20s").wantsPing("the first").pauses()
 		c.at("25s").resumes().next("never", "wanted, not sent")
 	})
+	t.Run("it held nothing up", func(t *testing.T) {
+		c := opened(t, anyByte)
+		c.at("20s").wantsPing("the first").sends(1)
+		c.at("25s").pauses().at("29s").resumesToNothing().next("40s", "nothing lay unread")
+		c.at("31s").pauses().next("never", "again").at("45s").resumesToNothing()
+		c.next("40s", "it has come meanwhile")
+	})
 	t.Run("resuming twice is resuming once", func(t *testing.T) {
 		c := opened(t, anyByte)
 		c.at("20s").wantsPing("the first").sends(1)

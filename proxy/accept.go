@@ -21,22 +21,22 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// A listener is the socket that clients connect to. One loop accepts, and
-// places each client on the loop that has the fewest.
+// A listener is the socket that clients connect to. One loop accepts from it and gives
+// each client to the loop that has the fewest.
 type listener struct {
 	fd       int
 	addr     net.Addr
-	file     socketFile     // of the unix socket that was made for it, and is to be removed
-	shared   bool           // other processes may have the socket too: see socket.AcceptShared
+	file     socketFile     // of the unix socket that listen made, to be removed by close
+	shared   bool           // other processes may have the socket too, see socket.AcceptShared
 	open     bool           // owned by the accepting loop
-	paused   atomic.Bool    // no descriptor was left, or it cannot be watched; written by the accepting loop
-	silentTo heartbeat.Time // so that a crowd fills no log; owned by the accepting loop
+	paused   atomic.Bool    // accepting rests, see restAccept; written by the accepting loop
+	silentTo heartbeat.Time // no warning before; owned by the accepting loop
 }
 
 const listenerToken = epoll.Token(listenerSlot)
 
-// listen binds with the standard library, which knows names and address
-// families, and takes the descriptor from it.
+// listen binds with the standard library, which knows names and address families, and
+// takes a duplicate of the descriptor.
 func listen(cfg *Config, opts socket.Options) (*listener, error) {
 	std, file, err := bind(cfg)
 	if err != nil {
@@ -52,7 +52,7 @@ func listen(cfg *Config, opts socket.Options) (*listener, error) {
 	return ln, nil
 }
 
-// take takes the descriptor.
+// take duplicates the descriptor of std and sets its options.
 func (ln *listener) take(std net.Listener, opts socket.Options) error {
 	fd, err := socket.Duplicate(std.(syscall.Conn))
 	if err != nil {
@@ -65,10 +65,11 @@ func (ln *listener) take(std net.Listener, opts socket.Options) error {
 	return nil
 }
 
-// unixScheme is what the path of a unix socket is marked with.
+// unixScheme begins the address of a unix socket; its path follows.
 const unixScheme = "unix:"
 
-// bind makes the listening socket, and says the file of the unix socket that it made.
+// bind makes the listening socket. file is the file of a unix socket that bind made, else
+// the zero socketFile.
 func bind(cfg *Config) (std net.Listener, file socketFile, err error) {
 	if cfg.ListenFile != nil {
 		std, err = net.FileListener(cfg.ListenFile)
@@ -85,7 +86,7 @@ func bind(cfg *Config) (std net.Listener, file socketFile, err error) {
 
 func (ln *listener) close() {
 	ln.open = false
-	_ = ln.file.remove() // first: closed, it would be taken for stale, and another's put in its place
+	_ = ln.file.remove() // before the close: another process would take a closed socket for stale and replace its file
 	if ln.fd >= 0 {
 		unix.Close(ln.fd)
 	}
@@ -100,7 +101,7 @@ func (l *loop) startAccept() {
 	}
 }
 
-// stopAccept takes those that have already connected, so that each gets its
+// stopAccept accepts the clients that have already connected, so that each gets its
 // answer (or, before TLS, its end), and closes the listener.
 func (l *loop) stopAccept() {
 	if l.listener == nil || !l.listener.open {
@@ -112,35 +113,34 @@ func (l *loop) stopAccept() {
 		}
 	}
 	l.listener.paused.Store(false)
-	_ = l.kernel.Remove(l.listener.fd) // closing does not, if others have the socket too; it may be removed already
+	_ = l.kernel.Remove(l.listener.fd) // Close does not remove it if other processes have the socket; it may be removed already
 	l.listener.close()
 }
 
-// acceptBatch is how many clients are accepted in one turn at the most.
+// acceptBatch is how many clients are accepted in one turn at most.
 const acceptBatch = 64
 
-// backlogBatches bounds what is accepted when the listener is to be closed.
+// backlogBatches bounds what stopAccept accepts.
 const backlogBatches = 64
 
-// acceptPause is how long accepting rests when no descriptor is left, unless a
-// session ends before.
+// acceptPause is how long accepting rests if no client leaves before.
 const acceptPause = 100 * time.Millisecond
 
-// acceptAll takes the clients that have connected, and reports whether there
-// may be more.
+// acceptAll accepts the clients that have connected, one batch at most. It reports
+// whether more may be waiting.
 func (l *loop) acceptAll() (more bool) {
 	if !l.listener.open {
-		return false // the event came with others, one of which has closed it
+		return false // an event of the same batch has closed it
 	}
 	for range acceptBatch {
-		if l.awaitsPage() {
+		if l.waitForPage() {
 			return false
 		}
 		if l.server.crowded() {
 			l.pauseAccept("too many clients to refuse them all at once")
 			return false
 		}
-		conn, from, err := l.kernel.Accept(l.listener)
+		conn, from, err := l.kernel.Accept(l.listener.fd, l.listener.shared)
 		switch {
 		case err == nil:
 			l.place(conn, from)
@@ -157,11 +157,11 @@ func (l *loop) acceptAll() (more bool) {
 	return true
 }
 
-// awaitsPage has a page connection that is idle give way to a client that has
-// connected, if there is no other room for it. Accepting rests until that
-// connection is closed; the client waits in the kernel's queue.
-func (l *loop) awaitsPage() bool {
-	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !l.kernel.Waiting(l.listener) {
+// waitForPage makes an idle page connection give way to a client that has connected, if
+// there is no other room for the client. It then returns true: accepting rests until the
+// page connection is closed, and the client waits in the kernel's queue.
+func (l *loop) waitForPage() bool {
+	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !l.kernel.Waiting(l.listener.fd) {
 		return false
 	}
 	l.restAccept()
@@ -169,8 +169,8 @@ func (l *loop) awaitsPage() bool {
 	return true
 }
 
-// place hands a client to the loop that has the fewest. One whose address has
-// no seat left, not even to be refused, is closed at once.
+// place hands a client to the loop that has the fewest. If the client's address has no
+// seat left, not even for a refusal, place closes the connection at once.
 func (l *loop) place(conn transport, from netip.AddrPort) {
 	seat := l.server.enterAtDoor(from.Addr())
 	if seat == peraddress.TurnedAway {
@@ -180,23 +180,27 @@ func (l *loop) place(conn transport, from netip.AddrPort) {
 		return
 	}
 	var refusal *upgrade.Refusal
-	if l.server.entered() {
+	if l.server.countEntry() {
 		refusal = refuseFull
 	}
-	to := l.server.place()
-	to.sessions.Add(1)
+	to := l.server.chooseLoop()
 	if to == l {
 		l.accepted(conn, from, seat, refusal)
 		return
 	}
 	if !to.post(func() { to.accepted(conn, from, seat, refusal) }) {
-		_ = conn.Close() // the loop has ended, and nobody is left to be told
-		to.sessions.Add(-1)
-		l.server.left(from.Addr(), seat)
+		to.takesNone(conn, from, seat)
 	}
 }
 
-// pauseAccept is restAccept, and says why.
+// takesNone closes a client's connection that was meant for l, which has ended.
+func (l *loop) takesNone(conn transport, from netip.AddrPort, seat peraddress.Seat) {
+	_ = conn.Close() // nothing can be done about an error
+	l.sessions.Add(-1)
+	l.server.left(from.Addr(), seat)
+}
+
+// pauseAccept rests accepting and logs why, once a minute at most.
 func (l *loop) pauseAccept(why string) {
 	l.restAccept()
 	if l.now >= l.listener.silentTo {
@@ -206,11 +210,11 @@ func (l *loop) pauseAccept(why string) {
 	}
 }
 
-// restAccept stops looking at the listener for a while, which would report the clients
-// that cannot be accepted again and again.
+// restAccept stops watching the listener for acceptPause. Otherwise the listener would be
+// reported in every turn while its clients cannot be accepted.
 func (l *loop) restAccept() {
 	if !l.listener.paused.Swap(true) {
-		_ = l.kernel.Remove(l.listener.fd) // it fails only if the listener could not be registered
+		_ = l.kernel.Remove(l.listener.fd) // it fails only if the listener is not registered
 	}
 	l.wheel.Set(listenerSlot, l.now.Add(acceptPause))
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
 	"holdfast/proxy/internal/socket"
 )
 

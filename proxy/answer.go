@@ -3,75 +3,10 @@ package proxy
 import (
 	"net/http"
 
-	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
-	"holdfast/proxy/internal/frame"
 	"holdfast/proxy/internal/upgrade"
 )
-
-// connected begins the upstream's part of the handshake.
-func (l *loop) connected(s *session) {
-	o := s.opening
-	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
-	o.dial.Reached()
-	s.backend.Learn(nil)
-	l.vacate(s)
-	o.state = sendRequest
-	o.upgraded = l.now
-	o.by = l.now.Add(l.cfg.HandshakeTimeout)
-}
-
-// makeRequest makes the request that the upstream is asked, once, and lets go of
-// what it was made from.
-func (l *loop) makeRequest(s *session) {
-	o := s.opening
-	if o.out == nil {
-		o.out = l.upstreamRequest(s)
-		o.expected = o.offer.Expects()
-		o.forgetRequest()
-	}
-}
-
-// upstreamRequest is the request as it goes to the upstream.
-func (l *loop) upstreamRequest(s *session) []byte {
-	o := s.opening
-	fields := make(upgrade.Fields, 0, len(o.story.Fields)+len(l.cfg.UpstreamHeader))
-	for _, f := range o.story.Fields {
-		fields = append(fields, upgrade.Field(f))
-	}
-	for _, f := range l.cfg.UpstreamHeader {
-		fields = append(fields, upgrade.Field(f))
-	}
-	return o.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
-		Prefix:   s.backend.Prefix(),
-		Host:     l.cfg.UpstreamHost,
-		Fields:   fields,
-		Believed: o.story.Believed,
-	})
-}
-
-func (l *loop) writeRequest(s *session) {
-	n, err := s.legs[upstream].write(s.opening.out)
-	if err != nil {
-		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "send request to upstream", err)
-		return
-	}
-	l.requestWritten(s, n)
-}
-
-func (l *loop) requestWritten(s *session, n int) {
-	o := s.opening
-	l.countSent(&s.legs[upstream], upstream, n)
-	o.out = o.out[n:]
-	if len(o.out) > 0 {
-		l.want(s, upstream, epoll.Out)
-		return
-	}
-	o.out = nil
-	o.state = awaitAnswer
-	l.want(s, upstream, readInterest)
-}
 
 // readAnswer collects the upstream's response head.
 func (l *loop) readAnswer(s *session) {
@@ -89,8 +24,8 @@ func (l *loop) readAnswer(s *session) {
 	l.scanAnswer(s)
 }
 
-// scanAnswer looks for a whole response head, and skips interim ones
-// (RFC 9110 15.2: any number of them may come before the final one).
+// scanAnswer looks for a whole response head. It skips interim responses, of which any
+// number may come before the final one (RFC 9110 15.2).
 func (l *loop) scanAnswer(s *session) {
 	o := s.opening
 	for {
@@ -122,7 +57,7 @@ func (l *loop) scanAnswer(s *session) {
 	}
 }
 
-// switchProtocols decides on a whole 101 of the upstream's.
+// switchProtocols checks a whole 101 from the upstream and begins to write the client's.
 func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 	o := s.opening
 	answer, err := o.expected.CheckAnswer(r)
@@ -153,43 +88,4 @@ func (l *loop) writeAnswer(s *session) {
 		return
 	}
 	l.open(s)
-}
-
-// open is where a handshake becomes a session: from here on there are frames.
-// What either peer sent too early is scanned like all that follows.
-func (l *loop) open(s *session) {
-	o := s.opening
-	s.opening = nil
-	l.begin(s, o.deflate)
-	s.backend.Sessions(1)
-	l.metrics.Opened()
-	l.metrics.Handshake(metrics.ResultOK)
-	l.metrics.HandshakeDuration(metrics.Total, l.now.Sub(o.began))
-	l.take(s, client, o.head)
-	l.take(s, upstream, o.reply)
-	if l.draining { // its 101 went out while the proxy began to stop
-		l.end(s, proxy, metrics.Drain)
-	}
-}
-
-// begin gives a session the state that it has when its first frame comes.
-func (l *loop) begin(s *session, deflate bool) {
-	s.opened, s.lastData = l.now, l.now
-	s.until, s.why = l.oldAt(), metrics.MaxDuration
-	phase := l.random.Float64()
-	for _, side := range sides {
-		g := &s.legs[side]
-		g.scan = frame.NewScanner(side == client, deflate, l.cfg.MaxFrameSize)
-		g.beat.Open(&l.rules[side], l.now, phase)
-	}
-}
-
-// oldAt is when a session that opens now is too old: a tenth earlier or later
-// than the limit, so that sessions opened together do not end together.
-func (l *loop) oldAt() heartbeat.Time {
-	limit := l.cfg.MaxSessionDuration
-	if limit == 0 {
-		return heartbeat.Never
-	}
-	return l.now.Add(limit + durationShare(limit, 0.2*(l.random.Float64()-0.5)))
 }

@@ -10,10 +10,10 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// errAgain says that a descriptor is not ready.
+// errAgain means that a descriptor is not ready.
 var errAgain = socket.ErrAgain
 
-// bare is the transport of a connection without TLS: a descriptor that does not block.
+// bare is the transport of a connection without TLS: a non-blocking descriptor.
 type bare int
 
 func (s bare) FD() int { return int(s) }
@@ -36,8 +36,9 @@ func (s bare) Connected() error  { return socket.Connected(int(s)) }
 func (s bare) CloseWrite() error { return socket.Shutdown(int(s), unix.SHUT_WR) }
 func (s bare) Close() error      { return socket.Close(int(s)) }
 
-// Detach: the standard library makes a duplicate of the descriptor; ours is closed.
-// What is closed there is closed without socket.Close.
+// Detach gives the standard library a duplicate of the descriptor and closes ours. The
+// standard library closes without socket.Close, so the bound on the kernel's wait is
+// removed here.
 func (s bare) Detach() (net.Conn, error) {
 	socket.UnlimitBackoff(int(s))
 	f := os.NewFile(uintptr(s), "socket")
@@ -45,7 +46,7 @@ func (s bare) Detach() (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// attachBare is the way back from Detach.
+// attachBare takes a connection back that Detach gave away.
 func attachBare(c net.Conn) (bare, error) {
 	defer c.Close()
 	fd, err := socket.Duplicate(c.(syscall.Conn))

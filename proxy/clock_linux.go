@@ -8,11 +8,13 @@ import (
 	"holdfast/heartbeat"
 )
 
-// A clock tells the machine's CLOCK_MONOTONIC, which all of its processes can
-// compare. It asks Go's, which runs alike and costs no system call.
+// A clock returns the time of the machine's CLOCK_MONOTONIC, which is the same for all
+// processes. It reads Go's monotonic clock, which runs at the same rate and needs no
+// system call.
 type clock struct {
+	now    func() heartbeat.Time // the time that all loops use
 	base   time.Time
-	offset heartbeat.Time // what CLOCK_MONOTONIC said at base
+	offset heartbeat.Time // what now said at base
 }
 
 func newClock() clock {
@@ -20,11 +22,13 @@ func newClock() clock {
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		panic(err) // the arguments are ours
 	}
-	return clock{base: time.Now(), offset: heartbeat.Time(now.Nano())}
+	c := clock{base: time.Now(), offset: heartbeat.Time(now.Nano())}
+	c.now = func() heartbeat.Time { return c.offset.Add(time.Since(c.base)) }
+	return c
 }
 
-// now is the time that all loops go by.
-func (c *clock) now() heartbeat.Time { return c.offset.Add(time.Since(c.base)) }
-
-// wall is a time of the loops as the standard library takes it.
+// wall converts a time of the loops for the standard library.
 func (c *clock) wall(t heartbeat.Time) time.Time { return c.base.Add(t.Sub(c.offset)) }
+
+// in returns the time after d, for the standard library.
+func (c *clock) in(d time.Duration) time.Time { return c.wall(c.now().Add(d)) }

@@ -8,14 +8,14 @@ import (
 // Reason says why a session was dropped.
 type Reason = metrics.Reason
 
-// A cause says how a session ends. The first one is latched: what happens
-// later in a session that is ending changes neither side nor reason.
+// A cause says how a session ends. The first cause is latched: what happens later in a
+// session that is ending changes neither side nor reason.
 type cause struct {
 	kind   endKind
-	side   Side      // closing, closed: who began; dropped: who is at fault
+	side   Side      // closing, closed: the peer that began; dropped: the side at fault
 	reason Reason    // dropped
-	short  bool      // a leg was cut before all was said on it
-	waste  [2]uint16 // KiB that came on each leg and are for nobody
+	short  bool      // a leg was cut while a write to it or an answer from its peer was due
+	waste  [2]uint16 // KiB that came on each leg and were dropped, see wasted
 	detail string    // dropped: for the log, in our own words
 }
 
@@ -24,13 +24,13 @@ type endKind uint8
 
 const (
 	live    endKind = iota // → closing, dropped
-	closing                // a peer's Close was passed on and waits for its answer; → closed, dropped
+	closing                // a peer's Close was passed on, and its answer is awaited; → closed, dropped
 	closed                 // both peers' Closes were passed on
 	dropped                // every other end
 )
 
-// closeReceived handles a peer's Close. RFC 6455 5.5.1: nothing that the peer
-// sends after it matters.
+// closeReceived handles a peer's Close. What the peer sends after it does not matter (RFC
+// 6455 5.5.1).
 func (l *loop) closeReceived(s *session, from Side, raw []byte, c *frame.ControlFrame) {
 	g := &s.legs[from]
 	g.finishes()
@@ -43,12 +43,12 @@ func (l *loop) closeReceived(s *session, from Side, raw []byte, c *frame.Control
 	case s.cause.kind == closing && from != s.cause.side:
 		s.cause.kind = closed
 		l.passClose(s, opposite(from), raw, g.closeIn)
-	default: // the answer to a Close of ours: it has arrived where it belongs
+	default: // the answer to a Close of ours: it is not passed on
 	}
 	l.settle(s)
 }
 
-// passClose sends a peer's Close on verbatim.
+// passClose passes a peer's Close on verbatim.
 func (l *loop) passClose(s *session, to Side, raw []byte, code uint16) {
 	g := &s.legs[to]
 	if !g.takes() {
@@ -61,7 +61,7 @@ func (l *loop) passClose(s *session, to Side, raw []byte, code uint16) {
 	}
 }
 
-// closeCode is a received Close's code as a leg keeps it.
+// closeCode returns the code of a received Close as leg.closeIn keeps it.
 func closeCode(c *frame.ControlFrame) uint16 {
 	if code, ok := c.CloseCode(); ok {
 		return uint16(code)
@@ -69,10 +69,10 @@ func closeCode(c *frame.ControlFrame) uint16 {
 	return emptyCode
 }
 
-// violated ends a session whose peer sent what RFC 6455 forbids. What the peer
-// did right before it has been delivered; the other leg is told first, and
-// what that still sends is passed on, so that the offender sees the answers to
-// its good frames before its own Close, as from a server without a proxy.
+// violated ends a session whose peer broke the protocol (RFC 6455). The peer's valid
+// frames have been delivered. The other leg is told first, and what its peer still sends
+// is passed on. So the offender receives the answers to its valid frames before its own
+// Close, as from a server without a proxy.
 func (l *loop) violated(s *session, from Side, v *frame.Violation) {
 	reason := metrics.ProtocolError
 	if v == frame.TooBig {
@@ -86,11 +86,11 @@ func (l *loop) violated(s *session, from Side, v *frame.Violation) {
 	l.drop(s, cause{side: from, reason: reason, detail: v.Reason}, v)
 }
 
-// lost handles the end of a peer's TCP.
+// lost handles the end of a peer's TCP, or a read that failed.
 func (l *loop) lost(s *session, side Side, err error) {
 	g := &s.legs[side]
 	reason, detail := lostReason(err), err.Error()
-	if g.out == outBroken { // a write failed first, which tells more than the end does
+	if g.out == outBroken { // the write failed first, and its error says more than the end does
 		reason, detail = g.fault, "a write failed"
 	}
 	g.ended()
@@ -104,9 +104,9 @@ func (l *loop) lost(s *session, side Side, err error) {
 	l.unanswered(s, side, reason)
 }
 
-// unanswered notes that a peer will not answer any more. If a Close of the
-// other peer waits for it, that peer gets its own code back (RFC 6455 5.5.1),
-// and the session counts as dropped.
+// unanswered records that a peer will not answer any more. If a Close of the other peer
+// waits for the answer, that peer receives its own code back (RFC 6455 5.5.1), and the
+// session counts as dropped.
 func (l *loop) unanswered(s *session, side Side, reason Reason) {
 	if s.cause.kind == closing && side != s.cause.side {
 		s.cause = cause{kind: dropped, side: side, reason: reason, detail: "no answer to the other side's Close"}
@@ -118,11 +118,12 @@ func (l *loop) unanswered(s *session, side Side, reason Reason) {
 	l.settle(s)
 }
 
-// end drops a session. It is the only way from live to dropped.
+// end drops a live session for a reason that needs no detail.
 func (l *loop) end(s *session, side Side, reason Reason) {
 	l.drop(s, cause{side: side, reason: reason}, nil)
 }
 
+// internal ends a session or a handshake because of a fault of the proxy's own.
 func (l *loop) internal(s *session, err error) {
 	l.log.Error("internal error", idAttr(s), "error", err)
 	if s.opening != nil {
@@ -132,6 +133,26 @@ func (l *loop) internal(s *session, err error) {
 	l.drop(s, cause{side: proxy, reason: metrics.Internal, detail: err.Error()}, nil)
 }
 
+// unwatched ends a session after the poller has refused one of its legs. The leg is
+// closed at once, because only closing removes it from the poller. A close handshake
+// cannot be completed then: the peer that began it gets its own code back.
+func (l *loop) unwatched(s *session, side Side, err error) {
+	l.internal(s, err)
+	if !l.table.holds(s) {
+		return
+	}
+	if beginner := s.cause.side; s.cause.kind == closing {
+		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: err.Error()}
+		if side != beginner {
+			l.say(s, beginner, farewell{how: tell, code: s.legs[beginner].closeIn})
+		}
+	}
+	l.cutShort(s, side)
+	l.settle(s)
+}
+
+// drop ends a live session with c and tells both legs. broken is the rule that a peer
+// broke; nil if none was. It is the only way from live to dropped.
 func (l *loop) drop(s *session, c cause, broken *frame.Violation) {
 	if s.cause.kind != live {
 		return
@@ -145,14 +166,14 @@ func (l *loop) drop(s *session, c cause, broken *frame.Violation) {
 	l.settle(s)
 }
 
-// endsWithin is how long the end of a session may take in all, in WRITE_TIMEOUTs:
-// as long as a peer's TCP acknowledges bytes it is given time, but it may
-// acknowledge one now and then.
+// endsWithin bounds the end of a session in total, in WRITE_TIMEOUTs. A leg is given time
+// as long as its peer's TCP acknowledges bytes, but that TCP may acknowledge only one now
+// and then.
 const endsWithin = 10
 
-// latch fixes how the session ends, and silences its heartbeats and limits. From
-// here on until is when what is left of the session is cut: so there is no way to
-// wait without a deadline.
+// latch sets how the session ends, and stops its heartbeats and limits. From here on
+// until is the time at which what is left of the session is cut. So no wait is without a
+// deadline.
 func (l *loop) latch(s *session, c cause) {
 	s.cause = c
 	s.until = l.now.Add(endsWithin*l.patience.write + l.patience.close)
@@ -161,13 +182,13 @@ func (l *loop) latch(s *session, c cause) {
 	}
 }
 
-// settle moves a session that is ending as far as it can go now. It may be
-// called at any time, and finishes the session when both legs are closed.
+// settle moves a session that is ending as far as it can go now. It may be called at any
+// time. It finishes the session when both legs are closed.
 func (l *loop) settle(s *session) {
 	if s.cause.kind == live {
 		return
 	}
-	for range sides { // what one leg does may be what the other waits for
+	for range sides { // twice: a step of the second leg may be what the first waits for
 		for _, side := range sides {
 			l.settleLeg(s, side)
 		}
@@ -177,7 +198,7 @@ func (l *loop) settle(s *session) {
 	}
 }
 
-// settleLeg moves one leg on: it is told what it is to be told, then rests, then is closed.
+// settleLeg moves one leg on: its Close is written, then it rests, then it is closed.
 func (l *loop) settleLeg(s *session, side Side) {
 	g, otherOpen := &s.legs[side], s.legs[opposite(side)].in == inOpen
 	if g.io == nil {
@@ -188,7 +209,7 @@ func (l *loop) settleLeg(s *session, side Side) {
 	}
 	if g.out == outClosing {
 		if s.midFrame(side) && !otherOpen {
-			l.cutShort(s, side) // the frame will never be completed, and no Close may stand inside it
+			l.cutShort(s, side) // the frame will never be completed, and a Close must not be written inside it
 			return
 		}
 		l.flush(s, side)
@@ -202,25 +223,25 @@ func (l *loop) settleLeg(s *session, side Side) {
 	}
 }
 
-// finished reports whether everything is said on a leg, both ways.
+// finished reports whether everything has been written to the leg and read from it.
 func (g *leg) finished() bool { return !g.takes() && g.tail == nil && g.in != inOpen }
 
-// partsWithClose reports whether a Close is the last that is written to a leg
-// before rest ends our direction of it.
+// partsWithClose reports whether a Close is the last that is written to the leg before
+// rest ends our direction.
 func (g *leg) partsWithClose(side Side) bool { return side == client && g.in != inOpen }
 
-// rest waits for the end of the peer's TCP. RFC 6455 7.1.1: the server ends it
-// first. To the client we are that server: our direction is ended, and what still
-// comes is read, since closing with unread input sends a reset that can destroy the
-// Close. On the upstream leg we are the client, and wait.
+// rest waits for the end of the peer's TCP. The server ends TCP first (RFC 6455 7.1.1).
+// Towards the client we are the server: rest ends our direction, and what still comes is
+// read, because closing with unread input sends a reset that can destroy the Close.
+// Towards the upstream we are the client, and wait.
 func (l *loop) rest(g *leg, side Side) {
 	g.rests(l.now, &l.patience)
 	if side == client {
-		_ = g.io.CloseWrite() // it fails only if the connection is gone, which reading tells
+		_ = g.io.CloseWrite() // it fails only if the connection has ended, which the next read shows
 	}
 }
 
-// cut closes a leg's descriptor.
+// cut closes a leg's connection.
 func (l *loop) cut(s *session, side Side) {
 	g := &s.legs[side]
 	if g.io == nil {
@@ -249,9 +270,9 @@ func (l *loop) overdue(s *session) {
 			return
 		}
 		switch {
-		case l.behind(g):
+		case l.measureBacklog(g):
 			unread = true
-		case g.io != nil && l.now >= g.deadline() && l.timeIsUp(g):
+		case g.io != nil && l.now >= g.deadline() && l.judgeEnding(g):
 			l.giveUp(s, side)
 		}
 	}
@@ -261,7 +282,7 @@ func (l *loop) overdue(s *session) {
 	l.settle(s)
 }
 
-// giveAllUp ends what is left of a session whose end has taken too long in all.
+// giveAllUp cuts both legs of a session whose end has taken too long in total.
 func (l *loop) giveAllUp(s *session) {
 	for _, side := range sides {
 		l.giveUp(s, side)
@@ -271,11 +292,12 @@ func (l *loop) giveAllUp(s *session) {
 	}
 }
 
-// timeIsUp reports whether a leg has let its deadline pass: what is acknowledged
-// may have put it off.
-func (l *loop) timeIsUp(g *leg) (over bool) {
+// judgeEnding looks at a leg of an ending session whose deadline has passed. If the
+// peer's TCP has acknowledged something new, the deadline moves. over means that it has
+// not.
+func (l *loop) judgeEnding(g *leg) (over bool) {
 	if g.tail != nil {
-		return l.tookNothing(g)
+		return l.judgeTail(g)
 	}
 	g.by, over = g.wait.Look(g.by, l.now, l.patience.close, l.delivery(g, l.patience.close, l.patience.write))
 	return over
@@ -291,13 +313,13 @@ func (l *loop) retry(s *session, side Side) {
 	}
 }
 
-// giveUp ends the wait for a leg that let its deadline pass.
+// giveUp ends the wait for a leg whose deadline has passed.
 func (l *loop) giveUp(s *session, side Side) {
 	stuck := s.legs[side].tail != nil
 	switch {
 	case s.cause.kind != closing:
 		l.cutShort(s, side)
-	case side == s.cause.side && stuck: // the other's answer may lie unread, and can be read without this leg
+	case side == s.cause.side && stuck: // the other peer's answer may be unread, and can be read without this leg
 		s.cause = cause{kind: dropped, side: side, reason: metrics.WriteTimeout, detail: "took nothing while its Close waited for an answer"}
 		l.cutShort(s, side)
 	case side == s.cause.side:
@@ -309,16 +331,17 @@ func (l *loop) giveUp(s *session, side Side) {
 	}
 }
 
-// cutShort closes a leg's descriptor for want of patience or of a way to say
-// why. A leg of which only the end of its TCP was awaited loses nothing by it.
+// cutShort closes a leg's connection. The cause becomes short if something was still to
+// be written to the leg, or to be answered by its peer. A leg that only waits for the end
+// of its peer's TCP, or that is broken, does not make it short.
 func (l *loop) cutShort(s *session, side Side) {
 	g := &s.legs[side]
 	s.cause.short = s.cause.short || g.io != nil && g.out < outResting
 	l.cut(s, side)
 }
 
-// finish is the one exit of an open session: both descriptors are closed, it
-// is counted and logged once, and its slot is free.
+// finish is the one exit of an open session: its connections are closed, the session is
+// counted and logged once, and its slot is freed.
 func (l *loop) finish(s *session) {
 	if !l.table.holds(s) {
 		return
@@ -326,7 +349,7 @@ func (l *loop) finish(s *session) {
 	for _, side := range sides {
 		l.pause(&s.legs[side], side, false)
 	}
-	if s.cause.kind == closing { // who ends the leg that owes the answer says why
+	if s.cause.kind == closing { // whatever ends the leg that owes the answer must change the cause
 		l.log.Error("a session ended without a cause", idAttr(s))
 		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal}
 	}
@@ -348,20 +371,22 @@ func (l *loop) finish(s *session) {
 	l.release(s)
 }
 
-// What a peer still sends after its session has ended is for nobody, and is bounded,
-// in KiB:
+// Bounds on what a peer may send after the end of its session began, in KiB. All of it is
+// dropped.
 const (
-	wasteStep = 1 << 10 // it is looked at again after so much
-	// lastWordMax is for a peer that has sent its own Close, and so nothing after it.
+	wasteStep = 1 << 10 // the bounds are checked once in so many KiB
+	// lastWordMax is for a peer that has sent its own Close, and must send nothing after
+	// it.
 	lastWordMax = 1 << 10
-	// toldMax is for one whose TCP has acknowledged our Close. Its program may have
-	// queued some megabytes before it comes to read that.
+	// toldMax is for a peer whose TCP has acknowledged our Close. Its program may have
+	// queued some megabytes before it reads the Close.
 	toldMax = 16 << 10
-	// untoldMax is for one whose TCP has not, or that is to get its Close last.
+	// untoldMax is for a peer whose TCP has not acknowledged our Close, or that receives
+	// its Close last.
 	untoldMax = 1<<16 - 1
 )
 
-// wasted counts bytes that came on a leg and that nobody wants, since the session is
+// wasted counts n bytes that came on a leg and were dropped, because the session is
 // ending or the other leg is broken. A flood of them ends the leg.
 func (l *loop) wasted(s *session, from Side, n int) {
 	g, waste := &s.legs[from], &s.cause.waste[from]
@@ -371,7 +396,7 @@ func (l *loop) wasted(s *session, from Side, n int) {
 		return
 	}
 	switch {
-	case s.cause.kind == live: // the other leg's end is about to be read
+	case s.cause.kind == live: // the other leg is broken: its end is not waited for any more
 		l.lost(s, opposite(from), errUnread)
 	case g.closeIn != noCode && *waste >= lastWordMax, g.told && *waste >= toldMax, *waste >= untoldMax:
 		l.flooded(s, from)
@@ -380,7 +405,8 @@ func (l *loop) wasted(s *session, from Side, n int) {
 	}
 }
 
-// flooded ends a leg whose peer goes on sending. Its input is unread, so it is reset.
+// flooded cuts a leg whose peer goes on sending. Its input is unread, so the peer gets a
+// reset.
 func (l *loop) flooded(s *session, from Side) {
 	if s.cause.kind == closing && from != s.cause.side {
 		l.unanswered(s, from, metrics.CloseTimeout)

@@ -14,59 +14,58 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// PeerPings says what becomes of a ping that a peer sends on its own.
+// PeerPings says what is done with a ping that a peer sends on its own.
 type PeerPings uint8
 
 const (
-	AnswerPings  PeerPings = iota // answered here; pongs that nobody asked for are swallowed
-	ForwardPings                  // passed to the other side, as are all pongs but those to our own pings
+	AnswerPings  PeerPings = iota // the proxy answers it; unsolicited pongs are swallowed
+	ForwardPings                  // it is passed to the other side, like every pong that does not answer a ping of the proxy
 )
 
-// CloseCodes are the codes that a client is sent when its session is dropped
-// through no fault of its protocol. Clients decide by them whether to reconnect.
+// CloseCodes are the codes that a client is sent when its session is dropped and the
+// client did not break the protocol. Clients decide by the code whether to reconnect.
 type CloseCodes struct {
 	Timeout      uint16 // the client missed its pong
 	UpstreamLost uint16 // the upstream missed its pong, broke the protocol or went away
 	Drain        uint16 // the session is idle, too old, drained or closed by an operator
 }
 
-// HeaderField is a field of a request head.
-type HeaderField struct{ Name, Value string }
-
-// Config is everything a Server is told. All durations must be positive unless
-// zero is given a meaning.
+// Config configures a Server. A duration must be positive unless its field gives zero a
+// meaning.
 type Config struct {
-	// Listen is the address to accept clients on: host:port, or unix: and the
-	// path of a socket that is made.
+	// Listen is the address to accept clients on: host:port, or unix: and the path of a
+	// socket to make.
 	Listen string
-	// ListenFile is a listening socket that was made by somebody else, as by
-	// systemd; nil if there is none. It stands above Listen.
+	// ListenFile is a listening socket that another process has made, such as systemd;
+	// nil if there is none. It takes precedence over Listen.
 	ListenFile *os.File
-	// TLS is what clients are met with; nil means plain TCP.
+	// TLS is the configuration for connections from clients; nil means plain TCP.
 	TLS *tls.Config
 
-	// Upstream is the service behind the proxy: scheme ws, http, wss or https, a
-	// host, and an optional path that is put before every request's own; or
-	// scheme unix and, as its path, a socket's.
+	// Upstream is the service behind the proxy: a URL of scheme ws, http, wss or https
+	// with a host and an optional path, which is put before the path of every request; or
+	// a URL of scheme unix whose path is the path of a socket.
 	Upstream *url.URL
-	// UpstreamTLS gives the configuration for the next connection to an upstream of
+	// UpstreamTLS returns the configuration for the next connection to an upstream of
 	// scheme wss or https.
 	UpstreamTLS func() *tls.Config
-	// UpstreamHost is the Host that requests are sent on with; empty means the client's.
+	// UpstreamHost is the Host field of requests to the upstream; empty means the
+	// client's.
 	UpstreamHost string
-	// UpstreamHeader are fields that every request is sent on with. A client
-	// cannot send fields of these names.
-	UpstreamHeader []HeaderField
-	// RefuseHTTP has requests that are no WebSocket upgrade refused with 426.
+	// UpstreamHeader are fields that are added to every request to the upstream. Fields
+	// of these names from a client are removed. See ParseHeaderFields for the fields that
+	// cannot be set.
+	UpstreamHeader HeaderFields
+	// RefuseHTTP refuses requests that are not WebSocket upgrades, with status 426.
 	// Otherwise they are passed on.
 	RefuseHTTP bool
 
-	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded fields are
-	// believed and extended; from all others they are replaced.
+	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded fields are believed
+	// and extended. Those of all other peers are replaced.
 	TrustedProxies []netip.Prefix
-	// TrustUnix adds whoever connects to a unix socket to them.
+	// TrustUnix makes every peer that connects to a unix socket a trusted proxy.
 	TrustUnix bool
-	// ProxyProtocol has a PROXY protocol header demanded of trusted proxies.
+	// ProxyProtocol requires a PROXY protocol header from trusted proxies.
 	ProxyProtocol bool
 	// AllowedOrigins are the web origins that browsers may open sessions from;
 	// none means any.
@@ -74,34 +73,36 @@ type Config struct {
 
 	// Client and UpstreamSide are the keepalive rules of the two legs.
 	Client, UpstreamSide heartbeat.Rules
-	// PeerPings says what becomes of the peers' own pings.
+	// PeerPings says what is done with the pings that peers send on their own.
 	PeerPings PeerPings
 
-	// HandshakeTimeout bounds the client's request head and, again, the
-	// upstream's answer: each in total, however the bytes dribble in.
+	// HandshakeTimeout bounds the client's request head and, again, the upstream's
+	// answer. Each must be complete within it, however slowly its bytes come.
 	HandshakeTimeout time.Duration
 	// DialTimeout bounds name resolution, TCP connect and TLS handshake to the upstream.
 	DialTimeout time.Duration
-	// WriteTimeout is how long a leg may take no byte while bytes wait for it.
+	// WriteTimeout is how long a leg may take no bytes while bytes wait for it.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a peer may take to answer a Close, and then to end its TCP.
 	CloseTimeout time.Duration
-	// IdleTimeout ends a session that carried no data frame for so long; 0 means never.
+	// IdleTimeout is how long a session may carry no data frame; 0 means no limit.
 	IdleTimeout time.Duration
-	// MaxSessionDuration ends a session of that age, give or take a tenth; 0 means never.
+	// MaxSessionDuration is how long a session may last, give or take a tenth; 0 means no
+	// limit.
 	MaxSessionDuration time.Duration
-	// TCPUserTimeout is the kernel's own limit on unacknowledged data; 0 leaves its default.
+	// TCPUserTimeout is the kernel's own limit on unacknowledged data; 0 leaves the
+	// kernel's default.
 	TCPUserTimeout time.Duration
 
-	// MaxSessions bounds the sessions, handshakes under way included; 0 means as
-	// many as the file-descriptor limit allows. Connections with requests that are
-	// not upgrades are bounded by that limit: they may take half of the places, or what
+	// MaxSessions bounds the sessions, handshakes under way included; 0 means as many as
+	// the limit on file descriptors allows. That limit also bounds the connections with
+	// requests that are not upgrades: they may take half of the places, or what
 	// MaxSessions leaves if that is more.
 	MaxSessions int
-	// MaxSessionsPerIP bounds the connections of one client address from accept to
-	// close, whatever they are for, an IPv6 /64 being one address; 0 means no
-	// limit. Those of a trusted proxy count once a PROXY protocol header or a
-	// handshake names a client.
+	// MaxSessionsPerIP bounds the connections of one client address from accept to close,
+	// whatever they are for; 0 means no limit. An IPv6 /64 is one address. A connection
+	// of a trusted proxy counts once a PROXY protocol header or a handshake names its
+	// client.
 	MaxSessionsPerIP int
 	// MaxFrameSize is the largest frame payload passed on, in bytes; 0 means no limit.
 	MaxFrameSize int64
@@ -117,15 +118,15 @@ type Config struct {
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
 
-	// Ended is told how each session has ended, once. The event loop calls it and
-	// waits: it must not block. It may be nil.
+	// Ended is called once for each session that has ended. The event loop waits for it,
+	// so it must not block. It may be nil.
 	Ended func(*Ended)
 
-	// find finds the addresses of Upstream's host; nil means as the system does.
+	// find looks up the addresses of Upstream's host; nil means the system's resolver.
 	find func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// socketOptions are what the kernel is told of all TCP connections.
+// socketOptions returns the options of all TCP connections.
 func (c *Config) socketOptions() socket.Options {
 	return socket.Options{
 		UserTimeout: c.TCPUserTimeout,
@@ -134,9 +135,9 @@ func (c *Config) socketOptions() socket.Options {
 	}
 }
 
-// keepAlive is after how much silence the kernel is to probe a peer. Our pings come
-// sooner wherever they can: this is for a peer to whom a frame is under way that
-// is never completed, so that no ping can be put in between.
+// keepAlive returns after how much silence the kernel probes a peer. Our pings come
+// sooner where they can be sent. The probes are for a peer that waits inside a frame that
+// is never completed, where no ping can be sent.
 func (c *Config) keepAlive() (silence time.Duration) {
 	for _, r := range []heartbeat.Rules{c.Client, c.UpstreamSide} {
 		if r.Interval > 0 {
@@ -146,10 +147,10 @@ func (c *Config) keepAlive() (silence time.Duration) {
 	return min(silence, 32767*time.Second) // the kernel takes no more
 }
 
-// longestBackoff is how long the kernel may wait before it sends a lost segment
-// again. By itself it doubles the wait up to two minutes: after a network was down
-// for 15 s it may be silent for 10 s more, and a ping or its pong is late through
-// nobody's fault.
+// longestBackoff returns how long the kernel may wait before it retransmits a lost
+// segment. By itself the kernel doubles the wait, up to two minutes. After a network was
+// down for 15 s it may stay silent for 10 s more, and then a ping or its pong is late
+// although neither peer is at fault.
 func (c *Config) longestBackoff() time.Duration {
 	longest := 5 * time.Second
 	for _, r := range []heartbeat.Rules{c.Client, c.UpstreamSide} {

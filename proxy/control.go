@@ -9,19 +9,19 @@ import (
 	"holdfast/proxy/internal/frame"
 )
 
-// controlAction is what becomes of a control frame from a peer.
+// controlAction says what is done with a control frame from a peer.
 type controlAction uint8
 
 const (
-	swallow    controlAction = iota // nothing
+	swallow    controlAction = iota // it is dropped
 	answer                          // a pong goes back to the peer
-	pass                            // it goes to the other side as it is
-	beginClose                      // it is a Close, and the peer's last frame
-	noteAnswer                      // it is the pong to a ping of ours
+	pass                            // it goes to the other leg unchanged
+	beginClose                      // it is a Close, the peer's last frame
+	noteAnswer                      // it is the pong to one of our pings
 )
 
-// decideControl says what an intercepted control frame means. ours: the frame
-// is a pong that echoes a ping of ours.
+// decideControl returns the action for a control frame. ours says that the frame is a
+// pong to one of our pings.
 func decideControl(op ws.OpCode, policy PeerPings, ours bool) controlAction {
 	switch {
 	case op == ws.OpClose:
@@ -32,14 +32,14 @@ func decideControl(op ws.OpCode, policy PeerPings, ours bool) controlAction {
 		return pass
 	case op == ws.OpPing:
 		return answer
-	default: // RFC 6455 5.5.3: an unsolicited pong is a one-way heartbeat; it has done its work here
+	default: // an unsolicited pong is a one-way heartbeat (RFC 6455 5.5.3), and its receipt is enough
 		return swallow
 	}
 }
 
-// control decides on a control frame that was cut out of a leg's stream, and acts
-// on it as far as it concerns that leg alone. What concerns the other leg, to pass
-// it and to begin the close, is the caller's. l.frame is the frame taken apart.
+// control decides on a control frame that was cut out of a leg's stream, and does what
+// concerns that leg alone. The caller does what concerns the other leg: it passes the
+// frame on, or begins the close. control leaves the parsed frame in l.frame.
 func (l *loop) control(s *session, from Side, raw []byte) controlAction {
 	g := &s.legs[from]
 	c := &l.frame
@@ -53,14 +53,14 @@ func (l *loop) control(s *session, from Side, raw []byte) controlAction {
 	switch {
 	case action == answer && g.out == outOpen:
 		p := g.pend()
-		p.hasPong, p.pong = true, *c // it is sent when all of the read is through: only the latest is answered
+		p.hasPong, p.pong = true, *c // take sends it after the whole read, so only the latest ping is answered
 	case action == noteAnswer:
 		l.noteAnswer(s, from, took, echo)
 	}
 	return action
 }
 
-// noteAnswer notes that a peer has answered a ping of ours.
+// noteAnswer records that a peer has answered one of our pings.
 func (l *loop) noteAnswer(s *session, from Side, took time.Duration, echo heartbeat.Echo) {
 	g := &s.legs[from]
 	l.metrics.PongReceived(from)
@@ -77,7 +77,7 @@ func (l *loop) noteAnswer(s *session, from Side, took time.Duration, echo heartb
 	l.logPong(s, from, took)
 }
 
-// learn notes that a peer answers pings, for the `auto` modes.
+// learn records that a peer answers pings, for the `auto` modes.
 func (l *loop) learn(s *session, side Side) {
 	if side == client {
 		s.learnt = true

@@ -7,8 +7,8 @@ import (
 	"holdfast/metrics"
 )
 
-// update follows every step of a session: it brings the poller and the timer
-// in line with what the session now waits for.
+// update follows every step of a session. It sets what the poller and the timer wait for
+// to what the session now needs.
 func (l *loop) update(s *session) {
 	if !l.table.holds(s) {
 		return
@@ -16,18 +16,22 @@ func (l *loop) update(s *session) {
 	if s.opening == nil {
 		l.watch(s)
 	}
+	if !l.table.holds(s) { // the poller failed, and the session has ended
+		return
+	}
 	if due := l.due(s); due < s.timer || due.Sub(s.timer) > earlyEnough {
 		s.timer = due
 		l.wheel.Set(s.slot(), due)
 	}
 }
 
-// earlyEnough is how long before anything is due a timer may go off. To put it off
-// costs less than a wake-up, but more than nothing.
+// earlyEnough is how long before the next deadline a timer may go off. A timer within it
+// is not moved. To move a timer costs less than a wake-up, but it costs something, and
+// update would do it at every step.
 const earlyEnough = time.Second
 
-// alarm is called by the wheel. A session's timer may go off early, because
-// its deadline has moved on meanwhile: then it is only set anew.
+// alarm is called by the wheel. A session's timer may go off early, because the session's
+// deadline has moved on. Then alarm only sets it again.
 func (l *loop) alarm(slot uint32) {
 	if slot == listenerSlot {
 		l.resumeAccept()
@@ -42,15 +46,16 @@ func (l *loop) alarm(slot uint32) {
 		l.expire(s)
 	}
 	l.update(s)
-	l.breathe()
+	l.pollBetweenAlarms()
 }
 
-// alarmsInARow is how many timers go off before events are looked at again.
+// alarmsInARow is how many timers go off before the loop looks for events again.
 const alarmsInARow = 32
 
-// breathe keeps a crowd of heartbeats that fall due together from holding up
-// the frames of busy sessions, and takes in the first pongs with them.
-func (l *loop) breathe() {
+// pollBetweenAlarms handles events between timers. Without it many heartbeats that are
+// due together would delay the frames of busy sessions. It also reads the first pongs to
+// those heartbeats.
+func (l *loop) pollBetweenAlarms() {
 	if l.alarms++; l.alarms%alarmsInARow != 0 || !l.poll() {
 		return
 	}
@@ -59,7 +64,7 @@ func (l *loop) breathe() {
 	}
 }
 
-// expire handles the deadlines of a session that have come.
+// expire handles a session's deadlines that have passed.
 func (l *loop) expire(s *session) {
 	switch {
 	case s.opening != nil:
@@ -73,7 +78,7 @@ func (l *loop) expire(s *session) {
 
 func (l *loop) expireLive(s *session) {
 	for _, side := range sides {
-		if !l.checkLeg(s, side) {
+		if !l.judgeLeg(s, side) {
 			return
 		}
 	}
@@ -89,21 +94,21 @@ func (l *loop) expireLive(s *session) {
 	}
 }
 
-// checkLeg handles the deadlines of one leg of an open session, and reports
-// whether the session is still live. A leg's socket is tried once more before
-// the leg is given up, and all that had arrived is read first.
-func (l *loop) checkLeg(s *session, side Side) bool {
+// judgeLeg handles the deadlines of one leg of an open session, and reports whether the
+// session is still live. Before it gives the leg up, it tries the socket once more, and
+// waits until everything that had arrived is read.
+func (l *loop) judgeLeg(s *session, side Side) bool {
 	g := &s.legs[side]
 	if g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now) {
 		l.retry(s, side)
-		if s.cause.kind != live || l.behind(g) {
+		if s.cause.kind != live || l.measureBacklog(g) {
 			return s.cause.kind == live
 		}
 	}
 	switch {
 	case g.out == outBroken && l.now >= g.by:
 		l.lost(s, side, errUnread)
-	case g.stuck(l.now) && l.tookNothing(g):
+	case g.stuck(l.now) && l.judgeTail(g):
 		l.end(s, side, metrics.WriteTimeout)
 	default:
 		l.beat(s, side)
@@ -111,7 +116,7 @@ func (l *loop) checkLeg(s *session, side Side) bool {
 	return s.cause.kind == live
 }
 
-// beat lets a leg's heartbeat act.
+// beat does what a leg's heartbeat asks for now.
 func (l *loop) beat(s *session, side Side) {
 	g := &s.legs[side]
 	action := g.beat.Advance(l.now, l.grids[side].Horizon(l.now))
@@ -127,8 +132,8 @@ func (l *loop) beat(s *session, side Side) {
 	}
 }
 
-// patienceFor is how long a ping may wait before a peer's TCP that has no room.
-// Where any byte is life, WRITE_TIMEOUT is the measure for a full socket.
+// patienceFor returns how long a ping may wait while the peer's TCP has no room. If any
+// byte counts as a sign of life, that is WRITE_TIMEOUT, as for any full socket.
 func (l *loop) patienceFor(side Side) time.Duration {
 	if l.rules[side].Liveness == heartbeat.AnyByte {
 		return l.patience.write
@@ -136,7 +141,7 @@ func (l *loop) patienceFor(side Side) time.Duration {
 	return 0
 }
 
-// due is when the session's next deadline is.
+// due returns the session's next deadline.
 func (l *loop) due(s *session) heartbeat.Time {
 	if s.opening != nil {
 		return s.opening.by
@@ -156,7 +161,7 @@ func (l *loop) due(s *session) heartbeat.Time {
 	return at
 }
 
-// nextBeat is when a leg's heartbeat has something to do.
+// nextBeat returns when a leg's heartbeat next has something to do.
 func (l *loop) nextBeat(g *leg, side Side) heartbeat.Time {
 	next := g.beat.Next()
 	if g.beat.Waiting() {
@@ -165,7 +170,7 @@ func (l *loop) nextBeat(g *leg, side Side) heartbeat.Time {
 	return next
 }
 
-// idleAt is when a session will have carried no data for too long.
+// idleAt returns when the session will have carried no data for IdleTimeout.
 func (l *loop) idleAt(s *session) heartbeat.Time {
 	if l.cfg.IdleTimeout == 0 {
 		return heartbeat.Never
@@ -173,9 +178,10 @@ func (l *loop) idleAt(s *session) heartbeat.Time {
 	return s.lastData.Add(l.cfg.IdleTimeout)
 }
 
-// stalledAt is when a session has stood still for too long that is inside a frame
-// in both directions, and who is at fault then. Neither peer can be pinged there,
-// so a ping that is due wants progress in its place.
+// stalledAt returns the deadline of a session that is inside a frame in both directions,
+// and the side at fault then. No peer can be pinged inside a frame. So when a ping is
+// due, data must move within the ping's timeout instead. at is heartbeat.Never if no such
+// deadline runs.
 func (l *loop) stalledAt(s *session) (side Side, at heartbeat.Time) {
 	if !s.midFrame(client) || !s.midFrame(upstream) || s.legs[client].paused || s.legs[upstream].paused {
 		return client, heartbeat.Never

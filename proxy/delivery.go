@@ -7,18 +7,20 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// A peer owes an answer only once it has got what asks for it. Between our write
-// and its program lie the kernel's queue, which holds up to some megabytes, and a
-// network that may be slow or lose segments. So no deadline is judged before the
-// kernel was asked how far the leg's stream has been acknowledged. That costs a
-// system call, and is done where an answer is late or where a baseline for it is
-// needed, never for an idle session whose peer answers.
+// A peer owes an answer only once it has received the ping or the Close that asks for it.
+// Between our write and the peer's program are the kernel's queue, which can hold
+// megabytes, and a network that may be slow or lose segments. So before a deadline is
+// judged, the kernel is asked how much of the leg's stream has been acknowledged. Each
+// question is a system call. It is asked when an answer is late, and when a later
+// question needs something to compare with, but never for an idle session whose peer
+// answers.
 
-// written is where a leg's stream stands, in bytes as the peer's TCP counts them.
+// written returns the length of the leg's stream so far, in bytes as the peer's TCP
+// counts them.
 func (g *leg) written() int64 { return g.io.Position(g.sent) }
 
-// sample asks how far the stream has been acknowledged, and reports whether that
-// is further than was known.
+// sample asks the kernel how much of the stream has been acknowledged. It updates acked,
+// and reports whether acked grew.
 func (g *leg) sample() bool {
 	acked := g.written() - int64(g.io.Unacked())
 	if acked <= g.acked {
@@ -28,22 +30,22 @@ func (g *leg) sample() bool {
 	return true
 }
 
-// moves takes a sample after the socket has taken bytes, or has become full: a
-// later look is to know what has been acknowledged since.
+// moves takes a sample after the socket has taken bytes or has become full, so that a
+// later sample shows what was acknowledged in between.
 func (l *loop) moves(g *leg) {
 	if g.sample() {
 		g.moved = l.now
 	}
 }
 
-// delivery takes a sample because an answer is late, and finds out when the peer's
-// TCP last acknowledged what was new. Where segments were lost it may take long
-// until the first of them arrives, and the sample moves. Meanwhile what comes
-// behind them shows only in the acknowledgements that go on.
+// delivery takes a sample because an answer is late, and says when the peer's TCP last
+// acknowledged something new. After a loss acked may stand still for long, until the
+// first lost segment arrives. Meanwhile segments that arrive behind the gap are
+// acknowledged too, and count.
 //
-// patience is for a peer whose TCP is there, since it has answered the kernel's
-// probes within timeout, and has no room, since its program reads slowly or not at
-// all. Its window opens in large steps, and between two of them nothing moves.
+// patience is granted to a peer whose TCP is alive, because it answered the kernel's
+// probes within timeout, but has no room, because its program reads slowly or not at all.
+// Its window opens in large steps, and between two steps nothing is acknowledged.
 func (l *loop) delivery(g *leg, timeout, patience time.Duration) heartbeat.Delivery {
 	moves, acks := g.sample(), g.io.LastACKs()
 	if moves || acks.Gap {
@@ -57,19 +59,18 @@ func (l *loop) delivery(g *leg, timeout, patience time.Duration) heartbeat.Deliv
 	return d
 }
 
-// easeBackoff takes the bound on the kernel's waits away from a path that is slower
-// than the bound: there nothing is lost when the time is over, and what is sent
-// again only makes the path slower.
+// easeBackoff removes the bound on the kernel's retransmission wait if the path's round
+// trip is longer than the bound. On such a path nothing is lost when the bound expires,
+// and retransmissions only make the path slower.
 func (l *loop) easeBackoff(g *leg, acks socket.ACKs) {
 	if acks.RTT > l.backoff {
 		g.io.Unlimit()
 	}
 }
 
-// queued reports whether the kernel has other bytes to send before what is
-// written next. It asks only if something was written since the peer's TCP is
-// known to have had everything.
-func (l *loop) queued(g *leg) bool {
+// sampleQueue reports whether the kernel has other bytes to send before the next write.
+// It asks the kernel only if not everything written is known to be acknowledged.
+func (l *loop) sampleQueue(g *leg) bool {
 	if g.acked >= g.written() {
 		return false
 	}
@@ -77,24 +78,27 @@ func (l *loop) queued(g *leg) bool {
 	return g.acked < g.written() && g.io.Unsent() > 0
 }
 
-// answered notes that the peer has got everything up to the last ping, which was
-// written on its own: one that stood in a tail may have been followed by more.
+// answered records that the peer has received everything up to the last ping. The caller
+// calls it only for a pong that is Measured: its ping was not in a tail, behind which
+// more bytes may have been written.
 func (g *leg) answered() { g.acked = max(g.acked, g.mark) }
 
-// tookNothing reports whether the peer of a leg with a tail, whose time has come,
-// has acknowledged nothing for WRITE_TIMEOUT. The kernel reports a full socket as
-// writable only when a third of its buffer is free, so writing is no measure.
-func (l *loop) tookNothing(g *leg) (over bool) {
+// judgeTail looks at a leg whose tail's deadline has passed. If the peer's TCP has
+// acknowledged something new, the deadline moves. over means that it has not for a whole
+// WRITE_TIMEOUT. Progress of our writes is not a measure: the kernel reports a full
+// socket as writable only when a third of its buffer is free.
+func (l *loop) judgeTail(g *leg) (over bool) {
 	t := g.tail
 	l.delivery(g, l.patience.write, 0)
 	t.by, over = t.wait.Look(t.by, l.now, l.patience.write, heartbeat.Delivery{Moved: g.moved})
 	return over
 }
 
-// behind reports whether bytes are still to be read that had arrived when a
-// deadline of the leg came: the answer may be among them. It is asked after a read,
-// and again after each of the next ones until it says no.
-func (l *loop) behind(g *leg) bool {
+// measureBacklog reports whether bytes that had arrived when a deadline of the leg passed
+// are still unread: the answer may be among them. It is called after a read, and again
+// after each later read until it returns false. The first call records how much is
+// unread, and catchUp subtracts what is read.
+func (l *loop) measureBacklog(g *leg) bool {
 	if g.io == nil || g.paused || g.in == inEnded {
 		return false
 	}
@@ -109,10 +113,10 @@ func (l *loop) behind(g *leg) bool {
 	return true
 }
 
-// backlogRead is what a backlog has come down to when all of it has been read.
+// backlogRead is the value of a leg's backlog when all of it has been read.
 const backlogRead = 1
 
-// catchUp notes that a read has brought n bytes.
+// catchUp subtracts a read of n bytes from the backlog.
 func (g *leg) catchUp(n int) {
 	if g.backlog > backlogRead {
 		g.backlog -= min(g.backlog-backlogRead, uint16(max(1, n>>10)))

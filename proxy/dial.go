@@ -14,7 +14,7 @@ var (
 	errHeadTooLarge   = errors.New("response head is larger than HOLDFAST_MAX_HEADER_SIZE")
 )
 
-// resolve finds the backend's addresses and goes on to dial them.
+// resolve finds the backend's addresses and continues with dial.
 func (l *loop) resolve(s *session) {
 	o := s.opening
 	o.state = resolving
@@ -29,7 +29,7 @@ func (l *loop) resolve(s *session) {
 	})
 }
 
-// resolved goes on when a lookup has ended, if the handshake still waits for it.
+// resolved continues after a lookup, if the handshake still waits for it.
 func (l *loop) resolved(s *session, addrs []socket.Endpoint, err error) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.state != resolving {
 		return
@@ -50,7 +50,7 @@ func (l *loop) dial(s *session, addrs []socket.Endpoint) {
 	l.dialNext(s)
 }
 
-// dialNext tries the next address.
+// dialNext connects to the next address. If no address is left, the handshake fails.
 func (l *loop) dialNext(s *session) {
 	o := s.opening
 	for {
@@ -73,7 +73,8 @@ func (l *loop) dialNext(s *session) {
 	}
 }
 
-// awaitConnect waits for a connection that has been asked for.
+// awaitConnect waits for a connect under way. Without TLS it writes the request at once:
+// see ask.
 func (l *loop) awaitConnect(s *session, conn transport) {
 	s.legs[upstream].open(conn)
 	if s.backend.WantsTLS() {
@@ -83,22 +84,22 @@ func (l *loop) awaitConnect(s *session, conn transport) {
 	}
 }
 
-// dialed goes on when a connect has come out.
+// dialed continues when a connect has succeeded or failed.
 func (l *loop) dialed(s *session) {
 	if !s.backend.WantsTLS() {
 		l.ask(s)
 		return
 	}
 	if err := s.legs[upstream].io.Connected(); err != nil {
-		l.undialed(s, err)
+		l.addressFailed(s, err)
 		return
 	}
 	l.secureUpstream(s)
 }
 
-// ask writes the request to a plain connection that may not be there yet. One on
-// this machine is there as soon as it is asked for; any other will say when it is
-// writable, and a failed one says so in its first write.
+// ask writes the request to a connection without TLS that may still be connecting. A
+// connect to this machine has already succeeded here. Any other connection becomes
+// writable later, and a connect that failed shows in the first write.
 func (l *loop) ask(s *session) {
 	l.makeRequest(s)
 	n, err := s.legs[upstream].io.Write(s.opening.out)
@@ -106,27 +107,28 @@ func (l *loop) ask(s *session) {
 	case err == errAgain:
 		l.want(s, upstream, epoll.Out)
 	case err != nil:
-		l.undialed(s, os.NewSyscallError("connect", err))
+		l.addressFailed(s, os.NewSyscallError("connect", err))
 	default:
 		l.connected(s)
 		l.requestWritten(s, n)
 	}
 }
 
-// hangUp gives the connection to the upstream up, wherever it is.
+// hangUp gives up the connection to the upstream, on the loop or beside it.
 func (l *loop) hangUp(s *session) {
 	l.abortAway(s)
 	l.cut(s, upstream)
 }
 
-// undialed goes on to the next address after one has failed.
-func (l *loop) undialed(s *session, err error) {
+// addressFailed records that the present address failed, and continues with the next one.
+func (l *loop) addressFailed(s *session, err error) {
 	s.opening.dial.Missed(l.now, err)
 	l.cut(s, upstream)
 	l.dialNext(s)
 }
 
-// dialTimeout gives up an address, or all of them.
+// dialTimeout gives up the present address when its time is up, or the whole dial if the
+// lookup has not ended.
 func (l *loop) dialTimeout(s *session) {
 	o := s.opening
 	l.hangUp(s)
@@ -139,7 +141,7 @@ func (l *loop) dialTimeout(s *session) {
 	l.dialNext(s)
 }
 
-// dialFailed ends a handshake that got no connection.
+// dialFailed ends a handshake for which no connection to the upstream could be made.
 func (l *loop) dialFailed(s *session, step string, err error) {
 	l.upstreamFailed(s, s.backend.Learn(err).Result(), step, err)
 }

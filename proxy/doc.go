@@ -1,86 +1,89 @@
-// Package proxy pipes WebSocket frames between clients and an upstream, keeps both
-// connections of each session alive, and tears both down together.
+// Package proxy pipes WebSocket frames between clients and an upstream. It keeps both
+// connections of each session alive, and closes both together.
 //
-// A session has two legs, client and upstream; who sits at a leg's far end is its
-// peer. A session is owned by one loop, and only that loop's goroutine touches it,
-// from accept to end: there are no locks on the path of a frame, and an idle session
-// costs no goroutine, no timer object and no buffer. Time is what the loop says it
-// is; nothing below it looks at a clock.
+// A session has two legs, client and upstream. The program at the far end of a leg is the
+// leg's peer. A session belongs to one loop, and only that loop's goroutine touches it,
+// from accept to end. So no lock is taken on the path of a frame, and an idle session
+// costs no goroutine, no timer object and no buffer. Only the loop reads the clock for
+// its sessions; the code that the loop calls gets the time as an argument.
 //
 // # The map
 //
 // Each path below is in call order, file by file.
 //
-// A handshake: accept.go listens (unixsocket.go) and takes the client's connection,
-// which gets a seat among those of its address (seat.go, internal/peraddress), and
-// places it on a loop. steps.go lists what a handshake waits for in each of its
-// states, and what it does then. opening.go reads who it is (internal/preface), has
-// TLS done beside the loop (tls.go, internal/secure), collects the request head,
-// decides on it by internal/upgrade and learns whom it is from (internal/forwarded).
-// Then it picks the backend that the request goes to (internal/backend: Pick).
-// queue.go has it wait for its turn. dial.go finds the backend's addresses (Lookup)
-// and dials one after another (Dial); what the outcome means for the backend is said
-// by Learn. answer.go sends a rebuilt request, whose target stands behind the
-// backend's path (prefix.go), and collects the answer. A checked 101 makes it a
-// session (open); any other final answer goes to relay.go, which passes it on and
-// closes both sockets. What the proxy itself has to refuse is in refuse.go.
+// A handshake. accept.go listens (unixsocket.go), accepts the client's connection, takes a
+// seat of the client's address for it (seat.go, internal/peraddress) and chooses its loop.
+// steps.go lists the states of a handshake: what each state waits for, and what the loop
+// does then. opening.go reads the PROXY protocol header (internal/preface), starts the TLS
+// handshake beside the loop (tls.go, internal/secure) and collects the request head. It
+// checks the request (internal/upgrade), finds out who sent it (internal/forwarded) and
+// picks the backend (internal/backend: Pick). In queue.go the handshake waits for a place.
+// dial.go looks the backend's addresses up (Lookup) and dials one after another (Dial);
+// Learn decides what the outcome says about the backend. ask.go sends a rebuilt request,
+// whose target begins with the backend's path (prefix.go). answer.go collects the answer.
+// A checked 101 opens the session (open.go). Any other final answer goes to relay.go, which
+// passes it on and closes both connections. refuse.go sends the proxy's own refusals.
 //
-// A request that is not an upgrade: pages.go gives the connection to net/http
-// (internal/web), and takes it back if an upgrade follows on it (rejoin). The
+// A request that is not an upgrade. pages.go gives the connection to net/http
+// (internal/web), and takes it back if an upgrade request follows on it (rejoin). The
 // request's backend is picked in the same way. The request waits in the same queue
-// (awaitPlace) and dials like a handshake, but beside the loop (Connect).
+// (awaitPlace) and dials by the same rules, but beside the loop (Connect).
 //
-// A frame: wait.go waits in run (internal/epoll: it loiters while the loop is busy
-// and is parked while it is not), and loop.go hands each event to its session (turn,
-// dispatch; table.go finds it). pump.go reads once (readable), walks the frames'
-// headers with internal/frame (take), and writes data to the other leg in one run
-// (passOn, send). What that socket does not take becomes its tail (tail.go), and
-// until the tail is gone (writable) the first leg is not read (watch).
+// The fields of a head, on either path. The table of internal/field says for each field
+// whether it is passed on, who states it and who may set it. headers.go parses the
+// operator's own fields by that table. origins.go parses the list of pages that may open
+// sessions (internal/origins).
 //
-// A control frame is cut out of the run in take; control.go decides what it means,
-// and inject.go writes frames of our own: at frame boundaries only (flush), masked
+// A frame. wait.go waits for events in run (internal/epoll): it loiters while the loop is
+// busy and parks when the loop is not. loop.go hands each event to its session (turn,
+// dispatch), which table.go finds. pump.go reads once (readable), walks the frames'
+// headers with internal/frame (take), and writes the data frames to the other leg in one
+// run (passOn, send). What the socket does not take becomes the leg's tail (tail.go). The
+// other leg is not read (watch) until the tail is written (writable).
+//
+// A control frame. take cuts it out of the run, and control.go decides what it means.
+// inject.go writes the proxy's own frames: at frame boundaries only (flush), and masked
 // towards the upstream.
 //
-// A heartbeat: the wheel calls alarm in deadlines.go; expireLive asks each leg's
-// heartbeat.State what is due (checkLeg, beat). A ping leaves by flush and
-// injectPing, its answer comes back by take and control. If it is late, delivery.go
-// asks the kernel whether the ping has arrived (internal/socket); a missed deadline
-// is an end.
+// A heartbeat. The wheel calls alarm in deadlines.go. expireLive asks each leg's
+// heartbeat.State what is due (judgeLeg, beat). flush and injectPing write a ping; take and
+// control handle its pong. If the pong is late, delivery.go asks the kernel whether the
+// ping has arrived (internal/socket). A missed deadline ends the session.
 //
-// An end: close.go. The first cause is latched (latch); farewell.go says what either
-// leg is told; settle moves both legs on until their descriptors are closed, overdue
-// ends what takes too long, wasted what floods, and finish, the one exit, makes a
-// value of it (ended.go), which is counted, logged and handed on. What a leg is made
-// of, and which states it has, is in leg.go; a session's in session.go.
+// An end. close.go latches the first cause (latch), and farewell.go says what each leg is
+// told. settle moves both legs on until their connections are closed. overdue ends a leg
+// whose time is up, and wasted ends a leg whose peer floods. finish is the one exit: it
+// makes an Ended (ended.go), counts it, logs it and hands it on. leg.go has the fields and
+// the states of a leg. session.go has those of a session, and shows how a session comes to
+// a loop and leaves it (admit, detach, release).
 //
-// A stop: server.go. Shutdown drains every loop, waits, and cuts what is left. How
-// many clients there may be at once is in room.go.
+// A stop. shutdown.go drains every loop, waits, and cuts what is left. server.go makes and
+// runs the loops. room.go counts the clients and limits how many there are at once.
 //
-// Beside the loops: TLS handshakes, lookups, refusals passed on and requests that are
-// not upgrades, as said; internal/backend probes a backend that is down; trim.go
-// gives back the memory that a storm of handshakes left behind.
+// Beside the loops run TLS handshakes, lookups, refusals that are passed on, and requests
+// that are not upgrades. internal/backend probes a backend that is down. trim.go gives back
+// the memory that a storm of handshakes left behind.
 //
-// The world outside: seams.go says what a loop asks of the kernel and of a
-// connection. kernel_linux.go, clock_linux.go and random.go are the real kernel,
-// clock and source of randomness; tests invent their own.
+// The world outside. seams.go says what a loop needs from the kernel, a connection, the
+// clock, and the jobs beside it. kernel_linux.go, clock_linux.go and random.go are the
+// real kernel, clock and source of random bytes; tests replace them.
 //
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table. Other
-// goroutines give it jobs by post (inbox.go). The listener is the first loop's. A
-// backend is shared, by atomics and by mutexes that only handshakes and requests for
-// pages take. Metrics counters are written by their loop, and at the end of a
-// passed-on refusal by its goroutine; scrapes read them.
+// goroutines post jobs to it (inbox.go). The first loop owns the listener. A backend is
+// shared: it has atomics, and mutexes that only handshakes and requests for pages take. A
+// loop writes its own metrics counters; a relay's goroutine writes to them once more, when
+// it ends. Scrapes read them.
 //
 // # What is bounded by what
 //
-// A leg's tail holds at most one read and the control frames that fell due inside it;
-// TLS adds one record of ciphertext. Of a handshake one head is held for each side,
-// and what came behind it up to the size that a head may have. What is held back of
-// an incomplete header or control frame is under 140 bytes; one pong at the most
-// waits for a frame boundary. A frame's length is a counter and never the size of an
-// allocation. In a queue (queue.go) there are at most twice as many as wait there,
-// each with a connection of its own; requests for pages, which have goroutines, are
-// pagesQueued at the most. A lookup is shared by all who wait for it, and forgets who
-// waits no longer.
+// A leg's tail holds at most one read and the control frames that fell due inside it. TLS
+// adds one record of ciphertext. A handshake holds one head for each side, and the bytes
+// that came behind it, together up to the largest size of a head. Less than 140 bytes of
+// an incomplete header or control frame are held back. At most one pong waits for a frame
+// boundary. A frame's length is a counter and never the size of an allocation. A queue
+// (queue.go) holds at most twice as many entries as wait in it, each with a connection of
+// its own. At most pagesQueued requests for pages wait, because each of them has a
+// goroutine. A lookup is shared by all who wait for it, and drops a waiter that gives up.
 package proxy

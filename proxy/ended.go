@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// Ended tells the whole story of a session that has ended. It is made once, when
-// both its connections are closed.
+// Ended tells how a session ended. It is made once, when both connections of the session
+// are closed.
 type Ended struct {
 	ID       uint64
-	Client   netip.AddrPort // port 0: known from a trusted proxy only; zero: a unix socket's peer
-	Path     string         // of the request, without its query, bounded
+	Client   netip.AddrPort // port 0: a trusted proxy told its address; zero: the peer of a unix socket
+	Path     string         // of the request, without its query, cut after 256 bytes
 	Upstream string         // as in the metrics: scheme and authority
 
-	// Closed says that a close handshake between the peers was completed, which the
-	// peer on Side began. Otherwise the session was dropped for Reason, through Side.
+	// Closed says that a close handshake between the peers was completed; the peer on
+	// Side began it. Otherwise the session was dropped for Reason, and Side is at fault.
 	Closed bool
 	Side   Side
 	Reason Reason
-	Detail string // more of the reason, in our own words or the kernel's; may be empty
+	Detail string // more about the reason, in our words or the kernel's; may be empty
 
 	Duration time.Duration // since its 101 was written
 	Legs     [2]EndedLeg   // by side
@@ -38,7 +38,7 @@ type EndedLeg struct {
 	Measured bool
 }
 
-// ended tells how a session has ended.
+// ended returns how s has ended.
 func (l *loop) ended(s *session) *Ended {
 	e := &Ended{
 		ID:       s.id,

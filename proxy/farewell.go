@@ -7,7 +7,7 @@ import (
 	"holdfast/proxy/internal/frame"
 )
 
-// A farewell is what one leg is told when its session is dropped.
+// A farewell says what one leg is told when its session is dropped.
 type farewell struct {
 	how  manner
 	code uint16
@@ -18,13 +18,14 @@ type farewell struct {
 type manner uint8
 
 const (
-	cutOff   manner = iota // its descriptor is closed: it is dead, or takes nothing
-	tell                   // it gets a Close and time to answer
-	tellDead               // it gets a Close if one can be written now, and is closed at once
-	tellLast               // it gets a Close after the other leg has finished
+	cutOff   manner = iota // it is closed: its peer is dead, or takes nothing
+	tell                   // it is sent a Close and has time to answer
+	tellDead               // it is sent a Close if one can be written now, and is closed at once
+	tellLast               // it is sent a Close after the other leg has finished
 )
 
-// farewells says what each leg is told when a session is dropped; by side.
+// farewells returns what each leg is told when a session is dropped, by side. broken is
+// the rule that a peer broke; nil if none was.
 func farewells(c cause, codes CloseCodes, broken *frame.Violation) (f [2]farewell) {
 	f[client] = farewell{tell, codes.UpstreamLost, "upstream connection lost"}
 	f[upstream] = farewell{tell, uint16(ws.StatusGoingAway), "client connection lost"}
@@ -57,7 +58,7 @@ func farewells(c cause, codes CloseCodes, broken *frame.Violation) (f [2]farewel
 	return f
 }
 
-// ownWords is the text of a Close that the proxy sends for a reason of its own.
+// ownWords returns the text of a Close that the proxy sends for a reason of its own.
 func ownWords(r Reason) string {
 	switch r {
 	case metrics.IdleTimeout:
@@ -71,7 +72,7 @@ func ownWords(r Reason) string {
 	}
 }
 
-// say arranges for one leg's farewell.
+// say starts the farewell of one leg, unless a Close has been written to it.
 func (l *loop) say(s *session, side Side, f farewell) {
 	g := &s.legs[side]
 	if g.io == nil || g.said() {
@@ -93,7 +94,8 @@ func (l *loop) say(s *session, side Side, f farewell) {
 	}
 }
 
-// closePayload is the payload of a Close of ours; an empty Close is echoed empty.
+// closePayload returns the payload of a Close of ours. It is nil if f has no code, so
+// that an empty Close is answered with an empty one.
 func closePayload(f farewell) []byte {
 	if f.code == emptyCode || f.code == noCode {
 		return nil

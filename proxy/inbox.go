@@ -5,19 +5,19 @@ import (
 	"sync/atomic"
 )
 
-// An inbox is how other goroutines have a loop do something. The loop alone calls run.
+// An inbox passes jobs from other goroutines to a loop. Only the loop calls run.
 type inbox struct {
-	wake    func()      // static: has the loop look
-	waiting atomic.Bool // there are jobs: spares every turn the lock
-	stopped atomic.Bool // no more jobs are taken; written under mu
+	wake    func()      // static: wakes the loop, which then calls run
+	waiting atomic.Bool // there are jobs; without them a turn takes no lock
+	stopped atomic.Bool // no more jobs are accepted; written under mu
 
 	mu      sync.Mutex
 	jobs    []func()
-	posters sync.WaitGroup // who have left a job, and are about to wake the loop
+	posters sync.WaitGroup // goroutines that added a job and are about to call wake
 }
 
-// post has a job run by the loop. It may be called from any goroutine, and reports
-// whether the job will run.
+// post adds a job for the loop's goroutine. It may be called from any goroutine. It
+// returns false if the inbox is stopped; the job never runs then.
 func (b *inbox) post(job func()) bool {
 	b.mu.Lock()
 	taken := !b.stopped.Load()
@@ -27,14 +27,14 @@ func (b *inbox) post(job func()) bool {
 		b.posters.Add(1)
 	}
 	b.mu.Unlock()
-	if taken { // not under the lock: the loop would wake up to wait for it
+	if taken { // not under the lock: the loop would wake up only to wait for it
 		b.wake()
 		b.posters.Done()
 	}
 	return taken
 }
 
-// run runs the jobs that wait.
+// run runs the waiting jobs.
 func (b *inbox) run() {
 	if !b.waiting.Load() {
 		return
@@ -49,7 +49,7 @@ func (b *inbox) run() {
 	}
 }
 
-// stop lets nobody post any more. It may be a job.
+// stop makes every later post return false. A job may call it.
 func (b *inbox) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,9 +7,9 @@ import (
 	"holdfast/proxy/internal/frame"
 )
 
-// flush writes our own frames that are due on a leg, if they may go now: at a
-// frame boundary, and only into a socket that takes them. Otherwise they wait
-// for take or writable to come to such a point.
+// flush writes our frames that are due on a leg, if they may be written now: at a frame
+// boundary, and without a tail. Otherwise they wait until take or writable comes to such
+// a point.
 func (l *loop) flush(s *session, side Side) {
 	g := &s.legs[side]
 	if g.wants() && g.tail == nil && !s.midFrame(side) {
@@ -17,9 +17,9 @@ func (l *loop) flush(s *session, side Side) {
 	}
 }
 
-// inject writes our own frames that are due on a leg. The leg's stream is at a
-// frame boundary; where a chunk is being passed on they may end up in its
-// tail, between the chunk's frames.
+// inject writes our frames that are due on a leg, whose stream is at a frame boundary.
+// While a chunk is being passed on, they may go into the leg's tail, between the chunk's
+// frames.
 func (l *loop) inject(s *session, side Side) {
 	g := &s.legs[side]
 	if g.out == outClosing {
@@ -45,11 +45,11 @@ func (l *loop) injectClose(s *session, side Side) {
 	}
 }
 
-// injectPing writes a ping. It counts as sent when its last byte is in the
-// kernel: at once, or when the tail that it waits in has got so far.
+// injectPing writes a ping. The ping counts as sent when its last byte is in the kernel:
+// at once, or when the tail has been written that far.
 func (l *loop) injectPing(s *session, side Side) {
 	g := &s.legs[side]
-	queued := g.tail != nil || l.queued(g)
+	queued := g.tail != nil || l.sampleQueue(g)
 	payload := l.random.Uint64()
 	var buf [8]byte
 	switch l.sendControl(s, side, ws.OpPing, heartbeat.AppendPayload(buf[:0], payload)) {
@@ -61,9 +61,9 @@ func (l *loop) injectPing(s *session, side Side) {
 	}
 }
 
-// pinged notes that a ping has left: now, which is not when the turn began. The
-// process may have been stopped in between, for longer than the answer may take.
-// queued says that the kernel has other bytes to send before it.
+// pinged records that a ping was written. It reads the clock again: the process may have
+// been stopped since the turn began, for longer than the pong may take. queued says that
+// the kernel has other bytes to send before the ping.
 func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 	g := &s.legs[side]
 	if s.cause.kind != live {
@@ -71,14 +71,14 @@ func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 	}
 	l.metrics.PingSent(side)
 	now := l.clock()
-	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // early is not late
+	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // an early ping has no lag
 	g.beat.Sent(&l.rules[side], now, payload, l.answersPings(s, side), queued)
 	g.marks(now)
 	l.logPing(s, side)
 }
 
-// answersPings is the lesson that the `auto` modes wait for: clients teach it
-// for their own session, an upstream for all of its sessions.
+// answersPings reports whether the peer is known to answer pings, for the `auto` modes. A
+// client shows it for its own session, an upstream for all of its sessions.
 func (l *loop) answersPings(s *session, side Side) bool {
 	if side == upstream {
 		return s.backend.AnswersPings()
@@ -86,8 +86,8 @@ func (l *loop) answersPings(s *session, side Side) bool {
 	return s.learnt
 }
 
-// sendControl writes a control frame of ours. RFC 6455 5.1: what goes to the
-// upstream is masked, since to it we are the client.
+// sendControl writes a control frame of ours. Towards the upstream we are the client, so
+// the frame is masked (RFC 6455 5.1).
 func (l *loop) sendControl(s *session, side Side, op ws.OpCode, payload []byte) sending {
 	var buf [frame.MaxControl]byte
 	if side == upstream {

@@ -14,35 +14,35 @@ type leg struct {
 
 	in       inState
 	out      outState
-	paused   bool           // not read because the other leg has a tail
-	parting  bool           // what is written now is the last, and our end of the TCP stream follows
-	told     bool           // our Close has arrived at the peer's TCP, and it sends on
-	crowded  bool           // the last read brought many control frames: the next takes less
+	paused   bool           // the leg is not read, because the other leg has a tail
+	parting  bool           // the next bytes are the last, and the end of our direction follows them
+	told     bool           // the peer's TCP has acknowledged our Close, and the peer still sends
+	crowded  bool           // the last read brought many control frames, so the next one takes less
 	fault    Reason         // outBroken: how the write failed
-	wait     heartbeat.Wait // with by: how far the wait has come
+	wait     heartbeat.Wait // how far the wait until by has come
 	interest epoll.Ready
-	backlog  uint16 // KiB that were unread when a deadline came, and are to be read before it is judged
-	closeIn  uint16 // code of the Close received: noCode, emptyCode or the code
-	closeOut uint16 // likewise, sent
+	backlog  uint16 // KiB that were unread when a deadline came; they are read before it is judged
+	closeIn  uint16 // the Close received: noCode, emptyCode or its code
+	closeOut uint16 // the Close sent: noCode, emptyCode or its code
 
-	scan frame.Scanner   // what comes from the peer
-	beat heartbeat.State // whether the peer is alive
+	scan frame.Scanner   // walks the frames from the peer
+	beat heartbeat.State // the peer's heartbeat
 
 	held    *held    // the beginning of a header or control frame from the peer
 	tail    *tail    // what the socket did not take
 	pending *pending // control frames of ours that wait for a frame boundary
 
-	by heartbeat.Time // while the session ends, or a write has failed: when the next step must be done
+	by heartbeat.Time // deadline of the next step while the session ends, or after a write failed
 
-	mark  int64          // where in the stream the last ping ended, or the Close
-	acked int64          // how far the peer's TCP is known to have acknowledged the stream
-	moved heartbeat.Time // when acked last moved, or what waits for that was written
+	mark  int64          // position in the stream behind the last ping, or behind the Close
+	acked int64          // how much of the stream the peer's TCP is known to have acknowledged
+	moved heartbeat.Time // when acked last moved, or when what waits for it was written
 
 	frames         uint64 // data frames received
 	received, sent uint64 // bytes
 }
 
-// inState is what becomes of bytes from a peer.
+// inState says what the loop does with bytes from a peer.
 type inState uint8
 
 const (
@@ -51,40 +51,41 @@ const (
 	inEnded                  // the peer's stream has ended
 )
 
-// outState is what may be written to a peer. From each broke leads to outBroken.
+// outState says what may be written to a peer. From every state broke leads to outBroken.
 type outState uint8
 
 const (
 	outOpen    outState = iota // anything; closes → outClosing, holdsClose → outHeld, saidClose → outClosed
-	outHeld                    // what still comes for it; a Close of ours waits until the other leg has finished; closes → outClosing
+	outHeld                    // what the other leg still sends; our Close waits until that has ended; closes → outClosing
 	outClosing                 // a Close of ours is due at the next frame boundary; saidClose → outClosed
-	outClosed                  // a Close has been written or stands last in the tail; rests → outResting
-	outResting                 // everything is said; the end of the peer's TCP is awaited
-	outBroken                  // the socket takes nothing more; the end of the peer's stream is awaited
+	outClosed                  // nothing: a Close was written or is the last in the tail; rests → outResting
+	outResting                 // nothing: the leg waits for the end of the peer's TCP
+	outBroken                  // nothing: a write failed; the leg waits for the end of the peer's stream
 )
 
-// Values of closeIn and closeOut that are no close code.
+// Values of closeIn and closeOut that are not close codes.
 const (
 	noCode    = 0    // there was no Close
 	emptyCode = 1005 // there was a Close without a code (RFC 6455 7.1.5)
 )
 
-// held is the beginning of a header or of a control frame, kept until the rest comes.
+// held is the beginning of a header or of a control frame. It is kept until the rest
+// comes.
 type held struct {
 	n   int
 	buf [frame.MaxHeld]byte
 }
 
-// pending are the control frames that a leg is still to be sent. One pong at
-// the most: the latest ping wins (RFC 6455 5.5.3), so a flood of them costs nothing.
+// pending holds the control frames that wait to be written to a leg. At most one pong
+// waits: the latest ping wins (RFC 6455 5.5.3), so a flood of pings costs nothing.
 type pending struct {
 	hasPong bool
 	pong    frame.ControlFrame
 	close   []byte // payload of the Close, for outClosing
 }
 
-// midFrame reports whether what has been written to side, and is in its tail,
-// ends inside a frame. Our own frames must not be put there.
+// midFrame reports whether the bytes passed on to side, its tail included, end inside a
+// frame. Our own frames must not be written there.
 func (s *session) midFrame(side Side) bool {
 	return s.legs[opposite(side)].scan.MidFrame()
 }
@@ -104,13 +105,13 @@ func (g *leg) wants() bool {
 	}
 }
 
-// takes reports whether bytes of the other peer's may still be written to the leg.
+// takes reports whether bytes from the other peer may still be written to the leg.
 func (g *leg) takes() bool { return g.out < outClosed }
 
 // said reports whether a Close has been written to the leg.
 func (g *leg) said() bool { return g.out == outClosed || g.out == outResting }
 
-// wantsPing reports whether a ping is due that does not stand in the tail already.
+// wantsPing reports whether a ping is due that is not in the tail already.
 func (g *leg) wantsPing() bool { return g.beat.Wanted() && !g.pingInTail() }
 
 func (g *leg) pingInTail() bool { return g.tail != nil && g.tail.pingEnd > g.tail.from }
@@ -122,20 +123,20 @@ func (g *leg) pend() *pending {
 	return g.pending
 }
 
-// The transitions of a leg's end. Each sets a state and the deadline that goes with
-// it, and nothing else sets either.
+// The transitions of a leg's end. Each sets a state together with its deadline. No other
+// code sets either.
 
-// patience is how long a peer may take over what it is sent at the end.
+// patience holds the timeouts of a session's end.
 type patience struct {
-	write time.Duration // in which its TCP must acknowledge something while bytes wait for it
-	close time.Duration // for the answer to a Close, and for the end of its TCP
+	write time.Duration // in which the peer's TCP must acknowledge something while bytes wait
+	close time.Duration // for the answer to a Close, and for the end of the peer's TCP
 }
 
-// open begins a leg on a connection that is there.
+// open starts a leg on a connection that exists.
 func (g *leg) open(io transport) { g.io, g.in, g.out, g.by = io, inOpen, outOpen, heartbeat.Never }
 
-// silence ends what only a live session has: heartbeats, and pongs that wait. A
-// broken leg keeps its deadline.
+// silence stops what only a live session has: heartbeats, and a pong that waits. It
+// clears the deadline, except that of a broken leg.
 func (g *leg) silence() {
 	g.beat.Stop()
 	if g.pending != nil {
@@ -146,33 +147,35 @@ func (g *leg) silence() {
 	}
 }
 
-// finishes: what the peer still sends is for nobody.
+// finishes makes the loop discard what the peer still sends.
 func (g *leg) finishes() { g.in = inDiscard }
 
-// ended: the peer's stream has ended.
+// ended records that the peer's stream has ended.
 func (g *leg) ended() { g.in = inEnded }
 
-// holdsClose: a Close with this payload is to be written when the other leg has finished.
+// holdsClose keeps a Close with this payload until the other leg has finished.
 func (g *leg) holdsClose(payload []byte) {
 	g.out = outHeld
 	g.pend().close = payload
 }
 
-// closes: a Close with this payload is to be written at the next frame boundary.
+// closes makes a Close with this payload due at the next frame boundary.
 func (g *leg) closes(now heartbeat.Time, p *patience, payload []byte) {
 	g.out = outClosing
 	g.pend().close = payload
 	g.within(now, p.close)
 }
 
-// saidClose: a Close stands last in the stream. If it stands in the tail, flushed follows.
+// saidClose records that a Close is the last thing in the stream. If it is still in the
+// tail, flushed restarts its deadline.
 func (g *leg) saidClose(now heartbeat.Time, p *patience) {
 	g.out = outClosed
 	g.pending = nil
 	g.asks(now, p.close)
 }
 
-// flushed: the tail is gone, and what was to follow it has its time from now on.
+// flushed records that the tail is written. The time of what waited behind the tail
+// starts now.
 func (g *leg) flushed(now heartbeat.Time, p *patience) {
 	switch g.out {
 	case outClosing:
@@ -183,8 +186,8 @@ func (g *leg) flushed(now heartbeat.Time, p *patience) {
 	}
 }
 
-// pauses: the leg is not read, and its clock stands still. by is how much of the
-// time is left until it goes on.
+// pauses stops the leg's clock while the leg is not read. Until resumes, by holds the
+// time that was left.
 func (g *leg) pauses(now heartbeat.Time) {
 	g.paused = true
 	g.beat.Pause()
@@ -193,36 +196,39 @@ func (g *leg) pauses(now heartbeat.Time) {
 	}
 }
 
-// resumes: the leg is read again. What lay unread is read before anything is judged.
+// resumes restarts the leg's clock when the leg is read again. Unread bytes are read
+// before a deadline is judged. If there are any, the peer may have waited for us to read.
 func (g *leg) resumes(r *heartbeat.Rules, now heartbeat.Time) {
 	g.paused = false
-	g.beat.Resume(r, now)
+	heldUp := g.io != nil && g.beat.Owes() && g.io.Unread() > 0
+	g.beat.Resume(r, now, heldUp)
 	if g.out != outBroken && g.by != heartbeat.Never {
 		g.by += now
 	}
 }
 
-// till sets the deadline.
+// till sets the deadline. On a paused leg by holds the time that is left, see pauses.
 func (g *leg) till(now, by heartbeat.Time) {
 	g.by = by
 	if g.paused && g.out != outBroken {
-		g.by -= now // see pauses
+		g.by -= now
 	}
 }
 
-// rests: everything is said, and only the end of the peer's TCP is awaited.
+// rests waits for the end of the peer's TCP: everything was written.
 func (g *leg) rests(now heartbeat.Time, p *patience) {
 	g.out = outResting
 	g.asks(now, p.close)
 }
 
-// broke: a write has failed. The peer may have sent a Close before, which is still to be read.
+// broke records that a write failed. The peer may have sent a Close before, which is
+// still to be read.
 func (g *leg) broke(now heartbeat.Time, p *patience, why Reason) {
 	g.out, g.fault = outBroken, why
 	g.within(now, p.close)
 }
 
-// cut: its descriptor is closed.
+// cut records that the descriptor is closed.
 func (g *leg) cut() {
 	g.io = nil
 	g.interest = 0 // closing the descriptor removes it from the poller: there is no duplicate
@@ -236,7 +242,8 @@ func (g *leg) asks(now heartbeat.Time, timeout time.Duration) {
 	g.till(now, g.wait.Ask(now, timeout))
 }
 
-// marks notes that the peer will owe an answer to what was written last.
+// marks records the position behind what was written last: the peer owes an answer once
+// its TCP has acknowledged that position.
 func (g *leg) marks(now heartbeat.Time) {
 	g.mark, g.backlog = g.written(), 0
 	if g.tail == nil {
@@ -244,8 +251,8 @@ func (g *leg) marks(now heartbeat.Time) {
 	}
 }
 
-// deadline is when the leg is to be looked at, or given up. What stands behind a
-// tail waits for that, and an answer that we leave unread is not late.
+// deadline returns when the leg must be looked at or given up. What waits behind a tail
+// is not late, and neither is an answer that the loop leaves unread.
 func (g *leg) deadline() heartbeat.Time {
 	switch {
 	case g.tail != nil:

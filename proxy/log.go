@@ -12,18 +12,18 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// idAttr is how a session is called in logs.
+// idAttr is the attribute that names a session in the log.
 func idAttr(s *session) slog.Attr { return slog.String("session", strconv.FormatUint(s.id, 10)) }
 
-// durationAttr has a unit in JSON, too, where a bare number of nanoseconds
-// would say neither.
+// durationAttr logs a duration as a string with its unit. As a Duration it would be a
+// bare number of nanoseconds in JSON.
 func durationAttr(name string, d time.Duration) slog.Attr { return slog.String(name, d.String()) }
 
-// pathKept is how much of a request's path a session remembers, in bytes.
+// pathKept is how much of a request's path a session keeps, in bytes.
 const pathKept = 256
 
-// loggedPath is a path as a session keeps it: a copy, so that the whole
-// request head need not stay, and bounded.
+// loggedPath returns a path as a session keeps it: bounded, and a copy, so that the
+// request head can be freed.
 func loggedPath(path string) string {
 	if len(path) > pathKept {
 		return path[:pathKept] + "…"
@@ -31,7 +31,7 @@ func loggedPath(path string) string {
 	return strings.Clone(path)
 }
 
-// loggedCode is a close code as metrics take it: -1 for an empty Close.
+// loggedCode returns a close code as package metrics takes it: -1 for an empty Close.
 func loggedCode(code uint16) int {
 	if code == emptyCode {
 		return -1
@@ -39,7 +39,7 @@ func loggedCode(code uint16) int {
 	return int(code)
 }
 
-// logEnd writes the one line that tells a session's whole story.
+// logEnd writes the one log line about the end of a session.
 func (l *loop) logEnd(e *Ended) {
 	if !l.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
@@ -93,7 +93,7 @@ func appendRTT(attrs []slog.Attr, name string, g *EndedLeg) []slog.Attr {
 	return attrs
 }
 
-// clientName is how a client is called in logs.
+// clientName returns the name of a client in the log.
 func clientName(remote netip.AddrPort) string {
 	switch {
 	case !remote.IsValid():
@@ -105,9 +105,9 @@ func clientName(remote netip.AddrPort) string {
 	}
 }
 
-// logHandshake tells why a handshake failed: what an operator has to look
-// after as a warning, what any passer-by can cause for debugging only. A handshake
-// that failed before its request was there has no upstream.
+// logHandshake logs why a handshake failed. A failure that an operator must look into is
+// a warning; one that any client can cause is logged at debug level. A handshake that
+// failed before its request was read has no upstream.
 func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result, step string, err error) {
 	attrs := make([]slog.Attr, 0, 7)
 	attrs = append(attrs, idAttr(s), slog.String("client", clientName(s.remote)), slog.String("path", s.path))
@@ -121,8 +121,7 @@ func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result,
 	l.log.LogAttrs(context.Background(), level, "handshake failed", attrs...)
 }
 
-// logRefusal tells what a client was refused with. It is for debugging: any
-// passer-by can cause it.
+// logRefusal logs why a client was refused, at debug level: any client can cause it.
 func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "handshake refused",

@@ -13,22 +13,22 @@ import (
 	"holdfast/proxy/internal/secure"
 )
 
-// A loop drives many sessions from one goroutine. Everything in it, and every
-// session in its table, is touched by that goroutine alone; others hand it
-// work with post. The exceptions are said at the fields.
+// A loop drives many sessions from one goroutine. Only that goroutine touches the loop
+// and the sessions in its table, except where a field says otherwise. Other goroutines
+// hand it jobs with post.
 type loop struct {
 	// Static after construction.
 	server   *Server
 	cfg      *Config
 	rules    [2]heartbeat.Rules // by side
-	grids    [2]heartbeat.Grid  // of the pings of each side
+	grids    [2]heartbeat.Grid  // the steps of the pings, by side
 	patience patience
-	backoff  time.Duration // that the kernel's waits are bounded to
+	backoff  time.Duration // the bound on the kernel's wait before it retransmits
 	metrics  *metrics.Loop
 	log      *slog.Logger
 	clock    func() heartbeat.Time
 	kernel   kernel
-	epoll    *epoll.Poller // what run waits with: the kernel's; nil where a test turns the loop
+	epoll    *epoll.Poller // what run waits with, the same as the kernel's; nil if a test turns the loop
 
 	// Owned by the loop.
 	now       heartbeat.Time // of this turn
@@ -36,25 +36,26 @@ type loop struct {
 	wheel     *heartbeat.Wheel
 	tails     tailPool
 	random    random
-	scratch   *secure.Scratch // for TLS; nil until there was any
-	tlsQueue  queue           // of clients, for their TLS handshake
-	dialQueue queue           // of those who are to be connected to the upstream
-	listener  *listener       // of the one loop that accepts
+	scratch   *secure.Scratch // for TLS; nil until the first TLS connection
+	tlsQueue  queue           // clients that wait for their TLS handshake
+	dialQueue queue           // handshakes and pages that wait to dial the upstream
+	listener  *listener       // set on the one loop that accepts
 	draining  bool
-	shortEnds int // sessions that a drain had to cut
+	shortEnds int // sessions that were cut during a drain
 	alarms    int // timers that went off
 	bustle    bustle
-	unseen    int // events since timers last ran, while more were waiting
+	unseen    int // events since timers last ran, while more may be waiting
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
-	in        [frame.MaxHeld + readSize]byte // scratch: what was held back, and one read behind it
+	in        [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them
 
-	sessions atomic.Int64 // in the table; read by the server to place new ones
+	sessions atomic.Int64 // in the table; the server reads it to choose a loop
 
 	inbox inbox // for any goroutine
 }
 
-func newLoop(server *Server, k kernel, clock func() heartbeat.Time, source io.Reader) *loop {
+func newLoop(server *Server, k kernel, source io.Reader) *loop {
+	clock := server.clock.now
 	cfg := &server.cfg
 	l := &loop{
 		server:   server,
@@ -75,11 +76,11 @@ func newLoop(server *Server, k kernel, clock func() heartbeat.Time, source io.Re
 		tlsQueue:  newQueue(max(1, securedAtOnce/cfg.Loops)),
 		dialQueue: newQueue(max(1, dialsAtOnce/cfg.Loops)),
 	}
-	l.inbox.wake = func() {} // who turns the loop looks by himself
+	l.inbox.wake = func() {} // a test that turns the loop itself needs no wake-up
 	return l
 }
 
-// waitsWith gives the loop what it waits with in run.
+// waitsWith sets the poller that run waits with.
 func (l *loop) waitsWith(p *epoll.Poller) {
 	l.epoll = p
 	p.Try = l.poll
@@ -92,18 +93,18 @@ func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
 	for _, ev := range events {
 		l.dispatch(ev)
 	}
-	if l.inputSeen(len(events)) {
+	if l.countInput(len(events)) {
 		l.wheel.Advance(now, l.alarm)
 	}
 	l.inbox.run()
-	l.admit()
+	l.callNext()
 }
 
-// inputSeen reports whether timers may run: input comes before timers, so that
-// nothing expires whose sign of life is waiting unread. A full batch means
-// that more may wait, until as many events were handled as there are
-// descriptors: then each had its chance.
-func (l *loop) inputSeen(events int) bool {
+// countInput counts events and reports whether timers may run. Input comes before timers:
+// a deadline must not pass while the sign of life is waiting to be read. A full batch
+// means that more may be waiting. Then timers wait until as many events were handled as
+// there are descriptors, so that each had its chance.
+func (l *loop) countInput(events int) bool {
 	l.unseen += events
 	if events == l.kernel.Max() && l.unseen < 2*l.table.live {
 		return false
@@ -123,7 +124,7 @@ func (l *loop) dispatch(ev epoll.Event) {
 	}
 	s, side := l.table.find(ev.Token)
 	if s == nil {
-		return // of a session that has ended in this turn
+		return // the session has ended in this turn
 	}
 	if s.opening != nil {
 		l.openingReady(s, side, ev.Ready)
@@ -133,7 +134,7 @@ func (l *loop) dispatch(ev epoll.Event) {
 	l.update(s)
 }
 
-// legReady handles a ready descriptor of an open session.
+// legReady handles an event on a leg of an open session.
 func (l *loop) legReady(s *session, side Side, ready epoll.Ready) {
 	g := &s.legs[side]
 	if ready&(epoll.Out|epoll.Broken) != 0 && g.tail != nil {
@@ -147,19 +148,5 @@ func (l *loop) legReady(s *session, side Side, ready epoll.Ready) {
 	}
 }
 
-// release frees a session's slot; nothing of it is used any more.
-func (l *loop) release(s *session) {
-	l.forget(s)
-	l.server.left(s.remote.Addr(), s.seat)
-}
-
-// forget takes a session out of the loop. Its client and the client's seat are
-// still counted.
-func (l *loop) forget(s *session) {
-	l.wheel.Cancel(s.slot())
-	l.table.remove(s)
-	l.sessions.Add(-1)
-}
-
-// post has a job run by the loop's goroutine, see inbox.
+// post gives the loop a job, see inbox.post.
 func (l *loop) post(job func()) bool { return l.inbox.post(job) }

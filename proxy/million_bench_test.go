@@ -70,12 +70,12 @@ func newSilentWorld(b *testing.B) *silentWorld {
 	cfg := testConfig()
 	w := &silentWorld{now: heartbeat.Time(time.Hour)}
 	clock := func() heartbeat.Time { return w.now }
-	server, err := newServer(cfg, clock)
+	server, err := newServer(cfg, inventedTime(clock))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(server.end)
-	w.l = server.addLoop(silentKernel{}, clock, rand.Reader)
+	w.l = server.addLoop(new(silentKernel), rand.Reader)
 	return w
 }
 
@@ -89,7 +89,7 @@ func (w *silentWorld) open() {
 		timer:   heartbeat.Never,
 		opening: &opening{},
 	}
-	w.l.table.add(s)
+	w.l.admit(s)
 	for _, side := range sides {
 		s.legs[side].by = heartbeat.Never
 		s.legs[side].io = &silentPeer{world: w, token: tokenOf(s, side)}
@@ -128,21 +128,13 @@ func (w *silentWorld) answer() {
 	}
 }
 
-type silentKernel struct{}
+// A silentKernel reports nothing, and takes note of nothing.
+type silentKernel struct{ invented }
 
-func (silentKernel) Poll() ([]epoll.Event, error) { return nil, nil }
-func (silentKernel) Max() int                     { return 256 }
-
-func (silentKernel) Add(int, epoll.Token, epoll.Ready) error    { return nil }
-func (silentKernel) Modify(int, epoll.Token, epoll.Ready) error { return nil }
-func (silentKernel) Remove(int) error                           { return nil }
-func (silentKernel) Waiting(*listener) bool                     { return false }
-
-func (silentKernel) Accept(*listener) (transport, netip.AddrPort, error) {
-	return nil, netip.AddrPort{}, errAgain
-}
-
-func (silentKernel) Connect(socket.Endpoint) (transport, error) { return nil, errors.ErrUnsupported }
+func (*silentKernel) Poll() ([]epoll.Event, error)               { return nil, nil }
+func (*silentKernel) Add(int, epoll.Token, epoll.Ready) error    { return nil }
+func (*silentKernel) Modify(int, epoll.Token, epoll.Ready) error { return nil }
+func (*silentKernel) Remove(int) error                           { return nil }
 
 // A silentPeer answers pings. It stands for a descriptor, and is in the heap's
 // figure with its 32 bytes in the place of the transport's 8.

@@ -14,47 +14,47 @@ import (
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/preface"
-	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/upgrade"
 )
 
-// opening is the state of an opening handshake. It exists from accept, or from
-// a connection's return from net/http, until the client's 101 is wholly written,
-// the client's refusal is, or the client's socket leaves the loop.
+// opening is the state of an opening handshake. It exists from accept, or from a
+// connection's return from net/http. It ends when the client's 101 or its refusal is
+// wholly written, or when the client's connection leaves the loop.
 type opening struct {
 	state openingState
-	by    heartbeat.Time // when the present step must be done
+	by    heartbeat.Time // deadline of the present step
 
-	began    heartbeat.Time // accepted
+	began    heartbeat.Time // when the client was accepted
 	dialing  heartbeat.Time // when the dial began
-	upgraded heartbeat.Time // when the request began to go upstream
+	upgraded heartbeat.Time // when the connection to the upstream was there
 
-	refusal *upgrade.Refusal // decided at accept, answered when the head is in
+	refusal *upgrade.Refusal // decided at accept, sent when the head has come
 
-	head     []byte // from the client: its request head, then what came behind it
-	looked   int    // how much of head has been searched for the head's end
-	request  *upgrade.Request
-	nobody   bool            // a PROXY protocol header named no client
-	story    forwarded.Story // who sent the request, and how the upstream is told
-	offer    *upgrade.Offer
-	place    *queue // where the handshake has a place; nil if nowhere
-	forgo    func() // gives up the lookup that is waited for; nil if there is none
-	dial     backend.Dial
-	away     *secure.Conn      // the leg whose TLS handshake is under way beside the loop
-	expected *upgrade.Expected // what the answer is checked against; request, story and offer are gone by then
-	deflate  bool              // permessage-deflate was agreed on
-	reply    []byte            // from the upstream: its response head, then what came behind it
-	scanned  int               // how much of reply has been searched
-	out      []byte            // what is still to be written in this step
-	wasted   int               // bytes that came after the refusal
+	head      []byte // from the client: its request head, then the bytes that came behind it
+	looked    int    // how much of head has been searched for the head's end
+	request   *upgrade.Request
+	anonymous bool            // a PROXY protocol header came and named no client
+	story     forwarded.Story // who sent the request, and the fields that tell the upstream
+	offer     *upgrade.Offer
+	place     *queue // the queue in which the handshake has a place; nil if it has none
+	forgo     func() // gives up the lookup under way; nil if there is none
+	dial      backend.Dial
+	away      secured           // the connection whose TLS handshake is under way beside the loop
+	expected  *upgrade.Expected // what the answer is checked against; request, story and offer are dropped by then
+	deflate   bool              // permessage-deflate was agreed on
+	reply     []byte            // from the upstream: its response head, then the bytes that came behind it
+	scanned   int               // how much of reply has been searched for the head's end
+	out       []byte            // what is still to be written in this step
+	wasted    int               // bytes that came after the refusal
 }
 
-// accepted takes over a client's connection, and its seat.
+// accepted starts the handshake of a client that has connected, and takes over its
+// connection and its seat.
 func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Seat, refusal *upgrade.Refusal) {
 	s := l.newHandshake(conn, from)
 	s.seat = seat
 	s.opening.refusal = refusal
-	s.opening.state = l.firstWord()
+	s.opening.state = l.firstState()
 	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
 		s.opening.state = awaitPreface
 	}
@@ -64,13 +64,12 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 	l.update(s)
 }
 
-// newHandshake makes a session of a client's connection, of which nothing is
-// awaited yet.
+// newHandshake returns a session for a client's connection, which the loop does not wait
+// for yet.
 func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	s := &session{
 		id:     l.server.nextID(),
 		remote: from,
-		timer:  heartbeat.Never,
 		until:  heartbeat.Never,
 		opening: &opening{
 			began: l.now,
@@ -81,39 +80,39 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 		s.legs[i].by = heartbeat.Never
 	}
 	s.legs[client].io = conn
-	l.table.add(s)
+	l.admit(s)
 	return s
 }
 
-// listenTo registers the client for reading. It returns false if the kernel has no
-// room for another registration; the client is gone then.
+// listenTo registers the client for reading. It returns false if the kernel refused; the
+// session has ended then.
 func (l *loop) listenTo(s *session) bool {
-	l.want(s, client, readInterest)
-	return l.table.holds(s)
+	return l.want(s, client, readInterest)
 }
 
-// firstWord is what a client is expected to begin with.
-func (l *loop) firstWord() openingState {
+// firstState returns the state in which the client's first bytes are awaited.
+func (l *loop) firstState() openingState {
 	if l.cfg.TLS != nil {
 		return awaitHello
 	}
 	return awaitRequest
 }
 
-// openingReady handles a ready descriptor of a handshake.
+// openingReady handles an event on a leg of a handshake.
 func (l *loop) openingReady(s *session, side Side, ready epoll.Ready) {
 	step := s.opening.step()
 	switch {
 	case side == client && step.clientWaits:
-		l.clientStirs(s, ready)
+		l.waitingClientReady(s, ready)
 	case side == step.leg && step.ready != nil:
 		step.ready(l, s)
 	}
 }
 
-// clientStirs handles a client that does something while it has to wait: for
-// its turn, or for the upstream's answer. What it sends stays in the kernel; if it goes away, so do we.
-func (l *loop) clientStirs(s *session, ready epoll.Ready) {
+// waitingClientReady handles an event of a client that waits for a place or for the
+// upstream's answer. What the client sends stays in the kernel. If the client goes away,
+// the handshake ends.
+func (l *loop) waitingClientReady(s *session, ready epoll.Ready) {
 	if ready&(epoll.Ended|epoll.Broken) != 0 {
 		l.abandon(s, metrics.ResultClientGone, "handshake", io.ErrUnexpectedEOF)
 		return
@@ -121,9 +120,9 @@ func (l *loop) clientStirs(s *session, ready epoll.Ready) {
 	l.want(s, client, epoll.Ended)
 }
 
-// readHead reads more of what a client begins with, which may have so many bytes,
-// and reports whether there is more. The byte that makes it too long is read as
-// well; what the peer sends behind stays in the kernel until it is its turn.
+// readHead reads more of the client's head, which may have at most so many bytes, and
+// reports whether bytes came. It also reads the one byte that makes the head too long.
+// What the client sends behind that stays in the kernel until it is needed.
 func (l *loop) readHead(s *session, most int) bool {
 	o, conn := s.opening, s.legs[client].io
 	n, err := conn.Read(l.in[:readSize], max(1, most-len(o.head)+1))
@@ -139,7 +138,8 @@ func (l *loop) readHead(s *session, most int) bool {
 	return true
 }
 
-// following returns what follows the head that ends there, without the memory of the head.
+// following returns a copy of b[end:], so that the memory of the head before it can be
+// freed.
 func following(b []byte, end int) []byte {
 	if end == len(b) {
 		return nil
@@ -147,8 +147,8 @@ func following(b []byte, end int) []byte {
 	return bytes.Clone(b[end:])
 }
 
-// readPreface collects the PROXY protocol header, which names the client whom a
-// trusted proxy connects for.
+// readPreface collects the PROXY protocol header, in which a trusted proxy names its
+// client.
 func (l *loop) readPreface(s *session) {
 	if !l.readHead(s, preface.MaxSize) {
 		return
@@ -171,7 +171,7 @@ func (l *loop) readPreface(s *session) {
 		return
 	}
 	o.head = following(o.head, end)
-	o.state = l.firstWord()
+	o.state = l.firstState()
 	switch {
 	case len(o.head) == 0:
 	case o.state == awaitHello:
@@ -186,7 +186,7 @@ func (l *loop) learnSource(s *session, header []byte) error {
 	if known {
 		s.remote = source
 	}
-	s.opening.nobody = !known
+	s.opening.anonymous = !known
 	return err
 }
 
@@ -230,7 +230,7 @@ func (l *loop) requestRead(s *session, end int) {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
 		return
 	}
-	if result, refusal := l.unwelcome(s); refusal != nil {
+	if result, refusal := l.refusalFor(s); refusal != nil {
 		l.refuse(s, result, refusal)
 		return
 	}
@@ -239,9 +239,9 @@ func (l *loop) requestRead(s *session, end int) {
 	l.claim(s, &l.dialQueue, queued, (*loop).resolve)
 }
 
-// passOrRefuse passes a request on that is not an upgrade. Behind a trusted proxy
-// that names no client for the whole connection, the connection is the proxy's: it
-// carries many clients' requests, and counts for nobody.
+// passOrRefuse passes on a request that is not an upgrade, or refuses it. If a trusted
+// proxy has named no client for the whole connection, the connection carries the requests
+// of many clients and counts for none of them.
 func (l *loop) passOrRefuse(s *session) {
 	switch {
 	case s.opening.refusal != nil:
@@ -253,8 +253,8 @@ func (l *loop) passOrRefuse(s *session) {
 	}
 }
 
-// learnClient finds out whom a trusted proxy speaks for. From here on that is
-// the client: in the log and for the limits.
+// learnClient finds out who sent the request, from the fields that a trusted proxy adds.
+// From here on that client is the one in the log and for the limits.
 func (l *loop) learnClient(s *session) {
 	o := s.opening
 	o.story = l.server.trust.Resolve(forwarded.Hop{
@@ -262,7 +262,7 @@ func (l *loop) learnClient(s *session) {
 		TLS:  l.cfg.TLS != nil,
 		Host: o.request.Fields.Get("Host"),
 
-		Anonymous: o.nobody,
+		Anonymous: o.anonymous,
 	}, o.request.Fields.Values)
 	if o.story.Client != s.remote.Addr() {
 		s.remote = netip.AddrPortFrom(o.story.Client, 0)
@@ -272,8 +272,9 @@ func (l *loop) learnClient(s *session) {
 	}
 }
 
-// unwelcome says why a proper handshake is not let in, if it is not.
-func (l *loop) unwelcome(s *session) (metrics.Result, *upgrade.Refusal) {
+// refusalFor returns the refusal of a valid handshake request and how it is counted; the
+// refusal is nil if the request may go on.
+func (l *loop) refusalFor(s *session) (metrics.Result, *upgrade.Refusal) {
 	o := s.opening
 	switch {
 	case o.refusal != nil:
@@ -286,9 +287,8 @@ func (l *loop) unwelcome(s *session) (metrics.Result, *upgrade.Refusal) {
 	return 0, nil
 }
 
-// allows reports whether the page that a request is made from may open a session.
-// A client that is not a browser sends no Origin. An empty one is no page's that
-// is allowed.
+// allows reports whether the page that sent the request may open a session. A client that
+// is not a browser sends no Origin, and may. An empty Origin matches no pattern.
 func (c *Config) allows(request *upgrade.Request) bool {
 	origin, there := request.Origin()
 	if !there || len(c.AllowedOrigins) == 0 {

@@ -9,7 +9,6 @@ import (
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
-	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/upgrade"
@@ -17,19 +16,19 @@ import (
 )
 
 // passRequest gives a client whose request is not an upgrade to net/http's server,
-// with all that it has sent. If it asks for an upgrade later, on the same
-// connection, it comes back by rejoin.
+// together with the bytes that have come. If the client later asks for an upgrade on the
+// same connection, rejoin takes it back.
 func (l *loop) passRequest(s *session) {
-	if !l.server.guestLeaves() {
+	if !l.server.countGuest() {
 		l.refuse(s, metrics.ResultLimit, refuseFull)
 		return
 	}
 	o := s.opening
-	conn := s.legs[client].io
-	l.want(s, client, 0)
-	s.legs[client].io = nil
-	l.forget(s)
-	detached, err := conn.Detach()
+	conns, err := l.detach(s)
+	var conn net.Conn
+	if err == nil {
+		conn, err = conns[client].Detach()
+	}
 	if err != nil {
 		l.metrics.Handshake(metrics.ResultInternal)
 		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
@@ -38,19 +37,19 @@ func (l *loop) passRequest(s *session) {
 		return
 	}
 	l.server.pages.Serve(&web.Guest{
-		Conn:      detached,
+		Conn:      conn,
 		Account:   accountOf(s),
-		Early:     bytes.TrimPrefix(o.head, []byte("\r\n")), // which net/http would not forgive
+		Early:     bytes.TrimPrefix(o.head, []byte("\r\n")), // net/http would refuse the empty line
 		From:      s.remote,
-		Anonymous: o.nobody,
+		Anonymous: o.anonymous,
 		TLS:       l.cfg.TLS != nil,
 	})
 }
 
-// rejoin takes back a connection on which a request for an upgrade has come.
+// rejoin takes back a connection on which an upgrade request has come.
 func (s *Server) rejoin(g *web.Guest, head []byte) {
 	var refusal *upgrade.Refusal
-	if s.guestReturns() {
+	if s.countReturn() {
 		refusal = refuseFull
 	}
 	seat := seatOf(g)
@@ -60,17 +59,14 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 		s.left(g.From.Addr(), seat)
 		return
 	}
-	_ = socket.LimitBackoff(conn.FD(), s.options.RTOMax) // it was set before, and taken away by Detach
-	to := s.place()
-	to.sessions.Add(1)
+	_ = socket.LimitBackoff(conn.FD(), s.options.RTOMax) // the same bound was set before, until Detach removed it
+	to := s.chooseLoop()
 	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), refusal) }) {
-		_ = conn.Close() // the loop has ended, and nobody is left to be told
-		to.sessions.Add(-1)
-		s.left(g.From.Addr(), seat)
+		to.takesNone(conn, g.From, seat)
 	}
 }
 
-// attach is the way back from Detach.
+// attach takes back a connection that a transport's Detach gave away.
 func attach(c net.Conn) (transport, error) {
 	if conn, ours, err := secure.Attach(c); ours {
 		return conn, err
@@ -78,17 +74,17 @@ func attach(c net.Conn) (transport, error) {
 	return attachBare(c)
 }
 
-// rejoined is accepted for a client that the loop has met before.
+// rejoined is accepted for a client that comes back from the server of pages.
 func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgrade.Refusal) {
 	s := l.newHandshake(conn, g.From)
 	s.opening.refusal = refusal
-	s.opening.nobody = g.Anonymous
+	s.opening.anonymous = g.Anonymous
 	s.seat = seatOf(g)
 	s.opening.state = awaitRequest
 	s.opening.head = head
-	secured, hasTLS := conn.(*secure.Conn)
+	tls, hasTLS := conn.(secured)
 	if hasTLS {
-		l.adopt(secured)
+		l.adopt(tls)
 	}
 	switch {
 	case !l.listenTo(s):
@@ -100,8 +96,8 @@ func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgr
 	l.update(s)
 }
 
-// rereadRequest goes on with a head that is whole. What was decrypted too early
-// is in user space, where the kernel does not announce it.
+// rereadRequest continues with a request head that is whole. With TLS it first reads what
+// was decrypted too early: that is in user space, and the kernel does not report it.
 func (l *loop) rereadRequest(s *session, hasTLS bool) {
 	if hasTLS {
 		l.readHead(s, l.cfg.MaxHeaderSize)
@@ -111,9 +107,9 @@ func (l *loop) rereadRequest(s *session, hasTLS bool) {
 	}
 }
 
-// dialForPage connects to a backend for a request, as is done for a handshake: in
-// its turn, with the same verdict on the backend. It ends with ctx, which is the
-// request's.
+// dialForPage connects to a backend for a request that is not an upgrade. Like a
+// handshake it waits for a place, and its outcome says whether the backend works. It ends
+// when ctx, the request's context, is done.
 func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn, error) {
 	leave, err := s.awaitPlace(ctx)
 	switch {
@@ -132,16 +128,16 @@ func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn
 	return conn, nil
 }
 
-// pagesQueued bounds the requests that wait for their turn to dial, in all loops
-// together: each has a goroutine and net/http's buffers.
+// pagesQueued bounds the requests that wait to dial, in all loops together: each has a
+// goroutine and net/http's buffers.
 const pagesQueued = 2048
 
-// A pageTicket is a request for a page in the queue of handshakes to be dialled.
+// A pageTicket is a request for a page that waits in a queue for dialling.
 type pageTicket struct {
-	come chan struct{} // closed when its turn has come
+	come chan struct{} // closed when it has a place
 
 	// Owned by the loop.
-	at   *queue // where it has a place; nil if nowhere
+	at   *queue // the queue in which it has a place; nil if it has none
 	left bool
 }
 
@@ -152,8 +148,8 @@ func (t *pageTicket) begin(_ *loop, at *queue) {
 	close(t.come)
 }
 
-// awaitPlace waits in the queue, no longer than a handshake may. Whoever gets no error
-// must call leave after the dial.
+// awaitPlace waits in a loop's queue for a place, for HandshakeTimeout at most. If err is
+// nil, the caller must call leave after the dial.
 func (s *Server) awaitPlace(ctx context.Context) (leave func(), err error) {
 	defer s.pagesWaiting.Add(-1)
 	if s.pagesWaiting.Add(1) > pagesQueued {
@@ -176,7 +172,7 @@ func (s *Server) awaitPlace(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// lineUp takes a place for a page's dial, or has it wait for one.
+// lineUp takes a place for a page's dial, or adds it to the queue.
 func (l *loop) lineUp(t *pageTicket) {
 	if l.dialQueue.full() {
 		l.enqueue(&l.dialQueue, t)
@@ -186,7 +182,7 @@ func (l *loop) lineUp(t *pageTicket) {
 	t.begin(l, &l.dialQueue)
 }
 
-// leaveQueue gives the place back, or the wait for it up.
+// leaveQueue gives back the ticket's place, or ends its wait for one.
 func (l *loop) leaveQueue(t *pageTicket) {
 	t.left = true
 	if t.at != nil {
@@ -195,7 +191,7 @@ func (l *loop) leaveQueue(t *pageTicket) {
 	}
 }
 
-// pageUpstream is where a request for a page goes.
+// pageUpstream returns the backend that a request for a page goes to.
 func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
 	to := s.pool.Pick(r)
 	u := web.Upstream{
@@ -211,11 +207,12 @@ func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
 	return u
 }
 
-// webConfig is what the server of pages is told.
+// webConfig returns the configuration of the server of pages.
 func (s *Server) webConfig() web.Config {
-	c := web.Config{
+	return web.Config{
 		Upstream:         s.pageUpstream,
 		Host:             s.cfg.UpstreamHost,
+		Fields:           s.cfg.UpstreamHeader,
 		Trust:            &s.trust,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
 		WriteTimeout:     s.cfg.WriteTimeout,
@@ -225,8 +222,4 @@ func (s *Server) webConfig() web.Config {
 		Upgrade:          s.rejoin,
 		Gone:             s.guestGone,
 	}
-	for _, f := range s.cfg.UpstreamHeader {
-		c.Fields = append(c.Fields, forwarded.Field(f))
-	}
-	return c
 }

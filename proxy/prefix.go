@@ -6,14 +6,14 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// UpstreamTarget returns the target that an upstream is asked for by a client that asks
-// for target: sessions and pages have the same.
+// UpstreamTarget returns the request target that the upstream is sent when a client asks
+// for target. It is the same for sessions and for pages.
 func UpstreamTarget(upstream *url.URL, target string) string {
 	return string(upgrade.AppendTarget(nil, prefixOf(upstream), target))
 }
 
-// prefixOf returns the path that is put before every request's own. The path of a unix
-// upstream is its socket's.
+// prefixOf returns the path that is put before the path of every request. It is empty for
+// a unix upstream, whose path is its socket's.
 func prefixOf(upstream *url.URL) string {
 	if upstream.Scheme == "unix" {
 		return ""

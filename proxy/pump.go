@@ -13,9 +13,9 @@ import (
 	"holdfast/proxy/internal/frame"
 )
 
-// readable takes one read from a leg and passes on what it brought. One read a
-// turn is also what keeps a busy session from starving the others: epoll is
-// level-triggered, and what is left comes up again.
+// readable reads once from a leg and passes on what came. One read in a turn keeps a busy
+// session from starving the others: epoll is level-triggered, so what is left is reported
+// again.
 func (l *loop) readable(s *session, from Side) {
 	g := &s.legs[from]
 	switch g.in {
@@ -43,16 +43,16 @@ func (l *loop) readable(s *session, from Side) {
 	g.beat.Heard(&l.rules[from], l.now, inside || g.insideFrame())
 }
 
-// A control frame costs as much as kilobytes of data. A read that brought crowd of
-// them or more, one in every crowdSpacing bytes, is a crowded one.
+// A control frame costs as much as some kilobytes of data. A read is crowded if it
+// brought at least crowd control frames, and one or more for every crowdSpacing bytes.
 const (
 	crowd        = 16
 	crowdSpacing = 64
 	crowdedRead  = 1 << 10
 )
 
-// share is how much the leg's next read may take. One read a turn is its share of
-// the loop; one that sends control frames in crowds has a share of the same cost.
+// share returns how many bytes the leg's next read may take: readSize, or less after a
+// crowded read, so that a turn costs about the same.
 func (g *leg) share() int {
 	if g.crowded {
 		return crowdedRead
@@ -60,7 +60,8 @@ func (g *leg) share() int {
 	return readSize
 }
 
-// unhold puts the bytes that were held back at the end of room, and says how many they are.
+// unhold moves the bytes that were held back to the end of room, and returns how many
+// they are.
 func (g *leg) unhold(room []byte) int {
 	if g.held == nil {
 		return 0
@@ -85,10 +86,10 @@ func (l *loop) count(s *session, from Side, n int) {
 	l.metrics.Received(from, n)
 }
 
-// take scans bytes from a leg: data frames are passed on verbatim, control frames
-// are cut out and decided on, and the first byte of a frame that breaks the
-// protocol ends it. What is passed on is moved together at the start of b and
-// written at once, however many frames were cut out in between.
+// take scans bytes from a leg. Data frames are passed on verbatim, and control frames are
+// cut out and decided on. A frame that breaks the protocol ends the session at its first
+// byte. What is passed on is moved together at the start of b, so that one write sends
+// it, however many frames were cut out in between.
 func (l *loop) take(s *session, from Side, b []byte) {
 	g, to := &s.legs[from], opposite(from)
 	var seen frame.Counts
@@ -96,7 +97,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
 	for at < len(b) && g.in == inOpen {
 		r := g.scan.Scan(b[at:], s.legs[to].wants(), &seen)
-		if run < at { // something was cut out before
+		if run < at { // a frame was cut out before
 			copy(b[run:], b[at:at+r.Pass])
 		}
 		run += r.Pass
@@ -120,7 +121,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 				l.passOn(s, from, b[:run])
 				run = 0
 				l.closeReceived(s, from, raw, &l.frame)
-			case swallow, answer, noteAnswer: // control has done it
+			case swallow, answer, noteAnswer: // control did all of it
 			}
 		case frame.Broken:
 			l.passOn(s, from, b[:run])
@@ -134,12 +135,12 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	l.passOn(s, from, b[:run])
 	g.crowded = controls >= crowd && controls*crowdSpacing >= size
 	l.countFrames(g, from, &seen)
-	l.flush(s, from) // the pong to the last of the peer's pings
-	l.flush(s, to)   // what was due to the other leg while this one was inside a frame
+	l.flush(s, from) // the pong to the peer's latest ping
+	l.flush(s, to)   // frames of ours that waited for the end of a frame from this leg
 }
 
-// passOn writes a run of frames to the other leg. If that takes nothing any more,
-// they are wasted.
+// passOn writes a run of frames to the other leg. If that leg takes nothing more, the run
+// is dropped and counted as waste.
 func (l *loop) passOn(s *session, from Side, run []byte) {
 	if len(run) == 0 {
 		return
@@ -164,9 +165,9 @@ func (l *loop) countFrames(g *leg, from Side, seen *frame.Counts) {
 	}
 }
 
-// discard reads and throws away. RFC 6455 1.4: after its Close a peer sends
-// nothing that matters; but were it left unread, closing the socket would send
-// a reset, which can destroy what we wrote last.
+// discard reads and drops bytes. What a peer sends after its Close does not matter (RFC
+// 6455 1.4). But if it were left unread, closing the socket would send a reset, which can
+// destroy what was written last.
 func (l *loop) discard(s *session, from Side) {
 	n, err := s.legs[from].io.Read(l.in[:], readSize)
 	switch {
@@ -179,17 +180,17 @@ func (l *loop) discard(s *session, from Side) {
 	}
 }
 
-// sending is what became of bytes that were sent.
+// sending is the result of send.
 type sending uint8
 
 const (
-	gone sending = iota // all of them are in the kernel
-	kept                // the last of them stands in the tail
+	gone sending = iota // all bytes are in the kernel
+	kept                // the last byte is in the tail
 	lost                // the leg takes nothing any more
 )
 
-// send writes bytes that stand next in a leg's stream, and keeps what the
-// socket does not take. The caller keeps to frame boundaries.
+// send writes the next bytes of a leg's stream, and puts into the tail what the socket
+// does not take. The caller keeps to frame boundaries.
 func (l *loop) send(s *session, to Side, b []byte) sending {
 	g := &s.legs[to]
 	if !g.takes() {
@@ -215,7 +216,7 @@ func (l *loop) send(s *session, to Side, b []byte) sending {
 	return kept
 }
 
-// write is one write; a full socket is no error, it takes nothing.
+// write writes once to the socket. A full socket is not an error: write returns 0.
 func (g *leg) write(b []byte) (n int, err error) {
 	if g.parting {
 		n, err = g.io.WriteLast(b)
@@ -233,7 +234,8 @@ func (l *loop) countSent(g *leg, to Side, n int) {
 	l.metrics.Sent(to, n)
 }
 
-// writable writes a leg's tail, and once it is gone what had to wait for that.
+// writable writes a leg's tail. When the tail is gone, it writes the frames of ours that
+// waited for that.
 func (l *loop) writable(s *session, side Side) {
 	g := &s.legs[side]
 	t := g.tail
@@ -265,7 +267,7 @@ func (l *loop) writable(s *session, side Side) {
 	l.flush(s, side)
 }
 
-// dropTail gives a leg's tail back, with whatever is left in it.
+// dropTail gives a leg's tail back to the pool, with the bytes that are left in it.
 func (l *loop) dropTail(g *leg, side Side) {
 	if g.tail == nil {
 		return
@@ -275,27 +277,28 @@ func (l *loop) dropTail(g *leg, side Side) {
 	g.tail = nil
 }
 
-// broke notes that a leg takes nothing more. The leg is not lost yet: its peer may
-// have sent a Close before it reset the connection, and that is still to be read.
+// broke records that a write to a leg failed. That does not end the session yet: the peer
+// may have sent a Close before it reset the connection, and that Close is still to be
+// read.
 func (l *loop) broke(s *session, side Side, why Reason) {
 	g := &s.legs[side]
 	g.broke(l.now, &l.patience, why)
 	l.dropTail(g, side)
 }
 
-// readInterest is what is wanted of a descriptor that is read. The end of the
-// peer's direction comes up as readable in any case; that it is also said
-// apart lets a handshake see a client go without reading what it sent.
+// readInterest is wanted of a descriptor that is read. The end of the peer's direction is
+// reported as In as well. Ended reports it without a read, so that a handshake can see
+// its client go.
 const readInterest = epoll.In | epoll.Ended
 
-// errUnread stands for the end of a stream that a failed write announced and
-// that has not come.
+// errUnread is the error of a leg that ends after a failed write, before the end of its
+// stream was read.
 var errUnread = errors.New("a write failed, and the stream did not end")
 
-// stuck reports whether a leg has taken no byte for so long that it is looked at.
+// stuck reports whether the deadline of the leg's tail has passed.
 func (g *leg) stuck(now heartbeat.Time) bool { return g.tail != nil && now >= g.tail.by }
 
-// watch brings what the poller waits for in line with the session's state.
+// watch updates what the poller waits for to the session's state.
 func (l *loop) watch(s *session) {
 	for _, side := range sides {
 		g, other := &s.legs[side], &s.legs[opposite(side)]
@@ -311,11 +314,14 @@ func (l *loop) watch(s *session) {
 		if g.tail != nil {
 			want |= epoll.Out
 		}
-		l.want(s, side, want)
+		if !l.want(s, side, want) {
+			l.watch(s) // a leg is closed now, and the other may have waited for it
+			return
+		}
 	}
 }
 
-// pause stops or resumes reading a leg. Meanwhile its peer cannot miss a pong.
+// pause stops or resumes reading a leg. A peer that is not read cannot miss a pong.
 func (l *loop) pause(g *leg, side Side, paused bool) {
 	if g.paused == paused {
 		return
@@ -329,12 +335,14 @@ func (l *loop) pause(g *leg, side Side, paused bool) {
 	l.metrics.Paused(side, -1)
 }
 
-// want tells the poller. A descriptor that nobody waits for is taken out:
-// epoll would report its death again and again to somebody who cannot read it yet.
-func (l *loop) want(s *session, side Side, want epoll.Ready) {
+// want tells the poller what to wait for on a leg. A descriptor of which nothing is
+// wanted is removed: epoll would report its death again and again while the loop cannot
+// read it. want returns false if the poller failed; the leg is closed then, see
+// unwatched.
+func (l *loop) want(s *session, side Side, want epoll.Ready) bool {
 	g := &s.legs[side]
 	if g.interest == want {
-		return
+		return true
 	}
 	var err error
 	switch {
@@ -345,13 +353,16 @@ func (l *loop) want(s *session, side Side, want epoll.Ready) {
 	default:
 		err = l.kernel.Modify(g.io.FD(), tokenOf(s, side), want)
 	}
-	g.interest = want
 	if err != nil {
-		l.internal(s, err)
+		l.unwatched(s, side, err)
+		return false
 	}
+	g.interest = want
+	return true
 }
 
-// lostReason tells apart how a peer's TCP ended.
+// lostReason returns the reason that err, from a read or a write, gives for the end of a
+// peer's TCP.
 func lostReason(err error) Reason {
 	switch {
 	case err == io.EOF:

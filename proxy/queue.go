@@ -5,47 +5,47 @@ import (
 	"slices"
 )
 
-// A queue bounds how many of a loop's clients are at a costly step at one time.
-// The others wait their turn: a storm of clients, as after a restart, takes
-// longer, and overruns neither the upstream's queue nor this process's memory.
+// A queue bounds how many of a loop's clients are at a costly step at one time. The
+// others wait. So a storm of clients, as after a restart, takes longer, but it overruns
+// neither the upstream's listen queue nor the memory of this process.
 type queue struct {
-	size    int // places in all; static
-	places  int // not taken
+	size    int // all places; static
+	places  int // free places
 	waiting []waiter
-	sweepAt int // how long waiting may grow before those who have left are swept out
+	sweepAt int // length of waiting at which enqueue removes those that have left
 }
 
 func newQueue(size int) queue { return queue{size: size, places: size, sweepAt: sweepFrom} }
 
-// A waiter is somebody in a queue: a handshake, or a page's dial (pages.go).
+// A waiter waits in a queue: a handshake, or a page's dial (pages.go).
 type waiter interface {
-	// waits reports whether it still waits for its turn.
+	// waits reports whether it still waits for a place.
 	waits(l *loop) bool
-	// begin goes on, with a place.
+	// begin continues with a place in the queue at.
 	begin(l *loop, at *queue)
 }
 
-// A ticket is a handshake that waits in a queue, and how it goes on.
+// A ticket is a handshake that waits in a queue; next continues it.
 type ticket struct {
 	s    *session
 	next func(*loop, *session)
 }
 
 const (
-	// dialsAtOnce bounds the connections to the upstream that are being made, in
-	// all loops together. The listen queues of common servers have room for 100 to
-	// 4,096. How long the upstream then takes to answer is no matter of the queue: a
-	// path that answers late would hold up all others.
+	// dialsAtOnce bounds how many connections to the upstream are being made, by all
+	// loops together. The listen queues of common servers have room for 100 to 4,096. A
+	// handshake leaves the queue when it is connected: a path whose answers are slow must
+	// not hold up all others.
 	dialsAtOnce = 512
-	// securedAtOnce bounds the clients' TLS handshakes, in all loops together. Each
-	// has a goroutine.
+	// securedAtOnce bounds the clients' TLS handshakes under way, of all loops together.
+	// Each has a goroutine.
 	securedAtOnce = 1024
 )
 
 var errQueuedTooLong = errors.New("too many handshakes were under way")
 
-// claim takes a place and goes on with next, or waits in the given state until
-// there is one, no longer than the present step may take.
+// claim takes a place and continues with next. If no place is free, the handshake waits
+// for one in the state waiting, until the deadline of its present step.
 func (l *loop) claim(s *session, at *queue, waiting openingState, next func(*loop, *session)) {
 	if at.full() {
 		s.opening.state = waiting
@@ -57,13 +57,14 @@ func (l *loop) claim(s *session, at *queue, waiting openingState, next func(*loo
 	next(l, s)
 }
 
-// full reports whether who comes now has to wait.
+// full reports whether a newcomer has to wait.
 func (at *queue) full() bool { return at.places == 0 || len(at.waiting) > 0 }
 
-// sweepFrom is how many may wait before those who have left are looked for.
+// sweepFrom is the least sweepAt.
 const sweepFrom = 64
 
-// enqueue adds to a queue. Clients may come and leave faster than the queue moves.
+// enqueue adds a waiter to a queue. Clients may come and leave faster than the queue
+// moves, so those that have left are removed from time to time.
 func (l *loop) enqueue(at *queue, next waiter) {
 	if len(at.waiting) >= at.sweepAt {
 		at.waiting = slices.DeleteFunc(at.waiting, func(w waiter) bool { return !w.waits(l) })
@@ -77,7 +78,7 @@ func (t ticket) waits(l *loop) bool {
 	return l.table.holds(s) && s.opening != nil && s.opening.step().queues
 }
 
-// vacate gives a handshake's place back, if it has one.
+// vacate gives back a handshake's place, if it has one.
 func (l *loop) vacate(s *session) {
 	if o := s.opening; o != nil && o.place != nil {
 		o.place.places++
@@ -85,8 +86,8 @@ func (l *loop) vacate(s *session) {
 	}
 }
 
-// admit lets those that wait take the places that have become free.
-func (l *loop) admit() {
+// callNext gives free places to those that wait.
+func (l *loop) callNext() {
 	for _, at := range []*queue{&l.tlsQueue, &l.dialQueue} {
 		for at.places > 0 && len(at.waiting) > 0 {
 			next := at.waiting[0]
@@ -100,8 +101,8 @@ func (l *loop) admit() {
 	}
 }
 
-// begin lets a handshake go on. Its time begins anew: it is not to fail at once
-// for having had patience.
+// begin continues a handshake. Its deadline restarts; otherwise it could time out as soon
+// as it has a place.
 func (t ticket) begin(l *loop, at *queue) {
 	s := t.s
 	s.opening.place = at

@@ -8,18 +8,20 @@ import (
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
 )
 
-// upstreamFailed ends a handshake through the upstream's fault.
+// upstreamFailed refuses a handshake because of the upstream, and logs a warning.
 func (l *loop) upstreamFailed(s *session, result metrics.Result, step string, err error) {
 	l.logHandshake(s, slog.LevelWarn, result, step, err)
 	l.refuse(s, result, upstreamRefusal(result))
 }
 
-// refuse answers a handshake with an HTTP error, which is counted as result.
+// refuse answers a handshake with an HTTP error and counts it as result. Before TLS it
+// can only close the connection.
 func (l *loop) refuse(s *session, result metrics.Result, r *upgrade.Refusal) {
 	o := s.opening
 	step := o.step()
@@ -51,7 +53,7 @@ func (l *loop) writeRefusal(s *session) {
 	}
 	l.countSent(g, client, n)
 	o.out = o.out[n:]
-	if s.seat == peraddress.TurnedAway { // no more than what the kernel takes at once
+	if s.seat == peraddress.TurnedAway { // it gets what the kernel takes at once, and is not waited for
 		l.cutOpening(s)
 		return
 	}
@@ -59,15 +61,15 @@ func (l *loop) writeRefusal(s *session) {
 		l.want(s, client, epoll.Out)
 		return
 	}
-	// Closing now, with input unread, would send a reset that can destroy the refusal.
-	_ = g.io.CloseWrite() // it fails only if the connection is gone, which reading tells
+	// To close now, with input unread, would send a reset that can destroy the refusal.
+	_ = g.io.CloseWrite() // it fails only if the connection has ended, which the next read shows
 	o.state = lingering
 	o.by = l.now.Add(l.cfg.CloseTimeout)
 	l.want(s, client, readInterest)
 }
 
-// linger reads what a refused client still sends, until it ends, its time is up or
-// it floods.
+// linger reads what a refused client still sends, until the client ends, its time is up,
+// or it floods.
 func (l *loop) linger(s *session) {
 	o := s.opening
 	n, err := s.legs[client].io.Read(l.in[:], readSize)
@@ -81,7 +83,8 @@ func (l *loop) linger(s *session) {
 	}
 }
 
-// abandon ends a handshake whose client is not there to be told, or cannot be.
+// abandon ends a handshake without an answer to the client, which is gone or cannot be
+// told anything.
 func (l *loop) abandon(s *session, result metrics.Result, step string, err error) {
 	if !s.opening.step().over {
 		l.metrics.Handshake(result)
@@ -90,20 +93,20 @@ func (l *loop) abandon(s *session, result metrics.Result, step string, err error
 	l.cutOpening(s)
 }
 
-// forget lets go of all that only a handshake that goes on needs.
+// forget drops everything that only a handshake that goes on needs.
 func (o *opening) forget() {
 	o.head, o.reply, o.expected = nil, nil, nil
 	o.forgetRequest()
 }
 
-// forgetRequest lets go of the client's request once the upstream's is made of it:
-// the answer may be long in coming.
+// forgetRequest drops the client's request after the upstream's was made from it: the
+// answer may take long.
 func (o *opening) forgetRequest() {
 	o.request, o.offer, o.story = nil, nil, forwarded.Story{}
 }
 
-// cutOpening is the one exit of a handshake that opened no session, and whose
-// sockets are with the loop to the end.
+// cutOpening is the one exit of a handshake that opened no session and whose connections
+// stay with the loop. It closes both connections.
 func (l *loop) cutOpening(s *session) {
 	if !l.table.holds(s) {
 		return
@@ -117,29 +120,29 @@ func (l *loop) cutOpening(s *session) {
 	l.release(s)
 }
 
-// retryAfter is what clients are told to wait when the proxy has no room, in seconds.
+// retryAfter is how many seconds a client is told to wait when the proxy has no room.
 const retryAfter = 5
 
 var (
 	refuseDraining = &upgrade.Refusal{
 		Status: http.StatusServiceUnavailable,
 		Reason: "The proxy is shutting down; try again.",
-		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseFull = &upgrade.Refusal{
 		Status: http.StatusServiceUnavailable,
-		Reason: "The proxy has as many sessions as it may have; try again later.",
-		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+		Reason: "The proxy is at its limit of sessions; try again later.",
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseBusy = &upgrade.Refusal{
 		Status: http.StatusServiceUnavailable,
 		Reason: "The proxy has too many handshakes under way; try again later.",
-		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseAddress = &upgrade.Refusal{
 		Status: http.StatusTooManyRequests,
-		Reason: "Your address has as many connections as it may have; close one, or try again later.",
-		Header: upgrade.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+		Reason: "Your address is at its limit of connections; close one, or try again later.",
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseOrigin = &upgrade.Refusal{
 		Status: http.StatusForbidden,
@@ -163,7 +166,7 @@ var (
 	}
 )
 
-// upstreamRefusal is what a client is told when the upstream failed.
+// upstreamRefusal returns the refusal that a client is sent when the upstream has failed.
 func upstreamRefusal(result metrics.Result) *upgrade.Refusal {
 	switch {
 	case result == metrics.ResultLimit:

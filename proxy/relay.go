@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"time"
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/peraddress"
@@ -18,29 +17,28 @@ import (
 	"holdfast/proxy/internal/web"
 )
 
-// passRefusal passes an upstream's final answer that is no 101 on to the
-// client, whole. Bodies come in three framings and are rare here, so both
-// sockets leave the loop for a goroutine with the standard library's parser;
-// they never come back, and are closed after that one response.
+// passRefusal passes an upstream's final answer that is not a 101 on to the client,
+// whole. A body can have three framings and is rare here. So both connections leave the
+// loop for a goroutine with the standard library's parser. They do not come back, and are
+// closed after this one response.
 func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 	o := s.opening
 	r := &relay{
-		server:   l.server,
-		metrics:  l.metrics,
-		client:   s.legs[client].io,
-		upstream: s.legs[upstream].io,
-		early:    append(head.Append(nil), o.reply...),
-		from:     s.remote.Addr(),
-		seat:     s.seat,
-		log:      l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.backend.Name()),
-	}
-	for _, side := range sides {
-		l.want(s, side, 0)
-		s.legs[side].io = nil
+		server:  l.server,
+		metrics: l.metrics,
+		early:   append(head.Append(nil), o.reply...),
+		from:    s.remote.Addr(),
+		seat:    s.seat,
+		log:     l.log.With(idAttr(s), "client", clientName(s.remote), "path", s.path, "upstream", s.backend.Name()),
 	}
 	l.vacate(s)
-	l.forget(s)
-	go r.pass()
+	conns, err := l.detach(s)
+	if err != nil {
+		r.fails(err)
+		return
+	}
+	r.client, r.upstream = conns[client], conns[upstream]
+	l.server.beside(r.pass)
 }
 
 // A relay is one response on its way from an upstream to a client.
@@ -48,20 +46,26 @@ type relay struct {
 	server           *Server
 	metrics          *metrics.Loop
 	client, upstream transport
-	early            []byte // what was read from the upstream already, the head written anew
+	early            []byte // the bytes that the upstream has sent so far, with a head that Append has rewritten
 	from             netip.Addr
-	seat             peraddress.Seat // of from
+	seat             peraddress.Seat // the client's, of its address from
 	log              *slog.Logger
 }
 
+// fails ends a relay whose connections are closed already.
+func (r *relay) fails(err error) {
+	r.metrics.Handshake(metrics.ResultInternal)
+	r.log.Error("pass refusal on", "error", err)
+	r.server.left(r.from, r.seat)
+}
+
 func (r *relay) pass() {
-	defer func() { r.server.left(r.from, r.seat) }()
 	c, u, err := r.conns()
 	if err != nil {
-		r.metrics.Handshake(metrics.ResultInternal)
-		r.log.Error("pass refusal on", "error", err)
+		r.fails(err)
 		return
 	}
+	defer func() { r.server.left(r.from, r.seat) }()
 	defer c.Close()
 	defer u.Close()
 	if !r.server.relays.add(c, u) {
@@ -69,16 +73,15 @@ func (r *relay) pass() {
 		return
 	}
 	defer r.server.relays.remove(c, u)
-	deadline := time.Now().Add(r.server.cfg.HandshakeTimeout)
-	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy tells
-	_ = u.SetDeadline(deadline) // likewise
+	deadline := r.server.clock.in(r.server.cfg.HandshakeTimeout)
+	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
+	_ = u.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
 	r.metrics.Handshake(r.copy(c, u))
-	_ = u.Close() // all of it is here; the client may take its time
+	_ = u.Close() // the response is copied; the client may take its time
 	r.finish(c)
 }
 
-// conns moves both descriptors into the care of the standard library. Whatever
-// happens, the bare descriptors are closed.
+// conns gives both descriptors to the standard library. On an error both are closed.
 func (r *relay) conns() (c, u net.Conn, err error) {
 	c, errClient := r.client.Detach()
 	u, errUpstream := r.upstream.Detach()
@@ -93,8 +96,9 @@ func (r *relay) conns() (c, u net.Conn, err error) {
 	return c, u, nil
 }
 
-// copy writes the response to the client: its end-to-end header fields as
-// they are, its body in whatever framing tells the client where it ends.
+// copy writes the response to the client: the end-to-end header fields unchanged, and the
+// body in a framing that shows the client where it ends. It returns how the handshake is
+// counted.
 func (r *relay) copy(c, u net.Conn) metrics.Result {
 	from := bufio.NewReader(io.MultiReader(bytes.NewReader(r.early), u))
 	resp, err := http.ReadResponse(from, &http.Request{Method: http.MethodGet})
@@ -104,11 +108,11 @@ func (r *relay) copy(c, u net.Conn) metrics.Result {
 	}
 	defer resp.Body.Close()
 	web.FilterTrailer(resp, upgrade.StripHop(resp.Header))
-	if resp.StatusCode == http.StatusUpgradeRequired { // it must say to what (RFC 9110 7.8, 15.5.22)
+	if resp.StatusCode == http.StatusUpgradeRequired { // a 426 must name the protocol (RFC 9110 7.8, 15.5.22)
 		resp.Header.Set("Connection", "Upgrade")
 		resp.Header.Set("Upgrade", "websocket")
 	}
-	resp.ProtoMajor, resp.ProtoMinor = 1, 1 // ours, whatever the upstream's is (RFC 9112 2.3)
+	resp.ProtoMajor, resp.ProtoMinor = 1, 1 // the version is ours, not the upstream's (RFC 9112 2.3)
 	resp.Close = true
 	if err := resp.Write(c); err != nil {
 		r.log.Debug("upstream's refusal was not passed on whole", "error", err)
@@ -119,18 +123,18 @@ func (r *relay) copy(c, u net.Conn) metrics.Result {
 func (r *relay) badGateway(c net.Conn, err error) {
 	r.log.Warn("handshake failed", "step", "upstream's answer", "error", err)
 	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid)
-	_, _ = c.Write(refusal.Append(nil)) // a client that is gone need not be told
+	_, _ = c.Write(refusal.Append(nil)) // an error means that the client has gone
 }
 
-// finish ends our direction and reads what the client still sends: closing
-// with input unread would send a reset that can destroy the response.
+// finish ends our direction and reads what the client still sends: to close with input
+// unread would send a reset that can destroy the response.
 func (r *relay) finish(c net.Conn) {
-	_ = c.(interface{ CloseWrite() error }).CloseWrite()         // it fails only if the connection is gone
-	_ = c.SetDeadline(time.Now().Add(r.server.cfg.CloseTimeout)) // as above
-	_, _ = io.CopyN(io.Discard, c, lastWordMax<<10)              // it ends either way
+	_ = c.(interface{ CloseWrite() error }).CloseWrite()            // it fails only if the connection has ended, which CopyN shows
+	_ = c.SetDeadline(r.server.clock.in(r.server.cfg.CloseTimeout)) // it fails only on a closed connection
+	_, _ = io.CopyN(io.Discard, c, lastWordMax<<10)                 // an error ends the wait just as well
 }
 
-// relays are the connections of relays under way, so that a stop can cut them.
+// relays holds the connections of the relays under way, so that a shutdown can cut them.
 type relays struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -160,7 +164,7 @@ func (rs *relays) remove(conns ...net.Conn) {
 	}
 }
 
-// cut closes every connection; their goroutines end at once.
+// cut closes every connection, which ends their goroutines.
 func (rs *relays) cut() {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()

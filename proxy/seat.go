@@ -8,15 +8,14 @@ import (
 	"holdfast/proxy/internal/web"
 )
 
-// Whoever holds one of the client's descriptors holds a seat of the client's
-// address, from accept to close: a connection that says nothing yet, a
-// handshake, a session, a refusal, a page. The seat goes with the connection, and
-// rise or Server.left gives it back. A trusted proxy speaks for many, so its
-// connections have no seat until it has said for whom.
+// A connection holds a seat of its client's address from accept to close, whatever it is:
+// silent so far, a handshake, a session, a refusal or a page. The seat moves with the
+// connection; rise or Server.left gives it back. A trusted proxy speaks for many clients,
+// so its connections have no seat until it has named a client.
 
-var errAddressFull = errors.New("the client's address has as many connections as it may have, and as many more are being refused")
+var errAddressFull = errors.New("the client's address is at its limit of connections, and at the limit of refusals under way")
 
-// enterAtDoor gives a client that has connected its seat.
+// enterAtDoor returns the seat of a client that has just connected.
 func (s *Server) enterAtDoor(from netip.Addr) peraddress.Seat {
 	if s.trust.Peer(from) {
 		return peraddress.Uncounted
@@ -24,7 +23,7 @@ func (s *Server) enterAtDoor(from netip.Addr) peraddress.Seat {
 	return s.enter(from)
 }
 
-// enter gives a client its seat.
+// enter counts a connection for the address from and returns its seat.
 func (s *Server) enter(from netip.Addr) peraddress.Seat {
 	seat := s.perAddress.Enter(from)
 	if seat == peraddress.Refused || seat == peraddress.TurnedAway {
@@ -33,9 +32,10 @@ func (s *Server) enter(from netip.Addr) peraddress.Seat {
 	return seat
 }
 
-// takeFromPage gives a client that is beyond the limit the seat of a page connection
-// of the same address that waits for its next request, if there is one: a
-// browser keeps several for a while, and they must not cost it a session.
+// takeFromPage closes an idle page connection of the same address, if there is one, and
+// returns its seat for a client over the limit. A browser keeps several page connections
+// open for a while, and they must not cost it a session. Without an idle one it returns
+// seat.
 func (s *Server) takeFromPage(from netip.Addr, seat peraddress.Seat) peraddress.Seat {
 	if !s.pages.YieldOf(peraddress.Account(from)) {
 		return seat
@@ -44,16 +44,16 @@ func (s *Server) takeFromPage(from netip.Addr, seat peraddress.Seat) peraddress.
 	return peraddress.Admitted
 }
 
-// sit gives a client its seat whom a PROXY protocol header has named. If that is
-// a trusted proxy again, a forwarding field may tell more.
+// sit takes a seat for a client that a PROXY protocol header has named. If that client is
+// a trusted proxy too, the seat waits until a forwarding field names another.
 func (l *loop) sit(s *session) {
-	if s.seat == peraddress.Uncounted && !s.opening.nobody {
+	if s.seat == peraddress.Uncounted && !s.opening.anonymous {
 		s.seat = l.server.enterAtDoor(s.remote.Addr())
 	}
 }
 
-// seated reports whether a client may have what it asks for. One that was beyond the
-// limit when it came may be within it by now.
+// seated reports whether the client is within its address's limit. A client that was over
+// the limit when it connected may be within it now.
 func (l *loop) seated(s *session) bool {
 	if s.seat == peraddress.Refused {
 		s.seat = l.server.perAddress.Promote(s.remote.Addr())
@@ -64,7 +64,8 @@ func (l *loop) seated(s *session) bool {
 	return s.seat == peraddress.Uncounted || s.seat == peraddress.Admitted
 }
 
-// accountOf is whom a client's connection counts for once it is among the pages.
+// accountOf returns the address that a client's connection counts for among the pages, or
+// the zero Addr if it counts for none.
 func accountOf(s *session) netip.Addr {
 	if s.seat != peraddress.Admitted {
 		return netip.Addr{}
@@ -72,7 +73,7 @@ func accountOf(s *session) netip.Addr {
 	return peraddress.Account(s.remote.Addr())
 }
 
-// seatOf is accountOf's reverse.
+// seatOf is the reverse of accountOf.
 func seatOf(g *web.Guest) peraddress.Seat {
 	if g.Account.IsValid() {
 		return peraddress.Admitted
@@ -80,8 +81,8 @@ func seatOf(g *web.Guest) peraddress.Seat {
 	return peraddress.Uncounted
 }
 
-// rise gives the seat back of a client whose connection is closed. Its session may
-// go on for a while, until the upstream has ended its side too.
+// rise gives back the seat of a client whose connection is closed. The session may go on
+// until the upstream has ended its side too.
 func (l *loop) rise(s *session) {
 	l.server.perAddress.Leave(s.remote.Addr(), s.seat)
 	s.seat = peraddress.Uncounted

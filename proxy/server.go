@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 
-	"holdfast/heartbeat"
-	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
@@ -26,25 +23,25 @@ type Server struct {
 	// Static after New.
 	cfg      Config
 	pool     *backend.Pool
-	ended    context.Context    // done when nothing is to run beside the loops any more
-	end      context.CancelFunc // of what runs beside the loops: probes, lookups, trim
+	ended    context.Context    // done when probes, lookups and trim must end
+	end      context.CancelFunc // ends them
 	listener *listener
 	loops    []*loop
-	limit    int64 // sessions at once, handshakes included
-	room     int64 // clients at once, whatever they want: what the descriptors allow
-	pageRoom int64 // of them those who may be with the server of pages at once
+	limit    int64 // how many sessions there may be at once, handshakes included
+	room     int64 // how many clients the descriptors allow at once
+	pageRoom int64 // how many of those clients may be with the server of pages at once
 	options  socket.Options
 	trust    forwarded.Trust
-	clock    clock
+	world
 
-	live         atomic.Int64  // clients: sessions, handshakes, and those who left their loop for a refusal or a page
-	guests       atomic.Int64  // of them those who are with the server of pages
-	ids          atomic.Uint64 // of the session opened last
-	leaves       atomic.Uint64 // sessions and handshakes that have ended
-	pagesWaiting atomic.Int64  // requests for pages that wait for their turn to dial
-	turns        atomic.Uint64 // requests for pages that have waited: the loops' lines have them by turns
+	live         atomic.Int64  // clients with a session, a handshake, a relay or pages
+	guests       atomic.Int64  // those of them with the server of pages
+	ids          atomic.Uint64 // the id of the last handshake that began
+	leaves       atomic.Uint64 // clients that have left
+	pagesWaiting atomic.Int64  // requests for pages that wait to dial
+	turns        atomic.Uint64 // requests for pages that have waited; spreads them over the loops' queues
 	draining     atomic.Bool
-	emptied      chan struct{} // has an item when live may have fallen to 0 while draining
+	emptied      chan struct{} // has an item if live may have fallen to 0 while draining
 
 	perAddress *peraddress.Table
 	relays     relays
@@ -56,12 +53,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Loops == 0 {
 		cfg.Loops = epoll.Processors
 	}
-	clock := newClock()
-	s, err := newServer(cfg, clock.now)
+	s, err := newServer(cfg, world{clock: newClock(), beside: func(job func()) { go job() }})
 	if err != nil {
 		return nil, err
 	}
-	s.clock = clock
 	if err := s.open(); err != nil {
 		s.end()
 		return nil, err
@@ -69,12 +64,13 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// newServer makes a server without a listener and without loops: for these see
-// open, or addLoop with an invented kernel.
-func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
+// newServer returns a Server without a listener and without loops. open adds both; a test
+// calls addLoop with its own kernel.
+func newServer(cfg Config, w world) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
 	s := &Server{
 		cfg:        cfg,
+		world:      w,
 		ended:      ended,
 		end:        end,
 		emptied:    make(chan struct{}, 1),
@@ -83,7 +79,7 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
-	service, err := backend.New(ended, s.backendConfig(now))
+	service, err := backend.New(ended, s.backendConfig())
 	if err != nil {
 		end()
 		return nil, err
@@ -94,28 +90,19 @@ func newServer(cfg Config, now func() heartbeat.Time) (*Server, error) {
 	return s, nil
 }
 
-// backendConfig is what the service behind the proxy is told.
-func (s *Server) backendConfig(now func() heartbeat.Time) backend.Config {
+// backendConfig returns the configuration of the service behind the proxy.
+func (s *Server) backendConfig() backend.Config {
 	return backend.Config{
 		URL:         s.cfg.Upstream,
 		TLS:         s.cfg.UpstreamTLS,
 		Find:        s.cfg.find,
 		Options:     s.options,
 		DialTimeout: s.cfg.DialTimeout,
-		Clock:       now,
+		Clock:       s.clock.now,
+		Beside:      s.beside,
 		Log:         s.cfg.Log,
 		Metrics:     s.cfg.Metrics,
 	}
-}
-
-// setRoom says how many clients there may be at once, whatever they want.
-func (s *Server) setRoom(room int64) {
-	s.room, s.limit = room, room
-	if s.cfg.MaxSessions > 0 {
-		s.limit = min(s.limit, int64(s.cfg.MaxSessions))
-	}
-	s.pageRoom = roomForPages(s.room, s.limit)
-	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
 }
 
 // open binds the listener and makes the loops.
@@ -128,19 +115,19 @@ func (s *Server) open() (err error) {
 		if err != nil {
 			s.listener.close()
 			for _, l := range s.loops {
-				_ = l.epoll.Close() // the first error is the one to tell
+				_ = l.epoll.Close() // err is the error to return
 			}
 			return fmt.Errorf("event loop: %w", err)
 		}
-		s.addLoop(linux{p, s.options}, s.clock.now, rand.Reader).waitsWith(p)
+		s.addLoop(linux{p, s.options}, rand.Reader).waitsWith(p)
 	}
 	return nil
 }
 
-// addLoop adds a loop over a kernel, with its clock and its source of random bytes.
-// The first loop accepts.
-func (s *Server) addLoop(k kernel, now func() heartbeat.Time, source io.Reader) *loop {
-	l := newLoop(s, k, now, source)
+// addLoop adds a loop with its kernel and its source of random bytes. The first loop
+// accepts.
+func (s *Server) addLoop(k kernel, source io.Reader) *loop {
+	l := newLoop(s, k, source)
 	if len(s.loops) == 0 {
 		l.listener = s.listener
 	}
@@ -148,22 +135,22 @@ func (s *Server) addLoop(k kernel, now func() heartbeat.Time, source io.Reader) 
 	return l
 }
 
-// Addr is the address that clients are accepted on.
+// Addr returns the address that clients connect to.
 func (s *Server) Addr() net.Addr { return s.listener.addr }
 
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// UpstreamUp reports whether the upstream accepted the last connection, or none
-// was tried yet.
+// UpstreamUp reports whether the upstream accepted the last connection. It is true as
+// well before the first one was tried.
 func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
-// Sessions is the number of clients: with a session, a handshake under way, or
+// Sessions returns the number of clients that have a session, a handshake under way, or
 // requests that are not upgrades.
 func (s *Server) Sessions() int { return int(s.live.Load()) }
 
-// Run drives the loops until Shutdown has emptied them. An error is fatal: a
-// loop could not go on.
+// Run drives the loops until Shutdown has ended all sessions. An error means that a loop
+// could not go on; all loops have ended then.
 func (s *Server) Run() error {
 	errs := make([]error, len(s.loops))
 	epoll.Employ(len(s.loops))
@@ -175,7 +162,7 @@ func (s *Server) Run() error {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {
 				s.end()
-				s.onEveryLoop(func(l *loop) { l.inbox.stop() }) // the sessions of one loop cannot live without it
+				s.onEveryLoop(func(l *loop) { l.inbox.stop() }) // the server cannot go on without one of its loops
 			}
 		})
 	}
@@ -183,43 +170,7 @@ func (s *Server) Run() error {
 	return errors.Join(errs...)
 }
 
-// Shutdown stops accepting, sends a Close to every session and waits for the
-// answers: CloseTimeout at the most, or until ctx is done. Then what is left
-// is cut, and cut says how many sessions that were. Run returns afterwards. A
-// second call is an error.
-func (s *Server) Shutdown(ctx context.Context) (cut int, err error) {
-	if s.draining.Swap(true) {
-		return 0, errors.New("proxy: Shutdown was called before")
-	}
-	s.cfg.Metrics.SetDraining(true)
-	s.onEveryLoop((*loop).drain)
-	patience, cancel := context.WithTimeout(ctx, s.cfg.CloseTimeout)
-	defer cancel()
-	var pages sync.WaitGroup
-	pages.Go(func() { s.endPages(patience) })
-	s.awaitEmpty(patience)
-
-	pages.Wait()
-	s.relays.cut()
-	s.onEveryLoop((*loop).cutAll)
-	s.awaitEmpty(context.Background())
-	s.end() // not before: those who are left may still dial
-	var short atomic.Int64
-	s.onEveryLoop(func(l *loop) {
-		short.Add(int64(l.shortEnds))
-		l.inbox.stop()
-	})
-	return int(short.Load()), nil
-}
-
-// endPages waits for the requests under way that are not upgrades.
-func (s *Server) endPages(ctx context.Context) {
-	if cut := s.pages.Shutdown(ctx); cut > 0 {
-		s.cfg.Log.Warn("requests were cut that did not end in time", "requests", cut)
-	}
-}
-
-// onEveryLoop runs a job on each loop and waits until all have done it.
+// onEveryLoop runs a job on each loop and waits until all loops have run it.
 func (s *Server) onEveryLoop(job func(*loop)) {
 	var done sync.WaitGroup
 	for _, l := range s.loops {
@@ -231,126 +182,5 @@ func (s *Server) onEveryLoop(job func(*loop)) {
 	done.Wait()
 }
 
-func (s *Server) awaitEmpty(ctx context.Context) {
-	for s.live.Load() > 0 {
-		select {
-		case <-s.emptied:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// nextID numbers a session.
+// nextID returns the id of a new session.
 func (s *Server) nextID() uint64 { return s.ids.Add(1) }
-
-// entered counts a client that was accepted, and reports whether it is one too many.
-func (s *Server) entered() (full bool) {
-	s.live.Add(1)
-	return s.exceeds(0)
-}
-
-// full reports whether the descriptors allow no client more.
-func (s *Server) full() bool { return s.live.Load() >= s.room }
-
-// exceeds reports whether there are more clients than may be, and some. Those who
-// ask for pages take descriptors, but no session.
-func (s *Server) exceeds(some int64) bool {
-	live := s.live.Load()
-	return live > s.room+some || live-s.guests.Load() > s.limit+some
-}
-
-// guestLeaves counts a client that goes to the server of pages. It returns false,
-// and counts nothing, if as many are there as may be and none of them is idle.
-func (s *Server) guestLeaves() bool {
-	if s.guests.Add(1) > s.pageRoom && !s.pages.Yield() {
-		s.guests.Add(-1)
-		return false
-	}
-	s.roomMade()
-	return true
-}
-
-// guestReturns counts a client that comes back for a session, and reports
-// whether it is one too many.
-func (s *Server) guestReturns() (full bool) {
-	s.guests.Add(-1)
-	return s.exceeds(0)
-}
-
-// guestGone counts a client that does not come back.
-func (s *Server) guestGone(g *web.Guest) {
-	s.guests.Add(-1)
-	s.left(g.From.Addr(), seatOf(g))
-}
-
-// refusedAtOnce is how many clients beyond the limit may be on their way to
-// being refused at one time.
-const refusedAtOnce = 64
-
-// crowded reports whether one more client would use descriptors that others need.
-func (s *Server) crowded() bool { return s.exceeds(refusedAtOnce - 1) }
-
-// left counts a client that is gone, with all its descriptors. It is the one end of
-// what place began.
-func (s *Server) left(from netip.Addr, seat peraddress.Seat) {
-	s.perAddress.Leave(from, seat)
-	s.leaves.Add(1)
-	if s.live.Add(-1) == 0 && s.draining.Load() {
-		select {
-		case s.emptied <- struct{}{}:
-		default:
-		}
-	}
-	s.roomMade()
-}
-
-// roomMade has accepting go on if it has paused.
-func (s *Server) roomMade() {
-	if s.listener.paused.Load() {
-		accepting := s.loops[0]
-		accepting.post(accepting.resumeAccept)
-	}
-}
-
-// place chooses the loop for a new client: the one with the fewest.
-func (s *Server) place() *loop {
-	best := s.loops[0]
-	for _, l := range s.loops[1:] {
-		if l.sessions.Load() < best.sessions.Load() {
-			best = l
-		}
-	}
-	return best
-}
-
-// drain begins the end of every session of the loop.
-func (l *loop) drain() {
-	l.draining = true
-	l.stopAccept()
-	l.table.all(func(s *session) {
-		if s.opening == nil {
-			l.end(s, proxy, metrics.Drain)
-		} else if stop := s.opening.step().stop; stop != nil {
-			stop(l, s)
-		}
-		l.update(s)
-	})
-}
-
-var errShutdown = errors.New("the proxy is shutting down")
-
-// cutAll closes everything.
-func (l *loop) cutAll() {
-	l.table.all(func(s *session) {
-		if s.opening != nil {
-			l.abandon(s, metrics.ResultDraining, "shutdown", errShutdown)
-			return
-		}
-		l.end(s, proxy, metrics.Drain)
-		for _, side := range sides {
-			l.cutShort(s, side)
-		}
-		l.settle(s)
-	})
-}

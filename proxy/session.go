@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/netip"
 
 	"holdfast/heartbeat"
@@ -10,7 +11,8 @@ import (
 	"holdfast/proxy/internal/peraddress"
 )
 
-// Side says which leg of a session is meant, or in a cause who is at fault.
+// Side is one of a session's legs. In a cause it says who is at fault, and may also be
+// the proxy.
 type Side = metrics.Side
 
 const (
@@ -23,29 +25,76 @@ var sides = [...]Side{client, upstream}
 
 func opposite(side Side) Side { return upstream - side }
 
-// A session is one client, one upstream connection, and the frames between
-// them. It is owned by its loop; no other goroutine touches it. Established
-// and idle it is this struct and nothing else: no goroutine, no timer object,
-// no buffer.
+// A session is one client connection, one upstream connection, and the frames between
+// them. Its loop owns it; no other goroutine touches it. An open, idle session is this
+// struct and nothing else: no goroutine, no timer object, no buffer.
 type session struct {
 	// Static once the session is open.
 	id      uint64
 	token   epoll.Token      // slot and generation; the leg's bit is added
-	remote  netip.AddrPort   // the client; port 0: its address is known from a trusted proxy only; zero: a unix socket's peer
+	remote  netip.AddrPort   // the client; port 0: a trusted proxy told its address; zero: the peer of a unix socket
 	path    string           // of the request, without its query; for the log
-	backend *backend.Backend // where the request goes; nil until it is known
+	backend *backend.Backend // where the request goes; nil until it is picked
 
 	// opening is the state of the opening handshake; nil once the session is open.
 	opening *opening
 
-	opened   heartbeat.Time // when the 101 had been written
-	lastData heartbeat.Time // when a data frame last came from either peer
-	until    heartbeat.Time // when the session ends, or its end is cut short, whatever its peers do
-	timer    heartbeat.Time // what the wheel will call for; never later than due
+	opened   heartbeat.Time // when the 101 was written
+	lastData heartbeat.Time // when data last came from either peer
+	until    heartbeat.Time // when a live session ends, or an ending one is cut, whatever its peers do
+	timer    heartbeat.Time // when the wheel calls alarm; never later than due
 
 	cause  cause
 	legs   [2]leg          // by side
-	seat   peraddress.Seat // how it counts for its client's address, see seat.go
+	seat   peraddress.Seat // how the connection counts for the client's address, see seat.go
 	learnt bool            // the client has answered a ping
-	why    Reason          // of an end of ours at until, while the session is live
+	why    Reason          // the reason of the end at until, while the session is live
+}
+
+// admit brings a session to a loop. release takes it away when both its connections are
+// closed, and detach takes it away with its connections.
+
+// admit adds s to the loop's table: from now on events and alarms find it. chooseLoop has
+// already counted the client.
+func (l *loop) admit(s *session) {
+	l.table.add(s)
+	s.timer = heartbeat.Never
+}
+
+// detach takes s out of the loop and returns the connections of its legs, by side. The
+// caller owns them. The client and its seat stay counted. On an error all of them are
+// closed, because only closing removes a descriptor whose removal the poller has refused.
+func (l *loop) detach(s *session) (conns [2]transport, err error) {
+	for _, side := range sides {
+		g := &s.legs[side]
+		conns[side] = g.io
+		if g.interest != 0 {
+			err = errors.Join(err, l.kernel.Remove(g.io.FD()))
+		}
+		g.io, g.interest = nil, 0
+	}
+	l.leaves(s)
+	if err == nil {
+		return conns, nil
+	}
+	for _, conn := range conns {
+		if conn != nil {
+			_ = conn.Close() // err is the error to return
+		}
+	}
+	return [2]transport{}, err
+}
+
+// release takes s, whose connections are closed, out of the loop, and counts its client
+// as gone.
+func (l *loop) release(s *session) {
+	l.leaves(s)
+	l.server.left(s.remote.Addr(), s.seat)
+}
+
+// leaves frees the session's slot. From now on neither events nor alarms find s.
+func (l *loop) leaves(s *session) {
+	l.wheel.Cancel(s.slot())
+	l.table.remove(s)
+	l.sessions.Add(-1)
 }

@@ -68,11 +68,11 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.server, err = newServer(cfg, clock); err != nil {
+	if st.server, err = newServer(cfg, inventedTime(clock)); err != nil {
 		t.Fatal(err)
 	}
 	st.server.setRoom(1000)
-	st.l = st.server.addLoop(linux{p, cfg.socketOptions()}, clock, rand.Reader)
+	st.l = st.server.addLoop(linux{p, cfg.socketOptions()}, rand.Reader)
 	st.l.waitsWith(p)
 	t.Cleanup(func() {
 		st.l.cutAll()
@@ -102,7 +102,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 	}
 	st.server.live.Add(1)
 	st.l.sessions.Add(1)
-	st.l.table.add(s)
+	st.l.admit(s)
 	st.l.now = st.now
 	st.l.open(s)
 	st.l.update(s)

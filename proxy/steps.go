@@ -7,42 +7,42 @@ import (
 	"holdfast/metrics"
 )
 
-// openingState is the step that a handshake is at. Any step but the last two
-// may also end it, see abandon.
+// openingState is the state of a handshake. From any state but the last two, abandon may
+// also end the handshake.
 type openingState uint8
 
 const (
-	awaitPreface     openingState = iota // the PROXY protocol header; → awaitHello, awaitRequest, or what follows those, refusing
-	awaitHello                           // the first record of TLS; → greeting, securing
+	awaitPreface     openingState = iota // awaits the PROXY protocol header; → awaitHello, awaitRequest, the states that follow those, refusing
+	awaitHello                           // awaits the first TLS record; → greeting, securing
 	greeting                             // waits for a place in tlsQueue; → securing
-	securing                             // the TLS handshake is under way beside the loop; → awaitRequest
-	awaitRequest                         // → queued, refusing, or the socket leaves the loop (pages.go)
+	securing                             // the client's TLS handshake is under way beside the loop; → awaitRequest
+	awaitRequest                         // awaits the request head; → queued, refusing, or the connection leaves the loop (pages.go)
 	queued                               // waits for a place in dialQueue; → resolving, refusing
-	resolving                            // → dialing, refusing
-	dialing                              // → securingUpstream, sendRequest, refusing
-	securingUpstream                     // likewise beside the loop; → dialing, sendRequest, refusing
-	sendRequest                          // → awaitAnswer, refusing
-	awaitAnswer                          // → sendAnswer, refusing, or both sockets leave the loop (relay.go)
-	sendAnswer                           // → the session is open
-	refusing                             // an HTTP refusal is being written; → lingering
-	lingering                            // it is written; the client's end is awaited
+	resolving                            // waits for the backend's addresses; → dialing, refusing
+	dialing                              // waits for a connection; → securingUpstream, sendRequest, refusing
+	securingUpstream                     // the upstream's TLS handshake is under way beside the loop; → dialing, sendRequest, refusing
+	sendRequest                          // writes the request; → awaitAnswer, refusing
+	awaitAnswer                          // awaits the response head; → sendAnswer, refusing, or both connections leave the loop (relay.go)
+	sendAnswer                           // writes the 101; → the session is open
+	refusing                             // writes an HTTP refusal; → lingering
+	lingering                            // waits for the client's end, behind the refusal
 )
 
-// A step is what a handshake waits for, and what it does then.
+// A step says what a handshake waits for in one state, and what the loop does then.
 type step struct {
-	leg   Side                  // whose readiness it waits for, to go on by ready
-	ready func(*loop, *session) // nil: it waits for nothing that is with the loop
-	late  func(*loop, *session) // its time is up
-	stop  func(*loop, *session) // the loop begins to drain; nil: the next step sees to it
+	leg   Side                  // the leg whose events call ready
+	ready func(*loop, *session) // nil: no event moves the handshake on
+	late  func(*loop, *session) // called when the step's deadline has passed
+	stop  func(*loop, *session) // called when the loop begins to drain; nil: a later step handles it
 
-	clientWaits bool // the client can only wait: it is not read, and its end ends the handshake
-	queues      bool // for a place in a queue
-	beforeTLS   bool // a client that is to have TLS cannot be told anything yet
-	over        bool // it is counted: what remains is to tell the client
+	clientWaits bool // the client is not read, and its end ends the handshake
+	queues      bool // the handshake waits for a place in a queue
+	beforeTLS   bool // with TLS, no refusal can be sent to the client yet
+	over        bool // the outcome is counted, and only the client is still to be told
 }
 
-// steps are all of them, by state. They are made by init, since what they call
-// looks at them.
+// steps has the step of each state. init sets it: a composite literal here would be an
+// initialization cycle, because the functions in it use steps.
 var steps [lingering + 1]step
 
 func init() {
@@ -66,7 +66,7 @@ func init() {
 	}
 }
 
-// step is the one that the handshake is at.
+// step returns the step of the handshake's state.
 func (o *opening) step() *step { return &steps[o.state] }
 
 func refuseStop(l *loop, s *session) { l.refuse(s, metrics.ResultDraining, refuseDraining) }

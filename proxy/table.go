@@ -2,8 +2,8 @@ package proxy
 
 import "holdfast/proxy/internal/epoll"
 
-// table finds a session by its slot. A slot's generation changes with every
-// session in it, so that an event for an earlier one is recognised and dropped.
+// table finds a session by its slot. Each session that takes a slot changes the slot's
+// generation. So an event for an earlier session is recognised and dropped.
 type table struct {
 	slots []slot
 	free  []uint32
@@ -48,11 +48,11 @@ func (t *table) remove(s *session) {
 	t.live--
 }
 
-// slot is the session's place in its table.
+// slot returns the session's index in its table.
 func (s *session) slot() uint32 { return uint32(s.token) }
 
-// find returns the session and side that a token means, or nil if that
-// session is gone.
+// find returns the session and the side that tok stands for, or nil if that session has
+// ended.
 func (t *table) find(tok epoll.Token) (*session, Side) {
 	s := t.slots[uint32(tok)].session
 	if s == nil || s.token != tok&^legBit {
@@ -64,7 +64,7 @@ func (t *table) find(tok epoll.Token) (*session, Side) {
 	return s, client
 }
 
-// holds reports whether s is still in the table, and has not ended meanwhile.
+// holds reports whether s is in the table, that is, has not ended.
 func (t *table) holds(s *session) bool { return t.slots[s.slot()].session == s }
 
 // all calls f for every session; f may end it.

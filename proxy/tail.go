@@ -2,27 +2,27 @@ package proxy
 
 import "holdfast/heartbeat"
 
-// A tail holds what a leg's socket did not take, in the order it has to leave.
-// While a leg has one, nothing is read from the other leg, so what it holds is
-// at most one read and the few control frames that were due inside it: memory
-// for a session is bounded whatever its peers do.
+// A tail holds the bytes that a leg's socket did not take, in order. While a leg has a
+// tail, the other leg is not read. So a tail holds at most one read and the few control
+// frames that were due inside it, and a session's memory is bounded whatever its peers
+// do.
 type tail struct {
 	from, to int            // buf[from:to] is still to be written
-	wait     heartbeat.Wait // for some of it to be taken
-	by       heartbeat.Time // when that is to be looked at
+	wait     heartbeat.Wait // until the socket takes some of it
+	by       heartbeat.Time // deadline of that wait
 
-	// Our own ping may stand in here. It has left when from reaches pingEnd.
-	pingEnd int // 0 if there is none
-	ping    uint64
+	// A ping of ours may be in the tail. It is sent when from reaches pingEnd.
+	pingEnd int    // 0 if there is no ping
+	ping    uint64 // its payload
 
 	buf [tailSize]byte
 }
 
 const (
-	// tailSize is a little under 64 KiB so that a whole tail fits a size class.
+	// tailSize is a little under 64 KiB, so that a whole tail fits a size class.
 	tailSize = 64<<10 - 64
-	// readSize is what one read of a leg takes at most. With what was held
-	// back before it, and a pong, a ping and a Close, it fits a tail.
+	// readSize is the most that one read of a leg takes. Together with the bytes held
+	// back before it, a pong, a ping and a Close it fits a tail.
 	readSize = 63 << 10
 )
 
@@ -35,7 +35,7 @@ func (t *tail) append(b []byte) {
 
 func (t *tail) bytes() []byte { return t.buf[t.from:t.to] }
 
-// tailPool keeps a few tails, so that a leg that blocks now and then costs no garbage.
+// tailPool keeps a few tails, so that a leg that blocks now and then makes no garbage.
 type tailPool struct{ free []*tail }
 
 const tailsKept = 32

@@ -16,21 +16,21 @@ import (
 )
 
 // A TLS handshake is some hundred microseconds of arithmetic between waits, and
-// crypto/tls wants it in one go. So it has a goroutine, and the descriptor is
-// away from the loop until it has ended.
+// crypto/tls performs it in one blocking call. So it runs in a goroutine, and the loop
+// does not have the connection until it has ended.
 
-// TLS records, as far as their first tells a handshake from anything else
-// (RFC 8446 5.1).
+// The parts of a TLS record's header that tell a handshake from anything else (RFC 8446
+// 5.1).
 const (
 	recordHeader    = 5
 	handshakeRecord = 22
 	maxRecord       = 16 << 10
 )
 
-var errNoTLS = errors.New("what the client began with is no TLS handshake")
+var errNoTLS = errors.New("the client's first bytes are not a TLS handshake")
 
-// readHello collects the first record of a client's TLS handshake, so that a
-// client has no place, and no goroutine, before it has said that much.
+// readHello collects the first record of a client's TLS handshake. A client takes no
+// place and no goroutine before that record is there.
 func (l *loop) readHello(s *session) {
 	if l.readHead(s, recordHeader+maxRecord) {
 		l.scanHello(s)
@@ -40,7 +40,7 @@ func (l *loop) readHello(s *session) {
 func (l *loop) scanHello(s *session) {
 	b := s.opening.head
 	switch size := recordSize(b); {
-	case b[0] >= 'A' && b[0] <= 'Z': // a request, which can be told that it is wrong here
+	case b[0] >= 'A' && b[0] <= 'Z': // an HTTP request without TLS, which can be answered
 		s.opening.state = awaitRequest
 		l.refuse(s, metrics.ResultBadRequest, refusePlain)
 	case b[0] != handshakeRecord, size > recordHeader+maxRecord:
@@ -50,8 +50,8 @@ func (l *loop) scanHello(s *session) {
 	}
 }
 
-// recordSize is that of the TLS record at the start of b, or of its header while
-// that is incomplete.
+// recordSize returns the size of the TLS record at the start of b, or of its header while
+// the header is incomplete.
 func recordSize(b []byte) int {
 	if len(b) < recordHeader {
 		return recordHeader
@@ -59,53 +59,58 @@ func recordSize(b []byte) int {
 	return recordHeader + int(binary.BigEndian.Uint16(b[3:]))
 }
 
-// hurried is how long a TLS handshake may take while every second place is
-// taken: who connects only to stand in the queue does not hold the others up for long.
-const hurried = 2 * time.Second
+// crowdedTLSTimeout is how long a TLS handshake may take while more than half of the
+// places are taken. A client that connects only to hold a place then does not delay the
+// others for long.
+const crowdedTLSTimeout = 2 * time.Second
 
 func (l *loop) secureClient(s *session) {
 	o := s.opening
 	o.state = securing
 	by := o.by
 	if l.tlsQueue.places < l.tlsQueue.size/2 {
-		by = min(by, l.now.Add(hurried))
+		by = min(by, l.now.Add(crowdedTLSTimeout))
 	}
-	conn := secure.Server(s.legs[client].io.FD(), o.head, l.cfg.TLS)
+	conn := l.kernel.ServeTLS(s.legs[client].io, o.head, l.cfg.TLS)
 	o.head = nil
 	l.sendAway(s, client, conn, by, (*loop).clientSecured)
 }
 
-// secureUpstream begins the handshake with the upstream, in what is left of
-// the time to dial it.
+// secureUpstream starts the TLS handshake with the upstream, in the time that is left for
+// the dial.
 func (l *loop) secureUpstream(s *session) {
 	o := s.opening
 	o.state = securingUpstream
-	conn := secure.Client(s.legs[upstream].io.FD(), s.backend.TLS())
+	conn := l.kernel.AskTLS(s.legs[upstream].io, s.backend.TLS())
 	l.sendAway(s, upstream, conn, s.opening.by, (*loop).upstreamSecured)
 }
 
-// sendAway has a leg's handshake done beside the loop, and calls then when it is back.
-func (l *loop) sendAway(s *session, side Side, conn *secure.Conn, by heartbeat.Time, then func(*loop, *session, error)) {
-	l.want(s, side, 0)
+// sendAway runs a leg's TLS handshake beside the loop, and calls then on the loop with
+// its outcome.
+func (l *loop) sendAway(s *session, side Side, conn secured, by heartbeat.Time, then func(*loop, *session, error)) {
+	if !l.want(s, side, 0) {
+		return
+	}
 	s.legs[side].io = nil
 	s.opening.away = conn
 	back := func(err error) { l.welcomeBack(s, side, conn, err, then) }
-	go l.shakeHands(conn, l.server.clock.wall(by), back)
+	l.server.beside(func() { l.shakeHands(conn, l.server.clock.wall(by), back) })
 }
 
-// shakeHands is the goroutine of one handshake.
-func (l *loop) shakeHands(conn *secure.Conn, deadline time.Time, back func(error)) {
+// shakeHands is the job of one handshake.
+func (l *loop) shakeHands(conn secured, deadline time.Time, back func(error)) {
 	err := conn.Handshake(deadline)
 	if !l.post(func() { back(err) }) && err == nil {
-		_ = conn.Close() // the loop has ended, and nobody is left to be told
+		_ = conn.Close() // the loop has ended, and nothing can be done about an error
 	}
 }
 
-// welcomeBack takes a leg over again, if the session still waits for it.
-func (l *loop) welcomeBack(s *session, side Side, conn *secure.Conn, err error, then func(*loop, *session, error)) {
+// welcomeBack takes back a leg whose TLS handshake has ended, if the session still waits
+// for it. Otherwise it closes the connection.
+func (l *loop) welcomeBack(s *session, side Side, conn secured, err error, then func(*loop, *session, error)) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.away != conn {
 		if err == nil {
-			_ = conn.Close() // it was called back too late to notice
+			_ = conn.Close() // Abort came too late to fail the handshake
 		}
 		return
 	}
@@ -118,16 +123,16 @@ func (l *loop) welcomeBack(s *session, side Side, conn *secure.Conn, err error, 
 	l.update(s)
 }
 
-// adopt makes a TLS connection one of the loop's.
-func (l *loop) adopt(conn *secure.Conn) {
+// adopt lets a TLS connection use the loop's buffers.
+func (l *loop) adopt(conn secured) {
 	if l.scratch == nil {
 		l.scratch = new(secure.Scratch)
 	}
 	conn.Adopt(l.scratch)
 }
 
-// abortAway ends what is done for a handshake beside the loop: the lookup that it
-// waits for, or the TLS handshake of a leg that is away.
+// abortAway ends what a handshake waits for beside the loop: its lookup, or the TLS
+// handshake of a leg.
 func (l *loop) abortAway(s *session) {
 	o := s.opening
 	if o == nil {
@@ -155,7 +160,7 @@ func (l *loop) clientSecured(s *session, err error) {
 			l.refuse(s, metrics.ResultDraining, refuseDraining)
 			return
 		}
-		l.readRequest(s) // what came with the end of the handshake is in user space
+		l.readRequest(s) // bytes that came with the end of the handshake are in user space
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "TLS handshake with client", err)
 		l.abandon(s, metrics.ResultLimit, "TLS handshake with client", err)
@@ -171,7 +176,7 @@ func (l *loop) clientSecured(s *session, err error) {
 func (l *loop) upstreamSecured(s *session, err error) {
 	s.opening.state = dialing
 	if err != nil {
-		l.undialed(s, err)
+		l.addressFailed(s, err)
 		return
 	}
 	l.makeRequest(s)
@@ -179,7 +184,8 @@ func (l *loop) upstreamSecured(s *session, err error) {
 	l.writeRequest(s)
 }
 
-// isGone reports whether a peer went away, rather than did something wrong.
+// isGone reports whether err means that the peer went away, and did not break the
+// protocol.
 func isGone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// A storm of handshakes or ends leaves garbage behind that the runtime, which
-// expects the like again, gives back to the system only slowly. Once a storm is
-// over it is given back at once: it can be more than all idle sessions need.
+// A storm of handshakes or ends leaves garbage. The Go runtime keeps that memory for the
+// next storm and returns it to the system only slowly. trim returns it as soon as a storm
+// is over: it can be more than all idle sessions need.
 const (
 	trimInterval = 5 * time.Second
-	stormSize    = 256 // handshakes and ends since the last trim that make it worth while
-	calmSize     = 32  // at most so many within the last interval: the storm is over
+	stormSize    = 256 // so many handshakes and ends since the last trim are a storm
+	calmSize     = 32  // at most so many within the last interval mean that it is over
 )
 
 // trim runs beside the loops until the server shuts down.

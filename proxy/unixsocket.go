@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A socketFile is the file of a unix socket, as it was when it was found or made.
-// Other processes may remove it and put their own in its place. The zero
-// socketFile is none.
+// A socketFile is the file of a unix socket, as it was when it was found or made. Other
+// processes may remove the file and put their own in its place. The zero socketFile
+// stands for none.
 type socketFile struct {
 	path string
 	info fs.FileInfo
 }
 
-// bindUnix makes a unix socket, in the place of one whose process is gone.
+// bindUnix makes a unix socket. It replaces the socket of a process that has ended.
 func bindUnix(path string) (net.Listener, socketFile, error) {
 	if err := removeStale(path); err != nil {
 		return nil, socketFile{}, err
@@ -26,17 +26,17 @@ func bindUnix(path string) (net.Listener, socketFile, error) {
 	if err != nil {
 		return nil, socketFile{}, err
 	}
-	made.SetUnlinkOnClose(false) // it goes when the descriptor taken from it does
+	made.SetUnlinkOnClose(false) // listener.close removes the file
 	file, err := socketAt(path)
 	if err != nil {
-		_ = made.Close() // the first error is the one to tell
+		_ = made.Close() // err is the error to return
 		return nil, socketFile{}, err
 	}
 	return made, file, nil
 }
 
-// removeStale removes the socket of a process that is gone. One that somebody
-// listens on stays, as does whatever is no socket, and binding will fail.
+// removeStale removes the socket of a process that has ended. It leaves a socket that a
+// process listens on, and any other file; binding fails then.
 func removeStale(path string) error {
 	file, err := socketAt(path)
 	if err != nil || file.info.Mode().Type() != fs.ModeSocket {
@@ -53,21 +53,21 @@ func removeStale(path string) error {
 	return file.remove()
 }
 
-// socketAt finds what is at path now.
+// socketAt returns the file that is at path now.
 func socketAt(path string) (socketFile, error) {
 	info, err := os.Lstat(path)
 	return socketFile{path, info}, err
 }
 
-// remove removes the file if it is still the same: of that device and inode. While
-// its socket is open, its inode cannot become another file's.
+// remove removes the file if it still is the one that f describes: the same device and
+// inode. While the file's socket is open, no other file gets its inode.
 func (f socketFile) remove() error {
 	if f.info == nil {
 		return nil
 	}
 	now, err := socketAt(f.path)
 	if err != nil || !os.SameFile(f.info, now.info) {
-		return nil // somebody removed it, or put another in its place
+		return nil // another process has removed it, or replaced it
 	}
 	return os.Remove(f.path)
 }

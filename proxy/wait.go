@@ -7,18 +7,18 @@ import (
 	"holdfast/proxy/internal/epoll"
 )
 
-// A bustle is whether more events are likely to come soon, so that it is worth to
-// loiter for them: wake-ups come in quick succession. A round trip alone, which has
-// fewer than enough of them, is not worth it.
+// A bustle decides whether the loop loiters: hot means that wake-ups come in quick
+// succession, so more events are likely to come soon. A single round trip causes fewer
+// than hotWakes wake-ups, and is not worth loitering for.
 type bustle struct {
 	hot   bool
-	wakes int            // by events, each soon after the one before
-	last  heartbeat.Time // when the last one was
+	wakes int            // by events, each within Patience of the one before
+	last  heartbeat.Time // the time of the last of them
 }
 
-const enough = 4
+const hotWakes = 4
 
-// woken notes that the loop was woken up, by events or by an alarm.
+// woken records that the loop was woken, by events or by an alarm.
 func (b *bustle) woken(now heartbeat.Time, byEvents bool) {
 	if !byEvents {
 		b.hot = false
@@ -29,19 +29,19 @@ func (b *bustle) woken(now heartbeat.Time, byEvents bool) {
 	}
 	b.last = now
 	b.wakes++
-	b.hot = b.wakes >= enough
+	b.hot = b.wakes >= hotWakes
 }
 
 // run turns the loop until stop is called.
 func (l *loop) run() error {
 	defer l.epoll.Close()
-	defer l.inbox.posters.Wait() // or they would wake a closed descriptor
-	defer l.inbox.run()          // nobody who posted one may wait for it in vain
+	defer l.inbox.posters.Wait() // a poster must not wake a closed descriptor
+	defer l.inbox.run()          // a job that was taken always runs
 	defer l.inbox.stop()
 	for !l.inbox.stopped.Load() {
 		switch {
 		case l.wheel.Next() <= l.now:
-			l.poll() // what has come in is seen before any timer runs
+			l.poll() // input before timers
 			l.turn(l.now, l.ready)
 		case l.bustle.hot:
 			l.loiter()
@@ -54,23 +54,23 @@ func (l *loop) run() error {
 	return nil
 }
 
-// park waits for events or for a timer, however long it takes, and handles them.
+// park waits for events or for the next timer, however long that takes, and handles them.
 func (l *loop) park() error {
 	ready, err := l.epoll.Park(l.alarmTime())
 	if err != nil {
 		return err
 	}
 	if !ready {
-		l.poll() // the alarm went off: as in run
+		l.poll() // the alarm went off; input before timers
 	}
 	l.turn(l.now, l.ready)
 	l.bustle.woken(l.now, ready)
 	return nil
 }
 
-// loiter waits a moment in the kernel for what may follow on the events just
-// handled, instead of parking at once, and handles it. Timers wait for a turn:
-// they are judged by a time before the poll, and events by one after it.
+// loiter waits for a moment in the kernel, instead of parking at once, for more events
+// behind those just handled. It handles events but runs no timers: timers must be judged
+// by a time before the poll, and loiter reads the clock after it.
 func (l *loop) loiter() {
 	ready, more, err := l.epoll.Loiter()
 	l.look(ready, err)
@@ -80,11 +80,12 @@ func (l *loop) loiter() {
 		l.dispatch(ev)
 	}
 	l.inbox.run()
-	l.admit()
+	l.callNext()
 }
 
-// poll looks at the clock and then for events, in this order: what arrived
-// before the time that a turn's timers are judged by is in the turn's events.
+// poll reads the clock and then looks for events. In this order everything that arrived
+// before l.now is among the events, which are handled before timers are judged by l.now.
+// poll reports whether there are events.
 func (l *loop) poll() bool {
 	l.now = l.clock()
 	l.look(l.kernel.Poll())
@@ -98,7 +99,7 @@ func (l *loop) look(ready []epoll.Event, err error) {
 	l.ready = ready
 }
 
-// alarmTime is when the next timer may be due; zero if there is none.
+// alarmTime returns when the next timer may be due, or the zero time if there is none.
 func (l *loop) alarmTime() time.Time {
 	at := l.wheel.Next()
 	if at == heartbeat.Never {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -105,9 +106,9 @@ func (k *invented) Add(fd int, t epoll.Token, want epoll.Ready) error {
 
 func (k *invented) Modify(fd int, t epoll.Token, want epoll.Ready) error { return k.Add(fd, t, want) }
 func (k *invented) Remove(fd int) error                                  { return k.Add(fd, 0, 0) }
-func (k *invented) Waiting(*listener) bool                               { return len(k.waiting) > 0 }
+func (k *invented) Waiting(int) bool                                     { return len(k.waiting) > 0 }
 
-func (k *invented) Accept(*listener) (transport, netip.AddrPort, error) {
+func (k *invented) Accept(int, bool) (transport, netip.AddrPort, error) {
 	if len(k.waiting) == 0 {
 		return nil, netip.AddrPort{}, errAgain
 	}
@@ -126,6 +127,9 @@ func (k *invented) Connect(socket.Endpoint) (transport, error) {
 	k.dialled = append(k.dialled, theirs)
 	return ours, nil
 }
+
+func (k *invented) ServeTLS(transport, []byte, *tls.Config) secured { panic("no TLS is invented") }
+func (k *invented) AskTLS(transport, *tls.Config) secured           { panic("no TLS is invented") }
 
 func (s *inventedSocket) FD() int          { return s.fd }
 func (s *inventedSocket) Connected() error { return nil }
@@ -176,7 +180,15 @@ func (s *inventedSocket) Unread() int                 { return len(s.in) }
 func (s *inventedSocket) Unlimit()                    {}
 func (s *inventedSocket) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
-func (s *inventedSocket) Detach() (net.Conn, error) { return nil, errors.ErrUnsupported }
+// Detach closes the connection: outside the loop there is no invented kernel.
+func (s *inventedSocket) Detach() (net.Conn, error) {
+	return nil, errors.Join(errors.ErrUnsupported, s.Close())
+}
+
+// inventedTime is a world with that clock.
+func inventedTime(now func() heartbeat.Time) world {
+	return world{clock: clock{now: now}, beside: func(job func()) { go job() }}
+}
 
 // An inventedWorld is a server over an invented kernel, turned by the test.
 type inventedWorld struct {
@@ -195,11 +207,11 @@ func newInventedWorld(t *testing.T, change func(*Config)) *inventedWorld {
 	w := &inventedWorld{t: t, kernel: newInvented(), now: heartbeat.Time(time.Hour)}
 	clock := func() heartbeat.Time { return w.now }
 	var err error
-	if w.server, err = newServer(cfg, clock); err != nil {
+	if w.server, err = newServer(cfg, inventedTime(clock)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.server.end)
-	w.l = w.server.addLoop(w.kernel, clock, rand.NewChaCha8([32]byte{}))
+	w.l = w.server.addLoop(w.kernel, rand.NewChaCha8([32]byte{}))
 	w.l.listener.open = true
 	w.l.startAccept()
 	return w

@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -33,18 +31,6 @@ func socketPath(path string) (string, error) {
 		return "", fmt.Errorf("has a path of %d bytes; the kernel takes no more than %d", len(path), maxSocketPath)
 	}
 	return path, nil
-}
-
-// validHost accepts an IP address, or a name of the letters that host names and
-// the service names of container networks are made of. Digits and dots that are no
-// address are no name either: some resolvers make an address of them (inet_aton(3)).
-func validHost(host string) bool {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
-	}
-	return strings.Trim(host, "0123456789.") != "" && !strings.ContainsFunc(host, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || slices.Contains([]rune("-._"), r))
-	})
 }
 
 func withoutZone(host string) string {

@@ -1,15 +1,15 @@
-// Package config is the configuration of Holdfast, which environment variables alone
-// make.
+// Package config makes the configuration of Holdfast from environment variables, and from
+// nothing else.
 //
 // The path through it: Load keeps what is set under our prefix (settings), fills
 // Config with it by the rules of its fields' types (values.go and others), looks for
 // values that contradict each other (contradictions.go) and for names that do not
 // exist, and loads the TLS files (certificates.go). Every problem is reported, each
-// with its variable and what to write instead (problems.go). Config.Proxy says it all
-// to the proxy. Describe is for those who want to see the configuration, and the
-// Formats print it (print.go).
+// with its variable and what to write instead (problems.go). Config.Proxy makes
+// the proxy's own configuration of it (proxy.go). Describe tells users about each
+// variable, and the Formats print that (print.go).
 //
-// The environment is an argument: only main asks for that of the process.
+// The environment is an argument: only main reads that of the process.
 package config
 
 import (
@@ -77,9 +77,9 @@ type Config struct {
 	UpstreamTLSServerName serverName `env:"HOLDFAST_UPSTREAM_TLS_SERVER_NAME" meaning:"the name that such an upstream's certificate must be for; unset = the upstream's host"`
 	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and whoever is in between can read and change all; for tests"`
 
-	UpstreamHost    upstreamHost `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
-	UpstreamHeaders headerFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is not part of it"`
-	HTTP            httpRefusal  `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are no WebSocket upgrade: {proxy} to the upstream, or {refuse} with 426"`
+	UpstreamHost    upstreamHost       `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
+	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is not part of it"`
+	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are no WebSocket upgrade: {proxy} to the upstream, or {refuse} with 426"`
 
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
@@ -122,8 +122,8 @@ func (s settings) config() (c Config, found Problems) {
 	return c, found
 }
 
-// parse fills c and says which values broke the rule of their type. A value
-// taken from another variable is that one's fault.
+// parse fills c and reports the values that break the rule of their type. A value that was
+// taken from another variable is reported as that variable's.
 func (s settings) parse(c *Config) (found Problems) {
 	given, from := map[string]string{}, map[string]string{}
 	for _, v := range variables {

@@ -144,8 +144,8 @@ var accepted = map[string][]struct {
 		{"legacy_app:8080", upstreamHost("legacy_app:8080")}, {"[::1]", upstreamHost("[::1]")}, {"[2001:db8::1]:80", upstreamHost("[2001:db8::1]:80")},
 	},
 	"HOLDFAST_UPSTREAM_HEADERS": {
-		{"Authorization=Basic dTpw==", headerFields{{Name: "Authorization", Value: "Basic dTpw=="}}},
-		{" X-One = 1, 2 ; X_Two=\tü; Origin=", headerFields{{Name: "X-One", Value: "1, 2"}, {Name: "X_Two", Value: "ü"}, {Name: "Origin"}}},
+		{"Authorization=Basic dTpw==", proxy.HeaderFields{{Name: "Authorization", Value: "Basic dTpw=="}}},
+		{" X-One = 1, 2 ; X_Two=\tü; Origin=", proxy.HeaderFields{{Name: "X-One", Value: "1, 2"}, {Name: "X_Two", Value: "ü"}, {Name: "Origin"}}},
 	},
 	"HOLDFAST_HTTP":                     {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
 	"HOLDFAST_CLOSE_CODE_TIMEOUT":       {{"1000", closeCode(1000)}, {"1003", closeCode(1003)}, {"1007", closeCode(1007)}, {"1014", closeCode(1014)}},
@@ -271,6 +271,7 @@ var refused = map[string][]struct{ value, reason string }{
 		{"ws://::1:7000", `has an IPv6 address without brackets; write "ws://[::1]:7000"`},
 		{"ws://2001:db8::1", `has an IPv6 address without brackets; write "ws://[2001:db8::1]"`},
 		{"ws://a:b:7000", noHost},
+		{"ws://a..b:7000", noHost},
 		{"ws://localhost:8080", "is this proxy itself, by HOLDFAST_LISTEN=:8080; name the service behind it, or change that address"},
 		{"ws://localhost:", "has no valid port; it must be a number from 1 to 65535"},
 		{"ws://localhost:0", "has no valid port; it must be a number from 1 to 65535"},
@@ -296,6 +297,8 @@ var refused = map[string][]struct{ value, reason string }{
 		{"a b:8080", noAddress},
 		{"8080:8080", noAddress},
 		{"10.0.0.256:8080", noAddress},
+		{"[localhost]:8080", noAddress},
+		{"a..b:8080", noAddress},
 		{"a:b:8080", noAddress},
 		{":", "has no valid port; it must be a number from 0 to 65535"},
 		{":http", "has no valid port; it must be a number from 0 to 65535"},
@@ -376,6 +379,7 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_UPSTREAM_HOST": {
 		{"http://a", noUpHost}, {"a/b", noUpHost}, {"a:", noUpHost}, {"a:0", noUpHost}, {":80", noUpHost},
 		{"::1", noUpHost}, {"::1:80", noUpHost}, {"[fe80::1%25eth0]", noUpHost}, {"a b", noUpHost}, {"bücher.example", noUpHost},
+		{"[a]", noUpHost}, {"[fe80::1%eth0]", noUpHost},
 	},
 	"HOLDFAST_UPSTREAM_HEADERS": {
 		{"s3cret", "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
@@ -388,6 +392,7 @@ var refused = map[string][]struct{ value, reason string }{
 		{"host=s3cret", "has a field, number 1, that is Host; set HOLDFAST_UPSTREAM_HOST instead"},
 		{"te=s3cret", "has a field, number 1, that is TE, which the proxy states itself; leave it out"},
 		{"X_Forwarded_For=s3cret", "has a field, number 1, that is X-Forwarded-For, which the proxy states itself; leave it out"},
+		{"expect=s3cret", "has a field, number 1, that is Expect, which belongs to a single request; leave it out"},
 		{"Sec-WebSocket-Key=s3cret", "has a field, number 1, that is one of Sec-WebSocket-*, which belong to the handshake; leave it out"},
 	},
 	"HOLDFAST_HTTP": {{"deny", "must be one of proxy, refuse"}},

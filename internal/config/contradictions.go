@@ -28,7 +28,8 @@ func (c Config) contradictions(s settings) (found Problems) {
 	return found
 }
 
-// problem is one with the value that holds for a field of c, which field points to.
+// problem returns a Problem with the value that holds for a field of c. field points to
+// that field.
 func (c *Config) problem(s settings, field any, reason string) Problem {
 	v := variableNamed(c.nameOf(field))
 	value, _ := s.effective(v)
@@ -58,15 +59,15 @@ func (c Config) maxSessionsWarning(d proxy.Descriptors) (found Problems) {
 // begin with.
 const upstreamTLSPrefix = prefix + "UPSTREAM_TLS_"
 
-// needlessUpstreamTLS reports what is set about TLS with an upstream that is reached
-// without. One of the two is not what was meant.
+// needlessUpstreamTLS reports variables about TLS with the upstream that are set though
+// the upstream is connected to without TLS. One of the two was not meant.
 func (c Config) needlessUpstreamTLS(s settings) (found Problems) {
 	if c.hasUpstreamTLS() || c.Upstream == nil || c.Upstream.Scheme == "" { // missing, or refused
 		return nil
 	}
 	fields := reflect.ValueOf(c)
 	for _, v := range variables {
-		if strings.HasPrefix(v.name, upstreamTLSPrefix) && !fields.Field(v.field).IsZero() { // refused ones are
+		if strings.HasPrefix(v.name, upstreamTLSPrefix) && !fields.Field(v.field).IsZero() { // a refused value is zero
 			found = append(found, Problem{v.name, s[v.name], "is of no use to an upstream without TLS; unset it, or make that wss:// or https://"})
 		}
 	}

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"holdfast/internal/hostport"
 )
 
 func parseListen(value string) (listenAddress, error) {
@@ -54,26 +55,25 @@ func parseAdminListen(value string) (adminAddress, error) {
 	return adminAddress(value), checkHostPort(value, "127.0.0.1:", `"127.0.0.1:8081" or "[::1]:8081"`)
 }
 
-// checkHostPort checks an address to listen on. Its errors suggest to put before before a
-// port that stands alone, and otherwise the examples.
+// checkHostPort checks an address to listen on. The host may be missing, and the port may
+// be 0: hostport.IsPort is for ports that are connected to. For a port that stands alone
+// the error suggests to write before in front of it; otherwise it shows the examples.
 func checkHostPort(value, before, examples string) error {
-	host, port, err := net.SplitHostPort(value)
+	at, ok := hostport.Split(value)
 	bracketed, lacksBrackets := inBrackets(value)
 	switch {
 	case strings.Contains(value, "//"):
 		return errors.New("is not host:port; leave out scheme and path, like " + examples)
-	case isPort(value):
+	case hostport.IsPort(value):
 		return fmt.Errorf("has no colon; write %q", before+value)
-	case err != nil && strings.Trim(value, "0123456789") == "":
-		return errors.New("is not host:port; write for example " + examples)
 	case lacksBrackets:
 		return fmt.Errorf("has an IPv6 address without brackets; write %q", bracketed)
-	case err != nil && validHost(value):
+	case hostport.IsAddressOrName(value):
 		return fmt.Errorf("has no port; write %q", net.JoinHostPort(value, "PORT"))
-	case err != nil || host != "" && !validHost(host):
+	case !ok || !at.HasPort || at.Host != "" && !hostport.IsAddressOrName(at.Host):
 		return errors.New("is not host:port; write for example " + examples)
 	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+	if _, ok := hostport.ParsePort(at.Port); !ok {
 		return errors.New("has no valid port; it must be a number from 0 to 65535")
 	}
 	return nil
@@ -92,11 +92,8 @@ func AdminAddress(environ []string) (string, error) {
 	case listen == "":
 		return "", errors.New(name + " is off: there is nobody to ask")
 	}
-	host, port, err := net.SplitHostPort(string(listen))
-	if err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(reachable(host), port), nil
+	at, _ := hostport.Split(string(listen)) // parseListen has split it before
+	return net.JoinHostPort(reachable(at.Host), at.Port), nil
 }
 
 // reachable returns the host to dial for one that is listened on. A wildcard cannot be

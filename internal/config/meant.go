@@ -5,16 +5,16 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 
+	"holdfast/internal/hostport"
 	"holdfast/internal/shown"
 )
 
 // These functions find the right spelling of an address that was refused. What they
 // return would be accepted.
 
-// upstreamExample is what is suggested where there is no telling what was meant.
+// upstreamExample is what is suggested where the text does not show what was meant.
 const upstreamExample = `write for example "ws://localhost:9000"`
 
 // schemeMark matches the scheme of an upstream, with or without all of what must stand
@@ -40,7 +40,7 @@ func writeUpstream(value string) string {
 // authorityMeant returns text as host:port. It puts localhost before a port that stands
 // alone, and brackets around an IPv6 address. Any other text stays as it is.
 func authorityMeant(text string) string {
-	if port := strings.TrimPrefix(text, ":"); isPort(port) {
+	if port := strings.TrimPrefix(text, ":"); hostport.IsPort(port) {
 		return net.JoinHostPort("localhost", port)
 	}
 	if bracketed, ok := inBrackets(text); ok {
@@ -53,10 +53,10 @@ func authorityMeant(text string) string {
 }
 
 // inBrackets puts brackets around an IPv6 address that a port follows, like ::1:9000. It
-// returns false if text is something else.
+// returns false for any other text. hostport.Split refuses such a text.
 func inBrackets(text string) (string, bool) {
 	i := strings.LastIndexByte(text, ':')
-	if i < 0 || !isIPv6(text[:i]) || !isPort(text[i+1:]) {
+	if i < 0 || !isIPv6(text[:i]) || !hostport.IsPort(text[i+1:]) {
 		return "", false
 	}
 	return net.JoinHostPort(text[:i], text[i+1:]), true
@@ -72,10 +72,4 @@ func lacksBrackets(host string) bool {
 func isIPv6(text string) bool {
 	addr, err := netip.ParseAddr(text)
 	return err == nil && addr.Is6()
-}
-
-// isPort reports whether text is the number of a port.
-func isPort(text string) bool {
-	n, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && n > 0
 }

@@ -4,25 +4,23 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
+
+	"holdfast/internal/hostport"
 )
 
 // place is where something listens or is connected to: a host and a port.
 type place struct {
 	host string // a name, an address, or "" for every address of this machine
-	port uint64
+	port uint16
 }
 
-// placeOf returns the place that host:port names. It returns false for what is no such
-// place, and for port 0, which the kernel chooses.
+// placeOf returns the place that host:port names. It returns false for text that is not
+// host:port, and for port 0: the kernel chooses another then.
 func placeOf(hostPort string) (p place, ok bool) {
-	host, port, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return place{}, false
-	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	return place{host, number}, err == nil && number > 0
+	at, ok := hostport.Split(hostPort)
+	port, _ := hostport.ParsePort(at.Port)
+	return place{at.Host, port}, ok && port > 0
 }
 
 // addr returns the address that p names or listens on. It is invalid for names other than
@@ -36,7 +34,7 @@ func (p place) addr() netip.Addr {
 }
 
 // isEverywhere reports whether a listener at p has every address of this machine, those
-// of IPv4 and IPv6: package net has it so for either wildcard.
+// of IPv4 and IPv6. Package net listens on both for either wildcard.
 func (p place) isEverywhere() bool { return p.host == "" || p.addr().IsUnspecified() }
 
 // isSameHost reports whether two places name the same host.

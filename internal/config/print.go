@@ -39,8 +39,8 @@ var Formats = map[string]func(io.Writer, []Setting) error{
 	"json":     writeJSON,
 }
 
-// Describe returns what there is to say about each variable in environ, and every
-// problem with it.
+// Describe returns the Setting of each variable in environ, and every problem with
+// environ.
 func Describe(environ []string) ([]Setting, Problems) {
 	s := readSettings(environ)
 	c, found := s.config()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/internal/hostport"
 	"holdfast/proxy"
 )
 
@@ -48,6 +49,7 @@ var (
 )
 
 func checkUpstream(u *url.URL, value string) error {
+	at, ok := hostport.Split(u.Host)
 	switch {
 	case !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme):
 		return errors.New("has an unknown scheme; use ws://, wss://, http://, https:// or unix:/path")
@@ -55,23 +57,16 @@ func checkUpstream(u *url.URL, value string) error {
 		return errors.New("must not contain a user name or password")
 	case strings.ContainsAny(value, "?#"):
 		return errors.New("must not contain a query or fragment; both come from the client")
-	case u.Hostname() == "":
+	case ok && at.Host == "":
 		return errNoHost
 	case lacksBrackets(u.Host):
 		return errNoBrackets
-	case !validHost(u.Hostname()):
+	case !ok || !hostport.IsAddressOrName(at.Host):
 		return errBadHost
-	case !validUpstreamPort(u):
+	case at.HasPort && !hostport.IsPort(at.Port):
 		return errors.New("has no valid port; it must be a number from 1 to 65535")
 	}
 	return nil
-}
-
-func validUpstreamPort(u *url.URL) bool {
-	if u.Port() == "" {
-		return !strings.HasSuffix(u.Host, ":")
-	}
-	return isPort(u.Port())
 }
 
 // UpstreamAddress returns where the upstream is, as package net takes it.
@@ -116,8 +111,8 @@ func parseUpstreamHost(value string) (upstreamHost, error) {
 	if host == hostPreserve || host == hostUpstream {
 		return host, nil
 	}
-	u, err := url.Parse("//" + value)
-	if err != nil || u.Host != value || lacksBrackets(u.Host) || !validHost(u.Hostname()) || !validUpstreamPort(u) {
+	at, ok := hostport.Split(value)
+	if !ok || at.IPv6.Zone() != "" || !hostport.IsAddressOrName(at.Host) || at.HasPort && !hostport.IsPort(at.Port) {
 		return "", errors.New(`must be preserve, upstream, or a host like "service.example" or "service.example:8080"`)
 	}
 	return host, nil
@@ -140,7 +135,7 @@ func hostOf(upstream *url.URL) string {
 }
 
 func parseServerName(value string) (serverName, error) {
-	if !validHost(value) || withoutZone(value) != value {
+	if !hostport.IsAddressOrName(value) || withoutZone(value) != value {
 		return "", errors.New("must be a host name or an IP address, without scheme, brackets and port")
 	}
 	return serverName(value), nil

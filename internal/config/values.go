@@ -25,7 +25,7 @@ type (
 	upstreamHost  string        // a Host, or one of two words
 	proxyProtocol bool          // whether there is to be a header
 	httpRefusal   bool          // whether requests that are not an upgrade are refused
-	positive      time.Duration // a duration of which zero has no meaning
+	positive      time.Duration // a duration that cannot be zero
 	fraction      float64       // 0 to 1
 	frameSize     int64         // bytes; 0 means no limit
 	headerSize    int           // bytes
@@ -33,7 +33,6 @@ type (
 	logLevel      slog.Level
 	logFormat     string
 	originList    []proxy.OriginPattern
-	headerFields  []proxy.HeaderField
 )
 
 const (
@@ -51,21 +50,21 @@ type word[T any] struct {
 // parsers holds the rule of each field type of Config. The text of a rule's error goes
 // on after the variable and its value.
 var parsers = map[reflect.Type]env.ParserFunc{
-	reflect.TypeFor[url.URL]():       rule(parseUpstream),
-	reflect.TypeFor[listenAddress](): rule(parseListen),
-	reflect.TypeFor[adminAddress]():  rule(parseAdminListen),
-	reflect.TypeFor[serverName]():    rule(parseServerName),
-	reflect.TypeFor[upstreamHost]():  rule(parseUpstreamHost),
-	reflect.TypeFor[headerFields]():  rule(parseHeaderFields),
-	reflect.TypeFor[originList]():    rule(parseOrigins),
-	reflect.TypeFor[trusted]():       rule(parseTrusted),
-	reflect.TypeFor[time.Duration](): rule(parseDuration),
-	reflect.TypeFor[positive]():      rule(parsePositive),
-	reflect.TypeFor[fraction]():      rule(parseFraction),
-	reflect.TypeFor[int]():           rule(parseCount),
-	reflect.TypeFor[frameSize]():     rule(parseFrameSize),
-	reflect.TypeFor[headerSize]():    rule(parseHeaderSize),
-	reflect.TypeFor[closeCode]():     rule(parseCloseCode),
+	reflect.TypeFor[url.URL]():            rule(parseUpstream),
+	reflect.TypeFor[listenAddress]():      rule(parseListen),
+	reflect.TypeFor[adminAddress]():       rule(parseAdminListen),
+	reflect.TypeFor[serverName]():         rule(parseServerName),
+	reflect.TypeFor[upstreamHost]():       rule(parseUpstreamHost),
+	reflect.TypeFor[proxy.HeaderFields](): rule(proxy.ParseHeaderFields),
+	reflect.TypeFor[originList]():         rule(parseOrigins),
+	reflect.TypeFor[trusted]():            rule(parseTrusted),
+	reflect.TypeFor[time.Duration]():      rule(parseDuration),
+	reflect.TypeFor[positive]():           rule(parsePositive),
+	reflect.TypeFor[fraction]():           rule(parseFraction),
+	reflect.TypeFor[int]():                rule(parseCount),
+	reflect.TypeFor[frameSize]():          rule(parseFrameSize),
+	reflect.TypeFor[headerSize]():         rule(parseHeaderSize),
+	reflect.TypeFor[closeCode]():          rule(parseCloseCode),
 	reflect.TypeFor[bool](): oneOf([]word[bool]{
 		{"true", true},
 		{"false", false},

@@ -20,16 +20,16 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// Config is what a Backend is told. What is not said to be optional must be there.
+// Config configures a Backend. A field is required unless its comment says otherwise.
 type Config struct {
-	// URL is where the service is: scheme ws, http, wss or https, a host, and an
-	// optional path that is put before every request's own; or scheme unix and, as
-	// its path, a socket's.
+	// URL is where the service is: a URL of scheme ws, http, wss or https with a host and
+	// an optional path, which is put before the path of every request; or a URL of scheme
+	// unix whose path is the path of a socket.
 	URL *url.URL
-	// TLS gives the configuration for the next connection. It is needed for the
-	// schemes wss and https, and not asked for the others.
+	// TLS returns the configuration for the next connection. It is required for the
+	// schemes wss and https, and is not used for the others.
 	TLS func() *tls.Config
-	// Find finds the addresses of a host; nil means as the system does.
+	// Find looks up the addresses of a host; nil means the system's resolver.
 	Find func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Options are set on every TCP connection.
 	Options socket.Options
@@ -37,27 +37,28 @@ type Config struct {
 	DialTimeout time.Duration
 
 	Clock   func() heartbeat.Time
+	Beside  func(job func()) // runs a job that may block
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
 }
 
-// A Backend is the service behind the proxy: where it is, and what has been
-// learnt about it. It may be used by any goroutine.
+// A Backend is the service behind the proxy: where it is, and what is known about it. It
+// may be used by any goroutine.
 type Backend struct {
 	// Static.
 	cfg    Config
 	name   string // scheme and authority
-	host   string // a name or an address literal; of no meaning for a unix socket
+	host   string // a name or an address literal; empty for a unix socket
 	port   uint16
 	prefix string             // the path of its URL
 	tls    func() *tls.Config // nil for plain connections
 
-	ended      context.Context // done when the proxy has shut down
+	ended      context.Context // done when the proxy shuts down
 	probeEvery time.Duration
 
-	answersPings atomic.Bool // a matching pong was seen once
-	down         atomic.Bool // the last dial failed, and none has worked since
-	probing      atomic.Bool // probe is under way
+	answersPings atomic.Bool // it has answered a ping of ours
+	down         atomic.Bool // a dial has failed, and none has succeeded since
+	probing      atomic.Bool // a probe is under way
 	gauges       *metrics.UpstreamGauges
 
 	failures failures
@@ -66,10 +67,10 @@ type Backend struct {
 	mu      sync.Mutex
 	addrs   []socket.Endpoint
 	freshTo heartbeat.Time
-	waiting *list.List // of func([]socket.Endpoint, error), for the lookup under way; nil if there is none
+	waiting *list.List // of func([]socket.Endpoint, error): what the lookup under way calls; nil without a lookup
 }
 
-// New makes a Backend. Its lookups and probes end with ended.
+// New returns a Backend. Its lookups and probes end when ended is done.
 func New(ended context.Context, cfg Config) (*Backend, error) {
 	if cfg.Find == nil {
 		cfg.Find = systemResolver
@@ -80,7 +81,7 @@ func New(ended context.Context, cfg Config) (*Backend, error) {
 	}
 	if cfg.URL.Scheme == "wss" || cfg.URL.Scheme == "https" {
 		if b.tls = cfg.TLS; b.tls == nil {
-			return nil, fmt.Errorf("upstream %q: it is to have TLS, but UpstreamTLS is not set", cfg.URL.Redacted())
+			return nil, fmt.Errorf("upstream %q: UpstreamTLS is not set, but the scheme needs it", cfg.URL.Redacted())
 		}
 	}
 	b.gauges = cfg.Metrics.Upstream(b.name)
@@ -88,14 +89,14 @@ func New(ended context.Context, cfg Config) (*Backend, error) {
 	return b, nil
 }
 
-// unixScheme is what the path of a unix socket is marked with.
+// unixScheme is the scheme of a unix socket's URL, and the beginning of its name.
 const unixScheme = "unix"
 
-// locate reads where the service is.
+// locate sets where the service is, from its URL.
 func (b *Backend) locate(u *url.URL) error {
 	if u.Scheme == unixScheme {
 		if len(u.Path) > socket.MaxPath {
-			return fmt.Errorf("upstream unix:%s: the path of a socket may have %d bytes", u.Path, socket.MaxPath)
+			return fmt.Errorf("upstream unix:%s: the path of a unix socket may have at most %d bytes", u.Path, socket.MaxPath)
 		}
 		b.name = unixScheme + ":" + u.Path
 		b.addrs = []socket.Endpoint{{Path: u.Path}}
@@ -120,13 +121,15 @@ func (b *Backend) locate(u *url.URL) error {
 
 var defaultPorts = map[string]string{"ws": "80", "http": "80", "wss": "443", "https": "443"}
 
-// Name is what logs and metrics call the backend: its scheme and authority.
+// Name returns the backend's name in the log and the metrics: its scheme and authority.
 func (b *Backend) Name() string { return b.name }
 
-// Prefix is put before every request's path. It has no slash at its end.
+// Prefix returns the path that is put before the path of every request. It does not end
+// with a slash.
 func (b *Backend) Prefix() string { return b.prefix }
 
-// Authority is the backend's name in a URL: host and port.
+// Authority returns the host and port of the backend's URL, or "localhost" for a unix
+// socket.
 func (b *Backend) Authority() string {
 	if b.host == "" {
 		return "localhost"
@@ -134,21 +137,21 @@ func (b *Backend) Authority() string {
 	return net.JoinHostPort(b.host, strconv.Itoa(int(b.port)))
 }
 
-// WantsTLS reports whether connections to the backend are to have TLS.
+// WantsTLS reports whether connections to the backend use TLS.
 func (b *Backend) WantsTLS() bool { return b.tls != nil }
 
-// TLS is the configuration for the next connection, which must want TLS.
+// TLS returns the configuration for the next connection. WantsTLS must be true.
 func (b *Backend) TLS() *tls.Config { return b.tls() }
 
 // AnswersPings reports whether the backend has ever answered a ping of ours.
 func (b *Backend) AnswersPings() bool { return b.answersPings.Load() }
 
-// NoteAnswer notes that the backend has answered a ping of ours.
+// NoteAnswer records that the backend has answered a ping of ours.
 func (b *Backend) NoteAnswer() {
 	if !b.answersPings.Load() && b.answersPings.CompareAndSwap(false, true) {
-		b.cfg.Log.Info("upstream answers pings: its keepalive deadline holds from now on", "upstream", b.name)
+		b.cfg.Log.Info("upstream answers pings: its keepalive deadline applies from now on", "upstream", b.name)
 	}
 }
 
-// Sessions changes the number of sessions that are open to the backend.
+// Sessions adds delta to the number of sessions that are open to the backend.
 func (b *Backend) Sessions(delta int) { b.gauges.Sessions(delta) }

@@ -52,7 +52,7 @@ func TestBackendThatCannotBe(t *testing.T) {
 	for address, want := range map[string]string{
 		"ws://service.example:70000":                     `port "70000" is not a number from 1 to 65535`,
 		"wss://user:secret@service.example":              "UpstreamTLS is not set",
-		"unix:///" + strings.Repeat("a", socket.MaxPath): "the path of a socket may have 107 bytes",
+		"unix:///" + strings.Repeat("a", socket.MaxPath): "the path of a unix socket may have at most 107 bytes",
 	} {
 		at, err := url.Parse(address)
 		if err != nil {

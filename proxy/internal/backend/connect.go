@@ -12,10 +12,10 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// Connect dials for those beside the loops, who may block. It does what a
-// handshake's dial does on its loop: the same addresses in the same order, the same
-// shares of the time, the same sockets, TLS included. It ends with ctx. The caller
-// tells Learn how it came out.
+// Connect dials for a goroutine beside the loops, which may block. It does the same as a
+// handshake's dial on its loop: the same addresses in the same order, the same shares of
+// the time, the same socket options, and TLS. It ends when ctx is done. The caller passes
+// the outcome to Learn.
 func (b *Backend) Connect(ctx context.Context) (net.Conn, error) {
 	by := b.cfg.Clock().Add(b.cfg.DialTimeout)
 	within, cancel := context.WithTimeout(ctx, b.cfg.DialTimeout)
@@ -42,7 +42,8 @@ func (b *Backend) Connect(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// causeOf tells the end of the time for a dial, or of its share, from other ends.
+// causeOf returns the error to report for err: the caller's own error if caller is done,
+// ErrTimeout if the time of within is up, else err.
 func causeOf(err error, caller, within context.Context) error {
 	switch {
 	case caller.Err() != nil:
@@ -54,8 +55,8 @@ func causeOf(err error, caller, within context.Context) error {
 	}
 }
 
-// addresses are the backend's, looked up if need be together with all others who
-// ask for them.
+// addresses returns the backend's addresses. If they must be looked up, the lookup is
+// shared with all others that wait for it.
 func (b *Backend) addresses(ctx context.Context) ([]socket.Endpoint, error) {
 	if addrs, ok := b.Known(b.cfg.Clock()); ok {
 		return addrs, nil
@@ -75,7 +76,7 @@ func (b *Backend) addresses(ctx context.Context) ([]socket.Endpoint, error) {
 	}
 }
 
-// try connects to one address, in its share of the time.
+// try connects to one address within its share of the time.
 func (b *Backend) try(within context.Context, to socket.Endpoint, share time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(within, share)
 	defer cancel()
@@ -94,7 +95,7 @@ func (b *Backend) try(within context.Context, to socket.Endpoint, share time.Dur
 	return conn, nil
 }
 
-// tryPlain is try without TLS.
+// tryPlain connects to one address without TLS.
 func (b *Backend) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, error) {
 	for {
 		fd, err := socket.Connect(to, b.cfg.Options)
@@ -113,8 +114,8 @@ func (b *Backend) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, e
 	}
 }
 
-// await waits until a socket is connected, and gives it to the standard library.
-// If it will not be, or ctx ends before, the socket is closed.
+// await waits until a socket is connected, and gives it to the standard library. If the
+// connect fails, or ctx ends first, it closes the socket.
 func await(ctx context.Context, fd int) (net.Conn, error) {
 	file := os.NewFile(uintptr(fd), "connection")
 	defer file.Close() // the standard library makes a duplicate
@@ -123,7 +124,7 @@ func await(ctx context.Context, fd int) (net.Conn, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() {
-		_ = file.SetWriteDeadline(time.Unix(1, 0)) // has passed; it fails only on a file that is closed
+		_ = file.SetWriteDeadline(time.Unix(1, 0)) // a deadline in the past ends the wait; it fails only on a closed file
 	})
 	defer stop()
 	if err := raw.Write(isWritable); err != nil {
@@ -132,11 +133,11 @@ func await(ctx context.Context, fd int) (net.Conn, error) {
 	if err := socket.Connected(fd); err != nil {
 		return nil, err
 	}
-	socket.UnlimitBackoff(fd) // what is closed by the standard library is closed without socket.Close
+	socket.UnlimitBackoff(fd) // the standard library closes without socket.Close
 	return net.FileConn(file)
 }
 
-// isWritable reports whether a connect has come out, one way or the other.
+// isWritable reports whether a connect has succeeded or failed.
 func isWritable(fd uintptr) bool {
 	polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(polled, 0)

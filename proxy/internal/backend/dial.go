@@ -8,33 +8,33 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// ErrTimeout says that there was no connection in time.
+// ErrTimeout means that no connection was made in time.
 var ErrTimeout = errors.New("no connection in time")
 
-// queueFullPause is when a unix socket is tried again whose queue was full:
-// unlike TCP's, its connect does not wait for room.
+// queueFullPause is how long a dial waits before it tries a unix socket again whose queue
+// was full. Unlike TCP, a unix socket's connect does not wait for room.
 const queueFullPause = 20 * time.Millisecond
 
-// A Dial tries one of a backend's addresses after another. It makes no connection
-// itself: the caller tries To, and says what became of it. The zero Dial is of no use.
+// A Dial goes through a backend's addresses. It makes no connection itself: the caller
+// connects to To, and reports the outcome. The zero Dial must not be used.
 type Dial struct {
-	To socket.Endpoint // the address that is tried; set by Next
+	To socket.Endpoint // the address to connect to; set by Next
 
 	backend *Backend
 	left    []socket.Endpoint // not tried yet
-	by      heartbeat.Time    // when all of it must be done
-	err     error             // what it fails with
+	by      heartbeat.Time    // deadline of the whole dial
+	err     error             // the error that Err returns
 }
 
-// Dial begins a dial to the given addresses, of which those that have failed of late
-// come last. All of it must be done by the given time.
+// Dial starts a dial to addrs that must be done at by. Addresses that have failed
+// recently come last.
 func (b *Backend) Dial(addrs []socket.Endpoint, now, by heartbeat.Time) Dial {
 	return Dial{backend: b, left: b.failures.order(addrs, now), by: by, err: ErrTimeout}
 }
 
-// Next goes on to the next address, and says by when it must be connected to:
-// each gets an even share of the time left. It returns false if there is no
-// address, or no time, left; the dial has failed then.
+// Next moves To to the next address and returns the deadline for its connect: each
+// address gets an even share of the time that is left. It returns false if no address or
+// no time is left; the dial has failed then.
 func (d *Dial) Next(now heartbeat.Time) (by heartbeat.Time, more bool) {
 	if len(d.left) == 0 || now >= d.by {
 		return 0, false
@@ -44,16 +44,16 @@ func (d *Dial) Next(now heartbeat.Time) (by heartbeat.Time, more bool) {
 	return now.Add(share), true
 }
 
-// Full notes that the queue of the address was full. It says when to call Next,
-// which then begins with the same address.
+// Full records that the queue of To was full. It returns when to call Next, which then
+// starts with the same address.
 func (d *Dial) Full(now heartbeat.Time) (again heartbeat.Time) {
 	d.left = append([]socket.Endpoint{d.To}, d.left...)
 	return min(d.by, now.Add(queueFullPause))
 }
 
-// Missed notes why an address could not be connected to. The dial fails with the
-// last such error, but if this host lacked something it fails with that: it
-// would be said of the backend else that it is down.
+// Missed records why To could not be connected to. The dial fails with the last such
+// error. But if this host lacked something, the dial fails with that error: otherwise the
+// backend would count as down.
 func (d *Dial) Missed(now heartbeat.Time, err error) {
 	if outcomeOf(d.err) != Unprovided {
 		d.err = err
@@ -63,8 +63,8 @@ func (d *Dial) Missed(now heartbeat.Time, err error) {
 	}
 }
 
-// Reached notes that the address was connected to.
+// Reached records that To was connected to.
 func (d *Dial) Reached() { d.backend.failures.worked(d.To) }
 
-// Err is what the dial has failed with.
+// Err returns the error of a dial that has failed.
 func (d *Dial) Err() error { return d.err }

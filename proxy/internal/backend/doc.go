@@ -1,18 +1,19 @@
-// Package backend is the service behind the proxy: where it is, what has been learnt
-// of it, and how it is dialled. A Backend is shared by all who dial. No loop is in
-// it: the event loops make their connections themselves, and time is an argument.
+// Package backend is the service behind the proxy: where it is, how it is dialled, and
+// what is known about it. All who dial share a Backend. The package knows no event loop:
+// the loops make their connections themselves, and time is an argument.
 //
 // The path of a dial, in call order:
 //
 //	Pick           which backend a request goes to           (pool.go)
-//	Known, Lookup  its addresses                             (lookup.go)
+//	Known, Lookup  the backend's addresses                   (lookup.go)
 //	Dial           one address after another                 (dial.go, order.go)
-//	Learn          what the outcome says of the backend      (verdict.go)
-//	probe          a backend that is down is tried           (health.go)
+//	Learn          what the outcome says about the backend   (verdict.go)
+//	probe          tries a backend that is down              (health.go)
 //
-// Those beside the loops may block. For them Connect does it all from Known to the
-// last Dial, and TLS as well (connect.go); Learn is still theirs to call.
+// A goroutine beside the loops may block. Connect does for it everything from Known to
+// the last Dial, and the TLS handshake as well (connect.go). The caller still calls
+// Learn.
 //
-// What is sent to a backend, and who may send it, is not this package's concern.
-// Users know the service as the upstream, so log lines and metrics call it that.
+// The package does not decide what is sent to a backend, nor who may send it. Users know
+// the service as the upstream, so log lines and metrics call it that.
 package backend

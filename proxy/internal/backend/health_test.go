@@ -23,6 +23,7 @@ func newBackend(t *testing.T, address string, changes ...func(*Config)) *Backend
 		URL:         at,
 		DialTimeout: time.Minute,
 		Clock:       func() heartbeat.Time { return heartbeat.Time(time.Hour) },
+		Beside:      func(job func()) { go job() },
 		Log:         slog.New(slog.DiscardHandler),
 		Metrics:     metrics.New("test"),
 	}

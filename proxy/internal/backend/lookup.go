@@ -15,48 +15,49 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// addressesFresh is how long the addresses of a name are used before it is
-// looked up again. Go's resolver tells no TTL; services that move, as in
-// Kubernetes, do so with TTLs of 5 to 30 s.
+// addressesFresh is how long the addresses of a name are used before the name is looked
+// up again. Go's resolver does not return a TTL. Services that move, as in Kubernetes,
+// use TTLs of 5 to 30 s.
 const addressesFresh = 5 * time.Second
 
-// Known returns the addresses if they are fresh.
+// Known returns the addresses, and whether they are fresh.
 func (b *Backend) Known(now heartbeat.Time) ([]socket.Endpoint, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.addrs, now < b.freshTo
 }
 
-// Lookup resolves the name, once for all who wait for it, and calls then from
-// some goroutine. Who waits no longer calls forgo; then may still be called.
+// Lookup resolves the name, once for all who wait for it, and calls then from another
+// goroutine. A caller that no longer waits calls forgo; then may still be called
+// afterwards.
 func (b *Backend) Lookup(then func([]socket.Endpoint, error)) (forgo func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting == nil { // no lookup is under way
 		b.waiting = list.New()
-		go b.resolve()
+		b.cfg.Beside(b.resolve)
 	}
 	asked := b.waiting.PushBack(then)
 	return func() { b.forgo(asked) }
 }
 
-// forgo takes back a lookup, so that who comes and leaves while no answer comes
-// costs nothing. The lookup itself goes on for the next one.
+// forgo removes a waiter from the lookup under way, so that clients that come and leave
+// before an answer cost nothing. The lookup itself goes on for the next waiter.
 func (b *Backend) forgo(asked *list.Element) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting != nil {
-		b.waiting.Remove(asked) // which looks whether it is of this list
+		b.waiting.Remove(asked) // it does nothing if asked belongs to an earlier list
 	}
 }
 
-// resolve is the goroutine of a lookup. It ends within the time for a dial.
+// resolve performs a lookup, within DialTimeout, and calls those who wait for it.
 func (b *Backend) resolve() {
 	ctx, cancel := context.WithTimeout(b.ended, b.cfg.DialTimeout)
 	defer cancel()
 	ips, err := b.cfg.Find(ctx, b.host)
 	if err != nil {
-		err = cmp.Or(descriptorsLack(), err) // package net does not pass the former on
+		err = cmp.Or(descriptorsLack(), err) // package net hides a lack of descriptors
 	} else if len(ips) == 0 {
 		err = errNoAddress
 	}
@@ -79,12 +80,12 @@ func (b *Backend) resolve() {
 
 var errNoAddress = errors.New("the name has no address")
 
-// systemResolver finds addresses as the system does.
+// systemResolver looks up the addresses of host with the system's resolver.
 func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// stale has the name looked up again at the next dial.
+// stale makes the next dial look the name up again.
 func (b *Backend) stale() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,7 +94,8 @@ func (b *Backend) stale() {
 	}
 }
 
-// descriptorsLack returns why no socket can be made now, nil if one can.
+// descriptorsLack returns the error with which this process cannot make a socket, or nil
+// if it can.
 func descriptorsLack() error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -9,19 +9,19 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// failures remembers which addresses of a backend have failed of late, for all
-// who dial: an address that is dead would cost each of them its share of the
-// dial's time. Such an address is tried after all others, but it is tried.
+// failures remembers which addresses of a backend have failed recently, for all who dial.
+// A dead address would cost each dial its share of the time. Such an address is tried
+// after all others.
 type failures struct {
 	mu    sync.Mutex
-	until map[socket.Endpoint]heartbeat.Time // when its next dial may begin with it
+	until map[socket.Endpoint]heartbeat.Time // when a dial may begin with the address again
 }
 
-// lastFor is how long an address that has failed is tried last. Then one dial
-// begins with it again: the others follow when that has gone well.
+// lastFor is how long an address that has failed is tried last. Then one dial begins with
+// it again. If that dial connects, all later dials do too.
 const lastFor = 10 * time.Second
 
-// failed notes that an address could not be connected to.
+// failed records that an address could not be connected to.
 func (f *failures) failed(at socket.Endpoint, now heartbeat.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -31,14 +31,14 @@ func (f *failures) failed(at socket.Endpoint, now heartbeat.Time) {
 	f.until[at] = now.Add(lastFor)
 }
 
-// worked forgets that an address has failed.
+// worked forgets the failure of an address.
 func (f *failures) worked(at socket.Endpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.until, at)
 }
 
-// keep forgets addresses that the backend has no more.
+// keep forgets the failures of addresses that are not in addrs.
 func (f *failures) keep(addrs []socket.Endpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -49,8 +49,8 @@ func (f *failures) keep(addrs []socket.Endpoint) {
 	}
 }
 
-// order returns the addresses in the order in which a dial that begins now tries
-// them: as they are, but those that have failed of late come last.
+// order returns the addresses in the order in which a dial that begins now tries them:
+// unchanged, except that those that have failed recently come last.
 func (f *failures) order(addrs []socket.Endpoint, now heartbeat.Time) []socket.Endpoint {
 	if len(addrs) < 2 {
 		return addrs
@@ -68,7 +68,7 @@ func (f *failures) order(addrs []socket.Endpoint, now heartbeat.Time) []socket.E
 		case failed && now < until:
 			last = append(last, at)
 		case failed:
-			f.until[at] = now.Add(lastFor) // for all but this dial
+			f.until[at] = now.Add(lastFor) // this dial tries it first, and the others still last
 			fallthrough
 		default:
 			first = append(first, at)

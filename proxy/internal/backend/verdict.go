@@ -11,19 +11,19 @@ import (
 	"holdfast/proxy/internal/secure"
 )
 
-// An Outcome is how a dial to a backend came out. Handshakes, requests for
-// pages and the probe dial, and it means the same for all of them.
+// An Outcome is the result of a dial to a backend. It means the same whether a handshake,
+// a request for a page or the probe has dialled.
 type Outcome uint8
 
 const (
-	Reached     Outcome = iota // connected, and agreed on TLS if there is to be any: the backend works
-	Unreachable                // refused, or broken off, or without an address: the backend fails
+	Reached     Outcome = iota // connected, the TLS handshake included: the backend works
+	Unreachable                // refused, broken off, or without an address: the backend fails
 	Unanswered                 // not connected in time: the backend fails
-	Unprovided                 // this host lacks a port, a descriptor or memory, which says nothing of the backend
-	GivenUp                    // nobody waits for it any more, which says nothing of it either
+	Unprovided                 // this host lacks a port, a descriptor or memory: says nothing about the backend
+	GivenUp                    // the dial was cancelled: says nothing about the backend
 )
 
-// outcomeOf tells from the error of a dial how it came out.
+// outcomeOf returns the outcome of a dial that ended with err.
 func outcomeOf(err error) Outcome {
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
@@ -40,7 +40,7 @@ func outcomeOf(err error) Outcome {
 	}
 }
 
-// isLack reports whether it is this host that lacks something.
+// isLack reports whether err means that this host lacks something.
 func isLack(err error) bool {
 	for _, lack := range []error{unix.EADDRNOTAVAIL, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
 		if errors.Is(err, lack) {
@@ -50,8 +50,8 @@ func isLack(err error) bool {
 	return false
 }
 
-// Learn takes note of what the outcome of a dial says of the backend; err is the
-// dial's. Nothing else decides whether the backend is up.
+// Learn records what the outcome of a dial says about the backend; err is the dial's
+// error. Nothing else decides whether the backend is up.
 func (b *Backend) Learn(err error) Outcome {
 	out := outcomeOf(err)
 	switch out {
@@ -65,7 +65,7 @@ func (b *Backend) Learn(err error) Outcome {
 	return out
 }
 
-// Result is what a handshake is counted as whose dial came out like that.
+// Result returns how a handshake is counted whose dial failed with out.
 func (out Outcome) Result() metrics.Result {
 	switch out {
 	case Unanswered:

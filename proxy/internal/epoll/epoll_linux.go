@@ -1,10 +1,10 @@
-// Package epoll waits for descriptors. It knows nothing of WebSocket: a
-// descriptor is registered with a Token that means something to its owner, and
-// comes back with that Token when it is ready.
+// Package epoll waits for descriptors. It knows nothing about WebSocket: a descriptor is
+// registered with a Token that means something to its owner, and its events carry that
+// Token.
 //
-// A Poller belongs to one goroutine; only Wake may be called from others. There
-// are two ways to wait: Loiter holds the thread, for what comes within
-// milliseconds, and Park gives it back (wait_linux.go).
+// A Poller belongs to one goroutine; only Wake may be called from others. There are two
+// ways to wait. Loiter keeps the thread, for events that come within milliseconds. Park
+// gives the thread back (wait_linux.go).
 package epoll
 
 import (
@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Token is what a registration carries and its events bring back.
+// Token identifies a registration in its events.
 type Token uint64
 
-// The Poller's own descriptors have these tokens; no owner may use them.
+// Tokens of the Poller's own descriptors. Owners must not use them.
 const (
 	wakeToken  = ^Token(0)
 	guardToken = ^Token(1)
@@ -30,7 +30,7 @@ const (
 type Ready uint16
 
 const (
-	In     Ready = unix.EPOLLIN    // bytes, or the end of the stream, can be read
+	In     Ready = unix.EPOLLIN    // bytes or the end of the stream can be read
 	Out    Ready = unix.EPOLLOUT   // bytes can be written
 	Ended  Ready = unix.EPOLLRDHUP // the peer has ended its direction; reported only if wanted
 	Broken Ready = unix.EPOLLERR | unix.EPOLLHUP
@@ -42,12 +42,13 @@ type Event struct {
 	Ready Ready
 }
 
-// Files is how many descriptors a Poller takes.
+// Files is how many descriptors a Poller uses.
 const Files = 4
 
 // A Poller is one epoll instance, level-triggered.
 type Poller struct {
-	// Try looks for events on behalf of Park; it is set once, by the owner.
+	// Try polls for events and reports whether there are any. Park calls it. The owner
+	// sets it once.
 	Try func() bool
 
 	fd      int
@@ -59,17 +60,17 @@ type Poller struct {
 	guard   guard
 }
 
-// New makes a Poller. Close releases its descriptors.
+// New returns a Poller. Close releases its descriptors.
 func New() (*Poller, error) {
 	p := &Poller{fd: none, wakeFD: none, parking: parking{gate: none}, guard: guard{timer: none}}
 	if err := p.open(); err != nil {
-		_ = p.Close() // the first error is the one to tell
+		_ = p.Close() // err is the error to return
 		return nil, err
 	}
 	return p, nil
 }
 
-// none stands for a descriptor that is not there.
+// none stands for a descriptor that does not exist.
 const none = -1
 
 func (p *Poller) open() (err error) {
@@ -88,7 +89,7 @@ func (p *Poller) open() (err error) {
 	return errors.Join(p.Add(p.wakeFD, wakeToken, In), p.Add(p.guard.timer, guardToken, In))
 }
 
-// Close releases the Poller. It must not be waited on, nor woken, any more.
+// Close releases the Poller. No other method may be called during it or afterwards.
 func (p *Poller) Close() error {
 	for _, fd := range []int{p.fd, p.wakeFD, p.guard.timer} {
 		if fd != none {
@@ -103,12 +104,12 @@ func (p *Poller) Add(fd int, t Token, want Ready) error {
 	return p.control(unix.EPOLL_CTL_ADD, fd, t, want)
 }
 
-// Modify replaces what is wanted of fd.
+// Modify replaces the conditions that are wanted of fd.
 func (p *Poller) Modify(fd int, t Token, want Ready) error {
 	return p.control(unix.EPOLL_CTL_MOD, fd, t, want)
 }
 
-// Remove forgets fd. Closing the last duplicate of a descriptor removes it too.
+// Remove unregisters fd. Closing the last duplicate of a descriptor unregisters it too.
 func (p *Poller) Remove(fd int) error {
 	return p.control(unix.EPOLL_CTL_DEL, fd, 0, 0)
 }
@@ -127,15 +128,15 @@ func control(epoll, op, fd int, t Token, want Ready) error {
 	return nil
 }
 
-// Max is the largest number of events that Poll returns at once.
+// Max returns the largest number of events that Poll returns at once.
 func (p *Poller) Max() int { return len(p.events) }
 
-// Poll returns what is ready now, without waiting. The slice is valid until
-// the next call. Fewer than Max events mean that nothing else was ready.
+// Poll returns what is ready now, without waiting. The slice is valid until the next
+// call. Fewer than Max events mean that nothing else was ready.
 func (p *Poller) Poll() ([]Event, error) { return p.collect(0) }
 
-// collect waits for events: forever if milliseconds is negative, though a signal
-// ends it, with none.
+// collect waits for events, without limit if milliseconds is negative. It returns no
+// events if a signal ends the wait.
 func (p *Poller) collect(milliseconds int) ([]Event, error) {
 	n, errno := epollWait(p.fd, p.kernel[:], milliseconds)
 	if errno == unix.EINTR {
@@ -161,26 +162,28 @@ func (p *Poller) collect(milliseconds int) ([]Event, error) {
 	return ready, nil
 }
 
-// Woken reports whether the event is that of a Wake; its owner has nothing else to do for it.
+// Woken reports whether a call of Wake caused the event. The event then has no other
+// meaning.
 func (e Event) Woken() bool { return e.Token == wakeToken }
 
-// Wake makes a Park or a Loiter that sleeps, or the next one, return. It may be
-// called from any goroutine.
+// Wake makes a Park or a Loiter that sleeps, or the next one, return. It may be called
+// from any goroutine.
 func (p *Poller) Wake() {
 	if p.woken.Swap(true) {
 		return // the eventfd is already readable
 	}
 	one := [8]byte{1}
-	_, _ = unix.Write(p.wakeFD, one[:]) // it can only fail where it is readable already
+	_, _ = unix.Write(p.wakeFD, one[:]) // it fails only if the eventfd is already readable
 }
 
 func (p *Poller) clearWake() {
 	var b [8]byte
-	_, _ = unix.Read(p.wakeFD, b[:]) // level-triggered: what is left comes again
+	_, _ = unix.Read(p.wakeFD, b[:]) // level-triggered: what is left is reported again
 	p.woken.Store(false)
 }
 
-// epollWait is a raw system call, of which the Go scheduler is told nothing: see Loiter.
+// epollWait is a raw system call: the Go scheduler does not know that the thread sleeps,
+// see Loiter.
 func epollWait(fd int, events []unix.EpollEvent, milliseconds int) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd),
 		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(milliseconds), 0, 0)

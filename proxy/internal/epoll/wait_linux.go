@@ -13,34 +13,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Patience is how long Loiter waits for more: after the last event that it saw it
-// gives up no sooner than that, and before twice that.
+// Patience is how long Loiter waits for more events. It gives up between one and two
+// times Patience after the last event.
 const Patience = 4 * time.Millisecond
 
-// A guard ends a Loiter. It is one timer that is set anew once in a Patience,
-// however many waits there are meanwhile: on a virtual machine to set one for
-// each wait costs as much as the wait.
+// A guard ends a Loiter. It is one timer that is set at most once in a Patience, however
+// many waits there are in that time. On a virtual machine, to set a timer for each wait
+// costs as much as the wait.
 type guard struct {
 	timer int  // a timerfd
-	set   bool // the timer runs, or has rung
-	rang  bool // it has rung
-	seen  bool // there were events since it was set
+	set   bool // the timer runs or has gone off
+	rang  bool // it has gone off
+	seen  bool // events came since it was set
 }
 
-// Loiter is Poll, but waits in the kernel if nothing is ready. more says that it
-// may be called again: nothing has to be ready for that, as a signal ends the wait, but
-// something must have been within Patience.
+// Loiter is Poll, but waits in the kernel if nothing is ready. It may return no events,
+// because a signal woke it. more is false if no event came within Patience; the caller
+// should Park then.
 //
-// The thread sleeps without the Go scheduler's knowledge, which takes it for
-// running: to be woken there costs a fraction of what it costs to park and to be
-// made runnable again. So it keeps a processor (in the scheduler's sense) that
-// it does not use, and others need one more (see Processors). A garbage collection
-// that wants to stop the world interrupts the wait by a signal.
+// The thread sleeps without the knowledge of the Go scheduler, which takes it for
+// running. To wake it costs a fraction of what it costs to park a goroutine and make it
+// runnable again. But the thread keeps a processor (in the scheduler's sense) that it
+// does not use, and other goroutines need one more (see Processors). A garbage collection
+// that stops the world interrupts the wait with a signal.
 func (p *Poller) Loiter() (ready []Event, more bool, err error) {
 	if !p.guard.set {
 		p.setGuard(Patience)
 	}
-	p.hireWatchman()
+	p.yieldAfterPark()
 	ready, err = p.collect(-1)
 	p.guard.seen = p.guard.seen || len(ready) > 0
 	if !p.guard.rang {
@@ -54,24 +54,25 @@ func (p *Poller) Loiter() (ready []Event, more bool, err error) {
 	return nil, false, err
 }
 
-// hireWatchman has another thread watch the runtime's poller for all goroutines.
-// The one that did has found us ready, and runs us; while we loiter nobody would see
-// for milliseconds what others wait for. To yield makes the scheduler put another there.
-func (p *Poller) hireWatchman() {
+// yieldAfterPark yields once after a Park. The thread that runs us was the one that
+// watched the runtime's poller for all goroutines. While it sleeps in our epoll, no
+// thread watches that poller. When we yield, the scheduler puts another thread there.
+func (p *Poller) yieldAfterPark() {
 	if p.parking.slept {
 		p.parking.slept = false
 		runtime.Gosched()
 	}
 }
 
-// unguard takes the guard away. Left there it would end a Park.
+// unguard stops the guard, which would otherwise end a Park.
 func (p *Poller) unguard() {
 	if p.guard.set {
 		p.setGuard(0)
 	}
 }
 
-// setGuard has the guard ring after so long; 0 stops it. Either makes it unreadable.
+// setGuard makes the guard go off after so long; 0 stops it. In both cases its descriptor
+// is not readable any more.
 func (p *Poller) setGuard(after time.Duration) {
 	p.guard.set, p.guard.rang, p.guard.seen = after > 0, false, false
 	at := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(after))}
@@ -81,7 +82,7 @@ func (p *Poller) setGuard(after time.Duration) {
 	}
 }
 
-// loiterers counts the goroutines that may be in a Loiter, in the whole process.
+// loiterers counts the goroutines of the whole process that may loiter.
 var loiterers struct {
 	sync.Mutex
 	n int
@@ -90,8 +91,8 @@ var loiterers struct {
 // Processors is how many processors the Go scheduler had at the start.
 var Processors = runtime.GOMAXPROCS(0)
 
-// Employ tells that n goroutines more may loiter from now on, or fewer if it is
-// negative, and has the Go scheduler have processors for them and for everything else.
+// Employ adds n, which may be negative, to the number of goroutines that may loiter, and
+// sets GOMAXPROCS so that there are processors for them and for everything else.
 func Employ(n int) {
 	loiterers.Lock()
 	defer loiterers.Unlock()
@@ -99,28 +100,28 @@ func Employ(n int) {
 	runtime.GOMAXPROCS(processorsFor(loiterers.n))
 }
 
-// processorsFor is half as many again as loiter, since these use theirs for a part of the
-// time only. Many more would let the garbage collector, which takes a quarter of
-// them, get in their way.
+// processorsFor returns half as many processors again as there are loiterers: these use
+// theirs only for a part of the time. With many more, the garbage collector, which takes
+// a quarter of them, would get in the loiterers' way.
 func processorsFor(loiterers int) int {
 	return max(Processors, loiterers+max(1, loiterers/2))
 }
 
-// Parking does not hold a thread: an epoll descriptor is itself pollable, so
-// Park hands one to the Go runtime's own poller and the goroutine sleeps like
+// parking is the state of Park. A Park holds no thread. An epoll descriptor can itself be
+// polled, so Park hands one to the Go runtime's own poller, and the goroutine sleeps like
 // one that waits on a net.Conn.
 //
-// The one that it hands over is the gate, whose only member is the Poller's. It
-// is open while Park sleeps. Were the Poller's own handed over, each of its
-// events would wake a thread of the runtime's, too, beside the one that loiters.
+// That descriptor is the gate. Its only member is the Poller's descriptor, and it is open
+// while Park sleeps. If the Poller's descriptor itself were handed over, each of its
+// events would also wake a thread of the runtime, beside the one that loiters.
 type parking struct {
 	gate  int      // an epoll descriptor
-	file  *os.File // gate again, as the runtime's poller knows it
+	file  *os.File // gate, as the runtime's poller has it
 	raw   syscall.RawConn
-	try   func(uintptr) bool // Try, as raw wants it: one closure for all calls
-	alarm time.Time          // the read deadline that file has now; zero if none
-	past  bool               // that deadline has passed
-	slept bool               // and no Loiter since
+	try   func(uintptr) bool // calls Try; one closure for all calls of raw.Read
+	alarm time.Time          // the read deadline that file has now; zero if it has none
+	past  bool               // alarm has passed
+	slept bool               // a Park has returned, and no Loiter was called since
 }
 
 func (p *Poller) makeGate() (err error) {
@@ -150,15 +151,14 @@ func (k *parking) close() error {
 	return nil
 }
 
-// What the gate lets through.
+// The conditions that the gate waits for.
 const (
 	gateShut Ready = 0
 	gateOpen       = In
 )
 
-// Park calls Try, and while it returns false sleeps until something may be
-// ready, then calls it again. It gives up at the time until, if that is not
-// zero, and then returns false.
+// Park calls Try. While Try returns false, Park sleeps until something may be ready, and
+// calls Try again. It gives up at the time until, unless that is zero, and returns false.
 func (p *Poller) Park(until time.Time) (ready bool, err error) {
 	p.unguard()
 	if err := errors.Join(p.parking.setAlarm(until), p.turnGate(gateOpen)); err != nil {
@@ -179,16 +179,16 @@ func (p *Poller) Park(until time.Time) (ready bool, err error) {
 	return true, nil
 }
 
-// turnGate opens or shuts the gate. That it opens tells the runtime's poller of
-// nothing that has been ready before: who opens it must look by himself afterwards.
+// turnGate opens or shuts the gate. Opening it does not report to the runtime's poller
+// what was ready before, so the caller must look for events afterwards.
 func (p *Poller) turnGate(to Ready) error {
 	return control(p.parking.gate, unix.EPOLL_CTL_MOD, p.fd, 0, to)
 }
 
-// setAlarm makes Park end at a time at the latest. An alarm that is already
-// set for earlier is left: it costs one wake-up too many, which is less than
-// setting it anew for every event. One that went off must be replaced or taken
-// away: a deadline in the past would let no Park sleep again.
+// setAlarm makes Park end at the time at, or earlier. An alarm that is set for an earlier
+// time is left: it costs one wake-up too many, which is less than setting it anew for
+// every event. An alarm that has gone off must be replaced or removed: with a deadline in
+// the past no Park would sleep again.
 func (k *parking) setAlarm(at time.Time) error {
 	early := at.IsZero() || !k.alarm.IsZero() && !at.Before(k.alarm)
 	if early && !k.past {

@@ -4,6 +4,10 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"holdfast/internal/ascii"
+	"holdfast/internal/hostport"
+	"holdfast/proxy/internal/field"
 )
 
 // maxNodes bounds the lists that are taken over. The way of a request is shorter.
@@ -13,7 +17,7 @@ const maxNodes = 64
 type account struct {
 	chain     []node // who the request came from, the oldest first, without the peer itself
 	proto     string // X-Forwarded-Proto, which may be a list
-	host      string // X-Forwarded-Host, likewise
+	host      string // X-Forwarded-Host, which may be a list too
 	forwarded string // Forwarded; "" if it is to be made of the others
 }
 
@@ -22,8 +26,8 @@ type account struct {
 func hear(lookup Lookup) account {
 	a := account{
 		chain: lastNodes(lookup),
-		proto: listOf(lookup, "X-Forwarded-Proto", isScheme),
-		host:  listOf(lookup, "X-Forwarded-Host", isHost),
+		proto: listOf(lookup, field.XForwardedProto, hostport.IsScheme),
+		host:  listOf(lookup, field.XForwardedHost, hostport.IsURIHost),
 	}
 	if elements := parseForwarded(lookup); len(elements) > 0 {
 		a.consult(elements)
@@ -31,11 +35,11 @@ func hear(lookup Lookup) account {
 	return a
 }
 
-// lastNodes reads X-Forwarded-For from its end, where the nearest node is. Of a
-// list that is too long the oldest entries are forgotten; what is no node is unknown.
+// lastNodes reads X-Forwarded-For from its end, where the nearest node is. A list that is
+// too long loses its oldest entries. An entry that is not a node is unknown.
 func lastNodes(lookup Lookup) []node {
 	var chain []node
-	for _, line := range slices.Backward(slices.Collect(lookup("X-Forwarded-For"))) {
+	for _, line := range slices.Backward(slices.Collect(lookup(field.XForwardedFor))) {
 		for line != "" && len(chain) < maxNodes {
 			var entry string
 			if line, entry = cutLast(line); entry == "" {
@@ -54,17 +58,17 @@ func lastNodes(lookup Lookup) []node {
 
 func cutLast(list string) (rest, entry string) {
 	comma := strings.LastIndexByte(list, ',')
-	return list[:max(comma, 0)], trimOWS(list[comma+1:])
+	return list[:max(comma, 0)], field.TrimOWS(list[comma+1:])
 }
 
-// listOf is the named field in one line, or "" if an entry of it is none.
-// Proxies that add to what they were sent make it a list; which of several
-// counts is left to the upstream.
+// listOf returns the named field in one line. It returns "" if an entry is not what it is
+// to be, or empty. Proxies that add to what they were sent make it a list. Which entry of
+// several counts is left to the upstream.
 func listOf(lookup Lookup, name string, isEntry func(string) bool) string {
 	var entries []string
 	for line := range lookup(name) {
 		for entry := range strings.SplitSeq(line, ",") {
-			entry = trimOWS(entry)
+			entry = field.TrimOWS(entry)
 			if len(entries) == maxNodes || !isEntry(entry) {
 				return ""
 			}
@@ -102,4 +106,4 @@ func read(elements []element) (chain []node, text string) {
 }
 
 // agree reports whether two fields say the same. One that says nothing agrees.
-func agree(a, b string) bool { return a == "" || b == "" || strings.EqualFold(a, b) }
+func agree(a, b string) bool { return a == "" || b == "" || ascii.EqualFold(a, b) }

@@ -2,7 +2,7 @@
 // told. It does no I/O.
 //
 // A trusted peer's X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and
-// Forwarded (RFC 7239) are believed and extended; anybody else's are replaced.
+// Forwarded (RFC 7239) are believed and extended. Those of anybody else are replaced.
 //
 // The path through it, in call order:
 //
@@ -12,7 +12,8 @@
 //	parseForwarded  RFC 7239's field                   (element.go)
 //	tell            the fields for the upstream        (tell.go)
 //
-// grammar.go has what may stand in a value: nothing else ever goes upstream.
+// What may stand in a value is said by packages field and hostport: nothing else ever
+// goes upstream.
 //
 // # When fields disagree
 //

@@ -1,6 +1,11 @@
 package forwarded
 
-import "strings"
+import (
+	"strings"
+
+	"holdfast/internal/hostport"
+	"holdfast/proxy/internal/field"
+)
 
 // element is one forwarded-element (RFC 7239 4): what one proxy saw of a request.
 type element struct {
@@ -9,81 +14,55 @@ type element struct {
 	proto, host string // "" if missing
 }
 
-// parseForwarded reads all lines of Forwarded. If one is malformed, none counts.
+// parseForwarded reads all lines of Forwarded. If one is malformed, or there are too many
+// elements, none counts.
 func parseForwarded(lookup Lookup) []element {
 	var elements []element
-	for rest := range lookup("Forwarded") {
-		for {
-			// Empty elements count for nothing (RFC 9110 5.6.1.2).
-			if rest = strings.TrimLeft(rest, " \t,"); rest == "" {
-				break
-			}
-			var e element
-			var ok bool
-			if e, rest, ok = cutElement(rest); !ok || len(elements) == maxNodes {
-				return nil
-			}
-			elements = append(elements, e)
+	for e, ok := range field.List(lookup(field.Forwarded), cutElement) {
+		if !ok || len(elements) == maxNodes {
+			return nil
 		}
+		elements = append(elements, e)
 	}
 	return elements
 }
 
 // cutElement cuts `[ pair ] *( ";" [ pair ] )` off the start of a list. White
-// space around a semicolon is no grammar, but widespread. Its caller skips the comma.
+// space around a semicolon is not in the grammar, but widespread.
 func cutElement(list string) (e element, rest string, ok bool) {
 	rest = list
 	for more := true; more; rest, more = strings.CutPrefix(rest, ";") {
-		if rest = trimLeftOWS(rest); rest == "" || rest[0] == ';' || rest[0] == ',' {
+		if rest = field.TrimLeftOWS(rest); rest == "" || rest[0] == ';' || rest[0] == ',' {
 			continue
 		}
 		if rest, ok = e.cutPair(rest); !ok {
 			return element{}, "", false
 		}
-		rest = trimLeftOWS(rest)
+		rest = field.TrimLeftOWS(rest)
 	}
-	e.text = trimOWS(list[:len(list)-len(rest)])
-	return e, rest, rest == "" || rest[0] == ','
+	e.text = field.TrimOWS(list[:len(list)-len(rest)])
+	return e, rest, true
 }
 
 // cutPair cuts `token "=" ( token / quoted-string )` off the start of s.
 func (e *element) cutPair(s string) (rest string, ok bool) {
-	name, rest, ok := strings.Cut(s, "=")
-	if !ok || !isToken(name) {
+	name, rest := field.CutToken(s)
+	rest, ok = strings.CutPrefix(rest, "=")
+	if name == "" || !ok {
 		return "", false
 	}
-	value, rest, ok := cutValue(rest)
-	return rest, ok && e.set(name, value)
+	value, rest, quoted := cutValue(rest)
+	return rest, (quoted || value != "") && e.set(name, value)
 }
 
-// cutValue cuts a token, quoted or not, off the start of s.
-func cutValue(s string) (value, rest string, ok bool) {
-	if quoted, found := strings.CutPrefix(s, `"`); found {
-		return cutQuoted(quoted)
+// cutValue cuts a token or a quoted-string off the start of s. Only the latter may be
+// empty.
+func cutValue(s string) (value, rest string, quoted bool) {
+	if value, rest, quoted = field.CutQuoted(s); quoted {
+		return value, rest, true
 	}
-	end := strings.IndexAny(s, ";, \t")
-	if end < 0 {
-		end = len(s)
-	}
-	return s[:end], s[end:], isToken(s[:end])
-}
-
-// cutQuoted cuts the rest of a quoted-string off the start of s (RFC 9110 5.6.4).
-func cutQuoted(s string) (value, rest string, ok bool) {
-	var unescaped []byte
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
-			return string(unescaped), s[i+1:], true
-		case s[i] == '\\' && i+1 < len(s):
-			i++
-		}
-		if isControl(s[i]) {
-			break
-		}
-		unescaped = append(unescaped, s[i])
-	}
-	return "", "", false
+	value, rest = field.CutToken(s)
+	return value, rest, false
 }
 
 // set takes a parameter that is of interest, once (RFC 7239 4).
@@ -95,10 +74,10 @@ func (e *element) set(name, value string) (ok bool) {
 		}
 		e.from, ok = parseNode(value)
 	case "host":
-		ok = e.host == "" && isHost(value)
+		ok = e.host == "" && hostport.IsURIHost(value)
 		e.host = value
 	case "proto":
-		ok = e.proto == "" && isScheme(value)
+		ok = e.proto == "" && hostport.IsScheme(value)
 		e.proto = value
 	default:
 		ok = true
@@ -109,7 +88,7 @@ func (e *element) set(name, value string) (ok bool) {
 // String writes the element anew. What is empty is left out.
 func (e element) String() string {
 	host := e.host
-	if host != "" && !isToken(host) {
+	if host != "" && !field.IsToken(host) {
 		host = `"` + host + `"` // it has nothing to escape
 	}
 	var pairs []string

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"holdfast/proxy/internal/field"
 )
 
 // fields are header fields as "Name: value" lines.
@@ -168,6 +170,8 @@ func TestTrusted(t *testing.T) {
 			"X-Forwarded-For: 10.0.0.1\nX-Forwarded-Proto: wss\n" + host + "Forwarded: for=10.0.0.1;host=h.example;proto=wss\n"},
 		{"no scheme, no host", "10.0.0.1", fields{"X-Forwarded-Proto: 'https'", "X-Forwarded-Host: http://a.example/"}, "10.0.0.1",
 			"X-Forwarded-For: 10.0.0.1\n" + proto + host + "Forwarded: for=10.0.0.1;" + seen},
+		{"a port that is not a number", "10.0.0.1", fields{"X-Forwarded-Host: a.example:b", `Forwarded: for=_a;host="[::1]:b"`}, "10.0.0.1",
+			"X-Forwarded-For: 10.0.0.1\n" + proto + host + "Forwarded: for=10.0.0.1;" + seen},
 		{"an entry missing", "10.0.0.1", fields{"X-Forwarded-Proto: https,", "X-Forwarded-Host: "}, "10.0.0.1",
 			"X-Forwarded-For: 10.0.0.1\n" + proto + host + "Forwarded: for=10.0.0.1;" + seen},
 		{"lists pass, and Forwarded leaves open which counts", "10.0.0.1",
@@ -300,6 +304,9 @@ func TestParseForwarded(t *testing.T) {
 		`host="a b"`:                      0,
 		`host="a,b"`:                      0,
 		`host="\"a"`:                      0,
+		`host="a:b"`:                      0,
+		`host="[a]"`:                      0,
+		`host=""`:                         0,
 		"ext=\"\x00\"":                    0,
 		"ext=\"\\\x7f\"":                  0,
 		"ext=\xff":                        0,
@@ -329,7 +336,7 @@ func names(s Story) (names []string) {
 }
 
 func value(s Story, name string) string {
-	i := slices.IndexFunc(s.Fields, func(f Field) bool { return f.Name == name })
+	i := slices.IndexFunc(s.Fields, func(f field.Field) bool { return f.Name == name })
 	if i < 0 {
 		return ""
 	}

@@ -3,6 +3,9 @@ package forwarded
 import (
 	"net/netip"
 	"strings"
+
+	"holdfast/internal/ascii"
+	"holdfast/internal/hostport"
 )
 
 // A node is one station of a request on its way (RFC 7239 6).
@@ -11,7 +14,7 @@ type node struct {
 	text string     // as X-Forwarded-For has it
 }
 
-// unknown is what a node is called of which nothing is known (RFC 7239 6.2).
+// unknown is the name of a node that nothing is known about (RFC 7239 6.2).
 const unknown = "unknown"
 
 // parseNode takes an address, with or without a port, or what RFC 7239 has
@@ -23,7 +26,7 @@ func parseNode(s string) (n node, ok bool) {
 	case ok:
 		return node{plain(addr), s}, true
 	default:
-		return node{text: s}, strings.EqualFold(s, unknown) || isObfuscated(s)
+		return node{text: s}, ascii.EqualFold(s, unknown) || isObfuscated(s)
 	}
 }
 
@@ -52,35 +55,32 @@ func (n node) identifier() string {
 // parseAddr reads an address and forgets its port. Without brackets, the colons
 // of an IPv6 address are all its own.
 func parseAddr(s string) (netip.Addr, bool) {
-	if inner, found := strings.CutPrefix(s, "["); found {
-		host, port, found := strings.Cut(inner, "]")
-		addr, err := netip.ParseAddr(host)
-		return addr, found && err == nil && addr.Is6() && isPort(port)
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return addr, true
 	}
-	host, port := s, ""
-	if strings.Count(s, ":") == 1 {
-		colon := strings.IndexByte(s, ':')
-		host, port = s[:colon], s[colon:]
+	p, ok := hostport.Split(s)
+	if !ok || p.HasPort && !isPort(p.Port) {
+		return netip.Addr{}, false
 	}
-	addr, err := netip.ParseAddr(host)
-	return addr, err == nil && isPort(port)
+	if p.IPv6.IsValid() {
+		return p.IPv6, true
+	}
+	addr, err := netip.ParseAddr(p.Host)
+	return addr, err == nil
 }
 
-// isPort takes a colon and a port, which may be obfuscated (RFC 7239 6), or nothing.
+// isPort takes up to five digits, or a name that tells nothing (RFC 7239 6). The number is
+// not looked at: it is forgotten.
 func isPort(s string) bool {
-	port, found := strings.CutPrefix(s, ":")
-	if !found {
-		return s == ""
-	}
-	return isObfuscated(port) || len(port) <= len("65535") && consistsOf(port, isDigit)
+	return isObfuscated(s) || len(s) <= len("65535") && ascii.IsDigits(s)
 }
 
 // isObfuscated reports whether s is a name that tells nothing (RFC 7239 6.3).
 func isObfuscated(s string) bool {
 	name, found := strings.CutPrefix(s, "_")
-	return found && consistsOf(name, isObfuscatedByte)
+	return found && ascii.Consists(name, isObfuscatedByte)
 }
 
 func isObfuscatedByte(c byte) bool {
-	return isAlpha(c) || isDigit(c) || strings.IndexByte("._-", c) >= 0
+	return ascii.IsLetter(c) || ascii.IsDigit(c) || strings.IndexByte("._-", c) >= 0
 }

@@ -3,15 +3,18 @@ package forwarded
 import (
 	"cmp"
 	"strings"
+
+	"holdfast/internal/hostport"
+	"holdfast/proxy/internal/field"
 )
 
 // tell adds what we see to what was said.
-func (a *account) tell(hop Hop) []Field {
+func (a *account) tell(hop Hop) field.Fields {
 	own := element{proto: "http"}
 	if hop.TLS {
 		own.proto = "https"
 	}
-	if isHost(hop.Host) {
+	if hostport.IsURIHost(hop.Host) {
 		own.host = hop.Host
 	}
 	chain := a.chain
@@ -20,12 +23,12 @@ func (a *account) tell(hop Hop) []Field {
 		chain = append(chain, own.from)
 	}
 	proto, host := cmp.Or(a.proto, own.proto), cmp.Or(a.host, own.host)
-	fields := make([]Field, 0, 4)
-	for _, f := range [...]Field{
-		{"X-Forwarded-For", list(chain)},
-		{"X-Forwarded-Proto", proto},
-		{"X-Forwarded-Host", host},
-		{"Forwarded", a.elements(own, single(proto), single(host))},
+	fields := make(field.Fields, 0, 4)
+	for _, f := range [...]field.Field{
+		{Name: field.XForwardedFor, Value: list(chain)},
+		{Name: field.XForwardedProto, Value: proto},
+		{Name: field.XForwardedHost, Value: host},
+		{Name: field.Forwarded, Value: a.elements(own, single(proto), single(host))},
 	} {
 		if f.Value != "" {
 			fields = append(fields, f)
@@ -51,9 +54,9 @@ func single(list string) string {
 	return list
 }
 
-// elements is Forwarded with our own element at its end. If it has to be made
-// of the X- fields, what they say of protocol and host is the first one's: it
-// is about the client's request.
+// elements returns Forwarded with our own element at its end. If it is made of the X-
+// fields, their protocol and host go to the first element: they are about the client's
+// request.
 func (a *account) elements(own element, proto, host string) string {
 	if a.forwarded != "" {
 		return a.forwarded + ", " + own.String()

@@ -3,13 +3,15 @@ package forwarded
 import (
 	"iter"
 	"net/netip"
+
+	"holdfast/proxy/internal/field"
 )
 
 // Trust holds the peers whose word on the client is believed. The zero value
 // believes nobody.
 type Trust struct {
 	Prefixes []netip.Prefix
-	Unix     bool // whoever connects to a unix socket, too
+	Unix     bool // the peers of unix sockets, too
 }
 
 // Peer reports whether a peer is trusted. The zero Addr is the peer of a unix socket.
@@ -35,17 +37,13 @@ type Hop struct {
 	Peer netip.Addr // the zero Addr for a unix socket
 	TLS  bool
 	Host string // "" if the request has none
-	// Anonymous says that the peer passes on what somebody sends whom it does not
-	// name. So nothing that is said here is its own word.
+	// Anonymous says that the peer passes on the requests of clients that it does not
+	// name. So nothing that such a request says is the peer's own word.
 	Anonymous bool
 }
 
-// Lookup walks the values of a header field in their order. It is given names in
-// canonical form.
+// Lookup walks the values of a header field in their order.
 type Lookup func(name string) iter.Seq[string]
-
-// Field is a header field for the upstream.
-type Field struct{ Name, Value string }
 
 // Story is who a request came from and how that is told to the upstream.
 type Story struct {
@@ -53,12 +51,12 @@ type Story struct {
 	Client netip.Addr
 	// Fields are X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and
 	// Forwarded, in this order; those without a value are missing.
-	Fields []Field
+	Fields field.Fields
 	// Believed says that the peer is trusted.
 	Believed bool
 }
 
-// Resolve finds out whom a request came from. Nothing that an untrusted peer
+// Resolve finds out who a request came from. Nothing that an untrusted peer
 // sends makes a difference.
 func (t *Trust) Resolve(hop Hop, lookup Lookup) Story {
 	var said account
@@ -74,8 +72,8 @@ func (t *Trust) Resolve(hop Hop, lookup Lookup) Story {
 }
 
 // client walks back from the peer as far as each address is vouched for by a
-// trusted one. A node that is no address ends the walk: who vouched for what is
-// before it cannot be known.
+// trusted one. A node without an address ends the walk: nobody can know who vouched
+// for what stands before it.
 func (t *Trust) client(peer netip.Addr, chain []node) netip.Addr {
 	client := peer
 	for i := len(chain) - 1; i >= 0 && t.Peer(client) && chain[i].addr.IsValid(); i-- {

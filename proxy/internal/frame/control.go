@@ -7,19 +7,20 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// MaxControl is the size of the largest control frame: two bytes of header, a
-// mask key and the payload.
+// MaxControl is the size of the largest control frame: two bytes of header, a mask key
+// and the payload.
 const MaxControl = 2 + 4 + maxControlPayload
 
-// ControlFrame is a control frame taken apart. It is plain data: a copy of it
-// is independent of the bytes it came in.
+// ControlFrame is a parsed control frame. It is plain data: a copy of it is independent
+// of the bytes that it was parsed from.
 type ControlFrame struct {
 	Op  ws.OpCode
 	n   uint8
 	buf [maxControlPayload]byte
 }
 
-// ParseControl takes apart a control frame as Scan cuts it out. It leaves b as it is.
+// ParseControl parses a control frame as Scan cuts it out, and unmasks its payload into
+// into. It does not change b.
 func ParseControl(b []byte, into *ControlFrame) {
 	into.Op = ws.OpCode(b[0] & opcode)
 	into.n = b[1] & lengthBits
@@ -30,10 +31,10 @@ func ParseControl(b []byte, into *ControlFrame) {
 	}
 }
 
-// Payload is what the frame carries, unmasked. It is valid until c is used for another frame.
+// Payload returns the payload, unmasked. It is valid until c is used for another frame.
 func (c *ControlFrame) Payload() []byte { return c.buf[:c.n] }
 
-// CloseCode is the code of a Close. It is not ok if the Close is empty.
+// CloseCode returns the code of a Close. ok is false if the Close is empty.
 func (c *ControlFrame) CloseCode() (code ws.StatusCode, ok bool) {
 	if c.n < 2 {
 		return 0, false
@@ -41,15 +42,15 @@ func (c *ControlFrame) CloseCode() (code ws.StatusCode, ok bool) {
 	return ws.StatusCode(binary.BigEndian.Uint16(c.buf[:])), true
 }
 
-// AppendControl appends a control frame as a server sends it. Like its masked
-// twin it panics if the payload has more than 125 bytes.
+// AppendControl appends a control frame as a server sends it. It panics if the payload
+// has more than 125 bytes, and so does AppendMaskedControl.
 func AppendControl(dst []byte, op ws.OpCode, payload []byte) []byte {
 	dst = append(dst, fin|byte(op), controlLength(payload))
 	return append(dst, payload...)
 }
 
-// AppendMaskedControl appends a control frame as a client sends it. RFC 6455
-// 5.3: the key must be fresh and not predictable.
+// AppendMaskedControl appends a control frame as a client sends it. The key must be fresh
+// and not predictable (RFC 6455 5.3).
 func AppendMaskedControl(dst []byte, op ws.OpCode, payload []byte, key [4]byte) []byte {
 	dst = append(dst, fin|byte(op), mask|controlLength(payload))
 	dst = append(dst, key[:]...)
@@ -66,8 +67,8 @@ func controlLength(payload []byte) byte {
 	return byte(len(payload))
 }
 
-// AppendClosePayload appends a Close's payload. A reason that does not fit is
-// cut at the end of a rune: what is sent must be UTF-8 (RFC 6455 5.5.1).
+// AppendClosePayload appends a Close's payload. A reason that does not fit is cut at the
+// end of a rune, because a reason must be UTF-8 (RFC 6455 5.5.1).
 func AppendClosePayload(dst []byte, code ws.StatusCode, reason string) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(code))
 	n := len(reason)

@@ -21,8 +21,8 @@ const (
 
 	mask       = 0x80
 	lengthBits = 0x7f
-	length16   = 126 // the length stands in the next 2 bytes
-	length64   = 127 // the length stands in the next 8 bytes
+	length16   = 126 // the length is in the next 2 bytes
+	length64   = 127 // the length is in the next 8 bytes
 )
 
 const (
@@ -37,16 +37,16 @@ const (
 	maxLength         = math.MaxInt64                 // RFC 6455 5.2: the most significant bit MUST be 0
 )
 
-// header is a frame's header. The zero header stands for one that is not complete yet.
+// header is a frame's header. The zero header stands for one that is not complete.
 type header struct {
 	size   int    // of the header itself
 	length uint64 // of the payload
 }
 
-// parse reads the header that b starts with; b is not empty. The rules are
-// checked in the order in which their bytes arrive, and each as soon as it is
-// decided. So the verdict does not depend on how the stream is chunked, and a
-// broken header is not waited for.
+// parse parses the header at the start of b, which is not empty. It returns the zero
+// header if the header is not complete. Rules are checked in the order in which their
+// bytes arrive, each as soon as its bytes are there. So the result does not depend on how
+// the stream is cut into chunks, and a broken header is reported before it is complete.
 func (s *Scanner) parse(b []byte) (header, *Violation) {
 	if violation := s.checkFirst(b[0]); violation != nil {
 		return header{}, violation
@@ -68,7 +68,7 @@ func (s *Scanner) parse(b []byte) (header, *Violation) {
 	return header{size: size, length: low}, nil
 }
 
-// checkFirst checks what a header's first byte decides.
+// checkFirst checks the rules that a header's first byte decides.
 func (s *Scanner) checkFirst(first byte) *Violation {
 	op := ws.OpCode(first & opcode)
 	switch {
@@ -92,7 +92,7 @@ func (s *Scanner) checkFirst(first byte) *Violation {
 	return nil
 }
 
-// checkSecond checks what the second byte decides once the first is accepted.
+// checkSecond checks the rules that the second byte decides after the first was accepted.
 func (s *Scanner) checkSecond(first, second byte) *Violation {
 	switch {
 	case second&mask != s.maskBit && s.maskBit != 0: // RFC 6455 5.1
@@ -109,7 +109,7 @@ func (s *Scanner) checkSecond(first, second byte) *Violation {
 	return nil
 }
 
-// checkLength checks a length that is between low and high.
+// checkLength checks a payload length that is between low and high.
 func (s *Scanner) checkLength(b []byte, low, high uint64) *Violation {
 	switch {
 	case low > maxLength:
@@ -122,8 +122,8 @@ func (s *Scanner) checkLength(b []byte, low, high uint64) *Violation {
 	return nil
 }
 
-// lengthBounds returns the bounds of the payload length, equal when all of its
-// bytes are there, and how many extended bytes it has.
+// lengthBounds returns the bounds of the payload length, and the number of extended
+// length bytes. The bounds are equal when all of these bytes are in b.
 func lengthBounds(b []byte) (low, high uint64, extended int) {
 	switch b[1] & lengthBits {
 	case length16:
@@ -143,7 +143,7 @@ func lengthBounds(b []byte) (low, high uint64, extended int) {
 	return low, low | (1<<missing - 1), extended
 }
 
-// shortest returns the least length that needs the length form in a header's second byte.
+// shortest returns the least length for which the second byte's length form may be used.
 func shortest(second byte) uint64 {
 	switch second & lengthBits {
 	case length16:

@@ -1,59 +1,59 @@
-// Package frame walks the frames of RFC 6455 in a stream of bytes that comes
-// in arbitrary chunks. It does no I/O and knows no clock.
+// Package frame walks the frames of RFC 6455 in a stream of bytes that comes in chunks of
+// any size. It does no I/O and knows no clock.
 //
 // The path through it, in call order:
 //
-//	Scanner.Scan    how much of a chunk may be passed on, and what stands behind it (scanner.go)
-//	Scanner.parse   a header's bytes, each rule checked as soon as it can be        (header.go)
-//	ParseControl    a control frame that Scan has cut out, taken apart              (control.go)
-//	AppendControl   a control frame of our own                                      (control.go)
+//	Scanner.Scan    how much of a chunk may be passed on, and what is behind it (scanner.go)
+//	Scanner.parse   a header's bytes, each rule checked as soon as it can be    (header.go)
+//	ParseControl    parses a control frame that Scan has cut out                (control.go)
+//	AppendControl   a control frame of our own                                  (control.go)
 //
-// What a peer can do wrong is listed in violation.go.
+// violation.go lists the rules that a peer can break.
 //
-// A data frame's payload is counted and never looked at: it passes verbatim,
-// masked and compressed as it came. So text messages are not checked to be
-// UTF-8, which is for their receiver to do.
+// A data frame's payload is counted and never looked at. It is passed on verbatim, masked
+// and compressed as it came. So text messages are not checked to be UTF-8; their receiver
+// must do that.
 package frame
 
 // Stop says why Scan stopped.
 type Stop uint8
 
 const (
-	More     Stop = iota // what follows the bytes to pass on is nothing, or the beginning of a header or of a control frame: come again with it and more behind it
-	Boundary             // the bytes to pass on end at the end of a data frame, as the caller asked for
-	Control              // behind the bytes to pass on stands one whole, valid control frame
-	Broken               // what stands behind the bytes to pass on breaks the protocol; none of it may be passed on
+	More     Stop = iota // b[Pass:] is empty, or the beginning of a header or of a control frame: call again with it and more bytes behind it
+	Boundary             // b[:Pass] ends at the end of a data frame, as stopAtBoundary asked for
+	Control              // b[Pass:] begins with a whole, valid control frame
+	Broken               // b[Pass:] breaks the protocol; none of it may be passed on
 )
 
-// Result is what Scan has found in b.
+// Result is what Scan found in b.
 type Result struct {
 	Pass      int        // leading bytes of b that are to be passed on verbatim
-	Stop      Stop       // what b[Pass:] is
+	Stop      Stop       // what b[Pass:] is; More is the zero value
 	Size      int        // Control: the frame's size, header included; b[Pass+Size:] is still to be scanned
 	Violation *Violation // Broken: the broken rule
 }
 
-// Counts are frames by opcode, data and control. A data frame counts when its
-// header is accepted, a control frame when Scan returns it.
+// Counts has the number of frames of each opcode. A data frame counts when its header is
+// accepted, a control frame when Scan returns it.
 type Counts [16]uint32
 
-// MaxHeld is the most that Scan leaves of b with More: a control frame but for
+// MaxHeld is the largest number of bytes in b[Pass:] after More: a control frame without
 // its last byte. An incomplete header is shorter.
 const MaxHeld = MaxControl - 1
 
-// Scanner follows the frames of one direction of one session. It is plain data
-// and keeps no bytes: those that it cannot decide on yet stay with the caller.
+// Scanner follows the frames of one direction of one session. It is plain data and keeps
+// no bytes: the caller keeps those that cannot be decided on yet.
 type Scanner struct {
-	left       uint64 // bytes still to come of the payload of the current data frame
-	max        uint64 // longest payload of a data frame
-	maskBit    byte   // what a header's mask bit must be: mask or 0
-	rsv1Bit    byte   // what a message's first frame may set: rsv1 or 0
-	fragmented bool   // a message has begun and its last frame not been seen
+	left       uint64 // payload bytes of the current data frame that are still to come
+	max        uint64 // largest payload of a data frame
+	maskBit    byte   // the value that a header's mask bit must have: mask or 0
+	rsv1Bit    byte   // the bit that a message's first frame may set: rsv1 or 0
+	fragmented bool   // the last data frame was not the last of its message
 }
 
-// NewScanner returns a scanner for a stream from its first frame on. masked:
-// it comes from a client. deflate: permessage-deflate has been negotiated.
-// maxFrame: the longest payload of a data frame in bytes; 0 and less mean any.
+// NewScanner returns a scanner for a stream from its first frame on. masked means that
+// the stream comes from a client. deflate means that permessage-deflate was negotiated.
+// maxFrame is the largest payload of a data frame in bytes; 0 or less means any.
 func NewScanner(masked, deflate bool, maxFrame int64) Scanner {
 	s := Scanner{max: maxLength}
 	if maxFrame > 0 {
@@ -71,15 +71,15 @@ func NewScanner(masked, deflate bool, maxFrame int64) Scanner {
 // MidFrame reports whether the bytes passed on so far end inside a data frame.
 func (s *Scanner) MidFrame() bool { return s.left > 0 }
 
-// Scan walks the frames in b, which continues the stream where the last
-// Result left it. All of the data frames that b holds, and the beginning of
-// one, are passed on in one run, which ends at a control frame, at a violation,
-// or where b does; with stopAtBoundary, at the latest where the first data
-// frame ends. After a Close or a violation the stream is not to be scanned on.
+// Scan walks the frames in b, which continues the stream where the last Result ended. It
+// passes on all data frames in b, and the beginning of an incomplete one, in one run. The
+// run ends at a control frame, at a violation, or at the end of b. With stopAtBoundary it
+// ends at the latest at the end of the first data frame. After a Close or a violation
+// Scan must not be called again.
 //
-// An incomplete header is checked as far as it goes: a broken rule is reported
-// as soon as the bytes that break it are there. A Close's payload is checked
-// when it is whole.
+// Scan checks as much of an incomplete header as is there, and reports a violation as
+// soon as it has the bytes that break the rule. It checks a Close's payload when the
+// payload is complete.
 func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
 	at := 0
 	for at < len(b) {
@@ -115,10 +115,10 @@ func (s *Scanner) Scan(b []byte, stopAtBoundary bool, c *Counts) Result {
 	return Result{Pass: at}
 }
 
-// small returns the size of the frame that b starts with if all of it is there
-// and its second byte is valid and the whole length; else 0. Together with
-// continues it is a short cut for most frames, cheap enough to be inlined: it
-// accepts nothing that parse would not, and leaves the rest to that.
+// small returns the size of the frame at the start of b, if all of it is in b and its
+// second byte is valid and holds the whole length. Otherwise it returns 0. With continues
+// it is a short cut for most frames, and cheap enough to be inlined. It accepts nothing
+// that parse would refuse, and leaves all other frames to parse.
 func (s *Scanner) small(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -131,7 +131,7 @@ func (s *Scanner) small(b []byte) int {
 	return size
 }
 
-// continues reports whether this may be the first byte of the next data frame.
+// continues reports whether first may be the first byte of the next data frame.
 func (s *Scanner) continues(first byte) bool {
 	if s.fragmented {
 		return first&^fin == opContinuation
@@ -140,13 +140,14 @@ func (s *Scanner) continues(first byte) bool {
 	return opens == opText || opens == opBinary
 }
 
-// accept notes a data frame by its first byte.
+// accept counts a data frame, and records from its first byte whether its message goes
+// on.
 func (s *Scanner) accept(first byte, c *Counts) {
 	c[first&opcode]++
 	s.fragmented = first&fin == 0
 }
 
-// cutControl decides on the control frame with a valid header at b[at].
+// cutControl decides on the control frame at b[at], whose header is valid.
 func cutControl(b []byte, at int, h header, c *Counts) Result {
 	size := h.size + int(h.length)
 	if len(b)-at < size {

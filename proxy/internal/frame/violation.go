@@ -6,23 +6,22 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Violation is a rule of the protocol that a peer has broken. There is one
-// value for each rule, so they are compared by address.
+// Violation is a rule of the protocol that a peer has broken. There is one value for each
+// rule, so violations are compared by address.
 type Violation struct {
-	Code   ws.StatusCode // of the Close that the peer is due
+	Code   ws.StatusCode // of the Close that the peer is sent
 	Reason string        // of that Close
 }
 
-// TooBig is the one violation that is not of the protocol but of the limit
-// given to NewScanner.
+// TooBig is the one violation of a limit, that of NewScanner, and not of the protocol.
 var TooBig = &Violation{ws.StatusMessageTooBig, "frame too big"}
 
-// What RFC 6455 and RFC 7692 forbid.
+// Violations of RFC 6455 and RFC 7692.
 var (
 	reservedOpcode     = protocolError("reserved opcode")
 	reservedBits       = protocolError("RSV2 or RSV3 set")
 	rsv1NotNegotiated  = protocolError("RSV1 set without permessage-deflate")
-	rsv1Misplaced      = protocolError("RSV1 set on a frame that begins no message")
+	rsv1Misplaced      = protocolError("RSV1 set on a frame that does not begin a message")
 	fragmentedControl  = protocolError("fragmented control frame")
 	nothingToContinue  = protocolError("continuation frame without a message to continue")
 	interleavedMessage = protocolError("new message inside a fragmented message")
@@ -40,8 +39,8 @@ func protocolError(reason string) *Violation {
 	return &Violation{ws.StatusProtocolError, reason}
 }
 
-// checkClose checks the payload of a whole control frame if that is a Close
-// (RFC 6455 5.5.1). parse has seen to it that it is empty or has a code.
+// checkClose checks the payload of a whole control frame if the frame is a Close (RFC
+// 6455 5.5.1). parse has checked that the payload is empty or has a code.
 func checkClose(b []byte) *Violation {
 	if b[0]&opcode != opClose {
 		return nil
@@ -60,9 +59,9 @@ func checkClose(b []byte) *Violation {
 	return nil
 }
 
-// mayBeSent reports whether a Close may carry the code (RFC 6455 7.4, and the
-// IANA registry for 1012 to 1014). 1004 has no meaning; 1005, 1006 and 1015
-// stand for what is no Close; other codes below 3000 are unassigned.
+// mayBeSent reports whether a Close may carry the code (RFC 6455 7.4, and the IANA
+// registry for 1012 to 1014). 1004 has no meaning. 1005, 1006 and 1015 stand for ends
+// without such a code. Other codes below 3000 are unassigned.
 func mayBeSent(code ws.StatusCode) bool {
 	switch {
 	case code >= 3000:

@@ -5,14 +5,20 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"holdfast/internal/hostport"
 )
 
 // maxHost is the length of the longest host name (RFC 1035 2.3.4: 255 octets,
 // which count one for the root and one for the first label's length).
 const maxHost = 253
 
+// errIPv6 is about brackets and what stands in them.
+var errIPv6 = errors.New(`has no valid host; an IPv6 address is written like "https://[2001:db8::1]:8443"`)
+
 // parseHost reads a host in lower case, or what follows an asterisk in one.
-func parseHost(host string) (string, error) {
+func parseHost(at hostport.Parts) (string, error) {
+	host := at.Host
 	switch {
 	case host == "":
 		return "", errors.New(`has no host; write for example "https://app.example.com"`)
@@ -20,15 +26,15 @@ func parseHost(host string) (string, error) {
 		return "", errors.New(`has a misplaced asterisk; it stands for the whole leftmost label of a name, like "*.example.com"`)
 	case len(host) > maxHost:
 		return "", fmt.Errorf("has a host name of more than %d characters", maxHost)
-	case host[0] == '[':
-		return parseIPv6(host)
+	case at.IPv6.IsValid():
+		return formatIPv6(at.IPv6)
 	case endsInNumber(host):
 		return host, checkIPv4(host)
 	}
 	return host, checkName(host)
 }
 
-func isAddress(host string) bool { return strings.HasPrefix(host, "[") || endsInNumber(host) }
+func isAddress(at hostport.Parts) bool { return at.IPv6.IsValid() || endsInNumber(at.Host) }
 
 func checkName(host string) error {
 	for label := range strings.SplitSeq(host, ".") {
@@ -44,7 +50,8 @@ func checkName(host string) error {
 
 // endsInNumber reports whether a browser takes a host for an IPv4 address: it
 // does if the last label is a decimal or hexadecimal number (URL Standard, "ends in
-// a number checker").
+// a number checker"). The name of an upstream may end in one: see
+// hostport.IsAddressOrName.
 func endsInNumber(host string) bool {
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	digits, hex := strings.CutPrefix(last, "0x")
@@ -61,17 +68,15 @@ func checkIPv4(host string) error {
 	return nil
 }
 
-// parseIPv6 returns an address in brackets as browsers write it, which is not as
-// netip does if it is IPv4-mapped (URL Standard, "IPv6 serializer").
-func parseIPv6(host string) (string, error) {
-	literal, closed := strings.CutSuffix(host[1:], "]")
-	addr, err := netip.ParseAddr(literal)
+// formatIPv6 returns an address as browsers write it, which is not as netip does
+// if it is IPv4-mapped (URL Standard, "IPv6 serializer").
+func formatIPv6(addr netip.Addr) (string, error) {
 	switch {
-	case err != nil || !closed || !addr.Is6() || addr.Zone() != "":
-		return "", errors.New(`has no valid host; an IPv6 address is written like "https://[2001:db8::1]:8443"`)
+	case addr.Zone() != "":
+		return "", errIPv6
 	case addr.Is4In6():
 		b := addr.As16()
-		return fmt.Sprintf("[::ffff:%x:%x]", uint16(b[12])<<8|uint16(b[13]), uint16(b[14])<<8|uint16(b[15])), nil
+		return fmt.Sprintf("::ffff:%x:%x", uint16(b[12])<<8|uint16(b[13]), uint16(b[14])<<8|uint16(b[15])), nil
 	}
-	return "[" + addr.String() + "]", nil
+	return addr.String(), nil
 }

@@ -215,7 +215,7 @@ func TestParseErrors(t *testing.T) {
 		"https://example.com:65536": badPort,
 		"https://example.com:https": badPort,
 		"https://example.com:*":     badPort,
-		"https://[::1]x":            badPort,
+		"https://[::1]x":            badIPv6,
 		"https://a:b:c":             noBrackets,
 		"https://2001:db8::1":       noBrackets,
 		"::1":                       noBrackets,
@@ -242,7 +242,7 @@ func TestParseErrors(t *testing.T) {
 		"https://exam%70le.com":      badName,
 		"https://exam,ple.com":       badName,
 		"https://example.com\x00":    badName,
-		"https://x[::1]":             badName,
+		"https://x[::1]":             badIPv6,
 		"https://bücher.example":     noASCII,
 		"https://\u212aiosk.example": noASCII, // the Kelvin sign, a k in lower case
 		"https://example\xff.com":    noASCII,

@@ -3,8 +3,9 @@ package origins
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
+
+	"holdfast/internal/hostport"
 )
 
 // Parse reads an origin, like https://app.example.com or https://localhost:3000,
@@ -30,7 +31,7 @@ func Parse(text string) (Pattern, error) {
 	return p.withoutScheme()
 }
 
-// checkWhole refuses the texts that are no origin of one page or host.
+// checkWhole refuses the texts that are not an origin of one page or host.
 func checkWhole(text string) error {
 	switch {
 	case text == "":
@@ -64,7 +65,7 @@ func (p Pattern) withScheme(scheme string) (Pattern, error) {
 		p.scheme = page
 		return Pattern{}, fmt.Errorf("names a service, not a page; write the page's origin, like %q", p)
 	}
-	if !isScheme(scheme) {
+	if !hostport.IsScheme(scheme) {
 		return Pattern{}, errors.New(`has no valid scheme; write for example "https://app.example.com"`)
 	}
 	p.scheme = scheme
@@ -74,36 +75,26 @@ func (p Pattern) withScheme(scheme string) (Pattern, error) {
 	return p, nil
 }
 
-// isScheme takes a scheme in lower case (RFC 3986 3.1).
-func isScheme(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := c >= 'a' && c <= 'z'
-		if !letter && (i == 0 || !isDigit(c) && c != '+' && c != '-' && c != '.') {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // parseAuthority reads what follows the scheme.
 func parseAuthority(text string) (Pattern, error) {
 	if err := checkAuthority(text); err != nil {
 		return Pattern{}, err
 	}
-	host, port := splitPort(text)
-	if port != "" && !isPort(port) {
+	name, anyLabel := strings.CutPrefix(strings.ToLower(text), "*.")
+	at, ok := hostport.Split(name)
+	switch {
+	case !ok:
+		return Pattern{}, errIPv6
+	case at.HasPort && !isPort(at.Port):
 		return Pattern{}, errors.New("has no valid port; it must be a number from 1 to 65535")
-	}
-	host, anyLabel := strings.CutPrefix(strings.ToLower(host), "*.")
-	if anyLabel && isAddress(host) {
+	case anyLabel && isAddress(at):
 		return Pattern{}, errors.New("has an asterisk before an address; it can only stand before a name")
 	}
-	host, err := parseHost(host)
+	host, err := parseHost(at)
 	if err != nil {
 		return Pattern{}, err
 	}
-	return Pattern{anyLabel: anyLabel, host: host, port: port}, nil
+	return Pattern{anyLabel: anyLabel, host: host, port: at.Port}, nil
 }
 
 // checkAuthority refuses what stands in URLs, but not in origins.
@@ -126,8 +117,5 @@ func checkAuthority(text string) error {
 	return nil
 }
 
-// isPort takes a port as browsers write it.
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0 && s == strconv.FormatUint(n, 10)
-}
+// isPort takes a port as browsers write it, without leading zeros.
+func isPort(s string) bool { return hostport.IsPort(s) && s[0] != '0' }

@@ -1,9 +1,9 @@
-// Package peraddress counts the connections of each client address, so that none
-// has more than its share. Clients beyond the limit are counted apart: a few at a
-// time are there to be told so, and take no place from those that were admitted.
+// Package peraddress counts the connections of each client address and limits them.
+// Clients over the limit are counted apart: a few of them at a time may be told so, and
+// they take no place from clients that were admitted.
 //
-// An IPv6 /64 counts as one address: it is the least that a subscriber is given
-// (RFC 6177), and any address in it is theirs.
+// An IPv6 /64 counts as one address: it is the least that a subscriber is given (RFC
+// 6177), and the subscriber can use any address in it.
 package peraddress
 
 import (
@@ -17,25 +17,24 @@ import (
 type Seat uint8
 
 const (
-	Uncounted  Seat = iota // not at all: nothing is limited, or there is no address
+	Uncounted  Seat = iota // not counted: there is no limit, or no address
 	Admitted               // within the limit; → given back by Leave
-	Refused                // beyond the limit, and to be told so; → Admitted by Promote, or given back by Leave
-	TurnedAway             // not at all: the limit is reached, and as many as may be are being refused
+	Refused                // over the limit, and to be told so; → Admitted by Promote, or given back by Leave
+	TurnedAway             // not counted: the address is at its limit, and refusedAtOnce are being refused
 )
 
-// refusedAtOnce is how many connections of one address may be on their way to
-// being refused at one time. It is more than one since a browser or a NAT may
-// bring several clients at once, and small since each holds a descriptor.
+// refusedAtOnce bounds how many connections of one address are being refused at one time.
+// It is more than one, because a browser or a NAT may bring several clients at once. It
+// is small, because each connection holds a descriptor.
 const refusedAtOnce = 8
 
-// Table holds the addresses that have connections, and how many. It may be used from
-// any goroutine. It is split into shards, less for the sake of the lock, which
-// only begins and ends of connections take, than to keep what is done under it
-// short: see shard.shrink.
+// Table counts the connections of each address. It may be used from any goroutine. It is
+// split into shards mainly so that shard.shrink holds a lock only for a short time.
+// Contention matters less: a lock is taken only when a connection begins or ends.
 type Table struct {
 	// Static.
 	limit int
-	seed  maphash.Seed // of this table alone, so that nobody can fill one shard
+	seed  maphash.Seed // random, so that a client cannot choose addresses of one shard
 
 	shards [64]shard
 }
@@ -45,18 +44,18 @@ type shard struct {
 
 	// Guarded by mu.
 	seats map[key]seats // never both 0
-	peak  int           // the largest the map has been since it was made
+	peak  int           // the largest size of the map since it was made
 }
 
 // seats are the connections of one address.
 type seats struct{ admitted, refused int32 }
 
 // key is 4 and an IPv4 address, or 6 and the first half of an IPv6 address. A
-// netip.Prefix would say the same, but holds a pointer that the collector follows.
+// netip.Prefix could hold the same, but has a pointer that the garbage collector follows.
 type key [9]byte
 
-// New returns an empty table. An address may have limit connections; 0 means that
-// nothing is limited, and so nothing counted.
+// New returns an empty table. An address may have limit connections. 0 means no limit,
+// and then nothing is counted.
 func New(limit int) *Table {
 	t := &Table{limit: limit, seed: maphash.MakeSeed()}
 	for i := range t.shards {
@@ -65,8 +64,8 @@ func New(limit int) *Table {
 	return t
 }
 
-// Enter counts a connection of a and returns its seat, which Leave gives back.
-// The zero Addr, of who has no address, is not limited.
+// Enter counts a connection of a and returns its seat, which Leave gives back. The zero
+// Addr stands for a client without an address, and is not limited.
 func (t *Table) Enter(a netip.Addr) Seat {
 	if !t.counts(a) {
 		return Uncounted
@@ -75,14 +74,14 @@ func (t *Table) Enter(a netip.Addr) Seat {
 	return t.shardOf(k).enter(k, t.limit)
 }
 
-// Promote makes a Refused connection of a an Admitted one, if the limit now has
-// room for it, and returns its seat.
+// Promote makes a Refused connection of a an Admitted one if a is below the limit now,
+// and returns its seat.
 func (t *Table) Promote(a netip.Addr) Seat {
 	k := keyOf(a)
 	return t.shardOf(k).promote(k, t.limit)
 }
 
-// Leave gives a connection's seat back.
+// Leave gives back the seat of a connection of a.
 func (t *Table) Leave(a netip.Addr, seat Seat) {
 	if seat == Uncounted || seat == TurnedAway {
 		return
@@ -108,7 +107,7 @@ func (t *Table) shardOf(k key) *shard {
 	return &t.shards[maphash.Comparable(t.seed, k)%uint64(len(t.shards))]
 }
 
-// Account is the same for all addresses that count as one.
+// Account returns one address for all addresses that count as one.
 func Account(a netip.Addr) netip.Addr {
 	if a = a.Unmap().WithZone(""); a.Is6() {
 		ipv6 := a.As16()
@@ -181,14 +180,13 @@ func (s *shard) leave(k key, seat Seat) bool {
 	return true
 }
 
-// worthShrinking is the size from which on a map that is too large for what is
-// left in it is made anew.
+// worthShrinking is the least peak at which shrink copies the map.
 const worthShrinking = 64
 
-// shrink gives the memory of a storm of connections back: a map never does by
-// itself. At most a quarter of the peak is copied after at least three quarters
-// have left, so that it costs next to nothing for each, and of a million addresses
-// no more than some thousands at once.
+// shrink gives back the memory of a storm of connections, which a map never does by
+// itself. It copies at most a quarter of the peak, after at least three quarters have
+// left. So the cost for each connection is small, and with a million addresses at most
+// some thousands are copied at once.
 func (s *shard) shrink() {
 	if s.peak < worthShrinking || len(s.seats) > s.peak/4 {
 		return

@@ -6,8 +6,7 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// Where the fixed part of a version 2 header has what (section 2.2). Addresses
-// and TLVs follow.
+// The fixed part of a version 2 header (section 2.2). Addresses and TLVs follow it.
 //
 //	b[0:12]   signature
 //	b[12]     version, 4 bits; command, 4 bits
@@ -27,15 +26,14 @@ const (
 	proxied     = byte(proxyproto.PROXY)
 )
 
-// maxRest bounds what follows the fixed part. The specification lets a header
-// have 64 KiB, but means it to fit a single segment: the addresses of unix
-// sockets are 216 bytes, and the TLVs that are in use are names, identifiers and
-// at most a client's certificate. More would only be memory that each
-// connection may claim before it has said anything.
+// maxRest bounds what follows the fixed part. The specification allows 64 KiB, but
+// intends a header to fit a single segment. The addresses of unix sockets are 216 bytes,
+// and the TLVs in use are names, identifiers and at most a client's certificate. A larger
+// bound would only let each connection claim more memory before it has said anything.
 const maxRest = 2048
 
-// binaryEnd is End for version 2. Each field is checked once it is there, in the
-// order in which they come.
+// binaryEnd is End for version 2. It checks each field as soon as it is there, in the
+// order of the fields.
 func binaryEnd(b []byte) (int, error) {
 	if len(b) <= versionByte {
 		return 0, nil
@@ -79,7 +77,7 @@ func checkProtocol(b []byte) error {
 	case proxyproto.UNSPEC, proxyproto.TCPv4, proxyproto.TCPv6, proxyproto.UnixStream:
 		return nil
 	case proxyproto.UDPv4, proxyproto.UDPv6, proxyproto.UnixDatagram:
-		return errDatagram // and yet it comes over a stream
+		return errDatagram // the header itself came over a stream
 	default:
 		return errProtocol
 	}

@@ -8,10 +8,11 @@ import (
 // maxLine is the longest line of version 1, CRLF included (section 2.1).
 const maxLine = 107
 
-// What a line of version 1 starts with. UNKNOWN may end there, or go on with
-// what is to be ignored.
+// unknownLine begins a line of version 1 that names no client. A CRLF may follow it, or a
+// space and text that is ignored.
 const unknownLine = lineSignature + " UNKNOWN"
 
+// lineStarts are the valid beginnings of a line of version 1.
 var lineStarts = []string{
 	lineSignature + " TCP4 ",
 	lineSignature + " TCP6 ",
@@ -19,8 +20,8 @@ var lineStarts = []string{
 	unknownLine + "\r",
 }
 
-// lineEnd is End for version 1. The addresses are left to Source: they must not
-// be decoded before the CRLF is there (section 2.1).
+// lineEnd is End for version 1. It leaves the addresses to Source: they must not be
+// decoded before the CRLF is there (section 2.1).
 func lineEnd(b []byte) (int, error) {
 	if !slices.ContainsFunc(lineStarts, func(start string) bool { return startsLike(b, start) }) {
 		return 0, errTransport

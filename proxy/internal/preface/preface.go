@@ -1,19 +1,19 @@
-// Package preface reads the PROXY protocol header with which a load balancer
-// begins a connection that it makes for a client: who that client is. The
-// specification is proxy-protocol.txt of the HAProxy project; its sections stand
-// beside what obeys them. The package does no I/O and knows no clock.
+// Package preface reads the PROXY protocol header with which a load balancer begins a
+// connection that it makes for a client. The header says who that client is. The
+// specification is proxy-protocol.txt of the HAProxy project; comments name the section
+// that the code obeys. The package does no I/O and knows no clock.
 //
 // The path through it, in call order:
 //
-//	End      the header is whole, or cannot become one     (line.go, binary.go)
-//	Source   whom it names, after all else in it is checked (source.go, vectors.go)
+//	End      whether the header is whole, or cannot become one  (line.go, binary.go)
+//	Source   the client that it names, after all other checks   (source.go, vectors.go)
 //
-// The fields are read by github.com/pires/go-proxyproto. It wants to read from a
-// connection, and to block; so End first sees that a header is whole, and rules
-// stand here where the library is more lenient or stricter than the specification.
+// github.com/pires/go-proxyproto parses the fields. That library reads from a connection
+// and blocks, so End first makes sure that a header is whole. The rules here cover where
+// the library is more lenient or stricter than the specification.
 //
-// Whether a peer may send such a header at all is not its concern: whoever
-// believes one lets its sender be any client.
+// The package does not decide whether a peer may send such a header. A peer whose header
+// is believed can name any client.
 package preface
 
 import (
@@ -21,39 +21,39 @@ import (
 	"errors"
 )
 
-// What is wrong with a header.
+// Errors of End and Source.
 var (
 	ErrNone = errors.New("the connection does not begin with a PROXY protocol header")
 
-	errTransport  = errors.New("PROXY protocol version 1: no TCP4, TCP6 or UNKNOWN between single spaces after PROXY")
-	errLineEnd    = errors.New("PROXY protocol version 1: a CR or LF that is no part of a CRLF")
+	errTransport  = errors.New("PROXY protocol version 1: PROXY is not followed by TCP4, TCP6 or UNKNOWN between single spaces")
+	errLineEnd    = errors.New("PROXY protocol version 1: a CR or LF is not part of a CRLF")
 	errLineLength = errors.New("PROXY protocol version 1: no CRLF within 107 bytes")
 
-	errVersion  = errors.New("PROXY protocol signature of version 2, but another version behind it")
+	errVersion  = errors.New("PROXY protocol: the signature is that of version 2, but the version is another")
 	errCommand  = errors.New("PROXY protocol version 2: the command is neither LOCAL nor PROXY")
 	errProtocol = errors.New("PROXY protocol version 2: unknown address family or transport")
-	errDatagram = errors.New("PROXY protocol version 2: the client is said to send datagrams")
+	errDatagram = errors.New("PROXY protocol version 2: the transport is datagrams, but the connection is a stream")
 	errLong     = errors.New("PROXY protocol version 2: more than 2048 bytes of addresses and TLVs")
-	errShort    = errors.New("PROXY protocol version 2: too short for the addresses it announces")
-	errVector   = errors.New("PROXY protocol version 2: a TLV runs over the header's end")
+	errShort    = errors.New("PROXY protocol version 2: the header is too short for the addresses that it announces")
+	errVector   = errors.New("PROXY protocol version 2: a TLV ends behind the header's end")
 	errChecksum = errors.New("PROXY protocol version 2: the CRC32c checksum is wrong")
 
-	errPartial = errors.New("PROXY protocol header is not whole, or not alone")
+	errPartial = errors.New("PROXY protocol header is incomplete, or bytes follow it")
 )
 
-// The signatures tell the versions apart by their first byte (section 2.2).
+// The signatures. The first byte is enough to tell the versions apart (section 2.2).
 const (
 	lineSignature   = "PROXY"
 	binarySignature = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
-// MaxSize is the longest header that End accepts.
+// MaxSize is the size of the longest header that End accepts.
 const MaxSize = fixedSize + maxRest
 
-// End returns the length of the header that b starts with, or 0 while more is
-// needed. An error is final, and comes as soon as the field that is wrong is
-// there: ErrNone if b does not start like a header, others if it goes on like
-// none. The verdict does not depend on how the bytes arrived.
+// End returns the length of the header at the start of b, or 0 if b holds only a part of
+// it. An error is final, and comes as soon as the wrong field is there: ErrNone if b does
+// not begin like a header, another error if it does but does not go on like one. The
+// result does not depend on how the bytes arrived.
 func End(b []byte) (int, error) {
 	switch {
 	case startsLike(b, lineSignature):
@@ -65,11 +65,11 @@ func End(b []byte) (int, error) {
 	}
 }
 
-// startsLike reports whether b starts with text, as far as b goes.
+// startsLike reports whether b begins with text, or is a beginning of text.
 func startsLike(b []byte, text string) bool {
 	n := min(len(b), len(text))
 	return string(b[:n]) == text[:n]
 }
 
-// isLine tells a header of version 1 from one of version 2.
+// isLine reports whether a header is one of version 1.
 func isLine(header []byte) bool { return bytes.HasPrefix(header, []byte(lineSignature)) }

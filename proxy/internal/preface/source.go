@@ -9,10 +9,9 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// Source returns the address of the client that a whole header names. It is
-// false if the header names none, as one of a proxy's own health check, of an
-// unknown protocol or of a unix socket: then the client is whoever made the
-// connection.
+// Source returns the address of the client that a whole header names. The bool is false
+// if the header names none, because it is a proxy's own health check, of an unknown
+// protocol, or of a unix socket. Then the client is the peer that made the connection.
 func Source(header []byte) (netip.AddrPort, bool, error) {
 	n, err := End(header)
 	switch {
@@ -29,16 +28,16 @@ func Source(header []byte) (netip.AddrPort, bool, error) {
 	return parse(header)
 }
 
-// isIgnored reports whether nothing but the length of a header counts. The
-// library refuses some of these.
+// isIgnored reports whether only the length of a header counts. The library refuses some
+// of these headers.
 func isIgnored(header []byte) bool {
 	return !isLine(header) && (header[versionByte] == local || protocolOf(header) == proxyproto.UNSPEC)
 }
 
-// parse takes a header's fields apart. For version 1 the library wants single
-// spaces, no leading zeros, no zone, addresses of the announced family, and
-// nothing more. It takes the last 32 bits of an IPv6 address in dots, too, which
-// the specification does not mention, but inet_ntop writes.
+// parse parses a header's fields. For version 1 the library demands single spaces, no
+// leading zeros, no zone, addresses of the announced family, and nothing more. It also
+// accepts the last 32 bits of an IPv6 address in dots: the specification does not mention
+// that form, but inet_ntop writes it.
 func parse(header []byte) (netip.AddrPort, bool, error) {
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(header), len(header)))
 	if err != nil {

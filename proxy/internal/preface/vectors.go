@@ -12,8 +12,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // vectorHead is the size of a TLV's type and length (section 2.2).
 const vectorHead = 3
 
-// checkVectors checks the TLVs behind the addresses, which the library does not
-// look into. What they say is of no use here, but for a checksum.
+// checkVectors checks the TLVs behind the addresses, which the library does not parse.
+// Only the checksum is used here.
 func checkVectors(header []byte) error {
 	if isLine(header) {
 		return nil
@@ -35,8 +35,8 @@ func checkVectors(header []byte) error {
 	return nil
 }
 
-// sumIsRight reports whether header[from:to] is the checksum of the header, in
-// which it counts as zeros (section 2.2.3).
+// sumIsRight reports whether header[from:to] is the checksum of the header. The
+// checksum's own bytes count as zeros (section 2.2.3).
 func sumIsRight(header []byte, from, to int) bool {
 	var zeros [crc32.Size]byte
 	if to-from != crc32.Size {

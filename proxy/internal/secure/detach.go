@@ -8,18 +8,18 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// detached is a Conn that the standard library has: it blocks, has addresses and
+// detached is a Conn that the standard library has. It blocks, has addresses and
 // deadlines, and may be read and written at the same time.
 type detached struct {
 	net.Conn // the descriptor, without TLS
 	conn     *Conn
 }
 
-// Detach takes the connection off its loop. The net.Conn goes on where the loop
-// was: it delivers first what has been received, and sends first what was kept.
-// If the last Write has left bytes over, the net.Conn's first must begin with
-// them. It has a CloseWrite too. The Conn must not be used any more, unless
-// Attach brings it back; on an error the descriptor is closed.
+// Detach takes the connection off its loop. The net.Conn continues where the loop
+// stopped: it delivers first what has been received, and sends first what was kept. If
+// the last Write has left bytes over, the first Write of the net.Conn must begin with
+// them. The net.Conn also has a CloseWrite method. The Conn must not be used any more,
+// unless Attach takes it back. On an error the descriptor is closed.
 func (c *Conn) Detach() (net.Conn, error) {
 	socket.UnlimitBackoff(c.fd)
 	file := os.NewFile(uintptr(c.fd), "connection")
@@ -28,16 +28,15 @@ func (c *Conn) Detach() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.lent = conn.(stream) // so are all connections that a descriptor can be
+	c.lent = conn.(stream) // all types that net.FileConn returns are streams
 	c.scratch = nil
 	return &detached{Conn: conn, conn: c}, nil
 }
 
-// Attach is the way back from Detach: the Conn of a net.Conn that came from
-// there, to be given to a loop with Adopt. Nobody may be reading or writing the
-// net.Conn, which is not to be used afterwards; if its descriptor cannot be
-// taken back, it is closed and err says why. Another net.Conn is not ours, and
-// nothing happens to it.
+// Attach reverses Detach: it returns the Conn of a net.Conn that Detach returned, for a
+// loop to Adopt. No Read or Write of the net.Conn may be under way, and it must not be
+// used afterwards. If its descriptor cannot be taken back, it is closed and err says why.
+// ours is false for any other net.Conn, to which Attach does nothing.
 func Attach(nc net.Conn) (c *Conn, ours bool, err error) {
 	a, ours := nc.(*detached)
 	if !ours {
@@ -55,7 +54,8 @@ func Attach(nc net.Conn) (c *Conn, ours bool, err error) {
 // Read reads decrypted bytes.
 func (a *detached) Read(b []byte) (int, error) { return a.conn.tls.Read(b) }
 
-// Write encrypts and writes b, but for what a Write on the loop has encrypted.
+// Write encrypts and writes b, without the bytes at its start that a Write on the loop
+// has already encrypted.
 func (a *detached) Write(b []byte) (int, error) {
 	done, err := a.conn.repay(len(b))
 	if err != nil {
@@ -65,8 +65,8 @@ func (a *detached) Write(b []byte) (int, error) {
 	return done + n, err
 }
 
-// repay writes what is kept if the loop's last Write has left bytes over, and
-// returns how many of the n bytes that come now are the same.
+// repay writes what is kept, if the loop's last Write has left bytes over. It returns how
+// many of the caller's next n bytes are those.
 func (c *Conn) repay(n int) (done int, err error) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
@@ -81,7 +81,7 @@ func (c *Conn) repay(n int) (done int, err error) {
 	return done, nil
 }
 
-// SyscallConn is for those who want to know more of the descriptor.
+// SyscallConn gives access to the descriptor.
 func (a *detached) SyscallConn() (syscall.RawConn, error) { return a.Conn.(syscall.Conn).SyscallConn() }
 
 // CloseWrite sends close_notify and ends our direction of the TCP connection.

@@ -1,13 +1,12 @@
-// Package secure is TLS for an event loop: crypto/tls over a non-blocking
-// descriptor, without a goroutine while nothing happens.
+// Package secure is TLS for an event loop: crypto/tls over a non-blocking descriptor,
+// without a goroutine while nothing happens.
 //
-// crypto/tls reads and writes a net.Conn and keeps its state when that answers
-// a read with a temporary error. So here it has a net.Conn of ours (wire.go),
-// which never waits: what it reads has been received before (read.go), what it
-// writes is sent afterwards (write.go). The handshake cannot be interrupted in
-// that way; for it, and for connections that net/http is to have, the descriptor
-// is detached: it is lent to the runtime's own poller, and the same net.Conn
-// waits there like any other.
+// crypto/tls reads and writes a net.Conn, and keeps its state when a read returns a
+// temporary error. So it gets a net.Conn of ours (wire.go), which never waits: what it
+// reads was received before (read.go), and what it writes is sent afterwards (write.go).
+// A handshake cannot be interrupted in that way. For a handshake, and for a connection
+// that net/http uses, the descriptor is lent to the runtime's own poller, and the same
+// net.Conn waits there like any other.
 //
 // The path of a connection:
 //
@@ -15,8 +14,8 @@
 //	                                        ↑        ↓
 //	                                     Attach ← Detach → net/http
 //
-// A Conn has one owner at a time: the goroutine of its Handshake, the loop that
-// adopted it, or whoever holds the net.Conn that Detach returned. Abort alone
-// may be called by others. The package is not for renegotiation, which is a
-// handshake in the middle: leave tls.Config.Renegotiation as it is, off.
+// A Conn has one owner at a time: the goroutine of its Handshake, the loop that adopted
+// it, or the user of the net.Conn that Detach returned. Only Abort may be called by
+// others. The package does not support renegotiation, which is a handshake inside the
+// stream: leave tls.Config.Renegotiation off, its default.
 package secure

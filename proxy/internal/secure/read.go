@@ -8,24 +8,23 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// maxAnswers bounds what a peer can have us keep for it by asking for answers,
-// as KeyUpdate does, and not reading them.
+// maxAnswers bounds the answers that are kept for a peer that asks for them, as KeyUpdate
+// does, and does not read them.
 const maxAnswers = 16 << 10
 
-// Room is what Read needs: a record of the largest size and as much of the next as
-// may have been received while the connection was detached, and more.
+// Room is the least buffer of Read. It holds a record of the largest size and as much of
+// the next one as may have been received while the connection was detached, and more.
 const Room = 24 << 10
 
-var errDeaf = errors.New("peer demands answers and does not read them")
+var errDeaf = errors.New("TLS: the peer asks for answers and does not read them")
 
-// Read receives at most so many bytes, once, and puts everything that can be
-// decrypted into b, which must not be smaller than Room. There is never anything
-// left that the kernel would not announce. The first Read after Adopt receives
-// nothing, it delivers what has been read before.
+// Read receives at most most bytes, once, and puts everything that can be decrypted into
+// b, which must have at least Room. Nothing is left afterwards that the kernel would not
+// report. The first Read after Adopt receives nothing; it delivers what was read before.
 //
-// With nothing to deliver it returns unix.EAGAIN. The end of the peer's stream
-// is io.EOF, by close_notify or without; a peer that breaks the protocol has
-// been sent its alert when Read returns the error.
+// If there is nothing to deliver, Read returns unix.EAGAIN. It returns io.EOF at the end
+// of the peer's stream, with close_notify or without. If the peer broke the protocol, its
+// alert has been sent when Read returns the error.
 func (c *Conn) Read(b []byte, most int) (int, error) {
 	if c.ended != nil {
 		return 0, c.ended
@@ -48,13 +47,13 @@ func (c *Conn) Read(b []byte, most int) (int, error) {
 	if n == 0 {
 		return 0, err
 	}
-	// The next Read is to tell; this makes the descriptor readable for it.
-	_ = socket.Shutdown(c.fd, unix.SHUT_RD) // it fails only if the peer is gone, which makes it readable too
+	// The next Read returns the error. This makes the descriptor readable for it.
+	_ = socket.Shutdown(c.fd, unix.SHUT_RD) // it fails only if the peer has gone, which makes it readable too
 	return n, nil
 }
 
-// receive puts what is to be decrypted next into unfed. Together with what
-// crypto/tls holds of a record it decrypts to less than it has bytes.
+// receive sets unfed to what is decrypted next. This, together with the part of a record
+// that crypto/tls holds, decrypts to fewer bytes than it has.
 func (c *Conn) receive(most int) error {
 	if c.fresh {
 		c.fresh = false
@@ -66,20 +65,20 @@ func (c *Conn) receive(most int) error {
 	return err
 }
 
-// decrypt reads until crypto/tls has been given all there is.
+// decrypt reads until crypto/tls has been given all of unfed.
 func (c *Conn) decrypt(b []byte) (n int, err error) {
 	for {
 		var got int
 		got, err = c.tls.Read(b[n:])
 		n += got
 		if err != nil || len(c.unfed) == 0 {
-			c.unfed = nil // after an error: what follows will not be read
+			c.unfed = nil // after an error the rest is not read
 			return n, err
 		}
 	}
 }
 
-// answer sends what crypto/tls wrote by itself: alerts, answers to KeyUpdate.
+// answer sends what crypto/tls wrote by itself: alerts and answers to KeyUpdate.
 func (c *Conn) answer() error {
 	if len(c.scratch.out) == 0 {
 		return nil
@@ -89,5 +88,5 @@ func (c *Conn) answer() error {
 	if err == nil && c.answers > maxAnswers {
 		return errDeaf
 	}
-	return nil // a failed push the next Write tells; what the peer has sent is worth reading
+	return nil // the next Write returns the error of a failed push; what the peer has sent is still delivered
 }

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// bufferSize is what is received at once while a connection is detached.
+// bufferSize is how much is received at once while a connection is detached.
 const bufferSize = 4 << 10
 
-// A wire is a Conn as crypto/tls sees it: the net.Conn below it.
+// A wire is the net.Conn that crypto/tls reads and writes: a Conn under another type.
 //
-// Beside the loop it waits, on the loop it does not. Both ways it gives out one
-// record at a time and nothing of the next: crypto/tls never holds more than a
-// part of a record, and its buffer, which it never gives back, grows to the
-// largest record that there was and no further.
+// Beside the loop its calls wait; on the loop they do not. In both cases it gives out one
+// record at a time and nothing of the next. So crypto/tls never holds more than a part of
+// a record, and its buffer, which is never freed, grows to the largest record so far and
+// no further.
 type wire Conn
 
 // Read gives crypto/tls more of the present record.
@@ -33,7 +33,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	n := copy(p, w.unfed[:w.record.measure(w.unfed)])
 	w.record.advance(n)
 	if w.unfed = w.unfed[n:]; len(w.unfed) == 0 {
-		w.unfed = nil // lets go of the memory behind it
+		w.unfed = nil // so that the memory before it can be freed
 	}
 	return n, nil
 }
@@ -54,9 +54,9 @@ func (w *wire) refill() error {
 	return err
 }
 
-// Write takes what crypto/tls has produced. On the loop it never fails, since
-// crypto/tls takes any error of a write as the connection's end. Nothing
-// follows a record that was written in part.
+// Write takes what crypto/tls writes. On the loop it never fails, because crypto/tls
+// treats any error of a write as the end of the connection. After a record that was
+// written in part, nothing more is written.
 func (w *wire) Write(p []byte) (int, error) {
 	if w.lent == nil {
 		w.scratch.out = append(w.scratch.out, p...)
@@ -70,8 +70,8 @@ func (w *wire) Write(p []byte) (int, error) {
 	return w.writeLent(p)
 }
 
-// flush writes what a connection that is detached has kept from the loop. The
-// caller holds sending.
+// flush writes what a detached connection has kept since it left the loop. The caller
+// holds sending.
 func (w *wire) flush() error {
 	if len(w.kept) == 0 {
 		return w.broken
@@ -86,25 +86,25 @@ func (w *wire) writeLent(p []byte) (n int, err error) {
 	return n, w.broken
 }
 
-// Close closes the descriptor of a connection that is detached.
+// Close closes the descriptor of a detached connection.
 func (w *wire) Close() error { return w.lent.Close() }
 
-// LocalAddr says no more than that there is an address: only callbacks of
-// tls.Config could ask for it.
+// LocalAddr returns an address without content: only callbacks of tls.Config could ask
+// for it.
 func (w *wire) LocalAddr() net.Addr { return unnamed{} }
 
 // RemoteAddr is like LocalAddr.
 func (w *wire) RemoteAddr() net.Addr { return unnamed{} }
 
-// SetDeadline does nothing, nor does SetReadDeadline: crypto/tls calls neither
-// by itself, and whoever has the detached connection sets the descriptor's.
+// SetDeadline does nothing, and neither does SetReadDeadline. crypto/tls does not call
+// them by itself, and the user of a detached connection sets the descriptor's deadlines.
 func (w *wire) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline does nothing, see SetDeadline.
 func (w *wire) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline is how crypto/tls bounds the writing of close_notify. On the
-// loop nothing waits.
+// SetWriteDeadline sets the time that crypto/tls allows for writing close_notify. It does
+// nothing on the loop, where no write waits.
 func (w *wire) SetWriteDeadline(t time.Time) error {
 	if w.lent == nil {
 		return nil
@@ -123,14 +123,14 @@ const (
 	lengthAt   = 3
 )
 
-// A record says where in the stream of records crypto/tls is.
+// A record says which part of which record crypto/tls has read so far.
 type record struct {
 	header [headerSize]byte
-	held   int // bytes of the record that crypto/tls has; 0 between two
+	held   int // bytes of the record that crypto/tls has; 0 between two records
 }
 
-// measure returns how many bytes of what comes next belong to the record. in
-// must not be empty. A header that is not complete is as far as can be told.
+// measure returns how many bytes of in, which is not empty, belong to the record. While
+// its header is not complete, those are all bytes of in: the length is not known yet.
 func (r *record) measure(in []byte) int {
 	known := min(r.held, headerSize)
 	known += copy(r.header[known:], in)
@@ -140,7 +140,8 @@ func (r *record) measure(in []byte) int {
 	return min(len(in), r.size()-r.held)
 }
 
-// missing is how much of the record crypto/tls still wants; 0 if that is unknown.
+// missing returns how many bytes of the record are still to come, or 0 if that is not
+// known.
 func (r *record) missing() int {
 	if r.held < headerSize {
 		return 0
@@ -148,8 +149,7 @@ func (r *record) missing() int {
 	return r.size() - r.held
 }
 
-// advance notes that crypto/tls has been given n bytes more, all of them
-// measured, or missing.
+// advance records that crypto/tls was given n more bytes of the record.
 func (r *record) advance(n int) {
 	r.held += n
 	if r.held >= headerSize && r.held == r.size() {
@@ -157,7 +157,7 @@ func (r *record) advance(n int) {
 	}
 }
 
-// size is how long the record is, once its header is known.
+// size returns the length of the record. Its header must be complete.
 func (r *record) size() int {
 	return headerSize + int(binary.BigEndian.Uint16(r.header[lengthAt:]))
 }

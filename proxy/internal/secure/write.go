@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	// maxWrite is what is encrypted at once: the most that one record holds (RFC
-	// 8446 5.1). The socket is asked after each, so no more than that is ever kept.
+	// maxWrite is how much is encrypted at once: the most that one record holds (RFC 8446
+	// 5.1). The socket is tried after each record, so no more than one is ever kept.
 	maxWrite = 16 << 10
-	// maxRest is what goes with the last record rather than by a system call of its
-	// own: a message of 16 KiB has a frame header before it.
+	// maxRest is how much more than maxWrite is sent with one system call: a message of
+	// 16 KiB has a frame header before it.
 	maxRest = 512
 )
 
-// Write encrypts b and sends it, a record at a time for as long as the socket
-// takes all. It returns how much of b was taken; unix.EAGAIN if that is nothing.
+// Write encrypts b and sends it, one record at a time, for as long as the socket takes
+// whole records. It returns how many bytes of b were taken, or unix.EAGAIN if none was.
 //
-// What is encrypted must be sent, so what the socket leaves of a record is kept
-// here. Meanwhile Write reports bytes as taken in step with the socket, but never
-// the last one: n < len(b) until all is in the kernel. The next Write must be of
-// the bytes that were left over, with or without more behind them; it goes on with
-// the sending, and encrypts only what is new.
+// Encrypted bytes must be sent. So the part of a record that the socket does not take is
+// kept here. Meanwhile Write reports bytes as taken in step with the socket, but never
+// the last byte: n < len(b) until everything is in the kernel. The next Write must begin
+// with the bytes that were left over, and may have more bytes behind them. It continues
+// sending, and encrypts only the new bytes.
 func (c *Conn) Write(b []byte) (int, error) {
 	if len(b) < c.owed {
 		panic("secure: Write without the bytes that the last one left over")
@@ -40,16 +40,16 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return taken, err
 }
 
-// WriteLast is Write for the last bytes of our direction: see CloseWrite. They may
-// be held back in the kernel until it or Close is called.
+// WriteLast is Write for the last bytes of our direction. The kernel may hold them back
+// until CloseWrite or Close is called.
 func (c *Conn) WriteLast(b []byte) (int, error) {
 	c.parting = true
 	return c.Write(b)
 }
 
-// encrypt encrypts the first record of b and sends it. Nothing is kept from
-// before. If more records follow, the kernel may hold this one's end back until
-// they do, so that segments are as full as if all were sent at once.
+// encrypt encrypts the first record of b and sends it. Nothing may be kept. If more
+// records follow, the kernel may hold the end of this one back until they come, so that
+// segments are as full as if all records were sent at once.
 func (c *Conn) encrypt(b []byte) (int, error) {
 	more := len(b) > maxWrite+maxRest
 	if more {
@@ -63,8 +63,8 @@ func (c *Conn) encrypt(b []byte) (int, error) {
 	return c.advance(more)
 }
 
-// advance sends what there is, and returns how many of the bytes owed have
-// become taken by that.
+// advance sends what is kept and what is new, and returns how many of the owed bytes this
+// has made taken.
 func (c *Conn) advance(more bool) (int, error) {
 	before := len(c.kept) + len(c.scratch.out)
 	if err := c.push(more); err != nil {
@@ -76,9 +76,9 @@ func (c *Conn) advance(more bool) (int, error) {
 	return taken, nil
 }
 
-// stillOwed is how much of what was owed is to be reported later, when kept has
-// shrunk from before to after: a like part of it, one byte at least, and nothing
-// once all ciphertext is gone.
+// stillOwed returns how many of the owed bytes are still not taken when kept has shrunk
+// from before to after: the same share, but at least one byte, and none when all
+// ciphertext is sent.
 func stillOwed(owed, before, after int) int {
 	if after == 0 {
 		return 0
@@ -86,9 +86,9 @@ func stillOwed(owed, before, after int) int {
 	return min(owed, max(1, owed*after/before))
 }
 
-// push sends what is kept, and behind it what crypto/tls has produced, with one
-// system call. It keeps what the socket does not take. more says that another
-// push follows at once.
+// push sends what is kept, and behind it what crypto/tls has written, with one system
+// call. It keeps what the socket does not take. more says that another push follows at
+// once.
 func (c *Conn) push(more bool) error {
 	if c.broken != nil {
 		return c.broken
@@ -112,7 +112,7 @@ func (c *Conn) push(more bool) error {
 	return nil
 }
 
-// keep keeps the end of what was to be sent, be it in the loop's buffer or in ours.
+// keep keeps rest, which is the unsent end of the loop's buffer or of kept.
 func (c *Conn) keep(rest []byte) {
 	switch {
 	case len(rest) == 0:

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Accept takes one connection from a listening descriptor, and tells its peer's
-// address, which is the zero AddrPort for unix sockets. It returns ErrAgain if no
+// Accept accepts one connection from a listening descriptor, and returns its peer's
+// address, which is the zero AddrPort for a unix socket. It returns ErrAgain if no
 // connection waits.
 func Accept(listener int) (fd int, from netip.AddrPort, err error) {
 	for {
-		var name unix.RawSockaddrInet6 // the longest that there is
+		var name unix.RawSockaddrInet6 // the longest address
 		size := uint32(unix.SizeofSockaddrInet6)
 		accepted, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener),
 			uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
@@ -22,26 +22,26 @@ func Accept(listener int) (fd int, from netip.AddrPort, err error) {
 			return int(accepted), addrPort(&name), nil
 		case unix.EAGAIN:
 			return -1, netip.AddrPort{}, ErrAgain
-		case unix.EINTR, unix.ECONNABORTED: // that one is gone; there may be others
+		case unix.EINTR, unix.ECONNABORTED: // that connection has gone; others may wait
 		default:
 			return -1, netip.AddrPort{}, errno
 		}
 	}
 }
 
-// AcceptShared is Accept for a listening socket that other processes may have too,
-// as systemd or another service does. Whether its calls block belongs to the socket
-// and not to the descriptor: any of them can change it for all, and an accept that
-// finds no client would then hold the caller until one comes. So accept is called
-// only where a client waits, and with the socket set to not block just before. It
-// could still block if within that moment another process both changed the socket
-// back and took the client.
+// AcceptShared is Accept for a listening socket that other processes may have too, such
+// as systemd or another service. Whether its calls block is a property of the socket and
+// not of the descriptor. Any of the processes can change it for all, and an accept
+// without a client would then block the caller until one comes. So AcceptShared calls
+// accept only when a client waits, and sets the socket to not block just before. It could
+// still block if another process, between these two steps and the accept, changed the
+// socket back and took the client.
 //
-// SO_RCVTIMEO would bound such a wait, but the connections of the other processes
-// would inherit it.
+// SO_RCVTIMEO would bound such a wait, but the connections of the other processes would
+// inherit it.
 func AcceptShared(listener int) (fd int, from netip.AddrPort, err error) {
 	if !Waiting(listener) {
-		return -1, netip.AddrPort{}, ErrAgain // after an error the caller asks again in its next turn
+		return -1, netip.AddrPort{}, ErrAgain // also after an error of poll: the caller tries again in its next turn
 	}
 	if err := unix.SetNonblock(listener, true); err != nil {
 		return -1, netip.AddrPort{}, err

@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unacked is how many of the bytes written to fd its peer's TCP has not
-// acknowledged. Of a unix socket it is what the peer's program has not read, and
-// more, since the kernel counts its own overhead. It is 0 where the kernel does not tell.
+// Unacked returns how many of the bytes written to fd the peer's TCP has not
+// acknowledged. For a unix socket it returns at least what the peer's program has not
+// read: the kernel adds its own overhead. It returns 0 if the kernel does not say.
 func Unacked(fd int) int {
 	n, _ := ask(fd, unix.SIOCOUTQ)
 	return n
 }
 
-// Unsent is how many of them the kernel has not sent even once. Of a unix socket,
-// which does not tell, it is Unacked.
+// Unsent returns how many of the bytes written to fd the kernel has not sent even once.
+// For a unix socket, where the kernel does not say, it returns Unacked.
 func Unsent(fd int) int {
 	if n, ok := ask(fd, unix.SIOCOUTQNSD); ok {
 		return n
@@ -24,7 +24,7 @@ func Unsent(fd int) int {
 	return Unacked(fd)
 }
 
-// Unread is how many bytes have arrived on fd and not been read.
+// Unread returns how many bytes have arrived on fd and have not been read.
 func Unread(fd int) int {
 	n, _ := ask(fd, unix.SIOCINQ)
 	return n
@@ -38,16 +38,16 @@ func ask(fd int, question uintptr) (n int, ok bool) {
 
 // ACKs says how the peer's TCP acknowledges.
 type ACKs struct {
-	// Last is how long ago it last acknowledged anything, new or not. It is 0 where
-	// the kernel does not tell, as for unix sockets.
+	// Last is how long ago the peer's TCP last acknowledged anything, new or not. It is 0
+	// if the kernel does not say, as for a unix socket.
 	Last time.Duration
-	// Gap says that it has bytes behind others that were lost on their way. Of what
-	// arrives meanwhile Unacked shows nothing.
+	// Gap says that the peer's TCP has bytes that came behind lost ones. Unacked does not
+	// count bytes that arrive behind a gap as acknowledged.
 	Gap bool
-	// Full says that it has no room at present: bytes wait here, and what is under
-	// way takes up its window.
+	// Full says that the peer's TCP has no room at present: bytes wait here, and the
+	// bytes under way fill its window.
 	Full bool
-	// RTT is the path's round trip as TCP measures it; 0 where the kernel does not tell.
+	// RTT is the path's round trip as TCP measures it, or 0 if the kernel does not say.
 	RTT time.Duration
 }
 

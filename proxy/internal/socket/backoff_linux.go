@@ -6,12 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Linux waits ever longer before it sends a lost segment again, up to this by itself.
+// defaultBackoff is the kernel's own bound on its wait before it retransmits a lost
+// segment. The wait grows up to the bound.
 const defaultBackoff = 2 * time.Minute // TCP_RTO_MAX in net/tcp.h
 
-// LimitBackoff bounds the wait of a TCP socket, or of those that a listener accepts,
-// in whole milliseconds; 0 leaves it as it is. Kernels before 6.15 do not know how, and
-// go without.
+// LimitBackoff bounds the wait before a TCP socket retransmits a lost segment, in whole
+// milliseconds. Connections that a listener accepts inherit the bound. 0 leaves the bound
+// unchanged. Kernels before 6.15 do not have the option; LimitBackoff does nothing there.
 func LimitBackoff(fd int, longest time.Duration) error {
 	milliseconds := int32(longest / time.Millisecond)
 	if milliseconds == 0 {
@@ -24,9 +25,9 @@ func LimitBackoff(fd int, longest time.Duration) error {
 	return err
 }
 
-// UnlimitBackoff takes the bound away. Nobody may close a socket with bytes that are
-// still to be sent without that: once the wait has grown to the bound, the kernel
-// gives up a socket that nobody has open and whose peer has no room, and resets it.
+// UnlimitBackoff removes the bound. A socket with unsent bytes must not be closed with a
+// bound: when the wait has grown to the bound, the kernel gives up a closed socket whose
+// peer has no room, and resets its connection.
 func UnlimitBackoff(fd int) {
-	_ = LimitBackoff(fd, defaultBackoff) // a socket that refuses has no bound
+	_ = LimitBackoff(fd, defaultBackoff) // a socket that refuses the option has no bound
 }

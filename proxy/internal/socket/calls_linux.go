@@ -1,15 +1,15 @@
 // Package socket makes the system calls on sockets that never block:
 //
-//	Connect, Connected     makes a connection              (connect_linux.go, endpoint_linux.go)
-//	Accept, AcceptShared   takes one from a listener       (accept_linux.go)
-//	Options                what the kernel is told         (options_linux.go)
-//	Receive, Send, Close   moves bytes, and ends           (calls_linux.go)
-//	Unacked, LastACKs      asks how far bytes have come    (asks_linux.go)
+//	Connect, Connected     make a connection               (connect_linux.go, endpoint_linux.go)
+//	Accept, AcceptShared   accept one from a listener      (accept_linux.go)
+//	Options                configure one                   (options_linux.go)
+//	Receive, Send, Close   move bytes, and end it          (calls_linux.go)
+//	Unacked, LastACKs      ask how far bytes have come     (asks_linux.go)
 //
-// The package knows nothing of what the bytes mean.
+// The package knows nothing about the meaning of the bytes.
 //
-// The calls are raw: they never block, so the runtime need not prepare for a thread
-// that stays in the kernel, nor wake its monitor for it.
+// The calls are raw. They never block, so the runtime need not prepare for a thread that
+// stays in the kernel, nor wake its monitor.
 package socket
 
 import (
@@ -22,11 +22,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrAgain says that a socket is not ready.
+// ErrAgain means that a socket is not ready.
 var ErrAgain error = unix.EAGAIN
 
-// Receive reads into b, which must not be empty. It returns ErrAgain when nothing is
-// there, and io.EOF after the peer's end.
+// Receive reads into b, which must not be empty. It returns ErrAgain if nothing is there,
+// and io.EOF after the peer's end.
 func Receive(fd int, b []byte) (int, error) {
 	n, err := transfer(unix.SYS_RECVFROM, fd, b, 0)
 	if err == nil && n == 0 {
@@ -35,9 +35,9 @@ func Receive(fd int, b []byte) (int, error) {
 	return n, err
 }
 
-// Send writes what the socket takes of b, which must not be empty; ErrAgain if that is
-// nothing. With more to come, be it the stream's end, the kernel may hold the bytes
-// back for a moment.
+// Send writes b, which must not be empty, and returns how many bytes the socket took, or
+// ErrAgain if it took none. more says that more bytes, or the stream's end, follow at
+// once; then the kernel may hold the bytes back for a moment.
 func Send(fd int, b []byte, more bool) (int, error) {
 	flags := uintptr(unix.MSG_NOSIGNAL)
 	if more {
@@ -46,8 +46,8 @@ func Send(fd int, b []byte, more bool) (int, error) {
 	return transfer(unix.SYS_SENDTO, fd, b, flags)
 }
 
-// transfer is a recv or a send. For a socket they are a shorter way through the
-// kernel than read and write.
+// transfer makes the system call recvfrom or sendto. For a socket they take a shorter way
+// through the kernel than read and write.
 func transfer(call uintptr, fd int, b []byte, flags uintptr) (int, error) {
 	for {
 		n, _, errno := syscall.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), flags, 0, 0)
@@ -63,11 +63,11 @@ func transfer(call uintptr, fd int, b []byte, flags uintptr) (int, error) {
 	}
 }
 
-// Shutdown ends a direction of a connection: unix.SHUT_RD or unix.SHUT_WR.
+// Shutdown ends one direction of a connection, unix.SHUT_RD or unix.SHUT_WR.
 func Shutdown(fd, how int) error { return call(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how), 0) }
 
-// Close closes a descriptor. What its peer has not acknowledged yet the kernel goes on
-// sending.
+// Close closes a descriptor. The kernel goes on sending what the peer has not
+// acknowledged.
 func Close(fd int) error {
 	if Unacked(fd) > 0 {
 		UnlimitBackoff(fd)
@@ -82,9 +82,10 @@ func call(number, a, b, c uintptr) error {
 	return nil
 }
 
-// Duplicate takes a descriptor out of the standard library's hands, which would make
-// it blocking if it were asked for it. The duplicate stays as it is, and is registered
-// nowhere.
+// Duplicate returns a duplicate of the descriptor of from, which the standard library
+// owns. It does not ask the standard library for the descriptor itself, because that
+// would make the descriptor blocking. The duplicate stays as it was, and no poller has
+// it.
 func Duplicate(from syscall.Conn) (fd int, err error) {
 	raw, err := from.SyscallConn()
 	if err != nil {

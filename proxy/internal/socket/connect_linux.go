@@ -11,17 +11,17 @@ import (
 )
 
 var (
-	// ErrItself says that a connection to a port of this host has reached its own
-	// socket: nobody listens there.
-	ErrItself = errors.New("nobody listens: the connection reached itself")
-	// ErrNoSource says that this host has no address of the endpoint's family.
-	ErrNoSource = errors.New("this host has no address from which it could be reached")
+	// ErrItself means that a connection to a port of this host has reached its own
+	// socket: no process listens there.
+	ErrItself = errors.New("no process listens there: the connection reached itself")
+	// ErrNoSource means that this host has no address of the endpoint's family.
+	ErrNoSource = errors.New("this host has no address of the upstream's address family")
 )
 
-// Connect begins a connection. The outcome shows in the first Send: it finds the
-// connection there, or is told ErrAgain or why it will never be. A unix socket whose
-// queue is full says ErrAgain at once. If this host has no port for the connection,
-// the error is unix.EADDRNOTAVAIL.
+// Connect starts a connection. The first Send shows its outcome: it succeeds, or returns
+// ErrAgain while the connect is under way, or returns why it failed. Connect returns
+// ErrAgain for a unix socket whose queue is full, and unix.EADDRNOTAVAIL if this host has
+// no port left for the connection.
 func Connect(to Endpoint, opts Options) (fd int, err error) {
 	addr, size := to.sockaddr()
 	made, _, errno := syscall.RawSyscall(unix.SYS_SOCKET, uintptr(addr.Family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -31,11 +31,11 @@ func Connect(to Endpoint, opts Options) (fd int, err error) {
 	fd = int(made)
 	if addr.Family != unix.AF_UNIX {
 		if err := opts.Apply(fd); err != nil {
-			_ = Close(fd) // the first error is the one to tell
+			_ = Close(fd) // err is the error to return
 			return -1, err
 		}
-		// What we send at once carries the ACK that completes TCP's handshake.
-		_ = setTCPOption(fd, unix.TCP_QUICKACK, 0) // without it there is a segment more
+		// The first bytes that we send carry the ACK that completes TCP's handshake.
+		_ = setTCPOption(fd, unix.TCP_QUICKACK, 0) // an error costs one more segment
 	}
 	err = call(unix.SYS_CONNECT, made, uintptr(unsafe.Pointer(&addr)), uintptr(size))
 	switch err {
@@ -50,12 +50,12 @@ func Connect(to Endpoint, opts Options) (fd int, err error) {
 	default:
 		err = os.NewSyscallError("connect", err)
 	}
-	_ = Close(fd) // as above
+	_ = Close(fd) // err, set above, is the error to return
 	return -1, err
 }
 
-// Connected tells how a Connect came out whose socket has become writable. It asks
-// the socket for its error.
+// Connected returns the outcome of a Connect whose socket has become writable, from the
+// socket's SO_ERROR.
 func Connected(fd int) error {
 	failure, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
@@ -67,15 +67,15 @@ func Connected(fd int) error {
 	return nil
 }
 
-// notItself returns an error if the kernel has given a connection to a port of
-// this host that same port for its own end: TCP makes a connection of the two,
-// where nobody listens. Such a connection is to be closed at once, and by a reset:
-// its port is the service's, which could not be bound for a minute otherwise.
+// notItself returns ErrItself if a connection to a port of this host has that same port
+// at its own end: TCP can connect a socket to itself where no process listens. It then
+// arranges for Close to reset the connection. Otherwise the port, which is the service's,
+// could not be bound for a minute.
 func notItself(fd int, to Endpoint) error {
 	if !to.AddrPort.IsValid() {
 		return nil
 	}
-	var name unix.RawSockaddrInet6 // the longest that there is
+	var name unix.RawSockaddrInet6 // the longest address
 	size := uint32(unix.SizeofSockaddrInet6)
 	if err := call(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size))); err != nil {
 		return os.NewSyscallError("getsockname", err)
@@ -84,13 +84,13 @@ func notItself(fd int, to Endpoint) error {
 	if own.Port() != to.AddrPort.Port() || own.Addr() != ip && !(ip.IsUnspecified() && own.Addr().IsLoopback()) {
 		return nil
 	}
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // it fails for no socket
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // it fails only on a descriptor that is not a socket
 	return ErrItself
 }
 
-// whyNotAvailable tells what connect's EADDRNOTAVAIL means: that no port is left
-// for another connection to that address, or that this host has no address of its
-// family. In the second case UDP, whose ports are others, has none either.
+// whyNotAvailable returns the error for connect's EADDRNOTAVAIL: no port is left for
+// another connection to that address, or this host has no address of its family. UDP has
+// ports of its own, so it fails only in the second case.
 func whyNotAvailable(to Endpoint) error {
 	addr, size := to.sockaddr()
 	fd, _, errno := syscall.RawSyscall(unix.SYS_SOCKET, uintptr(addr.Family), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -98,7 +98,7 @@ func whyNotAvailable(to Endpoint) error {
 		return os.NewSyscallError("socket", errno)
 	}
 	err := call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&addr)), uintptr(size))
-	_ = Close(int(fd)) // nothing is in it
+	_ = Close(int(fd)) // nothing was sent on it
 	if err == unix.EADDRNOTAVAIL {
 		return ErrNoSource
 	}

@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Endpoint is where a connection can be made to: an address and a port, or a unix
-// socket. The two are never both set.
+// Endpoint is an address and a port, or a unix socket, to connect to. Only one of the
+// fields is set.
 type Endpoint struct {
 	AddrPort netip.AddrPort
 	Path     string // of a unix socket
 }
 
-// MaxPath is how many bytes the path of a unix socket may have.
+// MaxPath is the largest length of a unix socket's path, in bytes.
 const MaxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// sockaddr is an endpoint as connect(2) takes it, in memory that has room for
-// the addresses of all families.
+// sockaddr returns an endpoint as connect(2) takes it, in memory that has room for
+// addresses of all families.
 func (e Endpoint) sockaddr() (addr unix.RawSockaddrUnix, size int) {
 	ip := e.AddrPort.Addr()
 	switch {
@@ -43,7 +43,7 @@ func (e Endpoint) sockaddr() (addr unix.RawSockaddrUnix, size int) {
 	}
 }
 
-// addrPort is the reverse of sockaddr; the zero AddrPort for unix sockets.
+// addrPort is the reverse of sockaddr. It returns the zero AddrPort for a unix socket.
 func addrPort(addr *unix.RawSockaddrInet6) netip.AddrPort {
 	switch addr.Family {
 	case unix.AF_INET:
@@ -55,12 +55,13 @@ func addrPort(addr *unix.RawSockaddrInet6) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// networkOrder turns a port into big-endian memory, and back.
+// networkOrder converts a port between the machine's byte order and big-endian.
 func networkOrder(port uint16) uint16 {
 	return binary.NativeEndian.Uint16([]byte{byte(port >> 8), byte(port)})
 }
 
-// zoneID is the index of an IPv6 zone, which is an interface's name or number.
+// zoneID returns the index of an IPv6 zone, which is the name or the number of an
+// interface, or 0 if the zone is neither.
 func zoneID(zone string) uint32 {
 	if zone == "" {
 		return 0
@@ -68,6 +69,6 @@ func zoneID(zone string) uint32 {
 	if ifc, err := net.InterfaceByName(zone); err == nil {
 		return uint32(ifc.Index)
 	}
-	n, _ := strconv.ParseUint(zone, 10, 32) // 0, no zone, if it is neither
+	n, _ := strconv.ParseUint(zone, 10, 32) // 0 on an error
 	return uint32(n)
 }

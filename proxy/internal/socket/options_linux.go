@@ -11,16 +11,16 @@ import (
 )
 
 // Options are set on a TCP listener, whose connections inherit them on Linux, and on
-// every TCP connection that is made. TCP_NODELAY is always set.
+// every TCP connection that Connect makes. TCP_NODELAY is always set.
 type Options struct {
 	// UserTimeout is the kernel's limit on unacknowledged data, in whole
 	// milliseconds. 0 leaves the kernel's default.
 	UserTimeout time.Duration
-	// RTOMax is the longest that the kernel waits before it sends a lost segment
-	// again, in whole milliseconds. 0 leaves the kernel's default.
+	// RTOMax is the longest wait before the kernel retransmits a lost segment, in whole
+	// milliseconds. 0 leaves the kernel's default.
 	RTOMax time.Duration
-	// KeepAlive is after how much silence the kernel probes the peer, in whole
-	// seconds. 0 means never.
+	// KeepAlive is how long a peer may be silent before the kernel probes it, in whole
+	// seconds. 0 means that the kernel never probes.
 	KeepAlive time.Duration
 }
 
@@ -33,7 +33,7 @@ func (o Options) Apply(fd int) error {
 		return os.NewSyscallError("setsockopt TCP_RTO_MAX_MS", err)
 	}
 	if keepAlive := int32(o.KeepAlive / time.Second); keepAlive != 0 {
-		const probes = 4 // that a peer may leave unanswered, within as long again
+		const probes = 4 // left unanswered, over another KeepAlive, they end the connection
 		err := errors.Join(
 			setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
 			setTCPOption(fd, unix.TCP_KEEPIDLE, keepAlive),

@@ -7,24 +7,27 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"holdfast/internal/ascii"
+	"holdfast/proxy/internal/field"
 )
 
-// Answer is an upstream's 101 that is right for the offer it answers.
+// Answer is an upstream's 101 that is right for its offer.
 type Answer struct {
 	Deflate     bool   // permessage-deflate was accepted
 	Subprotocol string // none if empty
 
 	accept    [acceptLen]byte
 	extension string // as spelled; none if empty
-	fields    Fields
+	fields    field.Fields
 	named     []string // fields that Connection gives to this hop
 }
 
 // acceptLen is the length of a SHA-1 sum in base64.
 const acceptLen = 28
 
-// Expected is what an answer is checked against. It keeps nothing of the request
-// but this: answers may be long in coming.
+// Expected is what an answer is checked against. It keeps nothing else of the request:
+// answers may be long in coming.
 type Expected struct {
 	accept        [acceptLen]byte
 	subprotocols  []string
@@ -72,24 +75,24 @@ func (e *Expected) CheckAnswer(r *Response) (*Answer, error) {
 }
 
 // fault says what is wrong with a 101, without quoting it.
-func fault(field, why string) error { return fmt.Errorf("invalid 101: %s %s", field, why) }
+func fault(name, why string) error { return fmt.Errorf("invalid 101: %s %s", name, why) }
 
 func (a *Answer) checkConnection(*Expected) error {
 	n := 0
-	for protocol := range a.fields.elements("Upgrade") {
-		if n++; !equalFold(protocol, "websocket") {
-			return fault("Upgrade", "has another protocol than websocket")
+	for protocol := range a.fields.Elements(field.Upgrade) {
+		if n++; !ascii.EqualFold(protocol, "websocket") {
+			return fault(field.Upgrade, "has another protocol than websocket")
 		}
 	}
 	if n != 1 {
-		return fault("Upgrade", "is missing or doubled")
+		return fault(field.Upgrade, "is missing or doubled")
 	}
-	if !a.fields.has("Connection", "upgrade") {
-		return fault("Connection", "has no upgrade")
+	if !a.fields.HasElement(field.Connection, "upgrade") {
+		return fault(field.Connection, "has no upgrade")
 	}
 	var ok bool
 	if a.named, ok = fromUpstream.named(a.fields); !ok {
-		return fault("Connection", "is not a list of options, or too long")
+		return fault(field.Connection, "is not a list of options, or too long")
 	}
 	return nil
 }
@@ -97,71 +100,71 @@ func (a *Answer) checkConnection(*Expected) error {
 // checkBody: a 101 has neither field (RFC 9110 8.6, RFC 9112 6.1). A length of 0
 // is forgiven, since it says what a 101 means anyhow.
 func (a *Answer) checkBody(*Expected) error {
-	for length := range a.fields.Values("Content-Length") {
+	for length := range a.fields.Values(field.ContentLength) {
 		if length != "0" {
-			return fault("Content-Length", "is not 0")
+			return fault(field.ContentLength, "is not 0")
 		}
 	}
-	if a.fields.Count("Transfer-Encoding") > 0 {
-		return fault("Transfer-Encoding", "is not allowed in a 101")
+	if a.fields.Count(field.TransferEncoding) > 0 {
+		return fault(field.TransferEncoding, "is not allowed in a 101")
 	}
 	return nil
 }
 
 func (a *Answer) checkAccept(*Expected) error {
-	accept, n := a.fields.single("Sec-WebSocket-Accept")
+	accept, n := a.fields.Single(field.SecWebSocketAccept)
 	if n != 1 {
-		return fault("Sec-WebSocket-Accept", "is missing or doubled")
+		return fault(field.SecWebSocketAccept, "is missing or doubled")
 	}
 	if accept != string(a.accept[:]) {
-		return fault("Sec-WebSocket-Accept", "does not belong to the key")
+		return fault(field.SecWebSocketAccept, "does not belong to the key")
 	}
 	return nil
 }
 
 // checkSubprotocol takes an empty value, which some servers send, for none.
 func (a *Answer) checkSubprotocol(expected *Expected) error {
-	subprotocol, n := a.fields.single("Sec-WebSocket-Protocol")
+	subprotocol, n := a.fields.Single(field.SecWebSocketProtocol)
 	if n > 1 {
-		return fault("Sec-WebSocket-Protocol", "is doubled")
+		return fault(field.SecWebSocketProtocol, "is doubled")
 	}
 	if subprotocol != "" && !slices.Contains(expected.subprotocols, subprotocol) {
-		return fault("Sec-WebSocket-Protocol", "was not offered")
+		return fault(field.SecWebSocketProtocol, "was not offered")
 	}
 	a.Subprotocol = subprotocol
 	return nil
 }
 
 func (a *Answer) checkExtensions(expected *Expected) error {
-	for e, ok := range a.fields.extensions() {
+	for e, ok := range extensions(a.fields) {
 		if !ok {
-			return fault("Sec-WebSocket-Extensions", "is malformed")
+			return fault(field.SecWebSocketExtensions, "is malformed")
 		}
-		if err := a.accepts(&e, expected); err != nil {
+		if err := a.takeExtension(&e, expected); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// accepts takes the only extension that an answer may have.
-func (a *Answer) accepts(e *extension, expected *Expected) error {
+// takeExtension takes the only extension that an answer may have.
+func (a *Answer) takeExtension(e *extension, expected *Expected) error {
 	switch {
 	case a.Deflate:
-		return fault("Sec-WebSocket-Extensions", "has more than one extension")
+		return fault(field.SecWebSocketExtensions, "has more than one extension")
 	case e.name != permessageDeflate || !expected.deflate:
-		return fault("Sec-WebSocket-Extensions", "has an extension that was not offered")
+		return fault(field.SecWebSocketExtensions, "has an extension that was not offered")
 	case !e.isAnswer():
-		return fault("Sec-WebSocket-Extensions", "has an illegal parameter")
+		return fault(field.SecWebSocketExtensions, "has an illegal parameter")
 	case e.params&^expected.deflateParams&clientMaxWindowBits != 0: // RFC 7692 7.1.2.2
-		return fault("Sec-WebSocket-Extensions", "has client_max_window_bits, which was not offered")
+		return fault(field.SecWebSocketExtensions, "has client_max_window_bits, which was not offered")
 	}
 	a.Deflate, a.extension = true, e.text
 	return nil
 }
 
-// acceptOf computes the Sec-WebSocket-Accept for a key (RFC 6455 4.2.2). SHA-1
-// is no secret here; it shows that the server read the key.
+// acceptOf computes the Sec-WebSocket-Accept for a key (RFC 6455 4.2.2). SHA-1 keeps no
+// secret here: it shows that the server has read the key.
 func acceptOf(key string) (accept [acceptLen]byte) {
 	var buf [64]byte // on the stack, and large enough for both
 	sum := sha1.Sum(append(append(buf[:0], key...), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
@@ -172,18 +175,18 @@ func acceptOf(key string) (accept [acceptLen]byte) {
 // AppendResponse rebuilds the 101 for the client.
 func (a *Answer) AppendResponse(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"...)
-	dst = appendField(dst, "Upgrade", "websocket")
-	dst = appendField(dst, "Connection", "Upgrade")
-	dst = appendField(dst, "Sec-WebSocket-Accept", string(a.accept[:]))
+	dst = field.Append(dst, field.Upgrade, "websocket")
+	dst = field.Append(dst, field.Connection, field.Upgrade)
+	dst = field.Append(dst, field.SecWebSocketAccept, string(a.accept[:]))
 	if a.Subprotocol != "" {
-		dst = appendField(dst, "Sec-WebSocket-Protocol", a.Subprotocol)
+		dst = field.Append(dst, field.SecWebSocketProtocol, a.Subprotocol)
 	}
 	if a.Deflate {
-		dst = appendField(dst, "Sec-WebSocket-Extensions", a.extension)
+		dst = field.Append(dst, field.SecWebSocketExtensions, a.extension)
 	}
-	for _, field := range a.fields {
-		if fromUpstream.passes(field.Name, a.named) {
-			dst = appendField(dst, field.Name, field.Value)
+	for _, f := range a.fields {
+		if fromUpstream.passes(f.Name, a.named) {
+			dst = field.Append(dst, f.Name, f.Value)
 		}
 	}
 	return append(dst, "\r\n"...)

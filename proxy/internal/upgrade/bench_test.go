@@ -77,7 +77,7 @@ func BenchmarkResponse(b *testing.B) {
 
 // TestHandshakeAllocations pins what a handshake costs: a head's string, its
 // fields, the Request, the Offer and its two lists, and what is expected of the
-// answer, with a list and its one element; then likewise for the answer.
+// answer, with a list and its one element; then the same of the answer.
 func TestHandshakeAllocations(t *testing.T) {
 	request, response, dst := []byte(browserHead), []byte(serverHead), make([]byte, 0, 4096)
 	e, _ := forward(t, dst, request)

@@ -12,13 +12,15 @@
 //	Request.Check   a WebSocket handshake, or a Refusal      (offer.go)
 //	AppendRequest   the request for the upstream, rebuilt    (offer.go)
 //	AppendTarget    its target, behind the upstream's path   (target.go)
-//	Expects         what its answer is checked against      (answer.go)
+//	Expects         what its answer is checked against       (answer.go)
 //	ParseResponse   the upstream's head                      (response.go)
 //	CheckAnswer     a right 101 to that very offer           (answer.go)
 //	AppendResponse  the 101 for the client, rebuilt          (answer.go)
 //
-// Beside it stand extensions.go (what may be negotiated), drop.go (the fields
-// that are not passed on), hop.go (those of answers other than a 101) and refusal.go (the answer that ends a handshake here).
+// Beside it stand extensions.go (what may be negotiated), drop.go (which fields of a
+// handshake are not passed on), hop.go (which of other answers) and refusal.go (the
+// answer that ends a handshake here). Package field has the grammar of fields and the
+// table of their names.
 //
 // Request smuggling needs two readers of one message who disagree. So a request
 // head has one reading or is refused, and neither peer is ever sent the other's
@@ -30,6 +32,6 @@
 // or is plain HTTP: a handshake that is wrong in some way never goes upstream as the
 // latter, where it might still be answered with a 101 that nobody checks.
 //
-// Bodies and Origin policy are not its concern, nor are answers other than a 101
-// beyond their heads.
+// Bodies and Origin policy are not its concern. Nor is more than the head of an answer
+// other than a 101.
 package upgrade

@@ -3,6 +3,8 @@ package upgrade
 import (
 	"iter"
 	"strings"
+
+	"holdfast/proxy/internal/field"
 )
 
 // permessageDeflate is the one extension that is negotiated through: it changes
@@ -40,26 +42,12 @@ func (e *extension) isAnswer() bool {
 
 // extensions walks all elements of Sec-WebSocket-Extensions, which may be spread
 // over several field lines. It stops with false where the grammar is broken.
-func (f Fields) extensions() iter.Seq2[extension, bool] {
-	return func(yield func(extension, bool) bool) {
-		for rest := range f.Values("Sec-WebSocket-Extensions") {
-			for {
-				// Empty elements count for nothing (RFC 9110 5.6.1.2).
-				if rest = strings.TrimLeft(rest, " \t,"); rest == "" {
-					break
-				}
-				var e extension
-				var ok bool
-				if e, rest, ok = cutExtension(rest); !yield(e, ok) || !ok {
-					return
-				}
-			}
-		}
-	}
+func extensions(f field.Fields) iter.Seq2[extension, bool] {
+	return field.List(f.Values(field.SecWebSocketExtensions), cutExtension)
 }
 
 // cutExtension cuts `token *( ";" extension-param )` off the start of a list
-// (RFC 6455 9.1). Its caller skips the comma.
+// (RFC 6455 9.1).
 func cutExtension(list string) (e extension, rest string, ok bool) {
 	if e.name, rest = cutToken(list); e.name == "" {
 		return extension{}, "", false
@@ -69,10 +57,7 @@ func cutExtension(list string) (e extension, rest string, ok bool) {
 			return extension{}, "", false
 		}
 	}
-	if rest != "" && rest[0] != ',' {
-		return extension{}, "", false
-	}
-	e.text = trimOWS(list[:len(list)-len(rest)])
+	e.text = field.TrimOWS(list[:len(list)-len(rest)])
 	return e, rest, true
 }
 
@@ -94,39 +79,21 @@ func (e *extension) cutParam(s string) (rest string, ok bool) {
 
 // cutToken cuts a token and the white space on both its sides off the start of s.
 func cutToken(s string) (token, rest string) {
-	s = trimLeftOWS(s)
-	n := tokenLen(s)
-	return s[:n], trimLeftOWS(s[n:])
+	token, rest = field.CutToken(field.TrimLeftOWS(s))
+	return token, field.TrimLeftOWS(rest)
 }
 
 // cutValue cuts a token, quoted or not, off the start of s. What quotes and
 // backslashes hide must be a token, too (RFC 6455 9.1).
 func cutValue(s string) (value, rest string) {
-	inner, quoted := strings.CutPrefix(trimLeftOWS(s), `"`)
+	value, rest, quoted := field.CutQuoted(field.TrimLeftOWS(s))
 	if !quoted {
 		return cutToken(s)
 	}
-	inner, rest, closed := strings.Cut(inner, `"`)
-	value = unescape(inner)
-	if !closed || !isToken(value) {
+	if !field.IsToken(value) {
 		return "", ""
 	}
-	return value, trimLeftOWS(rest)
-}
-
-// unescape resolves quoted-pairs (RFC 9110 5.6.4).
-func unescape(s string) string {
-	if strings.IndexByte(s, '\\') < 0 {
-		return s
-	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
-			i++
-		}
-		out = append(out, s[i])
-	}
-	return string(out)
+	return value, field.TrimLeftOWS(rest)
 }
 
 // with adds one parameter; value is empty if there is none.

@@ -3,6 +3,8 @@ package upgrade
 import (
 	"slices"
 	"testing"
+
+	"holdfast/proxy/internal/field"
 )
 
 func TestExtensionOffers(t *testing.T) {
@@ -60,7 +62,7 @@ func TestExtensionOffers(t *testing.T) {
 	for _, tt := range tests {
 		var got list
 		wellFormed := true
-		for e, ok := range (Fields{{"Sec-WebSocket-Extensions", tt.in}}).extensions() {
+		for e, ok := range extensions(field.Fields{{Name: field.SecWebSocketExtensions, Value: tt.in}}) {
 			wellFormed = ok
 			if ok && e.isOffer() {
 				got = append(got, e.text)

@@ -10,13 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"holdfast/proxy/internal/field"
 )
 
 // viasOfFuzz are ways to go upstream that may not make a difference to how often a
 // field is there.
 var viasOfFuzz = []Via{
 	testVia,
-	{Host: "upstream.example:81", Fields: append(Fields{{"X-Api-Key", "a"}, {"Cookie", "b"}}, testVia.Fields...)},
+	{Host: "upstream.example:81", Fields: append(field.Fields{{Name: "X-Api-Key", Value: "a"}, {Name: "Cookie", Value: "b"}}, testVia.Fields...)},
 	{Fields: testVia.Fields, Believed: true},
 }
 
@@ -124,11 +126,11 @@ func wantOneHandshake(t *testing.T, o *Offer, via Via, out []byte) {
 	if r.Method != "GET" || r.RequestURI != o.request.Target || r.Host != host {
 		t.Fatalf("%s %q to %q, want GET %q to %q", r.Method, r.RequestURI, r.Host, o.request.Target, host)
 	}
-	for _, want := range slices.Concat(via.Fields, Fields{
-		{"Upgrade", "websocket"},
-		{"Connection", "Upgrade"},
-		{"Sec-Websocket-Key", o.key},
-		{"Sec-Websocket-Version", "13"},
+	for _, want := range slices.Concat(via.Fields, field.Fields{
+		{Name: "Upgrade", Value: "websocket"},
+		{Name: "Connection", Value: "Upgrade"},
+		{Name: "Sec-Websocket-Key", Value: o.key},
+		{Name: "Sec-Websocket-Version", Value: "13"},
 	}) {
 		if got := r.Header.Values(want.Name); len(got) != 1 || got[0] != want.Value {
 			t.Fatalf("%s: %q, want %q once", want.Name, got, want.Value)
@@ -141,7 +143,7 @@ func wantOneHandshake(t *testing.T, o *Offer, via Via, out []byte) {
 	}
 	for name := range r.Header {
 		alias := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-		if strings.HasPrefix(alias, "x-forwarded-") && !via.Believed && !via.Fields.hasAlias(name) {
+		if strings.HasPrefix(alias, "x-forwarded-") && !via.Believed && !via.Fields.HasAlias(name) {
 			t.Fatalf("%s went through, and the client is not believed", name)
 		}
 		if strings.Contains(name, "_") && (strings.HasPrefix(alias, "x-forwarded-") || strings.HasPrefix(alias, "sec-websocket-")) {

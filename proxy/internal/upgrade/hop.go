@@ -3,16 +3,18 @@ package upgrade
 import (
 	"net/http"
 	"strings"
+
+	"holdfast/proxy/internal/field"
 )
 
 // Named are the fields that a message's Connection gives to one hop, in lower case.
 type Named map[string]bool
 
-// NamedBy reads the values of Connection. An option that is no token names nothing.
+// NamedBy reads the values of Connection. An option that is not a token names nothing.
 func NamedBy(connection []string) Named {
 	named := Named{}
 	for _, value := range connection {
-		for option := range (Fields{{"Connection", value}}).elements("Connection") {
+		for option := range (field.Fields{{Name: field.Connection, Value: value}}).Elements(field.Connection) {
 			named[strings.ToLower(option)] = true
 		}
 	}
@@ -24,17 +26,16 @@ func NamedBy(connection []string) Named {
 // body: net/http keeps what they say elsewhere. It returns the fields that
 // Connection named, since they may be in the trailer too.
 func StripHop(answer http.Header) Named {
-	named := NamedBy(answer["Connection"])
-	for name := range named {
-		answer.Del(name)
-	}
-	for _, name := range hopByHop {
-		answer.Del(name)
+	named := NamedBy(answer[field.Connection])
+	for name := range answer {
+		if field.Of(name).Has(field.Hop) || named[strings.ToLower(name)] {
+			delete(answer, name)
+		}
 	}
 	return named
 }
 
 // PassesInTrailer reports whether a trailer field, of a request or an answer, is passed on.
 func (n Named) PassesInTrailer(name string) bool {
-	return !notInTrailer.has(name) && !n[strings.ToLower(name)]
+	return !field.Of(name).Has(field.NoTrailer) && !n[strings.ToLower(name)]
 }

@@ -5,7 +5,8 @@ import (
 	"encoding/base64"
 	"net/http"
 	"slices"
-	"strings"
+
+	"holdfast/proxy/internal/field"
 )
 
 // Offer is a WebSocket opening handshake that may go upstream.
@@ -65,7 +66,7 @@ func (o *Offer) checkTarget() *Refusal {
 
 func (o *Offer) checkMethod() *Refusal {
 	if o.request.Method != http.MethodGet {
-		return refuse(http.StatusMethodNotAllowed, "A WebSocket handshake is a GET.", Field{"Allow", "GET"})
+		return refuse(http.StatusMethodNotAllowed, "A WebSocket handshake is a GET.", field.Field{Name: "Allow", Value: "GET"})
 	}
 	return nil
 }
@@ -78,12 +79,12 @@ func (o *Offer) checkUpgrade() *Refusal {
 }
 
 // refuseUpgrade answers 426, which must say what to upgrade to (RFC 9110 15.5.22).
-func refuseUpgrade(reason string, header ...Field) *Refusal {
-	return refuse(http.StatusUpgradeRequired, reason, append(header, Field{"Upgrade", "websocket"})...)
+func refuseUpgrade(reason string, header ...field.Field) *Refusal {
+	return refuse(http.StatusUpgradeRequired, reason, append(header, field.Field{Name: field.Upgrade, Value: "websocket"})...)
 }
 
 func (o *Offer) checkConnection() *Refusal {
-	if !o.request.Fields.has("Connection", "upgrade") {
+	if !o.request.Fields.HasElement(field.Connection, "upgrade") {
 		return badRequest("The request has Upgrade, but its Connection does not say so.")
 	}
 	var ok bool
@@ -93,18 +94,18 @@ func (o *Offer) checkConnection() *Refusal {
 	return nil
 }
 
-// checkVersion refuses here what an upstream would answer with 426. A proxy that
-// takes such a handshake for done passes on whatever requests the client sends next.
+// checkVersion refuses here what an upstream would answer with 426. A proxy that took
+// such a handshake for done would pass on any request that the client sends next.
 func (o *Offer) checkVersion() *Refusal {
-	if version, n := o.request.Fields.single("Sec-WebSocket-Version"); n != 1 || version != "13" {
+	if version, n := o.request.Fields.Single(field.SecWebSocketVersion); n != 1 || version != "13" {
 		return refuseUpgrade("The request's Sec-WebSocket-Version is not 13.",
-			Field{"Sec-WebSocket-Version", "13"}) // RFC 6455 4.4
+			field.Field{Name: field.SecWebSocketVersion, Value: "13"}) // RFC 6455 4.4
 	}
 	return nil
 }
 
 func (o *Offer) checkKey() *Refusal {
-	key, n := o.request.Fields.single("Sec-WebSocket-Key")
+	key, n := o.request.Fields.Single(field.SecWebSocketKey)
 	if n != 1 || !isKey(key) {
 		return badRequest("The request's Sec-WebSocket-Key is not one key of 16 bytes in base64.")
 	}
@@ -121,25 +122,24 @@ func isKey(s string) bool {
 	return err == nil && n == 16
 }
 
-// checkBody: what a body holds would be read as frames by one side and as a
-// body by the other.
+// checkBody: one side would read a body as frames, and the other as a body.
 func (o *Offer) checkBody() *Refusal {
-	length, n := o.request.Fields.single("Content-Length")
-	if n > 0 && length != "0" || o.request.Fields.Count("Transfer-Encoding") > 0 {
+	length, n := o.request.Fields.Single(field.ContentLength)
+	if n > 0 && length != "0" || o.request.Fields.Count(field.TransferEncoding) > 0 {
 		return badRequest("A WebSocket handshake has no body.")
 	}
 	return nil
 }
 
 func (o *Offer) checkExpect() *Refusal {
-	if o.request.Fields.Count("Expect") > 0 {
+	if o.request.Fields.Count(field.Expect) > 0 {
 		return refuse(http.StatusExpectationFailed, "A WebSocket handshake has no body to expect anything of.")
 	}
 	return nil
 }
 
 func (o *Offer) checkOrigin() *Refusal {
-	if o.request.Fields.Count("Origin") > 1 {
+	if o.request.Fields.Count(field.Origin) > 1 {
 		return badRequest("The request has more than one Origin.")
 	}
 	return nil
@@ -147,8 +147,8 @@ func (o *Offer) checkOrigin() *Refusal {
 
 // checkSubprotocols: each a token, and none twice (RFC 6455 4.1).
 func (o *Offer) checkSubprotocols() *Refusal {
-	for subprotocol := range o.request.Fields.elements("Sec-WebSocket-Protocol") {
-		if !isToken(subprotocol) || slices.Contains(o.subprotocols, subprotocol) || len(o.subprotocols) == maxElements {
+	for subprotocol := range o.request.Fields.Elements(field.SecWebSocketProtocol) {
+		if !field.IsToken(subprotocol) || slices.Contains(o.subprotocols, subprotocol) || len(o.subprotocols) == field.MaxElements {
 			return badRequest("The request's Sec-WebSocket-Protocol is not a list of different tokens, or too long.")
 		}
 		o.subprotocols = append(o.subprotocols, subprotocol)
@@ -159,7 +159,7 @@ func (o *Offer) checkSubprotocols() *Refusal {
 // checkExtensions keeps the offers that can be negotiated through, and forgets
 // the others: a server may decline any offer.
 func (o *Offer) checkExtensions() *Refusal {
-	for e, ok := range o.request.Fields.extensions() {
+	for e, ok := range extensions(o.request.Fields) {
 		if !ok {
 			return badRequest("The request's Sec-WebSocket-Extensions is malformed.")
 		}
@@ -180,7 +180,7 @@ type Via struct {
 	// Fields are the proxy's own. Of several of one name the last counts. What the
 	// client sent under these names is dropped. None of them may be one that the
 	// handshake states itself.
-	Fields Fields
+	Fields field.Fields
 	// Believed says that the client is a trusted proxy, whose X-Forwarded-* pass;
 	// of others they are dropped. X-Forwarded-For, X-Forwarded-Proto,
 	// X-Forwarded-Host and Forwarded are the proxy's own in any case.
@@ -193,34 +193,30 @@ func (o *Offer) AppendRequest(dst []byte, via Via) []byte {
 	dst = append(dst, "GET "...)
 	dst = AppendTarget(dst, via.Prefix, o.request.Target)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	dst = appendField(dst, "Host", cmp.Or(via.Host, o.request.Fields.Get("Host")))
-	dst = appendField(dst, "Upgrade", "websocket")
-	dst = appendField(dst, "Connection", "Upgrade")
-	dst = appendField(dst, "Sec-WebSocket-Key", o.key)
-	dst = appendField(dst, "Sec-WebSocket-Version", "13")
-	dst = appendList(dst, "Sec-WebSocket-Protocol", o.subprotocols)
-	dst = appendList(dst, "Sec-WebSocket-Extensions", o.deflate)
-	for _, field := range o.request.Fields {
-		if fromClient.passes(field.Name, o.named) && !via.drops(field.Name) {
-			dst = appendField(dst, field.Name, field.Value)
+	dst = field.Append(dst, field.Host, cmp.Or(via.Host, o.request.Fields.Get(field.Host)))
+	dst = field.Append(dst, field.Upgrade, "websocket")
+	dst = field.Append(dst, field.Connection, field.Upgrade)
+	dst = field.Append(dst, field.SecWebSocketKey, o.key)
+	dst = field.Append(dst, field.SecWebSocketVersion, "13")
+	dst = appendList(dst, field.SecWebSocketProtocol, o.subprotocols)
+	dst = appendList(dst, field.SecWebSocketExtensions, o.deflate)
+	for _, f := range o.request.Fields {
+		if fromClient.passes(f.Name, o.named) && !via.drops(f.Name) {
+			dst = field.Append(dst, f.Name, f.Value)
 		}
 	}
-	for i, field := range via.Fields {
-		if !via.Fields[i+1:].hasAlias(field.Name) {
-			dst = appendField(dst, field.Name, field.Value)
+	for i, f := range via.Fields {
+		if !via.Fields[i+1:].HasAlias(f.Name) {
+			dst = field.Append(dst, f.Name, f.Value)
 		}
 	}
 	return append(dst, "\r\n"...)
 }
 
 // drops reports whether a client's field is the proxy's to state, or not to be
-// believed. A trusted proxy spells X-Forwarded-* with hyphens; an underscore is
-// how somebody behind it would get around it.
+// believed.
 func (v *Via) drops(name string) bool {
-	if hasAliasPrefix(name, "X-Forwarded-") && (!v.Believed || strings.Contains(name, "_")) {
-		return true
-	}
-	return v.Fields.hasAlias(name)
+	return !field.PassesTrust(name, v.Believed) || v.Fields.HasAlias(name)
 }
 
 // appendList appends a field with all elements, or nothing if there are none.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"holdfast/proxy/internal/field"
 )
 
 // The key and its accept are the example of RFC 6455 1.3.
@@ -13,11 +15,11 @@ const (
 )
 
 // testVia is what the proxy says of most requests here.
-var testVia = Via{Fields: Fields{
-	{"X-Forwarded-For", "192.0.2.1"},
-	{"X-Forwarded-Proto", "https"},
-	{"X-Forwarded-Host", "h.example"},
-	{"Forwarded", "for=192.0.2.1;host=h.example;proto=https"},
+var testVia = Via{Fields: field.Fields{
+	{Name: "X-Forwarded-For", Value: "192.0.2.1"},
+	{Name: "X-Forwarded-Proto", Value: "https"},
+	{Name: "X-Forwarded-Host", Value: "h.example"},
+	{Name: "Forwarded", Value: "for=192.0.2.1;host=h.example;proto=https"},
 }}
 
 // handshake is a right request head. Each edit takes the field it names out and
@@ -73,7 +75,7 @@ func TestCheck(t *testing.T) {
 		{"method before all other fields", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 405},
 		{"HTTP/1.0", strings.Replace(handshake(), "HTTP/1.1", "HTTP/1.0", 1), 400},
 		{"HTTP/1.0 before the method", "POST / HTTP/1.0\r\n\r\n", 400},
-		{"the server as a whole is no resource", strings.Replace(handshake(), "GET /chat", "OPTIONS *", 1), 400},
+		{"the server as a whole is not a resource", strings.Replace(handshake(), "GET /chat", "OPTIONS *", 1), 400},
 
 		{"no Upgrade", handshake("Upgrade="), 426},
 		{"another Upgrade", handshake("Upgrade=Upgrade: h2c\r\n"), 426},
@@ -87,8 +89,8 @@ func TestCheck(t *testing.T) {
 		{"Connection: close", handshake("Connection=Connection: close\r\n"), 400},
 		{"Connection as Firefox has it", handshake("Connection=Connection: keep-alive, Upgrade\r\n"), ok},
 		{"Connection in the second field", handshake("Connection=Connection: keep-alive\r\nConnection: upgrade\r\n"), ok},
-		{"Connection is no list of tokens", handshake("Connection=Connection: Upgrade, a b\r\n"), 400},
-		{"Connection too long", handshake("Connection=Connection: Upgrade" + strings.Repeat(",a", maxElements+1) + "\r\n"), 400},
+		{"Connection is not a list of tokens", handshake("Connection=Connection: Upgrade, a b\r\n"), 400},
+		{"Connection too long", handshake("Connection=Connection: Upgrade" + strings.Repeat(",a", field.MaxElements+1) + "\r\n"), 400},
 
 		{"no version", handshake("Sec-WebSocket-Version="), 426},
 		{"wrong version", handshake("Sec-WebSocket-Version=Sec-WebSocket-Version: 777\r\n"), 426},
@@ -115,8 +117,8 @@ func TestCheck(t *testing.T) {
 		{"no subprotocol after all", handshake("X=Sec-WebSocket-Protocol:\r\n"), ok},
 		{"subprotocol no token", handshake("X=Sec-WebSocket-Protocol: a b\r\n"), 400},
 		{"subprotocol doubled", handshake("X=Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b, a\r\n"), 400},
-		{"too many subprotocols", handshake("X=Sec-WebSocket-Protocol: " + manySubprotocols(maxElements+1) + "\r\n"), 400},
-		{"many subprotocols", handshake("X=Sec-WebSocket-Protocol: " + manySubprotocols(maxElements) + "\r\n"), ok},
+		{"too many subprotocols", handshake("X=Sec-WebSocket-Protocol: " + manySubprotocols(field.MaxElements+1) + "\r\n"), 400},
+		{"many subprotocols", handshake("X=Sec-WebSocket-Protocol: " + manySubprotocols(field.MaxElements) + "\r\n"), ok},
 		{"extensions malformed", handshake("X=Sec-WebSocket-Extensions: a;\r\n"), 400},
 		{"extension unknown", handshake("X=Sec-WebSocket-Extensions: a; b=\"c\"\r\n"), ok},
 	}
@@ -196,7 +198,7 @@ func TestAppendRequest(t *testing.T) {
 			start + end,
 		},
 		{
-			"underscores are no way around",
+			"underscores do not help",
 			handshake("X=X_Forwarded_For: 203.0.113.9\r\nX-Forwarded_Proto: http\r\nSec_WebSocket_Protocol: a\r\n" +
 				"sec_websocket_key: a\r\nTransfer_Encoding: chunked\r\nContent_Length: 5\r\nProxy_Authorization: a\r\n"),
 			start + end,
@@ -242,7 +244,7 @@ func TestVia(t *testing.T) {
 			"GET /legacy?q=/ HTTP/1.1\r\n" + host + start},
 		{"another Host", handshake(), Via{Host: "u.example:81"}, line + "Host: u.example:81\r\n" + start},
 		{
-			"nothing to say is no leave for the client to say it",
+			"where we say nothing, the client still cannot",
 			handshake("X=X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: a\r\nX-Forwarded-Proto: a\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Port: 1\r\n"),
 			Via{}, line + host + start,
 		},
@@ -260,12 +262,12 @@ func TestVia(t *testing.T) {
 		{
 			"a client cannot say what is ours",
 			handshake("Connection=Connection: upgrade, x-api-key\r\n", "X=x-API-key: guess\r\nX_Api_Key: guess\r\nX-Api-Keys: b\r\nX-Api: c\r\n"),
-			Via{Fields: Fields{{"X-Api-Key", "a"}}}, line + host + start + "X-Api-Keys: b\r\nX-Api: c\r\nX-Api-Key: a\r\n",
+			Via{Fields: field.Fields{{Name: "X-Api-Key", Value: "a"}}}, line + host + start + "X-Api-Keys: b\r\nX-Api: c\r\nX-Api-Key: a\r\n",
 		},
 		{
 			"of ours the last counts",
 			handshake(),
-			Via{Fields: Fields{{"X-Forwarded-Proto", "http"}, {"X-A", "b"}, {"x-forwarded-proto", "https"}}},
+			Via{Fields: field.Fields{{Name: "X-Forwarded-Proto", Value: "http"}, {Name: "X-A", Value: "b"}, {Name: "x-forwarded-proto", Value: "https"}}},
 			line + host + start + "X-A: b\r\nx-forwarded-proto: https\r\n",
 		},
 	}

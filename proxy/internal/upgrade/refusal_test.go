@@ -1,6 +1,10 @@
 package upgrade
 
-import "testing"
+import (
+	"testing"
+
+	"holdfast/proxy/internal/field"
+)
 
 func TestRefusalAppend(t *testing.T) {
 	tests := []struct {
@@ -8,12 +12,12 @@ func TestRefusalAppend(t *testing.T) {
 		want    string
 	}{
 		{
-			Refusal{Status: 503, Reason: "Too many sessions.", Header: Fields{{"Retry-After", "5"}}},
+			Refusal{Status: 503, Reason: "Too many sessions.", Header: field.Fields{{Name: "Retry-After", Value: "5"}}},
 			"kept HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain; charset=utf-8\r\n" +
 				"Content-Length: 19\r\nConnection: close\r\n\r\nToo many sessions.\n",
 		},
 		{
-			Refusal{Status: 426, Reason: "No.", Header: Fields{{"Upgrade", "websocket"}}},
+			Refusal{Status: 426, Reason: "No.", Header: field.Fields{{Name: "Upgrade", Value: "websocket"}}},
 			"kept HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nContent-Type: text/plain; charset=utf-8\r\n" +
 				"Content-Length: 4\r\nConnection: Upgrade, close\r\n\r\nNo.\n",
 		},

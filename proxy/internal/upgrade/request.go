@@ -3,6 +3,10 @@ package upgrade
 import (
 	"net/http"
 	"strings"
+
+	"holdfast/internal/ascii"
+	"holdfast/internal/hostport"
+	"holdfast/proxy/internal/field"
 )
 
 // Request is a request head with one reading. The target is in origin-form, or
@@ -11,18 +15,18 @@ import (
 type Request struct {
 	Method, Target string
 	Minor          int // the n of HTTP/1.n, 0 or 1
-	Fields         Fields
+	Fields         field.Fields
 }
 
 // WantsWebSocket reports whether Upgrade has websocket among others. Such a
 // request is an attempt at a handshake, for Check to judge; any other is plain
 // HTTP, whatever Sec-WebSocket-* fields it has.
-func (r *Request) WantsWebSocket() bool { return r.Fields.has("Upgrade", "websocket") }
+func (r *Request) WantsWebSocket() bool { return r.Fields.HasElement(field.Upgrade, "websocket") }
 
 // Origin returns the web origin of the page that the request is made from, and
 // whether there is one: it may be there and empty.
 func (r *Request) Origin() (origin string, there bool) {
-	origin, n := r.Fields.single("Origin")
+	origin, n := r.Fields.Single(field.Origin)
 	return origin, n > 0
 }
 
@@ -67,7 +71,7 @@ func refuseHead(err error) *Refusal {
 func (r *Request) parseLine(line string) (target string, _ *Refusal) {
 	method, rest, _ := strings.Cut(line, " ")
 	target, version, ok := strings.Cut(rest, " ")
-	if !ok || !isToken(method) || !isVersion(version) {
+	if !ok || !field.IsToken(method) || !isVersion(version) {
 		return "", badRequest("The request line is not a method, a target and a version.")
 	}
 	switch version {
@@ -77,9 +81,9 @@ func (r *Request) parseLine(line string) (target string, _ *Refusal) {
 	default:
 		return "", refuse(http.StatusHTTPVersionNotSupported, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
 	}
-	// Methods have a case; but somebody further on may think otherwise.
-	if equalFold(method, http.MethodConnect) {
-		return "", refuse(http.StatusMethodNotAllowed, "No tunnels are opened here.", Field{"Allow", "GET"})
+	// Methods have a case, but the upstream may think otherwise.
+	if ascii.EqualFold(method, http.MethodConnect) {
+		return "", refuse(http.StatusMethodNotAllowed, "No tunnels are opened here.", field.Field{Name: "Allow", Value: "GET"})
 	}
 	r.Method = method
 	return target, nil
@@ -88,7 +92,7 @@ func (r *Request) parseLine(line string) (target string, _ *Refusal) {
 // isVersion reports whether s is an HTTP-version (RFC 9112 2.3).
 func isVersion(s string) bool {
 	const form = "HTTP/d.d"
-	return len(s) == len(form) && s[:5] == form[:5] && isDigit(s[5]) && s[6] == '.' && isDigit(s[7])
+	return len(s) == len(form) && s[:5] == form[:5] && ascii.IsDigit(s[5]) && s[6] == '.' && ascii.IsDigit(s[7])
 }
 
 // setTarget takes a target in origin-form as it is. One in absolute-form is
@@ -108,7 +112,7 @@ func (r *Request) setTarget(target string) *Refusal {
 		r.Target = r.originForm(path)
 		r.setHost(authority)
 	}
-	if !isPercentEncoded(r.Path()) {
+	if !hostport.IsPercentEncoded(r.Path()) {
 		return badRequest("The request target has a malformed percent-encoding.")
 	}
 	return nil
@@ -133,16 +137,16 @@ func (r *Request) originForm(path string) string {
 
 func (r *Request) setHost(authority string) {
 	for i := range r.Fields {
-		if equalFold(r.Fields[i].Name, "Host") {
+		if ascii.EqualFold(r.Fields[i].Name, field.Host) {
 			r.Fields[i].Value = authority
 			return
 		}
 	}
-	r.Fields = append(r.Fields, Field{"Host", authority})
+	r.Fields = append(r.Fields, field.Field{Name: field.Host, Value: authority})
 }
 
-// isTarget reports whether all bytes are visible ASCII. A fragment is never
-// sent; readers disagree on what a # in a target means.
+// isTarget reports whether all bytes are visible ASCII and not a #. Clients never send a
+// fragment, and readers disagree on what a # in a target means.
 func isTarget(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
@@ -164,16 +168,16 @@ func cutAuthority(target string) (path, authority string, ok bool) {
 		end = len(rest)
 	}
 	authority, path = rest[:end], rest[end:]
-	return path, authority, isHost(authority)
+	return path, authority, hostport.IsURIHost(authority)
 }
 
 func isScheme(s string) bool {
-	return equalFold(s, "http") || equalFold(s, "https") || equalFold(s, "ws") || equalFold(s, "wss")
+	return ascii.EqualFold(s, "http") || ascii.EqualFold(s, "https") || ascii.EqualFold(s, "ws") || ascii.EqualFold(s, "wss")
 }
 
 // checkHost: RFC 9112 3.2 wants 400 for none, several, or an invalid one.
 func (r *Request) checkHost() *Refusal {
-	host, n := r.Fields.single("Host")
+	host, n := r.Fields.Single(field.Host)
 	switch {
 	case n == 0 && r.Minor == 0:
 		return nil // HTTP/1.0 knows no Host
@@ -181,7 +185,7 @@ func (r *Request) checkHost() *Refusal {
 		return badRequest("The request has no Host.")
 	case n > 1:
 		return badRequest("The request has more than one Host.")
-	case !isHost(host):
+	case !hostport.IsURIHost(host):
 		return badRequest("The request's Host is not a host and port.")
 	}
 	return nil
@@ -190,12 +194,12 @@ func (r *Request) checkHost() *Refusal {
 // maxLengthDigits keeps a Content-Length within what all readers can count.
 const maxLengthDigits = len("999999999999999999")
 
-// checkFraming wants at most one reading of where the body ends, even of a
-// request that must not have one: what the refusal of a body leaves unread must
-// not become a request to anyone.
+// checkFraming wants at most one reading of where the body ends, even of a request that
+// must not have a body: what is left unread after a refusal must not become a request to
+// another reader.
 func (r *Request) checkFraming() *Refusal {
-	length, lengths := r.Fields.single("Content-Length")
-	coding, codings := r.Fields.single("Transfer-Encoding")
+	length, lengths := r.Fields.Single(field.ContentLength)
+	coding, codings := r.Fields.Single(field.TransferEncoding)
 	switch {
 	case lengths > 1:
 		return badRequest("The request has more than one Content-Length.")
@@ -203,11 +207,11 @@ func (r *Request) checkFraming() *Refusal {
 		return badRequest("The request has more than one Transfer-Encoding.")
 	case lengths > 0 && codings > 0: // RFC 9112 6.1
 		return badRequest("The request has both Content-Length and Transfer-Encoding.")
-	case lengths > 0 && (!isDigits(length) || len(length) > maxLengthDigits):
+	case lengths > 0 && (!ascii.IsDigits(length) || len(length) > maxLengthDigits):
 		return badRequest("The request's Content-Length is not a number, or too large.")
 	case codings > 0 && r.Minor == 0: // RFC 9112 6.1
 		return badRequest("HTTP/1.0 has no Transfer-Encoding.")
-	case codings > 0 && !equalFold(coding, "chunked"): // RFC 9112 6.1
+	case codings > 0 && !ascii.EqualFold(coding, "chunked"): // RFC 9112 6.1
 		return refuse(http.StatusNotImplemented, "The only Transfer-Encoding known here is chunked.")
 	}
 	return nil

@@ -5,19 +5,22 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/ascii"
+	"holdfast/proxy/internal/field"
 )
 
 // Response is a response head.
 type Response struct {
 	Status int
 	Reason string
-	Fields Fields
+	Fields field.Fields
 	// Minor is the n of HTTP/1.n.
 	Minor int
 }
 
-// Interim reports whether a final response is still to come. 101 is final in
-// this respect: after it there is no more HTTP.
+// Interim reports whether a final response is still to come. None comes after a 101:
+// it ends HTTP on the connection.
 func (r *Response) Interim() bool {
 	return r.Status/100 == 1 && r.Status != http.StatusSwitchingProtocols
 }
@@ -33,18 +36,18 @@ func (r *Response) Append(dst []byte) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, r.Reason...)
 	dst = append(dst, "\r\n"...)
-	for _, field := range r.Fields {
-		if !equalFold(field.Name, "Connection") {
-			dst = appendField(dst, field.Name, field.Value)
+	for _, f := range r.Fields {
+		if !ascii.EqualFold(f.Name, field.Connection) {
+			dst = field.Append(dst, f.Name, f.Value)
 		}
 	}
 	var options []string
-	for option := range r.Fields.elements("Connection") {
-		if !equalFold(option, "close") {
+	for option := range r.Fields.Elements(field.Connection) {
+		if !ascii.EqualFold(option, "close") {
 			options = append(options, option)
 		}
 	}
-	dst = appendList(dst, "Connection", options)
+	dst = appendList(dst, field.Connection, options)
 	return append(dst, "\r\n"...)
 }
 
@@ -75,12 +78,12 @@ func parseStatusLine(line string) (*Response, error) {
 		return nil, errStatusLine
 	}
 	minor, code, rest := line[version-1], line[version+1:version+1+status], line[version+1+status:]
-	if !isDigit(minor) || line[version] != ' ' || !isDigits(code) || rest != "" && rest[0] != ' ' || !isFieldValue(rest) {
+	if !ascii.IsDigit(minor) || line[version] != ' ' || !ascii.IsDigits(code) || rest != "" && rest[0] != ' ' || !field.IsValue(rest) {
 		return nil, errStatusLine
 	}
 	n, err := strconv.Atoi(code)
 	if err != nil || n < 100 {
 		return nil, errStatusRange
 	}
-	return &Response{Status: n, Reason: trimOWS(rest), Minor: int(minor - '0')}, nil
+	return &Response{Status: n, Reason: field.TrimOWS(rest), Minor: int(minor - '0')}, nil
 }

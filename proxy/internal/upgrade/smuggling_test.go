@@ -3,6 +3,8 @@ package upgrade
 import (
 	"strings"
 	"testing"
+
+	"holdfast/proxy/internal/field"
 )
 
 // canonical is the only request that goes upstream for handshake(): what a
@@ -84,7 +86,7 @@ func TestSmuggling(t *testing.T) {
 		// A field takes another's place, or takes it away.
 		{"Connection names what is ours", handshake("Connection=Connection: upgrade, Host, X-Forwarded-For, X-Forwarded-Proto, Forwarded, Sec-WebSocket-Key\r\n"), passes},
 		{"Connection names a field of the client's", handshake("Connection=Connection: upgrade, Authorization\r\n", "X=Authorization: Basic eDp5\r\n"), passes},
-		{"Connection names more than is compared", handshake("Connection=Connection: upgrade" + strings.Repeat(", x", maxElements+1) + "\r\n"), 400},
+		{"Connection names more than is compared", handshake("Connection=Connection: upgrade" + strings.Repeat(", x", field.MaxElements+1) + "\r\n"), 400},
 		{"fields for this hop", with("Keep-Alive: 5\r\nProxy-Connection: a\r\nProxy-Authorization: a\r\nTE: trailers\r\nTrailer: Host\r\n"), passes},
 		{"forwarding fields", with("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\n"), passes},
 		{"forwarding fields under aliases", with("X_Forwarded_For: 6.6.6.6\r\nx-forwarded_host: a\r\n"), passes},

@@ -18,7 +18,8 @@ const get = "GET /a HTTP/1.1\r\n" + host + "\r\n"
 
 // forbiddenTrailer has fields that may be in no trailer; Connection has named X-Hop.
 const forbiddenTrailer = "Content-Length: 7\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\nConnection: X-A\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\n" +
-	"Set-Cookie: a=b\r\nLocation: /b\r\nContent-Type: text/html\r\nSec-WebSocket-Accept: c\r\nX-Hop: 1\r\n"
+	"Set-Cookie: a=b\r\nLocation: /b\r\nContent-Type: text/html\r\nSec-WebSocket-Accept: c\r\nX-Hop: 1\r\n" +
+	"Forwarded: for=_a\r\nX-Forwarded-For: 6.6.6.6\r\n"
 
 // TestAnswerComesBack: raw bytes from the upstream, exact bytes at the client.
 func TestAnswerComesBack(t *testing.T) {
@@ -92,6 +93,11 @@ func TestAnswerComesBack(t *testing.T) {
 		why: "hop by hop",
 		from: "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n" +
 			"Upgrade: h2c\r\nContent-Length: 0\r\n" + date + "\r\n",
+		to:      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
+		counted: 200,
+	}, {
+		why:     "hop by hop, by names that ReverseProxy does not know",
+		from:    "HTTP/1.1 200 OK\r\nHTTP2-Settings: AAMAAABk\r\nKeep_Alive: timeout=5\r\nContent-Length: 0\r\n" + date + "\r\n",
 		to:      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
 		counted: 200,
 	}, {

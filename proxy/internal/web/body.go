@@ -8,9 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// body is a request's body on its way to the upstream. It tells how it ended and
-// brings the trailer fields along, which are known then. It is read by one
-// goroutine at a time.
+// body is a request's body on its way to the upstream. It says how it ended, and
+// brings the trailer fields along once they are known. One goroutine at a time reads it.
 type body struct {
 	io.ReadCloser               // the client's
 	from          *http.Request // whose Trailer net/http fills at the end

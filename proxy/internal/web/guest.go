@@ -18,7 +18,7 @@ import (
 // The embedded connection must have deadlines that work.
 type Guest struct {
 	net.Conn
-	// Early is what has been read of it already: the request's head and whatever
+	// Early is what has been read of it already: the request's head and all that
 	// came behind it.
 	Early []byte
 	// From is who sends, for logs and for the upstream; the zero AddrPort is the
@@ -26,8 +26,8 @@ type Guest struct {
 	From netip.AddrPort
 	// Anonymous: see forwarded.Hop.
 	Anonymous bool
-	// Account is whom the connection counts for, for YieldOf; the zero Addr is
-	// nobody. The Server makes it that when YieldOf closes the connection.
+	// Account is the address that the connection counts for, for YieldOf; the zero
+	// Addr is nobody. The Server sets it to that when YieldOf closes the connection.
 	Account netip.Addr
 	// TLS says that the client speaks TLS, which has been taken off here.
 	TLS bool
@@ -36,12 +36,12 @@ type Guest struct {
 	answering bool      // see Server.changed
 	requests  int       // so far
 	headBy    time.Time // when a head that has begun must be whole; zero if none is being read
-	late      bool      // it was not, and the client has been told
+	late      bool      // the head was not whole by then, and the client has been told
 
 	idlers   *idlers       // where it waits for its next request; set by Serve
 	headTime time.Duration // how long a head may take from its first byte on; set by Serve
 	waiting  waiting       // guarded by idlers.mu
-	idle     atomic.Bool   // waiting says so; written under idlers.mu
+	idle     atomic.Bool   // whether waiting has a place; written under idlers.mu
 	expired  atomic.Bool   // it is closed to make room; written under idlers.mu before idle is
 
 	leaving sync.Once // guards against a second farewell
@@ -60,9 +60,9 @@ func (g *Guest) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// read reads from the connection. A guest from which something comes is not idle
-// any more, though net/http calls it so until the whole head is there. What comes
-// after the guest has given way is not given on.
+// read reads from the connection. A guest that sends something is not idle any more,
+// though net/http calls it so until the whole head is there. What it sends after it
+// has given way is not read.
 func (g *Guest) read(b []byte) (int, error) {
 	if g.expired.Load() { // net/http may have set a deadline after expire
 		return 0, os.ErrDeadlineExceeded
@@ -113,8 +113,7 @@ func (g *Guest) headIsRead() {
 	}
 }
 
-// CloseWrite ends our direction, so that a client that still sends can read
-// its answer.
+// CloseWrite ends our direction. A client that still sends can then read its answer.
 func (g *Guest) CloseWrite() error {
 	half, ok := g.Conn.(interface{ CloseWrite() error })
 	if !ok {

@@ -5,20 +5,20 @@ import (
 	"net/http"
 	"slices"
 
-	"holdfast/proxy/internal/upgrade"
+	"holdfast/proxy/internal/field"
 )
 
 // fieldsOf are the field lines of a request as net/http understood it, sorted by
-// name; lines of one name keep their order. It has put aside Host and
-// Transfer-Encoding, which are brought back. Trailer stays aside: it only
-// means something to the body of the very request.
-func fieldsOf(r *http.Request) upgrade.Fields {
-	fields := make(upgrade.Fields, 0, len(r.Header)+2)
+// name; lines of one name keep their order. net/http has put aside Host and
+// Transfer-Encoding, which are brought back. Trailer stays aside: it means nothing
+// without the body.
+func fieldsOf(r *http.Request) field.Fields {
+	fields := make(field.Fields, 0, len(r.Header)+2)
 	add := func(name, value string) {
-		fields = append(fields, upgrade.Field{Name: name, Value: value})
+		fields = append(fields, field.Field{Name: name, Value: value})
 	}
 	if r.Host != "" { // HTTP/1.0 may have none
-		add("Host", r.Host)
+		add(field.Host, r.Host)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
@@ -26,25 +26,19 @@ func fieldsOf(r *http.Request) upgrade.Fields {
 		}
 	}
 	for _, coding := range r.TransferEncoding {
-		add("Transfer-Encoding", coding)
+		add(field.TransferEncoding, coding)
 	}
 	return fields
 }
 
 // appendHead writes a request's head in canonical form. The target is as the
 // client sent it.
-func appendHead(dst []byte, r *http.Request, fields upgrade.Fields) []byte {
+func appendHead(dst []byte, r *http.Request, fields field.Fields) []byte {
 	dst = append(dst, r.Method...)
 	dst = append(dst, ' ')
 	dst = append(dst, r.RequestURI...)
 	dst = append(dst, ' ')
 	dst = append(dst, r.Proto...)
 	dst = append(dst, "\r\n"...)
-	for _, f := range fields {
-		dst = append(dst, f.Name...)
-		dst = append(dst, ": "...)
-		dst = append(dst, f.Value...)
-		dst = append(dst, "\r\n"...)
-	}
-	return append(dst, "\r\n"...)
+	return append(fields.Append(dst), "\r\n"...)
 }

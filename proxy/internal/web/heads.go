@@ -26,7 +26,7 @@ type heads struct {
 
 var errAnswerHead = errors.New("the answer's head is larger than HOLDFAST_MAX_HEADER_SIZE")
 
-// readsHeads makes a connection such.
+// readsHeads puts heads around a connection.
 func (s *Server) readsHeads(conn net.Conn) net.Conn {
 	return &heads{Conn: conn, limit: s.cfg.MaxHeaderSize}
 }

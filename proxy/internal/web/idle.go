@@ -15,7 +15,7 @@ type idlers struct {
 
 	// Guarded by mu.
 	all list.List                 // of *Guest, longest idle first
-	of  map[netip.Addr]*list.List // likewise, of each account
+	of  map[netip.Addr]*list.List // of *Guest of each account, longest idle first
 }
 
 // waiting is a guest's place among the idlers.

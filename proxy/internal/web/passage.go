@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/upgrade"
 )
@@ -45,7 +46,7 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 		ErrorHandler:   p.fail,
 	}
 	// Any protocol but WebSocket, h2c for one, stays on this side (RFC 9110 7.8).
-	r.Header.Del("Upgrade")
+	r.Header.Del(field.Upgrade)
 	whole := false
 	defer func() {
 		if !whole && r.Context().Err() == nil {
@@ -56,12 +57,12 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 	whole = true
 }
 
-// rewrite makes the request for the upstream. What is for this hop only, by its
-// name or because Connection says so, has been dropped already: so Connection
-// cannot take away what is added here.
+// rewrite makes the request for the upstream. ReverseProxy has dropped what is for this
+// hop only, by its name or because Connection names it. So Connection cannot take away
+// what is added here.
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	s, out := p.server, pr.Out
-	host := p.request.Fields.Get("Host")
+	host := p.request.Fields.Get(field.Host)
 	out.URL = p.upstream.target(p.request.Target)
 	out.Host = cmp.Or(s.cfg.Host, host)
 	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host, Anonymous: p.guest.Anonymous}
@@ -80,13 +81,13 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	p.rewriteBody(pr, story.Believed)
 }
 
-// rewriteBody has the body bring its trailer fields along. The rules for header fields
+// rewriteBody makes the body bring its trailer fields along. The rules for header fields
 // hold for them too, since some upstreams merge them into the header.
 func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	if pr.Out.Body == nil {
 		return
 	}
-	named := upgrade.NamedBy(pr.In.Header["Connection"])
+	named := upgrade.NamedBy(pr.In.Header[field.Connection])
 	for name := range pr.Out.Trailer {
 		if p.server.drops(name, believed) || !named.PassesInTrailer(name) {
 			delete(pr.Out.Trailer, name)
@@ -96,10 +97,10 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 		pr.Out.Trailer = nil
 	}
 	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer, wait: p.reply.wait}
-	if pr.Out.Header.Get("Expect") != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
+	if pr.Out.Header.Get(field.Expect) != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
 		b.goAhead = p.reply.goAhead
-		// An upstream that answers instead of asking for the body does not get it;
-		// but for this, the transport would send it just to keep the connection.
+		// An upstream that answers instead of asking for the body does not get it.
+		// Without this the transport would send the body, to keep the connection.
 		pr.Out.Close = true
 	}
 	p.reply.body, pr.Out.Body = b, b
@@ -129,15 +130,17 @@ func (u *Upstream) target(requested string) *url.URL {
 
 var errSwitched = errors.New("101 to a request that asks for no upgrade")
 
-// checkAnswer has a last look at the upstream's answer.
+// checkAnswer has a last look at the upstream's answer, and drops what is left in it of
+// the fields of one hop.
 func checkAnswer(answer *http.Response) error {
+	dropHop(answer.Header)
 	switch status := answer.StatusCode; {
 	case status == http.StatusSwitchingProtocols:
 		return errSwitched // or ReverseProxy would make a tunnel
 	case status == http.StatusUpgradeRequired:
 		// It must say to what (RFC 9110 15.5.22), but Upgrade is a matter of one hop.
-		answer.Header.Set("Connection", "Upgrade")
-		answer.Header.Set("Upgrade", "websocket")
+		answer.Header.Set(field.Connection, field.Upgrade)
+		answer.Header.Set(field.Upgrade, "websocket")
 	}
 	return nil
 }
@@ -163,7 +166,7 @@ var (
 
 // fail answers instead of the upstream.
 func (p *passage) fail(_ http.ResponseWriter, r *http.Request, err error) {
-	// net/http takes it for the client's going away that its body stops coming.
+	// net/http takes a body that stops coming for a client that goes away.
 	if r.Context().Err() != nil && !p.reply.late() {
 		p.log(slog.LevelDebug, "client went away before the answer")
 		panic(http.ErrAbortHandler) // returning would be an empty 200

@@ -9,12 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
 )
 
-// reply is the answer to a client. It keeps net/http from adding to it, and
-// interim answers from getting into each other's way: the transport sends
-// them by goroutines of its own, while the handler's waits for the final one.
+// reply is the answer to a client. It keeps net/http from adding fields, and interim
+// answers from getting into each other's way: the transport sends those by goroutines
+// of its own, while the handler's waits for the final one.
 type reply struct {
 	http10   bool  // the client speaks HTTP/1.0
 	body     *body // of the request that goes upstream; nil if none does, or it has none
@@ -69,21 +70,21 @@ func (r *reply) WriteHeader(status int) {
 		return
 	}
 	r.closing = r.closing || r.mustClose()
-	if r.closing { // net/http looks for it in the first place
-		r.header["Connection"] = append([]string{"close"}, r.header["Connection"]...)
+	if r.closing { // net/http looks for close in the first value
+		r.header[field.Connection] = append([]string{"close"}, r.header[field.Connection]...)
 	}
 	if _, there := r.header["Content-Type"]; !there {
 		r.header["Content-Type"] = nil // or net/http would guess one
 	}
 	if status == http.StatusNotModified {
-		respell(r.header, "Content-Length", "Content-Type")
+		respell(r.header, field.ContentLength, "Content-Type")
 	}
 	r.status = status
 	r.begin(status)
 	r.header = r.to.Header()
-	if r.header["Content-Length"] == nil {
-		// What has no length yet is not to get one: of an empty body, net/http would
-		// find out whether a timer of ReverseProxy's was faster than its end.
+	if r.header[field.ContentLength] == nil {
+		// Without this net/http would add a length to an empty body, or not, by whether
+		// a timer of ReverseProxy's was faster than the end of that body.
 		_ = http.NewResponseController(r.to).Flush() // it fails only if the connection is gone
 	}
 }
@@ -117,9 +118,9 @@ func (r *reply) interim(status int) {
 	clear(r.to.Header())
 }
 
-// goAhead asks a client that said Expect for the request's body. It is called
-// when the upstream has done so, or has let the time for it pass, and by then
-// it may have answered instead.
+// goAhead asks a client that said Expect for the request's body. It is called when the
+// upstream has asked for the body, or has let the time for that pass. By then the
+// upstream may have answered.
 func (r *reply) goAhead() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,11 +130,10 @@ func (r *reply) goAhead() {
 	}
 }
 
-// mustClose: before an answer that overtakes the request's body, net/http would
-// read the rest of that to find the next request, and the answer would have to
-// wait, unless the connection ends with it. Nor can the end of an HTTP/1.0 body
-// be relied upon: net/http passes over a Transfer-Encoding there, which it should
-// not forgive (RFC 9112 6.1).
+// mustClose reports whether the connection has to end with the answer. If the answer
+// overtakes the request's body, net/http would read the rest of the body first, to find
+// the next request. The end of an HTTP/1.0 body cannot be relied upon: net/http passes
+// over a Transfer-Encoding there, which it should not forgive (RFC 9112 6.1).
 func (r *reply) mustClose() bool {
 	return r.http10 || r.body != nil && !r.body.ended.Load()
 }
@@ -144,7 +144,7 @@ func (r *reply) refuse(refusal *upgrade.Refusal) {
 		r.header.Add(f.Name, f.Value)
 	}
 	r.header.Set("Content-Type", "text/plain; charset=utf-8")
-	r.header.Set("Content-Length", strconv.Itoa(len(refusal.Reason)+len("\n")))
+	r.header.Set(field.ContentLength, strconv.Itoa(len(refusal.Reason)+len("\n")))
 	r.WriteHeader(refusal.Status)
 	_, _ = io.WriteString(r, refusal.Reason+"\n") // a client that is gone need not be told
 }

@@ -4,15 +4,16 @@ import (
 	"net/http"
 	"strings"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
 )
 
-// refuseTrace names in Allow what most clients would want to know; any other
-// method but CONNECT is passed on likewise.
+// refuseTrace names in Allow what most clients would want to know. Any other method but
+// CONNECT is passed on too.
 var refuseTrace = &upgrade.Refusal{
 	Status: http.StatusMethodNotAllowed,
 	Reason: "The proxy passes no TRACE on.",
-	Header: upgrade.Fields{{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}},
+	Header: field.Fields{{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}},
 }
 
 var refuseHead = &upgrade.Refusal{
@@ -34,8 +35,8 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newReply(w, r, s.cfg.WriteTimeout)
 	defer s.answered(out)
-	// net/http passes over a Content-Length beside Transfer-Encoding, and who is in
-	// front may have gone by it (RFC 9112 6.1). The first head has been read strictly.
+	// net/http passes over a Content-Length beside Transfer-Encoding. A proxy in front
+	// may have gone by it (RFC 9112 6.1). The first head has been read strictly.
 	out.closing = out.closing || g.requests > 0 && r.TransferEncoding != nil
 	g.requests++
 	if len(head) > s.cfg.MaxHeaderSize {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
@@ -119,6 +120,14 @@ func TestRequestGoesUpstream(t *testing.T) {
 			"Proxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\nTE: gzip\r\n\r\n",
 		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
+		"TE: trailers, which is kept",
+		"GET /a HTTP/1.1\r\n" + host + "Connection: TE\r\nTE: trailers\r\n\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + "Te: trailers\r\n" + told + last + "\r\n",
+	}, {
+		"a handshake's fields mean nothing without Upgrade",
+		"GET /a HTTP/1.1\r\n" + host + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a\r\n\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + "Sec-Websocket-Key: a\r\nSec-Websocket-Version: 13\r\n" + told + last + "\r\n",
+	}, {
 		"Connection cannot take away what is ours to say",
 		"GET /a HTTP/1.1\r\n" + host + "Connection: close, X-Forwarded-For, X-Forwarded-Proto, Forwarded, Host\r\n\r\n",
 		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
@@ -131,7 +140,7 @@ func TestRequestGoesUpstream(t *testing.T) {
 		"GET /a HTTP/1.1\r\n" + host + "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
 		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
-		"an Upgrade that is no token",
+		"an Upgrade that is not a token",
 		"GET /a HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: \xff\r\n\r\n",
 		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
@@ -203,7 +212,7 @@ func TestUpstreamPrefixHostAndFields(t *testing.T) {
 		r := newRig(t, func(cfg *config) {
 			cfg.upstream.Prefix = "/legacy%2F/app"
 			cfg.Host = "inside.example"
-			cfg.Fields = []forwarded.Field{{Name: "X-Secret", Value: "s3cret"}}
+			cfg.Fields = field.Fields{{Name: "X-Secret", Value: "s3cret"}}
 		})
 		client := r.opens(test.in + " HTTP/1.1\r\n" + host + "Connection: X-Secret\r\nX-Secret: x\r\nx_secret: y\r\nX-SECRET: z\r\n\r\n")
 		r.accepts().wants("the operator's word stands", test.out+" HTTP/1.1\r\nHost: inside.example\r\n"+forward+told+"X-Secret: s3cret\r\n"+last+"\r\n")

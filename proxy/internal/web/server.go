@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/upgrade"
 )
@@ -20,8 +21,8 @@ import (
 // short it may wait less: see Yield.
 const idleTimeout = 75 * time.Second
 
-// Config is everything a Server is told. What is not said to be optional must
-// be there.
+// Config is everything a Server is told. A field must be set unless it is said to be
+// optional.
 type Config struct {
 	// Upstream returns where a request goes. It must not block.
 	Upstream func(*upgrade.Request) Upstream
@@ -29,7 +30,7 @@ type Config struct {
 	Host string
 	// Fields are the operator's, added to every request. A client cannot send
 	// fields of these names, nor of names that CGI would take for them.
-	Fields []forwarded.Field
+	Fields field.Fields
 	// Trust says whose word on the client is believed.
 	Trust *forwarded.Trust
 
@@ -66,9 +67,9 @@ type Upstream struct {
 	Name string
 	// Prefix is the service's path, byte for byte: see upgrade.AppendTarget.
 	Prefix string
-	// Dial connects to the service, and has TLS with it if Scheme is https. It is
-	// given the request's context, and must return soon after that is done. An
-	// error is an *Undialled, unless that is why.
+	// Dial connects to the service, with TLS if Scheme is https. Its context is the
+	// request's, and it must return soon after that is done. An error is an *Undialled,
+	// unless the context was done.
 	Dial func(context.Context) (net.Conn, error)
 }
 
@@ -76,7 +77,6 @@ type Upstream struct {
 type Server struct {
 	// Static after New.
 	cfg       Config
-	stated    map[string]bool // aliases of the fields that a client cannot send; see drops
 	http      http.Server
 	transport *http.Transport
 	errorLog  *log.Logger // of the standard library
@@ -95,7 +95,6 @@ type Server struct {
 func New(cfg Config) *Server {
 	s := &Server{
 		cfg:      cfg,
-		stated:   statedBy(cfg.Fields),
 		errorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	s.ended, s.end = context.WithCancel(context.Background())
@@ -176,7 +175,7 @@ func (s *Server) gone(g *Guest) {
 }
 
 // Shutdown answers no more requests, waits for the answers under way until ctx
-// is done, and cuts what is left; cut says how many answers that were. When it
+// is done, and cuts what is left; cut is how many answers were cut. When it
 // returns, every connection is closed or handed to Upgrade.
 func (s *Server) Shutdown(ctx context.Context) (cut int) {
 	s.mu.Lock()
@@ -185,7 +184,7 @@ func (s *Server) Shutdown(ctx context.Context) (cut int) {
 	if err := s.http.Shutdown(ctx); err != nil { // ctx is done
 		cut = int(s.answering.Load())
 		s.http.Close()
-		s.end() // for a request whose body the upstream does not take, its client's end is none
+		s.end() // a request whose body the upstream does not take would not end with its client
 	}
 	s.guests.Wait()
 	s.end()
@@ -198,5 +197,5 @@ func withGuest(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, guestKey{}, c)
 }
 
-// guestOf is whose request it is.
+// guestOf returns the guest that a request has come from.
 func guestOf(r *http.Request) *Guest { return r.Context().Value(guestKey{}).(*Guest) }

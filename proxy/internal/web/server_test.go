@@ -100,7 +100,7 @@ func TestGuestAfterShutdown(t *testing.T) {
 	r.wantsNoDials()
 }
 
-// TestGuestsComeDuringShutdown: whoever is let in is gone once, whoever is not, too.
+// TestGuestsComeDuringShutdown: each guest is gone once, whether or not it was let in.
 func TestGuestsComeDuringShutdown(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)

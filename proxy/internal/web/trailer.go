@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -14,14 +15,14 @@ type answers struct{ http.RoundTripper }
 func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := a.RoundTripper.RoundTrip(r)
 	if err == nil {
-		FilterTrailer(answer, upgrade.NamedBy(answer.Header["Connection"]))
+		FilterTrailer(answer, upgrade.NamedBy(answer.Header[field.Connection]))
 	}
 	return answer, err
 }
 
-// FilterTrailer has an answer's trailer hold no field that may not be in one, neither
-// among those that are announced nor, once the body has been read, among those
-// that came. The answer is one that net/http has read.
+// FilterTrailer keeps fields that may not be in a trailer out of an answer's: out of those
+// that are announced and, once the body has been read, out of those that came. net/http
+// has read the answer. named are the fields that its Connection named.
 func FilterTrailer(answer *http.Response, named upgrade.Named) {
 	if len(answer.TransferEncoding) == 0 { // there is no trailer without chunks
 		return

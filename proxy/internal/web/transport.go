@@ -23,16 +23,15 @@ const (
 	continueTimeout = time.Second
 )
 
-// A transport makes the connection for a request and has net/http speak on it. If
-// net/http were to make it, it would go on dialling after the request has ended, in
-// the hope of another one.
+// A transport makes the connection for a request and lets net/http speak on it. net/http
+// would go on dialling after the request has ended, for a next one.
 type transport struct {
 	server *Server
 	dial   func(context.Context) (net.Conn, error)
 }
 
-// newTransport makes the net/http part of all transports. An answer's head may have
-// so many bytes.
+// newTransport makes the net/http part of all transports. maxHeader is how many bytes an
+// answer's head may have.
 func newTransport(maxHeader int) *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil, // the environment's proxy is for others
@@ -61,8 +60,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.server.transport.RoundTrip(r.WithContext(context.WithValue(r.Context(), handoverKey{}, h)))
 }
 
-// A handover is a connection on its way to net/http, which takes it by a
-// goroutine of its own, or not at all if the request ends before.
+// A handover is a connection on its way to net/http. A goroutine of net/http's takes it,
+// or none does if the request ends before.
 type handover struct {
 	mu   sync.Mutex
 	conn net.Conn // nil once it has been taken

@@ -11,9 +11,8 @@ import (
 // watchEvery is how often a client is looked at whose request is being answered.
 const watchEvery = time.Second
 
-// watch calls gone when the client has ended its connection. net/http looks
-// for that as well, but no further than to the first byte that the client sends
-// behind its request.
+// watch calls gone when the client has ended its connection. net/http watches too, but
+// only until the client sends a byte behind its request.
 func (g *Guest) watch(gone func()) (stop func()) {
 	conn, ok := g.Conn.(syscall.Conn)
 	if !ok {

@@ -1,0 +1,253 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdfast/internal/blackbox"
+)
+
+// The recipes of docs/recipes.md run as they stand there. Only what belongs to a
+// machine is replaced: addresses, paths, and how long an idle time is.
+
+// recipe is a file of docs/recipes.
+func recipe(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../docs/recipes", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// settingsOf are those of the first block of settings under a heading of docs/recipes.md.
+// The test chooses the addresses.
+func settingsOf(t *testing.T, heading string) (settings []string) {
+	t.Helper()
+	text, err := os.ReadFile("../docs/recipes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## "+heading+"\n")
+	_, block, _ := strings.Cut(section, "\n```sh\n")
+	block, _, found := strings.Cut(block, "```\n")
+	if !found {
+		t.Fatalf("docs/recipes.md has no block of settings under %q", heading)
+	}
+	for line := range strings.Lines(block) {
+		name, _, isSetting := strings.Cut(strings.TrimSpace(line), "=")
+		if isSetting && name != "HOLDFAST_UPSTREAM" && !strings.HasSuffix(name, "LISTEN") {
+			settings = append(settings, strings.TrimSpace(line))
+		}
+	}
+	return settings
+}
+
+// replaced puts values in the place of others. It fails if one of those is not there.
+func replaced(t *testing.T, text string, pairs ...string) string {
+	t.Helper()
+	for pair := range slices.Chunk(pairs, 2) {
+		if !strings.Contains(text, pair[0]) {
+			t.Fatalf("the recipe does not say %q", pair[0])
+		}
+		text = strings.ReplaceAll(text, pair[0], pair[1])
+	}
+	return text
+}
+
+// pem makes the file that HAProxy wants: certificate and key in one.
+func (i identity) pem(t *testing.T) string {
+	t.Helper()
+	var both []byte
+	for _, file := range []string{i.certFile, i.keyFile} {
+		part, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, part...)
+	}
+	path := filepath.Join(t.TempDir(), "both.pem")
+	if err := os.WriteFile(path, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// idle is how long the fronts' idle timeout is in these tests. Some pings fit into it.
+const idle = "2s"
+
+// pingsFor is how many answered pings take longer than idle.
+const pingsFor = 12
+
+func startNginxRecipe(t *testing.T, proxy *holdfast, own identity) (address string) {
+	t.Helper()
+	listen := reserve(t)
+	site := replaced(t, recipe(t, "nginx.conf"),
+		"listen 443 ssl;", "listen "+listen+" reuseport ssl;",
+		"/etc/ssl/chat.example.com.pem", own.certFile,
+		"/etc/ssl/chat.example.com.key", own.keyFile,
+		"http://127.0.0.1:8080", "http://"+proxy.address(),
+		"proxy_read_timeout 60s;", "proxy_read_timeout "+idle+";")
+	dir := t.TempDir()
+	config := filledIn(t, "site.conf", struct{ Dir, Site string }{dir, site})
+	return startFront(t, listen, filepath.Join(dir, "nginx.conf"), config, "nginx", "-c")
+}
+
+func startHAProxyRecipe(t *testing.T, proxy *holdfast, own identity) (address string) {
+	t.Helper()
+	listen := reserve(t)
+	_, admin, _ := strings.Cut(proxy.Admin, "http://127.0.0.1:")
+	config := replaced(t, recipe(t, "haproxy.cfg"),
+		"bind :443 ssl", "bind "+listen+" ssl",
+		"/etc/haproxy/chat.example.com.pem", own.pem(t),
+		"127.0.0.1:8080", proxy.address(),
+		"check port 8081", "check port "+admin,
+		"timeout tunnel  1m", "timeout tunnel  "+idle)
+	return startFront(t, listen, filepath.Join(t.TempDir(), "haproxy.cfg"), config, "haproxy", "-db", "-f")
+}
+
+// The service is told who the client is, and a session outlives the front's idle
+// timeout without a message.
+func TestRecipesOfFronts(t *testing.T) {
+	needsProxy(t)
+	for _, front := range []struct {
+		heading string
+		starts  func(*testing.T, *holdfast, identity) string
+	}{
+		{"Behind nginx", startNginxRecipe},
+		{"Behind HAProxy, with HTTP/2 towards browsers", startHAProxyRecipe},
+	} {
+		t.Run(front.heading, func(t *testing.T) {
+			t.Parallel()
+			ca := newAuthority(t)
+			server := startServer(t, node, serverOptions{})
+			proxy := startHoldfast(t, server.url, append(settingsOf(t, front.heading), frequentPings...)...)
+			address := front.starts(t, proxy, ca.issues("127.0.0.1"))
+			client := startClient(t, python)
+			told := map[string]string{
+				"host":              address,
+				"x-forwarded-for":   alice + ", 127.0.0.1",
+				"x-forwarded-proto": "https",
+				"x-forwarded-host":  address,
+			}
+
+			wantsHeaders(t, curl(t, "--cacert", ca.file, "--interface", alice, "https://"+address+"/page").mirror().Headers, told)
+			client.connects("wss://"+address, command{ID: "a", From: alice, TLS: &peerTLS{CA: ca.file}})
+			wantsHeaders(t, server.wants("open", "a").Headers, told)
+			proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), pingsFor)
+			client.echoes("a", hello)
+			client.closes("a", 4000, "done")
+			server.wantsClosed("a", 4000, "done")
+			client.wantsClosed("a", 4000, "done")
+			proxy.wantsLoggedClient("/a", alice)
+
+			// A client may claim what it likes: its own address is the one that counts.
+			client.connects("wss://"+address, command{ID: "b", From: alice, Claims: bob, TLS: &peerTLS{CA: ca.file}})
+			client.closes("b", 1000, "")
+			client.wantsClosed("b", 1000, "")
+			proxy.wantsLoggedClient("/b", alice)
+		})
+	}
+}
+
+// Browsers put many sessions on one connection of HTTP/2. HAProxy makes an HTTP/1.1
+// upgrade of each, and passes the frames on.
+func TestHAProxyRecipeOverHTTP2(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	ca := newAuthority(t)
+	server := startServer(t, node, serverOptions{})
+	settings := settingsOf(t, "Behind HAProxy, with HTTP/2 towards browsers")
+	proxy := startHoldfast(t, server.url, append(settings, frequentPings...)...)
+	address := startHAProxyRecipe(t, proxy, ca.issues("127.0.0.1"))
+	client := client{startPeer(t, "HTTP/2 client", node.command(t, "h2_client"))}
+
+	client.asks("wss://"+address, command{ID: "a", TLS: &peerTLS{CA: ca.file}})
+	if !client.wants("settings", "a").Same {
+		t.Error("HAProxy does not offer WebSocket over HTTP/2")
+	}
+	if e := client.wants("open", "a"); e.Status != 200 {
+		t.Fatalf("the session is answered with %d", e.Status)
+	}
+	wantsHeaders(t, server.wants("open", "a").Headers, map[string]string{"upgrade": "websocket", "host": address})
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), pingsFor)
+	client.does(command{Do: "say", ID: "a", Payload: "hello"})
+	if e := client.wants("said", "a"); e.Payload != "hello" {
+		t.Errorf("the echo is %q", e.Payload)
+	}
+	client.does(command{Do: "close", ID: "a", Code: 4000, Reason: "done"})
+	server.wantsClosed("a", 4000, "done")
+	client.wantsClosed("a", 4000, "done")
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
+}
+
+// HAProxy sends nobody to a Holdfast that says that it is not ready.
+func TestHAProxyRecipeAsksForReadiness(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	ca := newAuthority(t)
+	proxy := startHoldfast(t, upstreamAbsent(t))
+	address := startHAProxyRecipe(t, proxy, ca.issues("127.0.0.1"))
+	curl(t, proxy.web()+"/page").wants(502) // Holdfast learns that its service is away
+	proxy.Until("HAProxy has nowhere to send a request", func() bool {
+		return curl(t, "--cacert", ca.file, "https://"+address+"/page").status == 503
+	})
+}
+
+// A service whose program computes answers no pings. It keeps its sessions.
+func TestRecipeForServicesThatCompute(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	server := startServer(t, python, serverOptions{})
+	settings := slices.Concat(quickUpstreamPings, settingsOf(t, "Long silent answers of a language model"))
+	proxy := startHoldfast(t, server.url, append(settings, "HOLDFAST_CLIENT_PING_INTERVAL=300ms")...)
+	client := startClient(t, python)
+	client.connects(proxy.url, command{ID: "a"})
+	client.echoes("a", hello)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 1)
+
+	server.Freezes()
+	pongs := proxy.Metric(blackbox.OfSide("holdfast_pongs_received_total", "client"))
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), pongs+pingsFor)
+	server.Thaws()
+	client.echoes("a", hello)
+	proxy.wantsMetric("holdfast_sessions_dropped_total", 0)
+}
+
+// A service that compares Host and Origin is satisfied, and so is one that wants its own name.
+func TestRecipeForServicesThatCheckHost(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	server := startServer(t, python, serverOptions{})
+	preserved := startHoldfast(t, server.url)
+	own := startHoldfast(t, server.url, settingsOf(t, "In front of a service that checks Host or Origin")...)
+	_, service, _ := strings.Cut(server.url, "://")
+	allowed := regexp.MustCompile(`HOLDFAST_ALLOWED_ORIGINS=(\S+)`).FindStringSubmatch(strings.Join(settingsOf(t,
+		"In front of a service that checks Host or Origin"), " "))[1]
+
+	for _, c := range []struct {
+		proxy        *holdfast
+		origin, host string
+		status       int
+	}{
+		{preserved, "https://elsewhere.example", preserved.address(), 101},
+		{own, allowed, service, 101},
+		{own, "https://elsewhere.example", "", 403},
+	} {
+		r := upgradeRequest(t, c.proxy)
+		r.Header.Set("Origin", c.origin)
+		response, _ := answer(t, r)
+		if response.StatusCode != c.status {
+			t.Errorf("from %s: status %d, want %d", c.origin, response.StatusCode, c.status)
+		}
+		if c.status == 101 {
+			wantsHeaders(t, server.wants("open", "chat").Headers, map[string]string{"host": c.host, "origin": c.origin})
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"slices"
+
+	"holdfast/metrics"
+	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/upgrade"
+)
+
+// connected records the connection to the upstream and starts the time for its answer.
+func (l *loop) connected(s *session) {
+	o := s.opening
+	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
+	o.dial.Reached()
+	s.backend.Learn(nil)
+	l.vacate(s)
+	o.state = sendRequest
+	o.upgraded = l.now
+	o.by = l.now.Add(l.cfg.HandshakeTimeout)
+}
+
+// makeRequest makes the upstream's request, if it is not made yet, and drops what it was
+// made from.
+func (l *loop) makeRequest(s *session) {
+	o := s.opening
+	if o.out == nil {
+		o.out = l.upstreamRequest(s)
+		o.expected = o.offer.Expects()
+		o.forgetRequest()
+	}
+}
+
+// upstreamRequest returns the request as it is sent to the upstream.
+func (l *loop) upstreamRequest(s *session) []byte {
+	o := s.opening
+	return o.offer.AppendRequest(make([]byte, 0, 1024), upgrade.Via{
+		Prefix:   s.backend.Prefix(),
+		Host:     l.cfg.UpstreamHost,
+		Fields:   slices.Concat(o.story.Fields, l.cfg.UpstreamHeader),
+		Believed: o.story.Believed,
+	})
+}
+
+func (l *loop) writeRequest(s *session) {
+	n, err := s.legs[upstream].write(s.opening.out)
+	if err != nil {
+		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "send request to upstream", err)
+		return
+	}
+	l.requestWritten(s, n)
+}
+
+func (l *loop) requestWritten(s *session, n int) {
+	o := s.opening
+	l.countSent(&s.legs[upstream], upstream, n)
+	o.out = o.out[n:]
+	if len(o.out) > 0 {
+		l.want(s, upstream, epoll.Out)
+		return
+	}
+	o.out = nil
+	o.state = awaitAnswer
+	l.want(s, upstream, readInterest)
+}
