@@ -39,7 +39,12 @@ var imports = map[string][]string{
 	"internal/linelog": {},
 	"internal/certs":   {"holdfast/internal/shown"},
 	"internal/shown":   {},
-	"internal/leak":    {}, // for tests
+	// For tests.
+	"internal/blackbox": {"holdfast/internal/fixture"},
+	"internal/fixture":  {"github.com/prometheus/client_golang/prometheus", "golang.org/x/sys/unix"},
+	"internal/leak":     {},
+	"internal/race":     {},
+	"internal/wire":     {"github.com/gobwas/ws"},
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
 		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 // messages are one of each length encoding (RFC 6455, section 5.2), fragmented
@@ -66,7 +68,7 @@ func testEcho(t *testing.T, clients, servers runtime, o serverOptions) {
 	client.closes("a", 1000, "done")
 	server.wantsClosed("a", 1000, "done")
 	client.wantsClosed("a", 1000, "done")
-	proxy.wantsMetric(closed("client"), 1)
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
 }
 
 // A client that offers compression to a service without gets none.

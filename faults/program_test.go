@@ -117,7 +117,7 @@ func runPeer(wanted string) int {
 
 func writeEvents(events <-chan event) {
 	for out := json.NewEncoder(os.Stdout); ; {
-		_ = out.Encode(<-events) // whoever does not listen has ended
+		_ = out.Encode(<-events) // it fails when the reader has ended
 	}
 }
 

@@ -3,17 +3,10 @@
 package faults
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
+
+	"holdfast/internal/blackbox"
+	"holdfast/internal/fixture"
 )
 
 const (
@@ -86,15 +79,15 @@ func TestSlowLinkToTheUpstream(t *testing.T) {
 
 // staysAlive waits until three more pings of a side have been answered.
 func staysAlive(proxy *holdfast, side string) {
-	proxy.t.Helper()
-	pongs := ofSide("holdfast_pongs_received_total", side)
-	enough := proxy.metric(pongs) + 3
-	proxy.until("three more pongs", func() bool {
-		scrape := proxy.scrape()
-		if valueOf(proxy.t, scrape, "holdfast_sessions_active") == 0 {
-			proxy.t.Fatalf("the session has ended, want three more pongs:\n%s", drops(scrape))
+	proxy.T.Helper()
+	pongs := blackbox.OfSide("holdfast_pongs_received_total", side)
+	enough := proxy.Metric(pongs) + 3
+	proxy.Until("three more pongs", func() bool {
+		scrape := proxy.Scrape()
+		if scrape.Value("holdfast_sessions_active") == 0 {
+			proxy.T.Fatalf("the session has ended, want three more pongs:\n%s", scrape.Drops())
 		}
-		return valueOf(proxy.t, scrape, pongs) >= enough
+		return scrape.Value(pongs) >= enough
 	})
 }
 
@@ -117,7 +110,7 @@ func TestCloseBehindASlowLink(t *testing.T) {
 			receiver.wants("received", 1)
 			receiver.wantsClosed(4000, "done")
 			sender.wantsClosed(4000, "done")
-			proxy.wantsMetric(closed(from), 1)
+			proxy.WantsMetric(blackbox.Closed(from), 1)
 			proxy.wantsNoneDropped()
 		})
 	}
@@ -178,30 +171,6 @@ func testSlowProgram(t *testing.T, side, buffers string, settings []string) {
 // certificate makes one for the proxy and returns the names of its files.
 func certificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.ParseIP(proxyAddress)},
-	}
-	signed, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writes := func(name, kind string, der []byte) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	return writes("cert.pem", "CERTIFICATE", signed), writes("key.pem", "PRIVATE KEY", private)
+	cert, key := fixture.PEM(fixture.SelfSigned(proxyAddress, fixture.Soon()))
+	return fixture.Write(t, "cert.pem", cert), fixture.Write(t, "key.pem", key)
 }

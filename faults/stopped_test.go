@@ -43,7 +43,7 @@ func TestStoppedBeforeAPong(t *testing.T) {
 			answers.wants("pinged", 3*stopSessions)
 			client.wantsNoEnd()
 			proxy.wantsNoneDropped()
-			proxy.wantsMetric("holdfast_sessions_active", stopSessions)
+			proxy.WantsMetric("holdfast_sessions_active", stopSessions)
 		})
 	}
 }
@@ -59,7 +59,7 @@ func TestStoppedBeforeAClose(t *testing.T) {
 			stopped(proxy)
 			answers.wants("closed", stopSessions)
 			begins.wants("closed", stopSessions)
-			proxy.wantsMetric("holdfast_sessions_active", 0)
+			proxy.WantsMetric("holdfast_sessions_active", 0)
 			proxy.wantsNoneDropped()
 		})
 	}
@@ -85,8 +85,8 @@ func startStopped(t *testing.T, from string, size, sessions int) (proxy *holdfas
 
 // stopped stops the proxy until all answers have long come and all deadlines are past.
 func stopped(proxy *holdfast) {
-	proxy.t.Helper()
-	proxy.freezes()
+	proxy.T.Helper()
+	proxy.Freezes()
 	time.Sleep(answerDelay + 2*stopTimeout)
-	proxy.thaws()
+	proxy.Thaws()
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"crypto/tls"
+	"encoding/pem"
 	"io"
 	"log"
 	"net"
@@ -15,6 +16,9 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"holdfast/internal/fixture"
+	"holdfast/internal/wire"
 )
 
 // service is an upstream that upgrades every request and then behaves as told.
@@ -40,38 +44,35 @@ func upgrades(t *testing.T, behave func(conn net.Conn)) http.Handler {
 // answers is a service that answers a ping, among other things.
 func answers(t *testing.T) func(conn net.Conn) {
 	return func(conn net.Conn) {
-		ws.WriteFrame(conn, ws.NewTextFrame([]byte("welcome"))) // perhaps in one packet with the 101
-		p := read(t, conn)
-		ws.WriteFrame(conn, ws.NewPongFrame([]byte("else")))
-		ws.WriteFrame(conn, ws.NewPongFrame([]byte("unasked")))
-		ws.WriteFrame(conn, ws.NewPongFrame(p.Payload))
-		if farewell := read(t, conn); farewell.Header.OpCode != ws.OpClose {
-			t.Errorf("after the pong came opcode %v, want a Close", farewell.Header.OpCode)
+		sends(conn, wire.Text("welcome")) // perhaps in one packet with the 101
+		p := reads(t, conn)
+		sends(conn, wire.Pong("else"), wire.Pong("unasked"), wire.Pong(p.Payload))
+		if farewell := reads(t, conn); farewell.Op != ws.OpClose {
+			t.Errorf("after the pong came %v, want a Close", farewell)
 		}
 	}
 }
 
-// read returns the next frame that the client sends, unmasked.
-func read(t *testing.T, conn net.Conn) ws.Frame {
+// sends writes frames of the service's. An error shows at the client.
+func sends(conn net.Conn, frames ...wire.Frame) { _, _ = conn.Write(wire.Encode(false, frames...)) }
+
+// reads returns the next frame that the client sends.
+func reads(t *testing.T, conn net.Conn) wire.Frame {
 	t.Helper()
-	//lint:ignore SA1019 the input is the test's own, and bounded
-	frame, err := ws.ReadFrame(conn)
+	f, err := wire.Read(conn, true)
 	if err != nil {
 		t.Errorf("read: %v", err)
 	}
-	if !frame.Header.Masked {
-		t.Error("a client's frame was not masked")
-	}
-	return ws.UnmaskFrameInPlace(frame)
+	return f
 }
 
 func TestCheckConnect(t *testing.T) {
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
 	closes := func(conn net.Conn) {
-		read(t, conn)
-		ws.WriteFrame(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusPolicyViolation, "no")))
+		reads(t, conn)
+		sends(conn, wire.Close(1008, "no"))
 	}
-	hangsUp := func(conn net.Conn) { read(t, conn) }
+	hangsUp := func(conn net.Conn) { reads(t, conn) }
 
 	const soon = "HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms"
 	for _, tc := range []struct {
@@ -149,7 +150,7 @@ func TestCheckConnectToNoService(t *testing.T) {
 		{"babbles", "http", babbles, `: cannot upgrade: malformed HTTP response; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 	} {
 		t.Run(tc.name+" "+tc.scheme, func(t *testing.T) {
-			listener := listen(t, "tcp", "127.0.0.1:0")
+			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
 			var done sync.WaitGroup
 			done.Go(func() {
 				if conn, err := listener.Accept(); err == nil {
@@ -180,7 +181,7 @@ func TestCheckConnectWays(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "service.sock")
 	overUnix := httptest.NewUnstartedServer(nil)
 	overUnix.Listener.Close()
-	overUnix.Listener = listen(t, "unix", socket)
+	overUnix.Listener = fixture.Listen(t, "unix", socket)
 	overTCP, overTLS := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
 	asked := make(chan *http.Request, 1)
 	for _, server := range []*httptest.Server{overTCP, overTLS, overUnix} {
@@ -195,8 +196,8 @@ func TestCheckConnectWays(t *testing.T) {
 	overUnix.Start()
 	overTLS.StartTLS()
 	tcp, secure := overTCP.Listener.Addr().String(), overTLS.Listener.Addr().String()
-	ca := write(t, "ca.pem", pemOf("CERTIFICATE", overTLS.Certificate().Raw))
-	otherCA := write(t, "other.pem", newIdentity(t, tomorrow()).cert)
+	ca := fixture.Write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: overTLS.Certificate().Raw})))
+	otherCA := fixture.Write(t, "other.pem", newIdentity(t, fixture.Soon()).cert)
 	const answered = `^configuration ok\n.*: upgraded in \S+s, answered a ping in \S+s\n$`
 
 	for _, tc := range []struct {
@@ -237,18 +238,6 @@ func TestCheckConnectWays(t *testing.T) {
 			}
 		})
 	}
-}
-
-func listen(t *testing.T, network, address string) net.Listener {
-	t.Helper()
-	var plain net.ListenConfig
-	plain.SetMultipathTCP(false)
-	listener, err := plain.Listen(t.Context(), network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	return listener
 }
 
 // The limit that holds is that of the process, which a shell sets.

@@ -3,16 +3,15 @@ package command
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"holdfast/internal/config"
+	"holdfast/internal/fixture"
 )
 
-var update = flag.Bool("update", false, "write the golden files of testdata anew")
+const someUpstream = "HOLDFAST_UPSTREAM=ws://localhost:9000"
 
 // outcome is what a run of the program left behind.
 type outcome struct {
@@ -90,7 +89,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// Who has configured nothing yet is told the one thing to do, and the other.
+// A user who has configured nothing yet is told the two things that can be done.
 func TestNothingConfigured(t *testing.T) {
 	const want = "HOLDFAST_UPSTREAM is not set; it says where the service is, for example HOLDFAST_UPSTREAM=ws://localhost:9000\n" +
 		"\nTo see Holdfast at work without configuring anything, run: holdfast demo\n"
@@ -133,25 +132,8 @@ func TestGoldenOutputs(t *testing.T) {
 			if strings.Contains(o.stdout, "s3cret") {
 				t.Error("a secret is shown")
 			}
-			golden(t, file, o.stdout)
+			fixture.Golden(t, file, o.stdout)
 		})
-	}
-}
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s\n(go test -update, if the change is meant)", path, got, want)
 	}
 }
 

@@ -116,6 +116,7 @@ func TestPageWaitsForTheStory(t *testing.T) {
 }
 
 func TestPageFreezesAClient(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.page.open(true)
 	e := s.plays("/freeze", "frozen-1", ended)
@@ -131,6 +132,7 @@ func TestPageFreezesAClient(t *testing.T) {
 }
 
 func TestPageShowsGhosts(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.page.open(true)
 	s.plays("/idle", "idle-1", cut)
@@ -154,6 +156,7 @@ func TestStageIsLimited(t *testing.T) {
 }
 
 func TestLiveDemoEndsCleanly(t *testing.T) {
+	t.Parallel()
 	ctx, interrupt := context.WithCancel(patient(t))
 	out := &interruptAfter{text: "now it is your turn", then: interrupt}
 	ok, err := playLive(ctx, quick, out)

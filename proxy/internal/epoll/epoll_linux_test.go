@@ -116,7 +116,7 @@ func TestParkSleepsAfterAnAlarm(t *testing.T) {
 	}
 }
 
-// A Loiter is for what comes soon; each event has it wait for as long again.
+// A Loiter is for what comes soon; after each event it waits for as long again.
 func TestLoiterEndsWhenNothingComes(t *testing.T) {
 	p := newPoller(t)
 	a, b := newPair(t)

@@ -214,7 +214,7 @@ func referenceClose(payload []byte) *Violation {
 	return nil
 }
 
-// The reference is no better than what it is tried on: it must agree with what
+// The reference is only as good as what it is tried on: it must agree with what
 // the conversations were written to be.
 func TestReference(t *testing.T) {
 	bothDirections(t, func(t *testing.T, s stream) {

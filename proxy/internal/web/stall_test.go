@@ -29,9 +29,12 @@ var unread = strings.Repeat("x", 64<<20)
 func TestUpstreamThatTakesNoBody(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, impatient)
-	client := r.opens("POST /upload HTTP/1.1\r\nHost: service.example\r\nContent-Length: 67108864\r\n\r\n")
+	// The head and more than the way to the upstream takes are written at once: a test
+	// that gets no processor for a while must not look like a body that stops coming.
+	const atOnce = 4 << 20
+	client := r.opens("POST /upload HTTP/1.1\r\nHost: service.example\r\nContent-Length: 67108864\r\n\r\n" + unread[:atOnce])
 	r.accepts() // and never reads
-	go pours(client, unread)
+	go pours(client, unread[atOnce:])
 	client.wantsAnswer("the upstream takes nothing", http.StatusGatewayTimeout)
 	r.wantsCounted(http.StatusGatewayTimeout)
 }
