@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/wire"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/socket"
 )
@@ -50,11 +51,15 @@ func newScriptedWorld(t testing.TB) *scriptedWorld {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.end)
-	closes := func(masked bool) []byte { return bye(1000, "").encode(masked) }
+	asks := wire.Request()
+	request, err := wire.ParseRequest(asks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closes := func(masked bool) []byte { return wire.Encode(masked, wire.Close(1000, "")) }
 	w := &scriptedWorld{t: t, kernel: &scriptedKernel{peers: [2]scriptedPeer{
-		client: {side: client, script: [][]byte{[]byte(inventedRequest), closes(true)}},
-		upstream: {side: upstream, script: [][]byte{[]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n" +
-			"Connection: Upgrade\r\nSec-WebSocket-Accept: " + inventedAccept + "\r\n\r\n"), closes(false)}},
+		client:   {side: client, script: [][]byte{[]byte(asks), closes(true)}},
+		upstream: {side: upstream, script: [][]byte{[]byte(wire.Answer(request)), closes(false)}},
 	}}}
 	w.l = server.addLoop(w.kernel, rand.NewChaCha8([32]byte{}))
 	w.l.listener.open = true
