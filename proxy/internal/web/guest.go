@@ -37,6 +37,7 @@ type Guest struct {
 	requests  int       // so far
 	headBy    time.Time // when a head that has begun must be whole; zero if none is being read
 	late      bool      // the head was not whole by then, and the client has been told
+	ahead     bool      // the next head has begun before the answer to this one was over
 
 	idlers   *idlers       // where it waits for its next request; set by Serve
 	headTime time.Duration // how long a head may take from its first byte on; set by Serve
@@ -71,9 +72,13 @@ func (g *Guest) read(b []byte) (int, error) {
 		_ = g.Conn.SetReadDeadline(g.headBy) // it fails only on a closed connection
 	}
 	n, err := g.Conn.Read(b)
-	if n > 0 && g.idle.Load() {
+	switch {
+	case n == 0:
+	case g.idle.Load():
 		g.idlers.remove(g)
-		g.headBy = time.Now().Add(g.headTime)
+		g.beginHead()
+	case len(b) == 1: // net/http waits like that, during an answer, for the client to leave
+		g.ahead = true
 	}
 	if g.expired.Load() { // in this order: see expired
 		return 0, os.ErrDeadlineExceeded
@@ -83,6 +88,9 @@ func (g *Guest) read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// beginHead gives the head whose first byte has come its time.
+func (g *Guest) beginHead() { g.headBy = time.Now().Add(g.headTime) }
 
 var refuseSlowHead = &upgrade.Refusal{
 	Status: http.StatusRequestTimeout,

@@ -145,11 +145,15 @@ func (s *Server) admit(g *Guest) bool {
 func (s *Server) changed(c net.Conn, state http.ConnState) {
 	g := c.(*Guest)
 	s.setAnswering(g, state == http.StateActive)
-	if state == http.StateIdle {
-		s.idlers.add(g)
-	} else {
+	switch {
+	case state != http.StateIdle:
 		s.idlers.remove(g)
 		g.headIsRead()
+	case g.ahead:
+		g.ahead = false
+		g.beginHead()
+	default:
+		s.idlers.add(g)
 	}
 	if state == http.StateClosed {
 		s.gone(g)
