@@ -68,13 +68,36 @@
 // clock, and the jobs beside it. kernel_linux.go, world_linux.go and random.go are the
 // real kernel, clock and source of random bytes; tests replace them.
 //
+// # Where to begin
+//
+// With a code, a reason or a limit of an end: farewell.go has what each leg is told by
+// reason, config.go the close codes, close.go what a cause is. package metrics has the
+// reasons themselves and which side may have which (labels.go), the counters of a loop
+// (loop.go) and all series (collect.go).
+//
+// With a rule of a handshake: internal/upgrade has one function a rule (offer.go for the
+// request, answer.go for the 101); limits are fields of Config.
+//
+// With a deadline: deadlines.go, where due and expire are the two halves of each.
+//
+// With a choice among backends: internal/backend/pool.go.
+//
+// With a variable: internal/config/config.go, one tagged field for each, from which
+// internal/config/proxy.go makes the Config of this package. With an endpoint of the admin
+// listener: internal/admin/admin.go.
+//
+// With a test: CONTRIBUTING.md says which kind goes where. *_stage_test.go turns one loop by
+// invented time over socket pairs (stage_test.go), *_lives_test.go over an invented kernel
+// (world_test.go), *_rig_test.go runs a whole Server on real sockets (rig_test.go). e2e and
+// faults run the binary.
+//
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table. Other
 // goroutines post jobs to it (inbox.go). The first loop owns the listener. A backend is
-// shared: it has atomics, and mutexes that only handshakes and requests for pages take. A
-// loop writes its own metrics counters; a relay's goroutine writes to them once more, when
-// it ends. Scrapes read them.
+// shared: it has atomics, and mutexes that only handshakes and requests for pages take.
+// Each loop has metrics counters of its own, which are atomics: scrapes read them, and a
+// relay's goroutine counts its handshake's result in those of the loop that it came from.
 //
 // # What is bounded by what
 //
@@ -82,8 +105,9 @@
 // adds one record of ciphertext. A handshake holds one head for each side, and the bytes
 // that came behind it, together up to the largest size of a head. Less than 140 bytes of
 // an incomplete header or control frame are held back. At most one pong waits for a frame
-// boundary. A frame's length is a counter and never the size of an allocation. A queue
-// (queue.go) holds at most twice as many entries as wait in it, each with a connection of
-// its own. At most pagesQueued requests for pages wait, because each of them has a
-// goroutine. A lookup is shared by all who wait for it, and drops a waiter that gives up.
+// boundary. A frame's length is a counter and never the size of an allocation. In a queue
+// (queue.go) each waiting client has one entry; the entries of those who have left are
+// swept out before they outnumber the others. At most pagesQueued requests for pages
+// wait, because each of them has a goroutine. A lookup is shared by all who wait for it,
+// and drops a waiter that gives up.
 package proxy
