@@ -70,41 +70,47 @@
 //
 // # Where to begin
 //
-// With a code, a reason or a limit of an end: farewell.go has what each leg is told by
-// reason, config.go the close codes, close.go what a cause is. package metrics has the
-// reasons themselves and which side may have which (labels.go), the counters of a loop
-// (loop.go) and all series (collect.go).
+// With a close code, or a reason for an end: farewell.go has what each leg is told by
+// reason, config.go the codes that operators set, close.go what a cause is. The package
+// holdfast/metrics has the reasons and which side may have which (labels.go), the
+// counters of a loop (loop.go), and all series (collect.go). What a leg does is counted
+// in pump.go.
 //
-// With a rule of a handshake: internal/upgrade has one function a rule (offer.go for the
-// request, answer.go for the 101); limits are fields of Config.
+// With a rule of a handshake: internal/upgrade has one function for each rule (offer.go
+// for the request, answer.go for the 101). A limit is a field of Config; opening.go and
+// answer.go apply it while a head comes in.
 //
-// With a deadline: deadlines.go, where due and expire are the two halves of each.
+// With a deadline: deadlines.go. due says when each deadline is, and expire what happens
+// then.
+//
+// With a transport: seams.go says what it must do, bare_linux.go and internal/secure are
+// the two that there are, and kernel_linux.go makes them.
 //
 // With a choice among backends: internal/backend/pool.go.
 //
-// With a variable: internal/config/config.go, one tagged field for each, from which
-// internal/config/proxy.go makes the Config of this package. With an endpoint of the admin
-// listener: internal/admin/admin.go.
+// With a variable: internal/config/config.go has one tagged field for each, and
+// internal/config/proxy.go makes the Config of this package from them. With an endpoint
+// of the admin listener: internal/admin/admin.go.
 //
-// With a test: CONTRIBUTING.md says which kind goes where. *_stage_test.go turns one loop by
-// invented time over socket pairs (stage_test.go), *_lives_test.go over an invented kernel
-// (world_test.go), *_rig_test.go runs a whole Server on real sockets (rig_test.go). e2e and
-// faults run the binary.
+// With a test: CONTRIBUTING.md says which kind goes where. *_stage_test.go turns one loop
+// by invented time over socket pairs (stage_test.go), *_lives_test.go over an invented
+// kernel (world_test.go), and *_rig_test.go runs a whole Server on real sockets
+// (rig_test.go). e2e and faults run the binary.
 //
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table. Other
 // goroutines post jobs to it (inbox.go). The first loop owns the listener. A backend is
 // shared: it has atomics, and mutexes that only handshakes and requests for pages take.
-// Each loop has metrics counters of its own, which are atomics: scrapes read them, and a
-// relay's goroutine counts its handshake's result in those of the loop that it came from.
+// Each loop has metrics counters of its own. They are atomics, because scrapes read them,
+// and because a relay's goroutine counts how its handshake ended.
 //
 // # What is bounded by what
 //
 // A leg's tail holds at most one read and the control frames that fell due inside it. TLS
-// adds one record of ciphertext. A handshake holds one head for each side, and the bytes
-// that came behind it, together up to the largest size of a head. Less than 140 bytes of
-// an incomplete header or control frame are held back. At most one pong waits for a frame
+// adds one record of ciphertext. A handshake holds one head for each side. Head and what
+// came behind it together are at most as long as a head may be. Less than 140 bytes of an
+// incomplete header or control frame are held back. At most one pong waits for a frame
 // boundary. A frame's length is a counter and never the size of an allocation. In a queue
 // (queue.go) each waiting client has one entry; the entries of those who have left are
 // swept out before they outnumber the others. At most pagesQueued requests for pages
