@@ -114,10 +114,19 @@ func (r *relay) copy(c, u net.Conn) metrics.Result {
 	}
 	resp.ProtoMajor, resp.ProtoMinor = 1, 1 // the version is ours, not the upstream's (RFC 9112 2.3)
 	resp.Close = true
+	if bodiless(resp.StatusCode) {
+		resp.TransferEncoding = nil // net/http would frame what is not there
+	}
 	if err := resp.Write(c); err != nil {
 		r.log.Debug("upstream's refusal was not passed on whole", "error", err)
 	}
 	return metrics.ResultUpstreamRefused
+}
+
+// bodiless reports whether an answer of that status has no body, whatever its fields say
+// (RFC 9112 6.3).
+func bodiless(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
 func (r *relay) badGateway(c net.Conn, err error) {

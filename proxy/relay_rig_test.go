@@ -31,6 +31,8 @@ func TestUpstreamRefuses(t *testing.T) {
 		{"HTTP/1.0", "HTTP/1.0 404 Not Found\r\nServer: old\r\n\r\nno", true, 404, "Server", "old", "no"},
 		{"200", "HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi", false, 200, "X-A", "b", "hi"},
 		{"204", "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n", false, 204, "X-A", "b", ""},
+		{"204 in chunks", "HTTP/1.1 204 No Content\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n", false, 204, "X-A", "b", ""},
+		{"304 in chunks", "HTTP/1.1 304 Not Modified\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n", false, 304, "X-A", "b", ""},
 		{"no body", "HTTP/1.1 403 Forbidden\r\nX-A: b\r\nContent-Length: 0\r\n\r\n", false, 403, "X-A", "b", ""},
 		{"long body", fmt.Sprintf("HTTP/1.1 500 Oops\r\nX-A: b\r\nContent-Length: %d\r\n\r\n%s", len(long), long), false, 500, "X-A", "b", long},
 		{"long body until the end", "HTTP/1.1 500 Oops\r\nX-A: b\r\n\r\n" + long, true, 500, "X-A", "b", long},
@@ -51,6 +53,9 @@ func TestUpstreamRefuses(t *testing.T) {
 			resp, body := client.wantsRefusal("the upstream's own answer", test.status)
 			if resp.Header.Get(test.field) != test.value {
 				t.Errorf("the client got %v, want %s: %s", resp.Header, test.field, test.value)
+			}
+			if bodiless := test.status == 204 || test.status == 304; bodiless && resp.TransferEncoding != nil {
+				t.Errorf("an answer without a body is framed by %v", resp.TransferEncoding)
 			}
 			if body != test.body {
 				t.Errorf("the client got a body of %d bytes, want %d", len(body), len(test.body))

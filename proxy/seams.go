@@ -87,6 +87,8 @@ type transport interface {
 	// Unlimit removes the bound on the kernel's retransmission wait, see
 	// socket.LimitBackoff.
 	Unlimit()
+	// Outlast removes the user timeout, see socket.RemoveUserTimeout.
+	Outlast()
 	// Connected returns the outcome of a connect once the connection is writable.
 	Connected() error
 	// CloseWrite ends our direction and leaves the peer's direction open.
