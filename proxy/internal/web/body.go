@@ -22,7 +22,13 @@ type body struct {
 	late   atomic.Bool // it stopped coming
 }
 
+// Read reads the client's body until its end. The end is the end for all later reads too:
+// the transport looks for more behind a Content-Length, and by then the upstream may have
+// answered, and net/http's server closed the body.
 func (b *body) Read(p []byte) (int, error) {
+	if b.ended.Load() {
+		return 0, io.EOF
+	}
 	if b.goAhead != nil {
 		b.goAhead()
 		b.goAhead = nil
