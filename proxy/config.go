@@ -81,6 +81,9 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	// DialTimeout bounds name resolution, TCP connect and TLS handshake to the upstream.
 	DialTimeout time.Duration
+	// HTTPTimeout is how long a request that is not an upgrade may make no progress, in
+	// either direction.
+	HTTPTimeout time.Duration
 	// WriteTimeout is how long a leg may take no bytes while bytes wait for it.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a peer may take to answer a Close, and then to end its TCP.

@@ -215,7 +215,7 @@ func (s *Server) webConfig() web.Config {
 		Fields:           s.cfg.UpstreamHeader,
 		Trust:            &s.trust,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
-		WriteTimeout:     s.cfg.WriteTimeout,
+		HTTPTimeout:      s.cfg.HTTPTimeout,
 		MaxHeaderSize:    s.cfg.MaxHeaderSize,
 		Log:              s.cfg.Log,
 		Count:            s.cfg.Metrics.HTTPRequest,

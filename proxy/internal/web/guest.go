@@ -42,8 +42,11 @@ type Guest struct {
 	idlers   *idlers       // where it waits for its next request; set by Serve
 	headTime time.Duration // how long a head may take from its first byte on; set by Serve
 	waiting  waiting       // guarded by idlers.mu
-	idle     atomic.Bool   // whether waiting has a place; written under idlers.mu
-	expired  atomic.Bool   // it is closed to make room; written under idlers.mu before idle is
+
+	progress atomic.Pointer[progress] // of the request that is being passed on; nil if none is
+	writing  atomic.Bool              // the client is to take what is written
+	idle     atomic.Bool              // whether waiting has a place; written under idlers.mu
+	expired  atomic.Bool              // it is closed to make room; written under idlers.mu before idle is
 
 	leaving sync.Once // guards against a second farewell
 }
@@ -110,7 +113,13 @@ func (g *Guest) Write(b []byte) (int, error) {
 	if g.late {
 		return len(b), nil
 	}
-	return g.Conn.Write(b)
+	g.writing.Store(true)
+	n, err := g.Conn.Write(b)
+	g.writing.Store(false)
+	if p := g.progress.Load(); p != nil {
+		p.move(n)
+	}
+	return n, err
 }
 
 // headIsRead notes that a head is whole, or given up.

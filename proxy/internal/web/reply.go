@@ -17,9 +17,10 @@ import (
 // answers from getting into each other's way: the transport sends those by goroutines
 // of its own, while the handler's waits for the final one.
 type reply struct {
-	http10   bool  // the client speaks HTTP/1.0
-	body     *body // of the request that goes upstream; nil if none does, or it has none
-	closing  bool  // the connection ends with it
+	http10   bool      // the client speaks HTTP/1.0
+	body     *body     // of the request that goes upstream; nil if none does, or it has none
+	progress *progress // of that request; nil if none goes upstream
+	closing  bool      // the connection ends with it
 	patience time.Duration
 
 	mu     sync.Mutex // guards what follows, and the use of to before the final answer
@@ -37,26 +38,28 @@ func newReply(to http.ResponseWriter, r *http.Request, patience time.Duration) *
 func (r *reply) Header() http.Header { return r.header }
 
 // Write goes on with the final answer.
-func (r *reply) Write(b []byte) (int, error) {
-	r.allow()
-	return r.to.Write(b)
-}
+func (r *reply) Write(b []byte) (int, error) { return r.to.Write(b) }
 
-// allow gives the client its time to take what is written next.
-func (r *reply) allow() {
-	deadline := time.Now().Add(r.patience)
+// allow gives the client its time to take the proxy's own words, or the end of an answer.
+// While an answer is passed on, its progress is watched instead.
+func (r *reply) allow() { r.takeBy(time.Now().Add(r.patience)) }
+
+// takeBy is how long the client may take what is written. The zero time is forever.
+func (r *reply) takeBy(deadline time.Time) {
 	_ = http.NewResponseController(r.to).SetWriteDeadline(deadline) // it fails only if the connection is gone
 }
 
-// wait bounds the next read of the request's body, or takes the bound away: when
-// nothing is to come any more, net/http reads to learn whether the client goes.
-func (r *reply) wait(forever bool) {
-	var deadline time.Time
-	if !forever {
-		deadline = time.Now().Add(r.patience)
+// interrupt ends what waits for the client. The connection's end of a body that came whole
+// is net/http's to notice.
+func (r *reply) interrupt() {
+	r.takeBy(longAgo)
+	if r.body != nil && !r.body.ended.Load() {
+		_ = http.NewResponseController(r.to).SetReadDeadline(longAgo) // it fails only if the connection is gone
 	}
-	_ = http.NewResponseController(r.to).SetReadDeadline(deadline) // it fails only if the connection is gone
 }
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // Unwrap is for http.ResponseController.
 func (r *reply) Unwrap() http.ResponseWriter { return r.to }
@@ -102,7 +105,6 @@ func respell(header http.Header, names ...string) {
 
 // begin sends the head that has been gathered.
 func (r *reply) begin(status int) {
-	r.allow()
 	maps.Copy(r.to.Header(), r.header)
 	r.to.WriteHeader(status)
 }
@@ -125,7 +127,6 @@ func (r *reply) goAhead() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.status == 0 {
-		r.allow()
 		r.to.WriteHeader(http.StatusContinue)
 	}
 }
@@ -145,12 +146,18 @@ func (r *reply) refuse(refusal *upgrade.Refusal) {
 	}
 	r.header.Set("Content-Type", "text/plain; charset=utf-8")
 	r.header.Set(field.ContentLength, strconv.Itoa(len(refusal.Reason)+len("\n")))
+	r.allow()
 	r.WriteHeader(refusal.Status)
 	_, _ = io.WriteString(r, refusal.Reason+"\n") // a client that is gone need not be told
 }
 
-// late reports whether the request's body stopped coming.
-func (r *reply) late() bool { return r.body != nil && r.body.late.Load() }
+// stalledBy says who let the request stall.
+func (r *reply) stalledBy() fault {
+	if r.progress == nil {
+		return nobody
+	}
+	return r.progress.stalledBy()
+}
 
 // hurry bounds the time in which net/http reads what the client still sends,
 // before a connection is closed.

@@ -33,7 +33,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		s.handOver(w, g, head)
 		return
 	}
-	out := newReply(w, r, s.cfg.WriteTimeout)
+	out := newReply(w, r, s.cfg.HTTPTimeout)
 	defer s.answered(out)
 	// net/http passes over a Content-Length beside Transfer-Encoding. A proxy in front
 	// may have gone by it (RFC 9112 6.1). The first head has been read strictly.
@@ -62,9 +62,11 @@ func (s *Server) answered(out *reply) {
 		return // the client was gone
 	}
 	s.cfg.Count(out.status)
-	out.allow() // net/http has the end of the answer still to write
-	patience := s.cfg.HandshakeTimeout
-	if out.late() {
+	stalled, patience := out.stalledBy(), s.cfg.HandshakeTimeout
+	if stalled == nobody {
+		out.allow() // net/http has the end of the answer still to write
+	}
+	if stalled == ofUploader {
 		patience = 0 // it was used up
 	}
 	out.hurry(patience)

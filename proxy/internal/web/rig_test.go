@@ -81,7 +81,7 @@ func newRig(t *testing.T, change func(*config)) *rig {
 		Upstream:         func(*upgrade.Request) web.Upstream { return cfg.upstream },
 		Trust:            &forwarded.Trust{},
 		HandshakeTimeout: patience,
-		WriteTimeout:     patience,
+		HTTPTimeout:      patience,
 		MaxHeaderSize:    32 << 10,
 		Log:              slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Count:            r.counted.add,

@@ -36,9 +36,9 @@ type Config struct {
 
 	// HandshakeTimeout bounds the head of each request, from its first byte on.
 	HandshakeTimeout time.Duration
-	// WriteTimeout is how long either peer may take no byte, or give none of a
-	// request's body, while the other waits for that.
-	WriteTimeout time.Duration
+	// HTTPTimeout is how long a request may make no progress, from the moment at which
+	// the upstream has been connected to: no byte moves, in either direction.
+	HTTPTimeout time.Duration
 	// MaxHeaderSize is the largest request or response head, in bytes; net/http reads
 	// some 4 KiB more of a request's.
 	MaxHeaderSize int
