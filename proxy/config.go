@@ -138,6 +138,17 @@ func (c *Config) socketOptions() socket.Options {
 	}
 }
 
+// pageUserTimeout is TCPUserTimeout for requests that are not upgrades. The kernel also
+// counts a peer that acknowledges and has no room, and HTTPTimeout is for how long such a
+// peer may pause.
+func (c *Config) pageUserTimeout() time.Duration {
+	const margin, longest = 10 * time.Second, 596 * time.Hour // the kernel takes milliseconds in an int
+	if c.TCPUserTimeout == 0 {
+		return 0
+	}
+	return max(c.TCPUserTimeout, min(c.HTTPTimeout+margin, longest))
+}
+
 // keepAlive returns after how much silence the kernel probes a peer. Our pings come
 // sooner where they can be sent. The probes are for a peer that waits inside a frame that
 // is never completed, where no ping can be sent.
