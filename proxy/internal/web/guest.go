@@ -38,6 +38,7 @@ type Guest struct {
 	headBy    time.Time // when a head that has begun must be whole; zero if none is being read
 	late      bool      // the head was not whole by then, and the client has been told
 	ahead     bool      // the next head has begun before the answer to this one was over
+	heads     recorder
 
 	idlers   *idlers       // where it waits for its next request; set by Serve
 	headTime time.Duration // how long a head may take from its first byte on; set by Serve
@@ -58,6 +59,7 @@ func (g *Guest) Read(b []byte) (int, error) {
 		return g.read(b)
 	}
 	n := copy(b, g.Early)
+	g.heads.add(b[:n])
 	if g.Early = g.Early[n:]; len(g.Early) == 0 {
 		g.Early = nil // lets go of the memory behind it: the connection may stay for long
 	}
@@ -75,6 +77,7 @@ func (g *Guest) read(b []byte) (int, error) {
 		_ = g.Conn.SetReadDeadline(g.headBy) // it fails only on a closed connection
 	}
 	n, err := g.Conn.Read(b)
+	g.heads.add(b[:n])
 	switch {
 	case n == 0:
 	case g.idle.Load():

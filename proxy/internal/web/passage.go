@@ -28,16 +28,17 @@ type passage struct {
 	request  *upgrade.Request
 	upstream Upstream
 	reply    *reply
+	spelling spelling // of the request's fields
 	progress progress
 }
 
 // pass has the upstream answer a request.
-func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Request) {
+func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Request, as spelling) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer g.watch(cancel)()
 	r = r.WithContext(ctx)
-	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out}
+	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out, spelling: as}
 	defer p.watchProgress(cancel)()
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
@@ -121,6 +122,7 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	}
 	for _, f := range s.cfg.Fields {
 		out.Header.Set(f.Name, f.Value)
+		p.spelling[http.CanonicalHeaderKey(f.Name)] = f.Name
 	}
 	p.rewriteBody(pr, story.Believed)
 }

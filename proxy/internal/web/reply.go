@@ -26,6 +26,7 @@ type reply struct {
 	mu     sync.Mutex // guards what follows, and the use of to before the final answer
 	to     http.ResponseWriter
 	header http.Header // of the next answer; that of to, once the final one has begun
+	as     spelling    // of the upstream's answer
 	status int         // of the final answer; 0 before it
 }
 
@@ -82,6 +83,7 @@ func (r *reply) WriteHeader(status int) {
 	if status == http.StatusNotModified {
 		respell(r.header, field.ContentLength, "Content-Type")
 	}
+	r.as.respellAnswer(r.header)
 	r.status = status
 	r.begin(status)
 	r.header = r.to.Header()
@@ -116,6 +118,7 @@ func (r *reply) interim(status int) {
 		return
 	}
 	upgrade.StripHop(r.header)
+	r.as.respell(r.header)
 	r.begin(status)
 	clear(r.to.Header())
 }
@@ -139,8 +142,21 @@ func (r *reply) mustClose() bool {
 	return r.http10 || r.body != nil && !r.body.ended.Load()
 }
 
+// spells notes how the upstream spells the fields of its answer.
+func (r *reply) spells(fields field.Fields) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.as == nil {
+		r.as = spelling{}
+	}
+	r.as.noteAll(fields)
+}
+
 // refuse answers in the proxy's own name.
 func (r *reply) refuse(refusal *upgrade.Refusal) {
+	r.mu.Lock()
+	r.as = nil // the words are not the upstream's
+	r.mu.Unlock()
 	for _, f := range refusal.Header {
 		r.header.Add(f.Name, f.Value)
 	}

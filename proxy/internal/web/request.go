@@ -27,7 +27,8 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	if g.expired.Load() { // it has given way while net/http held the next request
 		panic(http.ErrAbortHandler)
 	}
-	fields := fieldsOf(r)
+	as := g.heads.take(r)
+	fields := fieldsOf(r, as)
 	head := appendHead(nil, r, fields)
 	if asked := (upgrade.Request{Fields: fields}); asked.WantsWebSocket() {
 		s.handOver(w, g, head)
@@ -53,7 +54,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		out.refuse(refusal)
 		return
 	}
-	s.pass(out, r, g, request)
+	s.pass(out, r, g, request, as)
 }
 
 // answered ends a request, whether or not its answer was cut short.

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -44,9 +45,12 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	t.progress.start()
-	h := &handover{conn: t.server.readsHeads(moving{conn, &t.progress})}
+	h := &handover{conn: t.server.readsHeads(moving{conn, &t.progress}, t.reply.spells)}
 	defer h.withdraw()
-	return t.server.transport.RoundTrip(r.WithContext(context.WithValue(r.Context(), handoverKey{}, h)))
+	r = r.WithContext(context.WithValue(r.Context(), handoverKey{}, h))
+	r.Header = maps.Clone(r.Header)
+	t.spelling.respellRequest(r.Header)
+	return t.server.transport.RoundTrip(r)
 }
 
 // A handover is a connection on its way to net/http. A goroutine of net/http's takes it,
