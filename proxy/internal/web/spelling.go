@@ -50,6 +50,14 @@ func (s spelling) respell(header http.Header) {
 	}
 }
 
+// Respell gives the fields of a header that net/http has read the names that its sender
+// gave them. as are the fields of the head as they came.
+func Respell(header http.Header, as field.Fields) {
+	s := spelling{}
+	s.noteAll(as)
+	s.respell(header)
+}
+
 // respellAnswer is respell for net/http's server, which adds a Date and guesses a
 // Content-Type if it finds none under its own names. With an empty list it does not.
 func (s spelling) respellAnswer(header http.Header) {
