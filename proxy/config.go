@@ -81,6 +81,9 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	// DialTimeout bounds name resolution, TCP connect and TLS handshake to the upstream.
 	DialTimeout time.Duration
+	// HTTPTimeout is how long a request that is not an upgrade may make no progress, in
+	// either direction.
+	HTTPTimeout time.Duration
 	// WriteTimeout is how long a leg may take no bytes while bytes wait for it.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a peer may take to answer a Close, and then to end its TCP.
@@ -133,6 +136,17 @@ func (c *Config) socketOptions() socket.Options {
 		RTOMax:      c.longestBackoff(),
 		KeepAlive:   c.keepAlive(),
 	}
+}
+
+// pageUserTimeout is TCPUserTimeout for requests that are not upgrades. The kernel also
+// counts a peer that acknowledges and has no room, and HTTPTimeout is for how long such a
+// peer may pause.
+func (c *Config) pageUserTimeout() time.Duration {
+	const margin, longest = 10 * time.Second, 596 * time.Hour // the kernel takes milliseconds in an int
+	if c.TCPUserTimeout == 0 {
+		return 0
+	}
+	return max(c.TCPUserTimeout, min(c.HTTPTimeout+margin, longest))
 }
 
 // keepAlive returns after how much silence the kernel probes a peer. Our pings come

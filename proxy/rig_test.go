@@ -60,6 +60,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 		Listen:           "127.0.0.1:0",
 		Upstream:         &url.URL{Scheme: "ws", Host: r.service.Addr().String()},
 		HandshakeTimeout: patience,
+		HTTPTimeout:      patience,
 		DialTimeout:      patience,
 		WriteTimeout:     patience,
 		CloseTimeout:     patience,

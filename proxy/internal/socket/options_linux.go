@@ -41,12 +41,10 @@ func (o Options) Apply(fd int) error {
 	return nil
 }
 
-// RemoveUserTimeout removes the UserTimeout of a TCP socket whose peer may have no room.
-// The kernel counts it on for as long as the peer's window is smaller than the segment
-// that is to be sent, though the peer takes some bytes all the time: it would reset the
-// connection of a program that reads slowly.
-func RemoveUserTimeout(fd int) {
-	_ = setTCPOption(fd, unix.TCP_USER_TIMEOUT, 0) // a socket that refuses the option has no such timeout
+// SetUserTimeout changes the UserTimeout of a TCP socket; 0 means the kernel's default. A
+// unix socket has none.
+func SetUserTimeout(fd int, limit time.Duration) {
+	_ = setTCPOption(fd, unix.TCP_USER_TIMEOUT, Options{UserTimeout: limit}.userTimeout()) // it fails on a unix socket
 }
 
 func (o Options) userTimeout() int32 { return int32(o.UserTimeout / time.Millisecond) }

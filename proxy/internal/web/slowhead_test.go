@@ -79,7 +79,7 @@ func newSlowHeadServer(limit time.Duration, dial func(context.Context) (net.Conn
 			return web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: dial}
 		},
 		Trust:            &forwarded.Trust{},
-		HandshakeTimeout: limit, WriteTimeout: limit, MaxHeaderSize: 32 << 10,
+		HandshakeTimeout: limit, HTTPTimeout: limit, MaxHeaderSize: 32 << 10,
 		Log: slog.New(slog.DiscardHandler), Count: func(int) {}, Gone: func(*web.Guest) {},
 	})
 }
