@@ -70,7 +70,7 @@ func (g *Guest) Read(b []byte) (int, error) {
 // though net/http calls it so until the whole head is there. What it sends after it
 // has given way is not read.
 func (g *Guest) read(b []byte) (int, error) {
-	if g.expired.Load() { // net/http may have set a deadline after expire
+	if g.late || g.expired.Load() { // net/http may have set a deadline after expire, and reads on after a late head
 		return 0, os.ErrDeadlineExceeded
 	}
 	if !g.headBy.IsZero() { // net/http counts from the fourth byte on
