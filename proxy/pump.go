@@ -126,7 +126,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 		case frame.Broken:
 			l.passOn(s, from, b[:run])
 			run = 0
-			l.violated(s, from, r.Violation)
+			l.violated(s, from, r.Violation, r.Violation.Detail(b[at:]))
 		case frame.More:
 			g.hold(b[at:])
 			at = len(b)
