@@ -42,7 +42,9 @@
 //   - The caller may send a ping early, together with others ([Grid]).
 //   - A ping that arrives late, behind a long queue, has a whole timeout from its
 //     arrival ([Wait]).
-//   - Any byte may count as a sign of life ([AnyByte]).
+//   - Any byte may count as a sign of life, and a pong of any payload as an answer
+//     ([AnyByte]).
+//   - A payload is printable ASCII ([AppendPayload]).
 //   - A deadline may wait until the peer has answered a ping ([LearnPong]).
 //   - A peer inside a frame cannot send a pong, so its progress extends the deadline.
 //   - A peer whose bytes we do not read cannot miss a deadline.

@@ -6,7 +6,7 @@ import "time"
 type Liveness uint8
 
 const (
-	AnyByte  Liveness = iota // any byte received from the peer
+	AnyByte  Liveness = iota // any byte received from the peer; a pong of any payload answers a ping
 	OnlyPong                 // only the pong that echoes the ping
 )
 
@@ -15,7 +15,7 @@ type PongMode uint8
 
 const (
 	RequirePong PongMode = iota // the deadline always holds
-	LearnPong                   // the deadline holds once a matching pong has been seen
+	LearnPong                   // the deadline holds once a ping has been answered
 	IgnorePong                  // pings are sent and measured; there is no deadline
 )
 

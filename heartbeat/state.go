@@ -47,7 +47,17 @@ type State struct {
 	heard    bool // owed: the peer has sent something since its whole timeout began
 	measured bool // a round trip has been measured
 	delayed  bool // the latest ping or its pong was delayed on our side: do not measure its round trip
+	manner   manner
 }
+
+// manner is what the pongs of a peer have shown of how it answers pings.
+type manner uint8
+
+const (
+	unknown   manner = iota // none has echoed a ping
+	otherwise               // none has; one with another payload has answered the open pings, whose echoes are still recognised
+	byEcho                  // one has, so the peer's answers are echoes
+)
 
 // Open starts the heartbeat of a peer that we read from. phase, from 0 to 1, is the
 // part of the jitter that this session takes. Sessions with different phases that were
@@ -133,7 +143,7 @@ func (s *State) Due() Time {
 // bytes to send first, so the ping's round trip would be longer than the path's. Sent
 // does nothing if no ping is wanted, for example after Stop.
 func (s *State) Sent(r *Rules, now Time, payload uint64, armed, delayed bool) {
-	if s.status != wanted {
+	if !s.Wanted() {
 		return
 	}
 	s.remember(payload, now)
@@ -169,34 +179,52 @@ func (s *State) Heard(r *Rules, now Time, midFrame bool) {
 	}
 }
 
-// Echo says what a pong is to us.
-type Echo uint8
+// An Answer says what a pong is to our pings. The zero Answer is nothing to them.
+type Answer struct {
+	Counts   bool          // it answers a ping that had no answer
+	Echo     bool          // it echoes a ping of ours, so it is nobody else's
+	Measured bool          // Took is the path's round trip; else our side may have delayed the answer
+	Took     time.Duration // the time since the ping was sent; 0 if that is not known
+}
 
-const (
-	Foreign    Echo = iota // it echoes none of our open pings
-	Unmeasured             // it answers a ping of ours; the round trip was delayed on our side
-	Measured               // it answers a ping of ours, and the round trip was measured
-)
-
-// Pong records that a pong arrived. took is the time since the ping that it echoes was
-// sent, or 0 if that is not known. Pong recognises the echoes of our pings after Stop,
-// too: the caller must not take them for pongs to others.
-func (s *State) Pong(r *Rules, now Time, payload []byte) (took time.Duration, echo Echo) {
-	sentAt, latest, ok := s.answer(payload)
-	if !ok {
-		return 0, Foreign
+// Pong records that a pong arrived. early says that it began to arrive before the latest
+// ping was sent.
+//
+// A pong that echoes an open ping answers that ping. Some peers answer with an empty
+// payload, or with another one. So with AnyByte a pong of any payload answers the latest
+// ping, if it followed that ping and the peer has never echoed one. The other pongs of a
+// peer that echoes are its own, or answers to others.
+//
+// Pong recognises the echoes of our pings after Stop, too: the caller must not take them
+// for pongs to others.
+func (s *State) Pong(r *Rules, now Time, payload []byte, early bool) Answer {
+	if sentAt, latest, ok := s.echoed(payload); ok {
+		counts := s.manner != otherwise
+		s.manner = byEcho
+		return s.accept(r, now, sentAt, latest, Answer{Counts: counts, Echo: true})
 	}
+	if early || s.open == 0 || s.manner != unknown || r.Liveness != AnyByte {
+		return Answer{}
+	}
+	s.manner = otherwise
+	return s.accept(r, now, s.latestSentAt(), true, Answer{Counts: true})
+}
+
+// accept does what follows from an answer to a ping that was sent at sentAt, which is
+// Never if the round trip is not measured. An echo that comes after another pong was
+// taken for the answer corrects the last round trip.
+func (s *State) accept(r *Rules, now, sentAt Time, latest bool, a Answer) Answer {
 	if latest && s.status == owed {
 		s.settle(r, now)
 	}
 	switch {
-	case sentAt == Never:
-		return 0, Unmeasured
-	case latest && s.delayed:
-		return now.Sub(sentAt), Unmeasured
+	case sentAt != Never:
+		a.Took, a.Measured = now.Sub(sentAt), a.Counts
+		s.rtt, s.measured = a.Took, true
+	case latest:
+		a.Took = now.Sub(s.sentAt)
 	}
-	s.rtt, s.measured = now.Sub(sentAt), true
-	return s.rtt, Measured
+	return a
 }
 
 // settle removes the deadline, because the peer has answered, and schedules the next

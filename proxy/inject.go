@@ -30,7 +30,7 @@ func (l *loop) inject(s *session, side Side) {
 		g.pending.hasPong = false
 		l.sendControl(s, side, ws.OpPong, g.pending.pong.Payload())
 		l.metrics.PingAnswered(side)
-		g.pending = nil
+		g.tidy()
 	}
 	if g.out == outOpen && g.wantsPing() {
 		l.injectPing(s, side)
@@ -74,6 +74,9 @@ func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // an early ping has no lag
 	g.beat.Sent(&l.rules[side], now, payload, l.answersPings(s, side), queued)
 	g.marks(now)
+	if l.rules[side].Liveness == heartbeat.AnyByte && !g.beat.Echoes() {
+		g.marksUnread()
+	}
 	l.logPing(s, side)
 }
 

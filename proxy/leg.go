@@ -30,7 +30,7 @@ type leg struct {
 
 	held    *held    // the beginning of a header or control frame from the peer
 	tail    *tail    // what the socket did not take
-	pending *pending // control frames of ours that wait for a frame boundary
+	pending *pending // control frames of ours that wait for a frame boundary, and what lay unread when a ping left
 
 	by heartbeat.Time // deadline of the next step while the session ends, or after a write failed
 
@@ -82,6 +82,10 @@ type pending struct {
 	hasPong bool
 	pong    frame.ControlFrame
 	close   []byte // payload of the Close, for outClosing
+
+	// unread is a position in the peer's stream. What lies before it had arrived when our
+	// latest ping left. 0 means that all of it was read.
+	unread uint64
 }
 
 // midFrame reports whether the bytes passed on to side, its tail included, end inside a
@@ -104,6 +108,31 @@ func (g *leg) wants() bool {
 		return false
 	}
 }
+
+// tidy frees pending on a leg without a Close, if nothing is left in it.
+func (g *leg) tidy() {
+	if !g.pending.hasPong && g.pending.unread == 0 {
+		g.pending = nil
+	}
+}
+
+// marksUnread records where in the peer's stream the bytes begin that can only arrive
+// after the ping that has just left. What is held or unread arrived before. With TLS the
+// unread bytes are ciphertext, so the mark may lie a little too far ahead.
+func (g *leg) marksUnread() {
+	unread := uint64(g.io.Unread())
+	switch {
+	case unread > 0 || g.held != nil:
+		g.pend().unread = g.received + unread
+	case g.pending != nil:
+		g.pending.unread = 0
+		g.tidy()
+	}
+}
+
+// beganEarly reports whether a frame that begins at this position in the peer's stream
+// began to arrive before our latest ping left.
+func (g *leg) beganEarly(at uint64) bool { return g.pending != nil && at < g.pending.unread }
 
 // takes reports whether bytes from the other peer may still be written to the leg.
 func (g *leg) takes() bool { return g.out < outClosed }

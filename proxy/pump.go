@@ -112,16 +112,17 @@ func (l *loop) take(s *session, from Side, b []byte) {
 			l.inject(s, to)
 		case frame.Control:
 			raw := b[at : at+r.Size]
+			began := g.received - uint64(len(b)-at)
 			at += r.Size
 			controls++
-			switch l.control(s, from, raw) {
+			switch l.control(s, from, raw, began) {
 			case pass:
 				run += copy(b[run:], raw)
 			case beginClose:
 				l.passOn(s, from, b[:run])
 				run = 0
 				l.closeReceived(s, from, raw, &l.frame)
-			case swallow, answer, noteAnswer: // control did all of it
+			case swallow, answer: // control did all of it
 			}
 		case frame.Broken:
 			l.passOn(s, from, b[:run])
