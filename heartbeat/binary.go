@@ -99,7 +99,7 @@ func (s *State) UnmarshalBinary(b []byte) error {
 
 // possible reports whether s can be the result of calls of its methods.
 func (s *State) possible() bool {
-	return s.status <= owed && s.wait <= Arrived && s.open <= maxOpen && s.manner <= byEcho &&
+	return s.status <= pressing && s.wait <= Arrived && s.open <= maxOpen && s.manner <= byEcho &&
 		(s.status != owed || s.open > 0 && s.manner != otherwise) &&
 		(s.manner != otherwise || s.open > 0)
 }

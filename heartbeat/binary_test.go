@@ -78,7 +78,7 @@ func TestUnmarshalRefusesWhatNoStateCanBe(t *testing.T) {
 		{"too short", good[:len(good)-1]},
 		{"too long", append(bytes.Clone(good), 0)},
 		{"another format", changed(0, binaryFormat+1)},
-		{"no such status", changed(1, byte(owed)+1)},
+		{"no such status", changed(1, byte(pressing)+1)},
 		{"an answer owed to no ping", changed(2, 0)},
 		{"an earlier ping that is not there", changed(2, 2)},
 		{"too many pings", append(changed(2, maxOpen+1), make([]byte, maxOpen*binaryPing)...)},
@@ -114,6 +114,8 @@ func FuzzUnmarshal(f *testing.F) {
 		s.Resume(&anyByte, now, true)
 		s.Advance(now, now)
 		s.Looked(&anyByte, now, Delivery{Moved: now})
+		s.Defer(&anyByte)
+		s.Advance(now, now)
 		s.Sent(&anyByte, now, 1, true, false)
 		s.Heard(&anyByte, now, true)
 	})

@@ -206,6 +206,12 @@ func (c *conversation) ignoresPong(payload []byte, early bool, why string) *conv
 	return c
 }
 
+// defers lets the wanted ping wait for the end of a message.
+func (c *conversation) defers() *conversation {
+	c.state.Defer(&c.rules)
+	return c
+}
+
 func (c *conversation) pauses() *conversation {
 	c.state.Pause()
 	return c

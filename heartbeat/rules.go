@@ -41,6 +41,11 @@ func (r *Rules) first(phase float64) time.Duration {
 	return r.Interval - min(max(early, 0), r.Interval)
 }
 
+// MessageWait returns how long a ping waits for the end of a message. RFC 6455, section
+// 5.4, lets control frames in between the fragments of a message, but some peers lose the
+// fragments before one.
+func (r *Rules) MessageWait() time.Duration { return r.Interval / 4 }
+
 // HasDeadline reports whether a ping sent now must be answered in time. armed says that
 // the peer is known to answer pings; it matters to LearnPong only.
 func (r *Rules) HasDeadline(armed bool) bool {

@@ -7,7 +7,7 @@ type Action uint8
 
 const (
 	None    Action = iota // nothing
-	Ping                  // write a ping at the next frame boundary, then call Sent
+	Ping                  // write a ping, then call Sent; if it has to wait for the end of a message, call Defer
 	Look                  // the pong is late: find out how far the ping has come, then call Looked
 	Expired               // returned by Looked only: the peer missed its deadline, so end the session
 )
@@ -15,12 +15,16 @@ const (
 // status is where a State stands. A State waits for one instant at most, and status
 // says for which. So a State never has two deadlines, or a deadline and a due ping:
 //
-//	off      nothing is scheduled                Open → waiting
-//	waiting  the next ping is due at at          Advance → wanted
-//	wanted   a ping was due at at, is not sent   Sent → owed, or waiting if it has no deadline
-//	owed     an answer is awaited. at is when    Pong, Heard → waiting
-//	         to look, or the deadline, as wait   Looked → off, if it returns Expired
-//	         says; nothing is due while paused
+//	off       nothing is scheduled               Open → waiting
+//	waiting   the next ping is due at at         Advance → wanted
+//	wanted    a ping was due at at, is not sent  Sent → owed, or waiting if it has no deadline; Defer → deferred
+//	owed      an answer is awaited. at is when   Pong, Heard → waiting
+//	          to look, or the deadline, as wait  Looked → off, if it returns Expired
+//	          says; nothing is due while paused
+//	deferred  a ping waits for the end of a      Sent, as from wanted; Advance → pressing
+//	          message, until at
+//	pressing  a ping has waited until at for     Sent, as from wanted
+//	          the end of a message
 //
 // Stop leads from each status to off.
 type status uint8
@@ -30,6 +34,8 @@ const (
 	waiting
 	wanted
 	owed
+	deferred
+	pressing
 )
 
 // State is one leg's heartbeat: plain data, which AppendBinary encodes and
@@ -70,9 +76,9 @@ func (s *State) Open(r *Rules, now Time, phase float64) {
 }
 
 // Next returns when Advance must be called. It returns Never if nothing is scheduled,
-// which includes a ping that is wanted and not sent yet.
+// which includes a ping that is wanted, not sent yet and not deferred.
 func (s *State) Next() Time {
-	if s.status == waiting || s.status == owed && !s.paused {
+	if s.status == waiting || s.status == deferred || s.status == owed && !s.paused {
 		return s.at
 	}
 	return Never
@@ -93,6 +99,9 @@ func (s *State) Advance(now, horizon Time) Action {
 	switch {
 	case s.status == waiting && s.reached(horizon):
 		s.status = wanted
+		return Ping
+	case s.status == deferred && s.reached(now):
+		s.status = pressing
 		return Ping
 	case s.status == owed && s.reached(now):
 		return Look
@@ -128,14 +137,31 @@ func (s *State) reached(now Time) bool {
 	return next != Never && now >= next
 }
 
-// Wanted reports whether a ping is due and has not been sent yet.
+// Wanted reports whether a ping is due, or deferred, and has not been sent yet.
 func (s *State) Wanted() bool {
-	return s.status == wanted
+	return s.status == wanted || s.status == deferred || s.status == pressing
 }
 
-// Due returns when the wanted ping was due. It is meaningless unless Wanted.
+// Due returns when the wanted ping was due, or when a deferred one is. It is meaningless
+// unless Wanted.
 func (s *State) Due() Time {
 	return s.at
+}
+
+// Defer records that the wanted ping waits for the end of a message. The ping may leave
+// at any time from now on. It counts as due when its wait is over, a quarter of the
+// interval later: then Advance returns Ping again, and the ping presses. A ping is
+// deferred once.
+func (s *State) Defer(r *Rules) {
+	if s.status == wanted {
+		s.status, s.at = deferred, s.at.Add(r.MessageWait())
+	}
+}
+
+// Presses reports whether the wanted ping has waited long enough for the end of a
+// message, so that it is sent at the end of a frame.
+func (s *State) Presses() bool {
+	return s.status == pressing
 }
 
 // Sent records that the kernel took the wanted ping. armed says that the peer is known

@@ -19,6 +19,8 @@ type stateModel struct {
 	nextPing Time
 	lastSent Time
 	wanted   bool
+	pressing Time // when the wanted ping, which is deferred, presses
+	presses  bool
 	answered bool // the open pings are, by a pong that is not an echo
 	echoes   bool
 	paused   bool
@@ -37,6 +39,7 @@ func (m *stateModel) sent(now Time, payload uint64, armed bool) {
 	m.open = append(m.open, sent)
 	m.open = m.open[max(0, len(m.open)-maxOpen):]
 	m.wanted, m.lastSent = false, now
+	m.pressing, m.presses = Never, false
 	m.nextPing = now.Add(m.rules.Interval)
 	learnt := m.rules.Pong == RequirePong || m.rules.Pong == LearnPong && armed
 	if m.rules.Timeout > 0 && learnt {
@@ -136,6 +139,7 @@ func (m *stateModel) pong(now Time, payload uint64, early bool) (a Answer) {
 
 func (m *stateModel) stopped() {
 	m.wanted, m.owes = false, false
+	m.pressing, m.presses = Never, false
 	m.nextPing, m.lookAt, m.deadline = Never, Never, Never
 }
 
@@ -162,7 +166,7 @@ func playState(t *testing.T, script []byte) {
 		Liveness: Liveness(kind & 1),
 		Pong:     PongMode((kind >> 1 & 7) % 3),
 	}}
-	p.model = stateModel{rules: p.rules, lookAt: Never, deadline: Never, nextPing: Never}
+	p.model = stateModel{rules: p.rules, lookAt: Never, deadline: Never, nextPing: Never, pressing: Never}
 	p.state.Open(&p.rules, 0, 1)
 	if p.rules.Interval > 0 {
 		p.model.nextPing = p.firstPing()
@@ -228,9 +232,23 @@ func (p *stateScript) rarely() {
 	case 7:
 		p.state.Stop()
 		p.model.stopped()
-		return
+	case 1, 3, 5:
+		p.state = restored(p.t, &p.state)
+	default:
+		p.defers()
 	}
-	p.state = restored(p.t, &p.state)
+}
+
+func (p *stateScript) defers() {
+	m, due := &p.model, p.state.Due()
+	p.state.Defer(&p.rules)
+	if m.wanted && !m.presses && m.pressing == Never {
+		m.pressing = due.Add(p.rules.Interval / 4)
+	}
+	if m.pressing != Never && p.state.Due() != m.pressing {
+		p.t.Fatalf("deferred until %v, want %v", time.Duration(p.state.Due()), time.Duration(m.pressing))
+	}
+	p.advance()
 }
 
 func (p *stateScript) advance() {
@@ -247,6 +265,9 @@ func (p *stateScript) advance() {
 			p.t.Fatal("a ping beside one with a deadline")
 		}
 		m.wanted, m.nextPing = true, Never
+	case m.pressing != Never && p.now >= m.pressing:
+		want = Ping
+		m.pressing, m.presses = Never, true
 	}
 	if got := p.state.Overdue(p.now); got != (want == Look) {
 		p.t.Fatalf("at %v: overdue %v before %v", time.Duration(p.now), got, name(want))
@@ -294,11 +315,14 @@ func (p *stateScript) pong(payload uint64) {
 }
 
 func (p *stateScript) check() {
-	if got, want := p.state.Next(), min(p.model.nextPing, p.model.due()); got != want {
+	if got, want := p.state.Next(), min(p.model.nextPing, p.model.pressing, p.model.due()); got != want {
 		p.t.Fatalf("at %v: next is %v, want %v", time.Duration(p.now), time.Duration(got), time.Duration(want))
 	}
 	if got := p.state.Wanted(); got != p.model.wanted {
 		p.t.Fatalf("at %v: wanted %v, want %v", time.Duration(p.now), got, p.model.wanted)
+	}
+	if got := p.state.Presses(); got != p.model.presses {
+		p.t.Fatalf("at %v: presses %v, want %v", time.Duration(p.now), got, p.model.presses)
 	}
 	if p.model.deadline != Never && p.model.nextPing != Never {
 		p.t.Fatal("a ping scheduled beside a deadline")

@@ -262,6 +262,39 @@ func TestAPongThatIsNotAnEcho(t *testing.T) {
 	})
 }
 
+// RFC 6455, section 5.4, lets control frames in between fragments, but some peers lose
+// the fragments before one.
+func TestAPingWaitsForTheEndOfAMessage(t *testing.T) {
+	t.Run("for a quarter of its interval", func(t *testing.T) {
+		c := opened(t, anyByte).at("20s").wantsPing("due").defers().next("25s", "it may wait so long")
+		if !c.state.Wanted() || c.state.Presses() {
+			t.Error("a deferred ping is wanted, and does not press")
+		}
+		c.at("25s").wantsPing("it has waited").next("never", "the end of a frame is awaited")
+		if !c.state.Wanted() || !c.state.Presses() {
+			t.Error("a ping that has waited is wanted, and presses")
+		}
+		if got := c.state.Due(); got != instant(t, "25s") {
+			t.Errorf("due at %v, want the end of its wait, for the lag", time.Duration(got))
+		}
+		c.defers().next("never", "it has waited once").handedOver()
+		c.at("26s").sends(1).next("46s", "a whole timeout from its leaving")
+	})
+	t.Run("which ends in time", func(t *testing.T) {
+		c := opened(t, anyByte).at("20s").wantsPing("due").defers().handedOver()
+		c.at("22s").sends(1).next("42s", "a whole timeout from its leaving")
+		c.at("23s").pong(1, "1s", "answered").next("42s", "an interval from its leaving")
+	})
+	t.Run("which the loop saw late", func(t *testing.T) {
+		c := opened(t, anyByte).at("1h").wants(Ping, "long due").defers()
+		c.wants(Ping, "it has waited long enough").wants(None, "once")
+	})
+	t.Run("but nothing waits after a stop", func(t *testing.T) {
+		c := opened(t, anyByte).at("20s").wantsPing("due").defers().stops().next("never", "stopped")
+		c.defers().next("never", "nothing is wanted")
+	})
+}
+
 func TestAnyByteProvesLife(t *testing.T) {
 	t.Run("and ends the deadline", func(t *testing.T) {
 		c := opened(t, anyByte)

@@ -209,10 +209,10 @@ func (l *loop) settleLeg(s *session, side Side) {
 	if g.io == nil {
 		return
 	}
-	if g.out == outHeld && !otherOpen {
+	if (g.out == outHeld || g.out == outEnding) && !otherOpen {
 		g.closes(l.now, &l.patience, g.pending.close)
 	}
-	if g.out == outClosing {
+	if g.closeDue() {
 		if s.midFrame(side) && !otherOpen {
 			l.cutShort(s, side) // the frame will never be completed, and a Close must not be written inside it
 			return
@@ -277,6 +277,8 @@ func (l *loop) overdue(s *session) {
 		switch {
 		case l.measureBacklog(g):
 			unread = true
+		case g.out == outEnding && g.tail == nil && l.now >= g.deadline():
+			g.closes(l.now, &l.patience, g.pending.close) // the message goes on: its end is not waited for
 		case g.io != nil && l.now >= g.deadline() && l.judgeEnding(g):
 			l.giveUp(s, side)
 		}

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"github.com/gobwas/ws"
 
 	"holdfast/heartbeat"
@@ -50,8 +52,7 @@ func (l *loop) control(s *session, from Side, raw []byte, at uint64) controlActi
 	}
 	action := decideControl(c.Op, l.cfg.PeerPings, pong.Echo)
 	if action == answer && g.out == outOpen {
-		p := g.pend()
-		p.hasPong, p.pong = true, *c // take sends it after the whole read, so only the latest ping is answered
+		g.owesPong(c, l.now.Add(pongWait(&l.rules[from]))) // take sends it after the whole read, so only the latest ping is answered
 	}
 	return action
 }
@@ -74,6 +75,20 @@ func (l *loop) noteAnswer(s *session, from Side, pong heartbeat.Answer) {
 	}
 	l.learn(s, from)
 	l.logPong(s, from, pong)
+}
+
+// longestPongWait bounds how long a pong waits for the end of a message. The peer's own
+// timeout is not known, and may be short.
+const longestPongWait = 5 * time.Second
+
+// pongWait returns how long a pong of ours waits for the end of a message: as long as a
+// ping of ours does, but at most longestPongWait. On a leg without pings it is
+// longestPongWait.
+func pongWait(r *heartbeat.Rules) time.Duration {
+	if r.Interval == 0 {
+		return longestPongWait
+	}
+	return min(r.MessageWait(), longestPongWait)
 }
 
 // learn records that a peer answers pings, for the `auto` modes.
