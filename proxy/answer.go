@@ -66,6 +66,9 @@ func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", err)
 		return
 	}
+	if answer.Unasked {
+		s.backend.NoteUnasked()
+	}
 	l.metrics.HandshakeDuration(metrics.Upgrade, l.now.Sub(o.upgraded))
 	o.expected, o.deflate = nil, answer.Deflate
 	o.out = bytes.Clone(answer.AppendResponse(l.in[:0]))
