@@ -223,7 +223,7 @@ func TestUpstreamAtFault(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			proxy := startHoldfast(t, c.upstream(t), "HOLDFAST_HANDSHAKE_TIMEOUT=1s")
+			proxy := startHoldfast(t, c.upstream(t), "HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=1s")
 			if response, body := answer(t, upgradeRequest(t, proxy)); response.StatusCode != c.status {
 				t.Errorf("status %d, want %d: %s", response.StatusCode, c.status, body)
 			}

@@ -18,7 +18,7 @@ func (l *loop) connected(s *session) {
 	l.vacate(s)
 	o.state = sendRequest
 	o.upgraded = l.now
-	o.by = l.now.Add(l.cfg.HandshakeTimeout)
+	o.by = l.now.Add(l.cfg.UpstreamHandshakeTimeout)
 }
 
 // makeRequest makes the upstream's request, if it is not made yet, and drops what it was

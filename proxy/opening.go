@@ -231,6 +231,9 @@ func (l *loop) requestRead(s *session, end int) {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
 		return
 	}
+	if l.cfg.NoCompression {
+		o.offer.LeaveOutCompression()
+	}
 	if result, refusal := l.refusalFor(s); refusal != nil {
 		l.refuse(s, result, refusal)
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -55,22 +56,30 @@ type waiting struct {
 	client   *peer
 	listener net.Listener
 	upstream net.Conn
+	asked    *http.Request // what the upstream has read
 }
 
-func newWaiting(t *testing.T) *waiting {
+// newWaiting builds a waiting; change may adapt its configuration.
+func newWaiting(t *testing.T, change ...func(*Config)) *waiting {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
 	w := &waiting{listener: listener}
-	w.stage = newStage(t, func(cfg *Config) { cfg.Upstream.Host = listener.Addr().String() })
+	w.stage = newStage(t, func(cfg *Config) {
+		cfg.Upstream.Host = listener.Addr().String()
+		for _, each := range change {
+			each(cfg)
+		}
+	})
 	w.client = w.connects()
 	return w
 }
 
-// upstreamReads accepts the connection and reads the request. It returns the answer to it.
-func (w *waiting) upstreamReads() string {
+// upstreamReads accepts the connection and reads the request. It returns the answer to it,
+// with fields added.
+func (w *waiting) upstreamReads(fields ...string) string {
 	w.t.Helper()
 	var err error
 	if w.upstream, err = w.listener.Accept(); err != nil {
@@ -86,11 +95,10 @@ func (w *waiting) upstreamReads() string {
 		head = append(head, b[:n]...)
 		w.run()
 	}
-	asked, err := wire.ParseRequest(string(head))
-	if err != nil {
+	if w.asked, err = wire.ParseRequest(string(head)); err != nil {
 		w.t.Fatal(err)
 	}
-	return wire.Answer(asked)
+	return wire.Answer(w.asked, fields...)
 }
 
 func (w *waiting) upstreamAnswers(answer string) {

@@ -84,7 +84,7 @@ func targetOf(c config.Config, loaded *config.Certificates) probe.Target {
 		Header:           c.UpstreamHeaders,
 		TLS:              loaded.UpstreamTLS(c.Upstream),
 		DialTimeout:      time.Duration(c.DialTimeout),
-		HandshakeTimeout: time.Duration(c.HandshakeTimeout),
+		HandshakeTimeout: time.Duration(c.UpstreamHandshakeTimeout),
 		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),
 		MaxHeaderSize:    int(c.MaxHeaderSize),
 	}

@@ -144,7 +144,7 @@ func TestCheckConnectToNoService(t *testing.T) {
 	}{
 		{"closes", "ws", closes, `: closed the connection without an answer to the upgrade \(.*\); if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
 		{"closes", "wss", closes, `: closed the connection during the TLS handshake \(.*\); if it does not speak TLS, write ws:// in HOLDFAST_UPSTREAM\n$`},
-		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=200ms; raise that if the service needs longer\n$`},
+		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=200ms; raise that if the service needs longer\n$`},
 		{"silent", "https", silent, `: no TLS within HOLDFAST_DIAL_TIMEOUT=200ms; if it does not speak TLS, write http:// in HOLDFAST_UPSTREAM\n$`},
 		{"asks for TLS", "ws", asksForTLS, `: refused to upgrade / with HTTP status 400; .*; if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
 		{"babbles", "http", babbles, `: cannot upgrade: malformed HTTP response; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
@@ -157,7 +157,7 @@ func TestCheckConnectToNoService(t *testing.T) {
 					tc.behave(conn)
 				}
 			})
-			environ := []string{"HOLDFAST_UPSTREAM=" + tc.scheme + "://" + listener.Addr().String(), "HOLDFAST_HANDSHAKE_TIMEOUT=" + soon, "HOLDFAST_DIAL_TIMEOUT=" + soon}
+			environ := []string{"HOLDFAST_UPSTREAM=" + tc.scheme + "://" + listener.Addr().String(), "HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=" + soon, "HOLDFAST_DIAL_TIMEOUT=" + soon}
 			holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, tc.stderr)
 			done.Wait()
 		})

@@ -81,7 +81,7 @@ func explainUpgrade(c config.Config, f *probe.Failure) error {
 	case f.Status != 0:
 		return explainStatus(c, f.Status)
 	case isTimeout(f.Err):
-		return fmt.Errorf("did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.HandshakeTimeout))
+		return fmt.Errorf("did not answer the upgrade within HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.UpstreamHandshakeTimeout))
 	case isAskedForCertificate(f.Err):
 		return fmt.Errorf("it requires a certificate (%w); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE", f.Err)
 	case isEnd(f.Err):
