@@ -220,7 +220,7 @@ func (l *loop) requestRead(s *session, end int) {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
 		return
 	}
-	s.path = loggedPath(o.request.Path())
+	s.path = o.request.LoggedPath()
 	if !l.cfg.RefuseHTTP && !o.request.WantsWebSocket() {
 		l.passOrRefuse(s)
 		return

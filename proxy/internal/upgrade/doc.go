@@ -11,7 +11,7 @@
 //	WantsWebSocket  a handshake's, or plain HTTP             (request.go)
 //	Request.Check   a WebSocket handshake, or a Refusal      (offer.go)
 //	AppendRequest   the request for the upstream, rebuilt    (offer.go)
-//	AppendTarget    its target, behind the upstream's path   (target.go)
+//	AppendTarget    its target, behind the upstream's path   (target.go, as the log's path)
 //	Expects         what its answer is checked against       (answer.go)
 //	ParseResponse   the upstream's head                      (response.go)
 //	CheckAnswer     a right 101 to that very offer           (answer.go)

@@ -10,7 +10,7 @@
 //	handOver   an upgrade: the connection goes back     (upgrade.go)
 //	pass       anything else goes to the upstream       (passage.go)
 //	rewrite    what the upstream is asked               (passage.go, fields.go, body.go)
-//	RoundTrip  on a connection of its own               (transport.go)
+//	RoundTrip  on a connection of its own               (transport.go, firstlines.go)
 //	heads      the answer's heads, read strictly first  (heads.go)
 //	reply      what the client is answered              (reply.go, trailer.go)
 //

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"time"
 
 	"holdfast/proxy/internal/field"
@@ -28,6 +27,8 @@ type passage struct {
 	request  *upgrade.Request
 	upstream Upstream
 	reply    *reply
+
+	transport transport
 }
 
 // pass has the upstream answer a request.
@@ -37,9 +38,10 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 	defer g.watch(cancel)()
 	r = r.WithContext(ctx)
 	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out}
+	p.transport = transport{server: s, dial: p.upstream.Dial}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
-		Transport:      answers{transport{s, p.upstream.Dial}},
+		Transport:      answers{&p.transport},
 		FlushInterval:  flushInterval,
 		ErrorLog:       s.errorLog,
 		ModifyResponse: checkAnswer,
@@ -63,8 +65,12 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	s, out := p.server, pr.Out
 	host := p.request.Fields.Get(field.Host)
-	out.URL = p.upstream.target(p.request.Target)
-	out.Host = cmp.Or(s.cfg.Host, host)
+	out.URL = &url.URL{Scheme: p.upstream.Scheme, Host: p.upstream.Authority, Opaque: p.upstream.target(p.request.Target)}
+	out.Host = cmp.Or(s.cfg.Host, host, p.upstream.Authority)
+	if lines := (firstLines{out.URL.Opaque, out.Host}); !lines.passAsTheyAre() {
+		p.transport.first = lines
+		out.URL.Opaque, out.Host = placeholder.target, placeholder.host
+	}
 	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host, Anonymous: p.guest.Anonymous}
 	story := s.cfg.Trust.Resolve(hop, p.request.Fields.Values)
 	for name := range out.Header {
@@ -106,26 +112,12 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	p.reply.body, pr.Out.Body = b, b
 }
 
-// target is the URL for a request target, whose bytes are to go upstream as
-// they are. Opaque does that for all but those that begin with two slashes, which
-// it would take for an authority. They go by RawPath, which does it if all
-// bytes of the path may stand in a URI, and percent-encodes those that may not.
-func (u *Upstream) target(requested string) *url.URL {
-	to := &url.URL{Scheme: u.Scheme, Host: u.Authority}
+// target returns what the upstream is asked for by a client that asks for requested.
+func (u *Upstream) target(requested string) string {
 	if requested == "*" { // it means the server as a whole (RFC 9112 3.2.4)
-		to.Opaque = requested
-		return to
+		return requested
 	}
-	target := string(upgrade.AppendTarget(nil, u.Prefix, requested))
-	if !strings.HasPrefix(target, "//") {
-		to.Opaque = target
-		return to
-	}
-	path, query, _ := strings.Cut(target, "?")
-	to.RawPath, to.RawQuery = path, query
-	to.ForceQuery = len(path) < len(target)
-	to.Path, _ = url.PathUnescape(path) // ParseRequest has let it pass
-	return to
+	return string(upgrade.AppendTarget(nil, u.Prefix, requested))
 }
 
 var errSwitched = errors.New("101 to a request that asks for no upgrade")
@@ -195,19 +187,12 @@ func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
 	}
 }
 
-// loggedPath bounds how much of a path is logged, in bytes.
-const loggedPath = 256
-
 // log tells of a request, without its query, which may hold secrets.
 func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
-	path := p.request.Path()
-	if len(path) > loggedPath {
-		path = path[:loggedPath] + "…"
-	}
 	attrs := []slog.Attr{
 		slog.String("client", p.guest.name()),
 		slog.String("method", p.request.Method),
-		slog.String("path", path),
+		slog.String("path", p.request.LoggedPath()),
 		slog.String("upstream", p.upstream.Name),
 	}
 	p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)

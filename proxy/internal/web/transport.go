@@ -28,6 +28,7 @@ const (
 type transport struct {
 	server *Server
 	dial   func(context.Context) (net.Conn, error)
+	first  firstLines // none if net/http writes the right ones
 }
 
 // newTransport makes the net/http part of all transports. maxHeader is how many bytes an
@@ -47,7 +48,7 @@ func newTransport(maxHeader int) *http.Transport {
 }
 
 // RoundTrip is an http.RoundTripper's.
-func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	conn, err := t.dial(r.Context())
 	if err != nil {
 		if r.Body != nil {
@@ -55,7 +56,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	h := &handover{conn: t.server.readsHeads(steady{conn, t.server.cfg.WriteTimeout})}
+	conn = t.first.on(steady{conn, t.server.cfg.WriteTimeout}, r.Method)
+	h := &handover{conn: t.server.readsHeads(conn)}
 	defer h.withdraw()
 	return t.server.transport.RoundTrip(r.WithContext(context.WithValue(r.Context(), handoverKey{}, h)))
 }
