@@ -109,3 +109,25 @@ func TestNoCompression(t *testing.T) {
 		}
 	}
 }
+
+// What cannot become an answer is not awaited any longer: it may have no line's end.
+func TestUpstreamThatDoesNotSpeakHTTP(t *testing.T) {
+	for said, why := range map[string]string{
+		"\x15\x03\x01\x00\x02\x02\x46": "it is TLS; write wss://",
+		"SSH-":                         "the status line is not HTTP/1.x",
+		"HTTP/2":                       "the status line is not HTTP/1.x",
+		"\r\nHTTP":                     "the status line is not HTTP/1.x",
+	} {
+		w := newWaiting(t)
+		w.client.sendsString(wire.Request())
+		w.upstreamReads()
+		w.upstreamAnswers(said)
+		if got := w.client.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+			t.Errorf("after %q the client is told %.40q", said, got)
+		}
+		if !strings.Contains(w.log.String(), why) {
+			t.Errorf("after %q the log does not say %q:\n%s", said, why, w.log.String())
+		}
+		w.counts(map[string]float64{"handshakes_total{upstream_invalid}": 1})
+	}
+}

@@ -198,9 +198,14 @@ func (l *loop) readRequest(s *session) {
 	}
 }
 
-// scanRequest looks for the end of the request head.
+// scanRequest looks for the end of the request head. What is TLS has none, and is refused
+// at once.
 func (l *loop) scanRequest(s *session) {
 	o := s.opening
+	if len(o.head) > 0 && o.head[0] == handshakeRecord {
+		l.refuse(s, metrics.ResultBadRequest, refuseSecure)
+		return
+	}
 	end := upgrade.HeadEnd(o.head, o.looked)
 	o.looked = len(o.head)
 	if end > l.cfg.MaxHeaderSize || end < 0 && len(o.head) > l.cfg.MaxHeaderSize {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -168,6 +169,30 @@ func TestHeadByBytes(t *testing.T) {
 	p.sendsString(asks[last:])
 	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") { // nobody listens upstream
 		t.Errorf("the client is told %.40q", got)
+	}
+}
+
+// TLS that is spoken to a plain port is refused by its first byte, and so is TLS behind a
+// PROXY protocol header.
+func TestTLSToThePlainPort(t *testing.T) {
+	for name, c := range map[string]struct {
+		before string
+		change func(*Config)
+	}{
+		"at once": {"", nil},
+		"behind a PROXY protocol header": {"PROXY TCP4 203.0.113.9 192.0.2.2 1 2\r\n", func(cfg *Config) {
+			cfg.ProxyProtocol, cfg.TrustedProxies = true, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t, c.change)
+			p := st.connects()
+			p.sendsString(c.before + "\x16")
+			if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "does not speak TLS") {
+				t.Errorf("the client is told %q", got)
+			}
+			st.counts(map[string]float64{"handshakes_total{bad_request}": 1})
+		})
 	}
 }
 

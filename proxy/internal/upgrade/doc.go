@@ -13,7 +13,8 @@
 //	AppendRequest   the request for the upstream, rebuilt    (offer.go)
 //	AppendTarget    its target, behind the upstream's path   (target.go, as the log's path)
 //	Expects         what its answer is checked against       (answer.go)
-//	ParseResponse   the upstream's head                      (response.go)
+//	CheckStart      the upstream's answer can be one         (response.go)
+//	ParseResponse   its head                                 (response.go)
 //	CheckAnswer     a right 101 to that very offer           (answer.go)
 //	AppendResponse  the 101 for the client, rebuilt          (answer.go)
 //
