@@ -40,6 +40,7 @@ func (l *loop) upstreamRequest(s *session) []byte {
 		Prefix:   s.backend.Prefix(),
 		Host:     l.cfg.UpstreamHost,
 		Fields:   slices.Concat(o.story.Fields, l.cfg.UpstreamHeader),
+		Name:     l.server.name,
 		Believed: o.story.Believed,
 	}))
 }

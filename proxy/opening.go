@@ -288,6 +288,8 @@ func (l *loop) refusalFor(s *session) (metrics.Result, *upgrade.Refusal) {
 	switch {
 	case o.refusal != nil:
 		return metrics.ResultLimit, o.refusal
+	case o.request.HasPassed(l.server.name):
+		return metrics.ResultBadRequest, upgrade.RefuseLoop
 	case !l.cfg.allows(o.request):
 		return metrics.ResultOriginDenied, refuseOrigin
 	case !l.seated(s):

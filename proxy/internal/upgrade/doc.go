@@ -19,8 +19,8 @@
 //	AppendResponse  the 101 for the client, rebuilt          (answer.go)
 //
 // Beside it stand extensions.go (what may be negotiated), drop.go (which fields of a
-// handshake are not passed on), hop.go (which of other answers) and refusal.go (the
-// answer that ends a handshake here). Package field has the grammar of fields and the
+// handshake are not passed on), hop.go (which of other answers), loop.go (whether a
+// request has been here before) and refusal.go (the answer that ends a handshake here). Package field has the grammar of fields and the
 // table of their names.
 //
 // Request smuggling needs two readers of one message who disagree. So a request

@@ -174,6 +174,8 @@ type Via struct {
 	// client sent under these names is dropped. None of them may be one that the
 	// handshake states itself.
 	Fields field.Fields
+	// Name is the proxy's in CDN-Loop; none if it is empty.
+	Name string
 	// Believed says that the client is a trusted proxy, whose X-Forwarded-* pass;
 	// of others they are dropped. X-Forwarded-For, X-Forwarded-Proto,
 	// X-Forwarded-Host and Forwarded are the proxy's own in any case.
@@ -204,6 +206,9 @@ func (o *Offer) AppendRequest(dst []byte, via Via) []byte {
 		if !via.Fields[i+1:].HasAlias(f.Name) {
 			dst = field.Append(dst, f.Name, f.Value)
 		}
+	}
+	if via.Name != "" {
+		dst = field.Append(dst, field.CDNLoop, via.Name)
 	}
 	return append(dst, "\r\n"...)
 }

@@ -84,6 +84,9 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	for _, f := range s.cfg.Fields {
 		out.Header.Set(f.Name, f.Value)
 	}
+	if s.cfg.Name != "" {
+		out.Header.Add(field.CDNLoop, s.cfg.Name)
+	}
 	p.rewriteBody(pr, story.Believed)
 }
 
