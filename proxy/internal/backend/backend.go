@@ -126,8 +126,8 @@ var defaultPorts = map[string]string{"ws": "80", "http": "80", "wss": "443", "ht
 // Name returns the backend's name in the log and the metrics: its scheme and authority.
 func (b *Backend) Name() string { return b.name }
 
-// Prefix returns the path that is put before the path of every request. It does not end
-// with a slash.
+// Prefix returns the path that is put before the path of every request, as the backend's
+// URL has it: see upgrade.AppendTarget.
 func (b *Backend) Prefix() string { return b.prefix }
 
 // Authority returns the host and port of the backend's URL, or "localhost" for a unix

@@ -35,13 +35,18 @@ type Expected struct {
 
 // Expects returns what is expected of an answer to the offer.
 func (o *Offer) Expects() *Expected {
-	e := &Expected{accept: acceptOf(o.key), deflate: len(o.deflate) > 0}
+	e := ExpectKey(o.key)
+	e.deflate = len(o.deflate) > 0
 	for value := range o.subprotocols() {
 		// The value is copied, or the whole head would be kept for it.
 		e.subprotocols = append(e.subprotocols, field.Field{Name: field.SecWebSocketProtocol, Value: strings.Clone(value)})
 	}
 	return e
 }
+
+// ExpectKey returns what is expected of an answer to a request that has this key and offers
+// nothing.
+func ExpectKey(key string) *Expected { return &Expected{accept: acceptOf(key)} }
 
 // answerRules are what must be right in a 101. The first that is broken is told.
 var answerRules = [...]func(*Answer, *Expected) error{

@@ -57,7 +57,7 @@ func CheckStart(b []byte) error {
 	const start, tlsAlert = "HTTP/1.", 21 // RFC 8446 5.1
 	switch n := min(len(b), len(start)); {
 	case n > 0 && b[0] == tlsAlert:
-		return malformedResponse(errTLS)
+		return malformedResponse(ErrTLS)
 	case string(b[:n]) != start[:n]:
 		return malformedResponse(errStatusLine)
 	}
