@@ -21,9 +21,9 @@
 // dial.go looks the backend's addresses up (Lookup) and dials one after another (Dial);
 // Learn decides what the outcome says about the backend. ask.go sends a rebuilt request,
 // whose target begins with the backend's path (prefix.go). answer.go collects the answer;
-// probe.go does so for those who try an upstream out.
-// A checked 101 opens the session (open.go). Any other final answer goes to relay.go, which
-// passes it on and closes both connections. refuse.go sends the proxy's own refusals.
+// probe.go collects it for a caller that tries an upstream out. A checked 101 opens the
+// session (open.go). Any other final answer goes to relay.go, which passes it on and closes
+// both connections. refuse.go sends the proxy's own refusals.
 //
 // A request that is not an upgrade. pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade request follows on it (rejoin). The

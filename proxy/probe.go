@@ -19,9 +19,9 @@ type UpstreamAnswer struct {
 var ErrUpstreamTLS error = upgrade.ErrTLS
 
 // ReadUpstreamAnswer reads the answer to an upgrade that has this Sec-WebSocket-Key and
-// offers nothing, by the rules for sessions. It is for those who try an upstream out. An
-// error means that the upstream could have no session: the answer is not HTTP, its head is
-// larger than limit, or its 101 is wrong. A refusal is not an error.
+// offers nothing, by the rules for sessions. It is for a caller that tries an upstream out.
+// An error means that no session could open: the answer is not HTTP, its head is larger
+// than limit, or its 101 is wrong. A refusal is not an error.
 func ReadUpstreamAnswer(from io.Reader, key string, limit int) (*UpstreamAnswer, error) {
 	var read []byte
 	looked := 0 // how much of read has been searched for the head's end

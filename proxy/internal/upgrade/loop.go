@@ -21,8 +21,8 @@ var RefuseLoop = &Refusal{
 	Reason: "The request has come through this proxy before: its upstream leads back to it.",
 }
 
-// HasPassed reports whether the request has passed the proxy of that name. An empty name
-// is nobody's.
+// HasPassed reports whether the request has passed the proxy of that name. The name may be
+// empty; no request has passed such a proxy.
 func (r *Request) HasPassed(name string) bool {
 	for value := range r.Fields.Values(field.CDNLoop) {
 		if name != "" && strings.Contains(value, name) {
