@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"holdfast/heartbeat"
@@ -19,18 +18,6 @@ func idAttr(s *session) slog.Attr { return slog.String("session", strconv.Format
 // durationAttr logs a duration as a string with its unit. As a Duration it would be a
 // bare number of nanoseconds in JSON.
 func durationAttr(name string, d time.Duration) slog.Attr { return slog.String(name, d.String()) }
-
-// pathKept is how much of a request's path a session keeps, in bytes.
-const pathKept = 256
-
-// loggedPath returns a path as a session keeps it: bounded, and a copy, so that the
-// request head can be freed.
-func loggedPath(path string) string {
-	if len(path) > pathKept {
-		return path[:pathKept] + "…"
-	}
-	return strings.Clone(path)
-}
 
 // loggedCode returns a close code as package metrics takes it: -1 for an empty Close.
 func loggedCode(code uint16) int {

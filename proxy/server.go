@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -22,6 +23,7 @@ import (
 type Server struct {
 	// Static after New.
 	cfg      Config
+	name     string // the process's own, by which it knows a request that has passed it before
 	pool     *backend.Pool
 	ended    context.Context    // done when probes, lookups and trim must end
 	end      context.CancelFunc // ends them
@@ -70,6 +72,7 @@ func newServer(cfg Config, w world) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
 	s := &Server{
 		cfg:        cfg,
+		name:       "holdfast-" + strings.ToLower(rand.Text()),
 		world:      w,
 		ended:      ended,
 		end:        end,
