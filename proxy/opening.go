@@ -288,7 +288,7 @@ func (l *loop) refusalFor(s *session) (metrics.Result, *upgrade.Refusal) {
 	switch {
 	case o.refusal != nil:
 		return metrics.ResultLimit, o.refusal
-	case o.request.HasPassed(l.server.name):
+	case l.server.hasPassed(o.request):
 		return metrics.ResultBadRequest, upgrade.RefuseLoop
 	case !l.cfg.allows(o.request):
 		return metrics.ResultOriginDenied, refuseOrigin

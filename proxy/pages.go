@@ -229,6 +229,7 @@ func (s *Server) webConfig() web.Config {
 	return web.Config{
 		Upstream:         s.pageUpstream,
 		Name:             s.name,
+		HasPassed:        s.hasPassed,
 		Host:             s.cfg.UpstreamHost,
 		Fields:           s.cfg.UpstreamHeader,
 		Trust:            &s.trust,

@@ -228,6 +228,9 @@ func TestLoopIsCut(t *testing.T) {
 			again.sendsString(passed)
 			again.wantsStatus("it has been here before", http.StatusLoopDetected)
 			r.wantsNoDial("it would come back once more")
+			if n := strings.Count(r.log.String(), "the upstream leads back to this proxy"); n != 1 {
+				t.Errorf("the log has %d warnings, want 1:\n%s", n, r.log.String())
+			}
 
 			upstream.sendsString("HTTP/1.1 508 Loop Detected\r\nContent-Length: 0\r\n\r\n")
 			first.wantsStatus("the end of the loop is passed back", http.StatusLoopDetected)

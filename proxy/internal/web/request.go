@@ -50,7 +50,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	case refusal != nil:
 	case strings.EqualFold(request.Method, http.MethodTrace):
 		refusal = refuseTrace // methods have a case, but the upstream may think otherwise
-	case request.HasPassed(s.cfg.Name):
+	case s.cfg.Name != "" && s.cfg.HasPassed(request):
 		refusal = upgrade.RefuseLoop
 	}
 	if refusal != nil {

@@ -29,8 +29,11 @@ const readAhead = 8 << 10
 type Config struct {
 	// Upstream returns where a request goes. It must not block.
 	Upstream func(*upgrade.Request) Upstream
-	// Name is the proxy's in CDN-Loop: see upgrade.HasPassed.
+	// Name is the proxy's in CDN-Loop: see upgrade.HasPassed. It is optional.
 	Name string
+	// HasPassed reports whether a request has passed the proxy before. It is nil if Name
+	// is empty.
+	HasPassed func(*upgrade.Request) bool
 	// Host is sent instead of the client's; empty means the client's.
 	Host string
 	// Fields are the operator's, added to every request. A client cannot send
