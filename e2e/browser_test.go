@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 //go:embed browser/page.html
@@ -48,7 +50,7 @@ func newBrowserSite(t *testing.T) *browserSite {
 // origin is what a browser calls the page's site.
 func (s *browserSite) origin() string { return "http://" + s.Listener.Addr().String() }
 
-// isVisited has a browser open the page, which opens its session at proxy, and
+// isVisited lets a browser open the page, which opens its session at proxy, and
 // returns what the page reports. When it has echoed, the server closes the session.
 func (s *browserSite) isVisited(t *testing.T, proxy string, server *server, flags ...string) report {
 	t.Helper()
@@ -62,8 +64,8 @@ func (s *browserSite) isVisited(t *testing.T, proxy string, server *server, flag
 			server.closes("browser", seenEnough.Code, seenEnough.Reason)
 		case got := <-s.reports:
 			return got
-		case <-browser.ended:
-			t.Fatalf("the browser ended: %v", browser.err)
+		case <-browser.Ended:
+			t.Fatalf("the browser ended: %v", browser.Err)
 		case <-deadline:
 			t.Fatal("the page reports nothing")
 		}
@@ -113,7 +115,7 @@ func TestBrowserOverTLS(t *testing.T) {
 		t.Errorf("the page reports %+v, want %+v", got, seenEnough)
 	}
 	server.wantsClosed("browser", seenEnough.Code, seenEnough.Reason)
-	proxy.wantsMetric(closed("upstream"), 1)
+	proxy.wantsMetric(blackbox.Closed("upstream"), 1)
 }
 
 // A browser does not show its page the status; other clients see it.
@@ -126,7 +128,7 @@ func TestBrowserFromElsewhere(t *testing.T) {
 	if got, want := site.isVisited(t, proxy.url, server), (report{Error: "Error: no open"}); got != want {
 		t.Errorf("the page reports %+v, want %+v", got, want)
 	}
-	proxy.wantsMetric(handshakes("origin_denied"), 1)
+	proxy.wantsMetric(blackbox.Handshakes("origin_denied"), 1)
 	server.hasToldNo("open")
 
 	for _, c := range []struct {
@@ -151,7 +153,7 @@ func TestBrowserFromElsewhere(t *testing.T) {
 	}
 }
 
-func startBrowser(t *testing.T, url string, flags ...string) *process {
+func startBrowser(t *testing.T, url string, flags ...string) *blackbox.Process {
 	t.Helper()
 	// Not t.TempDir: the browser's own children may still write to it at the test's end.
 	data, err := os.MkdirTemp(workDir, "browser")

@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 // noCode: to send it is an empty Close.
@@ -34,9 +36,9 @@ func TestCloseIsVerbatim(t *testing.T) {
 				client := startClient(t, clients)
 
 				begun := testCloses(proxy, client, server, client.closes, clients, "c")
-				proxy.wantsMetric(closed("client"), float64(begun))
+				proxy.wantsMetric(blackbox.Closed("client"), float64(begun))
 				begun = testCloses(proxy, client, server, server.closes, servers, "s")
-				proxy.wantsMetric(closed("upstream"), float64(begun))
+				proxy.wantsMetric(blackbox.Closed("upstream"), float64(begun))
 				proxy.wantsMetric("holdfast_sessions_dropped_total", 0)
 			})
 		}

@@ -7,7 +7,8 @@
 //
 // The path through it: startServer (peer_test.go) or upstreamSaying
 // (handshake_test.go) is the service, startHoldfast (holdfast_test.go) the proxy
-// before it, startClient (peer_test.go) who connects. Servers and clients are
+// before it, startClient (peer_test.go) who connects. All are processes of package
+// internal/blackbox. Servers and clients are
 // scripts in python and node that speak the same words: they are told what to do,
 // and tell what happened, one JSON object a line. A test waits for what is told,
 // never for time to pass. Where TLS is spoken, newAuthority (authority_test.go)

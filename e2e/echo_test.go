@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 // messages are one of each length encoding (RFC 6455, section 5.2), fragmented
@@ -66,7 +68,7 @@ func testEcho(t *testing.T, clients, servers runtime, o serverOptions) {
 	client.closes("a", 1000, "done")
 	server.wantsClosed("a", 1000, "done")
 	client.wantsClosed("a", 1000, "done")
-	proxy.wantsMetric(closed("client"), 1)
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
 }
 
 // A client that offers compression to a service without gets none.
@@ -80,6 +82,24 @@ func TestCompressionDeclined(t *testing.T) {
 		t.Errorf("the client's extensions are %q", opened.Extensions)
 	}
 	client.echoes("a", hello)
+}
+
+// A service that would compress is not offered it.
+func TestCompressionLeftOut(t *testing.T) {
+	needsProxy(t)
+	for _, servers := range []runtime{python, node} {
+		t.Run(servers.name, func(t *testing.T) {
+			t.Parallel()
+			server := startServer(t, servers, serverOptions{Deflate: true})
+			proxy := startHoldfast(t, server.url, "HOLDFAST_COMPRESSION=off")
+			client := startClient(t, node)
+
+			if opened := client.connects(proxy.url, command{ID: "a", Deflate: true}); opened.Extensions != "" {
+				t.Errorf("the client's extensions are %q", opened.Extensions)
+			}
+			client.echoes("a", hello)
+		})
+	}
 }
 
 func TestSubprotocol(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"os/exec"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 // Prometheus's own tool has nothing to say against what it is given to scrape.
@@ -17,12 +19,12 @@ func TestPromtool(t *testing.T) {
 	client := startClient(t, python)
 	client.connects(proxy.url, command{ID: "a"})
 	client.echoes("a", hello)
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), 1)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), 1)
 	client.closes("a", 1000, "")
-	proxy.wantsMetric(closed("client"), 1)
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
 
 	promtool := exec.Command(tool(t, "promtool"), "check", "metrics")
-	promtool.Stdin = bytes.NewReader(proxy.scrape())
+	promtool.Stdin = bytes.NewReader(proxy.Scrape().Text)
 	if out, err := promtool.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("promtool: %v\n%s", err, out)
 	}

@@ -14,6 +14,8 @@ import (
 	"text/template"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/blackbox"
 )
 
 // front is a foreign proxy before the proxy under test.
@@ -58,7 +60,7 @@ func startFront(t *testing.T, listen, file, config string, program ...string) (a
 		t.Fatal(err)
 	}
 	p := start(t, filepath.Base(file), exec.Command(tool(t, program[0]), append(program[1:], file)...))
-	p.until("it accepts connections", func() bool {
+	p.Until("it accepts connections", func() bool {
 		conn, err := net.Dial("tcp", listen)
 		if err != nil {
 			return false
@@ -166,7 +168,7 @@ func TestLimitBehindATrustedProxy(t *testing.T) {
 	if e := client.wants("refused", "alice2"); e.Status != 429 {
 		t.Errorf("the second session is refused with %d, want 429", e.Status)
 	}
-	proxy.wantsMetric(handshakes("limit_per_ip"), 1)
+	proxy.wantsMetric(blackbox.Handshakes("limit_per_ip"), 1)
 	client.echoes("alice", hello)
 	client.echoes("bob", hello)
 }

@@ -4,14 +4,15 @@ package e2e
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
+	"holdfast/internal/fixture"
 )
 
 // upgradeRequest is the one of RFC 6455, section 1.3, as far as it is the
@@ -97,19 +98,7 @@ func acceptAll(listener net.Listener, serve func(net.Conn)) {
 // upstreamAbsent is an address where nobody listens, held so that nobody can.
 func upstreamAbsent(t *testing.T) (url string) {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("ws://127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	return "ws://" + fixture.Unused(t).String()
 }
 
 func TestRefusalOfTheUpstreamIsPassedOn(t *testing.T) {
@@ -158,7 +147,7 @@ func TestRefusalOfTheUpstreamIsPassedOn(t *testing.T) {
 			if body != c.body {
 				t.Errorf("a body of %d bytes, want %d: %.80q", len(body), len(c.body), body)
 			}
-			proxy.wantsMetric(handshakes("upstream_refused"), 1)
+			proxy.wantsMetric(blackbox.Handshakes("upstream_refused"), 1)
 		})
 	}
 }
@@ -193,7 +182,7 @@ func TestRequestsThatAreNoHandshake(t *testing.T) {
 		{"POST that upgrades", func(r *http.Request) { r.Method = "POST" }, 405, "Allow", "GET"},
 		{"version 8", func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, 426, "Sec-WebSocket-Version", "13"},
 		{"no version", func(r *http.Request) { r.Header.Del("Sec-WebSocket-Version") }, 426, "Sec-WebSocket-Version", "13"},
-		{"short key", func(r *http.Request) { r.Header.Set("Sec-WebSocket-Key", "c2hvcnQ=") }, 400, "", ""},
+		{"two keys", func(r *http.Request) { r.Header.Add("Sec-WebSocket-Key", "c2hvcnQ=") }, 400, "", ""},
 		{"no key", func(r *http.Request) { r.Header.Del("Sec-WebSocket-Key") }, 400, "", ""},
 	}
 	for _, c := range cases {
@@ -207,7 +196,7 @@ func TestRequestsThatAreNoHandshake(t *testing.T) {
 			t.Errorf("%s: %s: %q, want %q", c.name, c.field, got, c.value)
 		}
 	}
-	proxy.wantsMetric(handshakes("bad_request"), float64(len(cases)))
+	proxy.wantsMetric(blackbox.Handshakes("bad_request"), float64(len(cases)))
 }
 
 func TestUpstreamAtFault(t *testing.T) {
@@ -234,11 +223,11 @@ func TestUpstreamAtFault(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			proxy := startHoldfast(t, c.upstream(t), "HOLDFAST_HANDSHAKE_TIMEOUT=1s")
+			proxy := startHoldfast(t, c.upstream(t), "HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=1s")
 			if response, body := answer(t, upgradeRequest(t, proxy)); response.StatusCode != c.status {
 				t.Errorf("status %d, want %d: %s", response.StatusCode, c.status, body)
 			}
-			proxy.wantsMetric(handshakes(c.result), 1)
+			proxy.wantsMetric(blackbox.Handshakes(c.result), 1)
 		})
 	}
 }
@@ -252,7 +241,7 @@ func TestHeadOverTheLimit(t *testing.T) {
 	if response, _ := answer(t, r); response.StatusCode != 431 {
 		t.Errorf("status %d, want 431", response.StatusCode)
 	}
-	proxy.wantsMetric(handshakes("limit"), 1)
+	proxy.wantsMetric(blackbox.Handshakes("limit"), 1)
 }
 
 func TestSlowHead(t *testing.T) {
@@ -274,7 +263,7 @@ func TestSlowHead(t *testing.T) {
 	if response.StatusCode != 408 {
 		t.Errorf("status %d, want 408", response.StatusCode)
 	}
-	proxy.wantsMetric(handshakes("timeout"), 1)
+	proxy.wantsMetric(blackbox.Handshakes("timeout"), 1)
 }
 
 func TestTooManySessions(t *testing.T) {
@@ -289,7 +278,7 @@ func TestTooManySessions(t *testing.T) {
 	if response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d, Retry-After %q, want 503 and some", response.StatusCode, response.Header.Get("Retry-After"))
 	}
-	proxy.wantsMetric(handshakes("limit"), 1)
+	proxy.wantsMetric(blackbox.Handshakes("limit"), 1)
 
 	client.closes("a", 1000, "")
 	client.wantsClosed("a", 1000, "")
@@ -312,15 +301,15 @@ func TestTooManySessionsOfAnAddress(t *testing.T) {
 	if e := client.wants("refused", "b"); e.Status != 429 {
 		t.Errorf("the second session from an address is refused with %d, want 429", e.Status)
 	}
-	proxy.wantsMetric(handshakes("limit_per_ip"), 1)
+	proxy.wantsMetric(blackbox.Handshakes("limit_per_ip"), 1)
 	client.connects(proxy.url, command{ID: "c", From: "127.0.0.3"})
 	client.echoes("c", hello)
 	client.echoes("a", hello)
 
 	client.closes("a", 1000, "")
 	client.wantsClosed("a", 1000, "")
-	proxy.wantsMetric(closed("client"), 1)
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
 	client.connects(proxy.url, command{ID: "d", From: "127.0.0.2"})
 	client.echoes("d", hello)
-	proxy.wantsMetric(handshakes("limit_per_ip"), 1)
+	proxy.wantsMetric(blackbox.Handshakes("limit_per_ip"), 1)
 }

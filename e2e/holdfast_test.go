@@ -4,26 +4,20 @@ package e2e
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 // holdfast is the proxy under test. Direct, it is nothing but the service's address.
 type holdfast struct {
-	*process
-	url     string // of the proxy's listener, ws://
-	metrics string // the address of the scrape
+	*blackbox.Holdfast
+	url string // of the proxy's listener, ws://
 }
 
 // startHoldfast runs the proxy before the service at upstream, on ports of its own choice.
@@ -54,21 +48,21 @@ func environment(upstream string, settings ...string) []string {
 // launch runs cmd, which is a proxy or becomes one.
 func launch(t *testing.T, cmd *exec.Cmd) *holdfast {
 	t.Helper()
-	h := &holdfast{process: start(t, "holdfast", cmd)}
+	h := &holdfast{Holdfast: blackbox.NewHoldfast(start(t, "holdfast", cmd), nil)}
 	t.Cleanup(h.ends)
 	return h
 }
 
 // hasStarted waits for the line that says where the proxy listens.
 func (h *holdfast) hasStarted() {
-	h.t.Helper()
+	h.T.Helper()
 	started := h.logs("where it listens", func(l logLine) bool { return l.Listen != "" })
 	h.url = "ws://" + started.Listen
 	if started.TLS {
 		h.url = "wss://" + started.Listen
 	}
-	h.metrics = "http://" + started.Admin + "/metrics"
-	h.t.Cleanup(h.accountsForAll)
+	h.Admin = "http://" + started.Admin
+	h.T.Cleanup(h.AccountsForAll)
 }
 
 // address is where the proxy listens, host:port.
@@ -77,7 +71,7 @@ func (h *holdfast) address() string {
 	return address
 }
 
-// web is the proxy's URL for requests that are no handshake.
+// web is the proxy's URL for requests that are not a handshake.
 func (h *holdfast) web() string { return "http" + strings.TrimPrefix(h.url, "ws") }
 
 // logLine is a line of the proxy's log, as far as tests ask for it.
@@ -94,9 +88,9 @@ type logLine struct {
 
 // logs waits for a line and returns it.
 func (h *holdfast) logs(what string, isIt func(logLine) bool) (line logLine) {
-	h.t.Helper()
-	h.until("a line that says "+what, func() bool {
-		lines := bufio.NewScanner(strings.NewReader(h.stderr.String()))
+	h.T.Helper()
+	h.Until("a line that says "+what, func() bool {
+		lines := bufio.NewScanner(strings.NewReader(h.Stderr.String()))
 		for lines.Scan() {
 			line = logLine{}
 			if json.Unmarshal(lines.Bytes(), &line) == nil && isIt(line) {
@@ -111,12 +105,12 @@ func (h *holdfast) logs(what string, isIt func(logLine) bool) (line logLine) {
 // wantsLoggedClient waits for the end of the session with that path, and wants
 // its client to have been at the address.
 func (h *holdfast) wantsLoggedClient(path, address string) {
-	h.t.Helper()
+	h.T.Helper()
 	ended := h.logs("that the session of "+path+" ended", func(l logLine) bool {
 		return l.Path == path && (l.Msg == "session closed" || l.Msg == "session dropped")
 	})
 	if got := hostOf(ended.Client); got != address {
-		h.t.Errorf("the log calls the client of %s %q, want %s", path, ended.Client, address)
+		h.T.Errorf("the log calls the client of %s %q, want %s", path, ended.Client, address)
 	}
 }
 
@@ -130,127 +124,20 @@ func hostOf(address string) string {
 
 // ends asks the proxy to end and wants it to, whatever its sessions' peers do.
 func (h *holdfast) ends() {
-	select {
-	case <-h.ended:
+	if h.HasEnded() {
 		return
-	default:
 	}
 	// The first may be enough and leave none to signal; a second means: at once.
-	_ = h.cmd.Process.Signal(syscall.SIGTERM)
-	_ = h.cmd.Process.Signal(syscall.SIGTERM)
-	h.hasEnded()
+	_ = h.Cmd.Process.Signal(syscall.SIGTERM)
+	_ = h.Cmd.Process.Signal(syscall.SIGTERM)
+	h.WantsEnd()
 }
 
-// scraper leaves no connection behind that would be counted among the proxy's descriptors.
-var scraper = http.Client{
-	Transport: &http.Transport{DisableKeepAlives: true},
-	Timeout:   patience,
-}
-
-// scrape is what /metrics answers.
-func (h *holdfast) scrape() []byte {
-	h.t.Helper()
-	response, err := scraper.Get(h.metrics)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return body
-}
-
-// metric is the value of a series, or the sum over all series of a family.
-func (h *holdfast) metric(name string) float64 {
-	h.t.Helper()
-	return valueOf(h.t, h.scrape(), name)
-}
-
-func valueOf(t *testing.T, scrape []byte, name string) (sum float64) {
-	t.Helper()
-	found := false
-	for line := range bytes.Lines(scrape) {
-		series, value, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
-		family, _, _ := strings.Cut(series, "{")
-		if series != name && family != name {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-		sum += v
-		found = true
-	}
-	if !found {
-		t.Fatalf("no series %s", name)
-	}
-	return sum
-}
-
-// wantsMetric waits until a series has the value: what a peer sees and what is
-// counted have no order that could be relied on.
+// wantsMetric is WantsMetric, but for a proxy that is not there.
 func (h *holdfast) wantsMetric(name string, want float64) {
 	if direct {
 		return
 	}
-	h.t.Helper()
-	h.until(fmt.Sprintf("%s %v", name, want), func() bool { return h.metric(name) == want })
-}
-
-// wantsAtLeast is wantsMetric for what goes on rising.
-func (h *holdfast) wantsAtLeast(name string, want float64) {
-	h.t.Helper()
-	h.until(fmt.Sprintf("%s ≥ %v", name, want), func() bool { return h.metric(name) >= want })
-}
-
-func dropped(side, reason string) string {
-	return fmt.Sprintf(`holdfast_sessions_dropped_total{reason=%q,side=%q}`, reason, side)
-}
-
-func closed(side string) string {
-	return fmt.Sprintf(`holdfast_sessions_closed_total{side=%q}`, side)
-}
-
-func handshakes(result string) string {
-	return fmt.Sprintf(`holdfast_handshakes_total{result=%q}`, result)
-}
-
-func ofSide(family, side string) string {
-	return fmt.Sprintf(`%s{side=%q}`, family, side)
-}
-
-// accountsForAll: at every scrape each session is active, closed or dropped.
-func (h *holdfast) accountsForAll() {
-	select {
-	case <-h.ended:
-		return
-	default:
-	}
-	scrape := h.scrape()
-	value := func(name string) float64 { return valueOf(h.t, scrape, name) }
-	opened := value("holdfast_sessions_opened_total")
-	rest := value("holdfast_sessions_active") + value("holdfast_sessions_closed_total") + value("holdfast_sessions_dropped_total")
-	if opened != rest {
-		h.t.Errorf("%v sessions were opened, %v are active, closed or dropped", opened, rest)
-	}
-}
-
-// descriptors is what the process has open.
-func (h *holdfast) descriptors() (targets []string) {
-	h.t.Helper()
-	dir := fmt.Sprintf("/proc/%d/fd", h.cmd.Process.Pid)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, entry := range entries {
-		// One that is closed between the two looks is not open.
-		if target, err := os.Readlink(filepath.Join(dir, entry.Name())); err == nil {
-			targets = append(targets, target)
-		}
-	}
-	return targets
+	h.T.Helper()
+	h.WantsMetric(name, want)
 }

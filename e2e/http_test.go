@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 func TestPlainRequests(t *testing.T) {
@@ -124,7 +126,7 @@ func TestServerSentEvents(t *testing.T) {
 			t.Fatalf("curl was sent %q (%v), want the event's end", line, err)
 		}
 	}
-	listener.isKilled()
+	listener.IsKilled()
 	server.wants("gone", "events")
 }
 
@@ -209,12 +211,12 @@ func TestUpgradeOnAConnectionThatWasKept(t *testing.T) {
 			for _, m := range messages {
 				client.echoes("a", m)
 			}
-			proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), 2)
+			proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), 2)
 			client.closes("a", 4000, "done")
 			server.wantsClosed("a", 4000, "done")
 			client.wantsClosed("a", 4000, "done")
 			proxy.wantsMetric(answered("2xx"), 1)
-			proxy.wantsMetric(closed("client"), 1)
+			proxy.wantsMetric(blackbox.Closed("client"), 1)
 		})
 	}
 }

@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 // quickClientPings find a dead client soon, but not one that a busy machine
@@ -39,12 +42,12 @@ func TestFrozenClientIsDropped(t *testing.T) {
 			client.connects(proxy.url, command{ID: "a"})
 			client.echoes("a", hello)
 
-			client.freezes()
+			client.Freezes()
 			server.wantsClosed("a", 1001, "client keepalive ping timeout")
-			proxy.wantsMetric(dropped("client", "ping_timeout"), 1)
+			proxy.wantsMetric(blackbox.Dropped("client", "ping_timeout"), 1)
 			proxy.wantsMetric("holdfast_sessions_dropped_total", 1)
 
-			client.thaws()
+			client.Thaws()
 			client.wantsClosed("a", 1011, "keepalive ping timeout") // was waiting in its socket
 		})
 	}
@@ -61,12 +64,12 @@ func TestFrozenServersClientsAreTold(t *testing.T) {
 			client.connects(proxy.url, command{ID: "a"})
 			client.connects(proxy.url, command{ID: "b"})
 			// What has answered a ping is known to be able to.
-			proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "upstream"), 1)
+			proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 1)
 
-			server.freezes()
+			server.Freezes()
 			client.wantsClosed("a", 1012, "upstream keepalive ping timeout")
 			client.wantsClosed("b", 1012, "upstream keepalive ping timeout")
-			proxy.wantsMetric(dropped("upstream", "ping_timeout"), 2)
+			proxy.wantsMetric(blackbox.Dropped("upstream", "ping_timeout"), 2)
 		})
 	}
 }
@@ -86,7 +89,30 @@ func TestMuteServerIsNotHeldToPongs(t *testing.T) {
 	}
 	client.echoes("a", hello)
 	proxy.wantsMetric("holdfast_sessions_active", 1)
-	proxy.wantsMetric(ofSide("holdfast_pongs_received_total", "upstream"), 0)
+	proxy.wantsMetric(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 0)
+}
+
+// A service that answers each ping with an empty pong, as uWSGI does, is watched like
+// one that echoes.
+func TestServerThatDoesNotEchoIsWatched(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	server := startServer(t, node, serverOptions{EmptyPong: true})
+	proxy := startHoldfast(t, server.url, quickUpstreamPings...)
+	client := startClient(t, python)
+	client.connects(proxy.url, command{ID: "a"})
+	for range 3 {
+		payload := server.wants("ping", "a").Payload
+		if len(payload) != 8 || strings.ContainsFunc(payload, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			t.Errorf("the ping's payload is %q, want 8 printable characters of ASCII", payload)
+		}
+	}
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 2)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_ping_rtt_seconds_count", "upstream"), 2)
+
+	server.Freezes()
+	client.wantsClosed("a", 1012, "upstream keepalive ping timeout")
+	proxy.wantsMetric(blackbox.Dropped("upstream", "ping_timeout"), 1)
 }
 
 func TestClientsPingIsAnsweredByTheProxy(t *testing.T) {
@@ -108,7 +134,7 @@ func TestClientsPingIsAnsweredByTheProxy(t *testing.T) {
 	client.closes("a", 1000, "")
 	server.wantsClosed("a", 1000, "")
 	server.hasToldNo("ping")
-	proxy.wantsMetric(ofSide("holdfast_pings_answered_total", "client"), 1)
+	proxy.wantsMetric(blackbox.OfSide("holdfast_pings_answered_total", "client"), 1)
 	proxy.wantsMetric("holdfast_pings_sent_total", 0)
 }
 
@@ -120,7 +146,7 @@ func TestClientsOwnKeepalive(t *testing.T) {
 	client := startClient(t, python)
 	client.connects(proxy.url, command{ID: "a", Keepalive: 100})
 
-	proxy.wantsAtLeast(ofSide("holdfast_pings_answered_total", "client"), 5)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pings_answered_total", "client"), 5)
 	client.echoes("a", hello)
 	client.closes("a", 1000, "")
 	client.wantsClosed("a", 1000, "")
@@ -146,15 +172,15 @@ func TestStoppedProxyDropsNoHealthySession(t *testing.T) {
 	for i := range sessions {
 		client.wants("open", strconv.Itoa(i))
 	}
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), sessions)
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "upstream"), sessions)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), sessions)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), sessions)
 
-	proxy.freezes()
+	proxy.Freezes()
 	time.Sleep(interval + timeout + time.Second) // no synchronisation: that time passes is the point
-	proxy.thaws()
+	proxy.Thaws()
 
-	before := proxy.metric("holdfast_pongs_received_total")
-	proxy.wantsAtLeast("holdfast_pongs_received_total", before+4*sessions) // two rounds on either leg
+	before := proxy.Metric("holdfast_pongs_received_total")
+	proxy.WantsAtLeast("holdfast_pongs_received_total", before+4*sessions) // two rounds on either leg
 	for i := range sessions {
 		client.echoes(strconv.Itoa(i), hello)
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 func TestServerKilled(t *testing.T) {
@@ -19,9 +21,9 @@ func TestServerKilled(t *testing.T) {
 			client.connects(proxy.url, command{ID: "a"})
 			client.echoes("a", hello)
 
-			server.isKilled()
+			server.IsKilled()
 			client.wantsClosed("a", 1012, "upstream connection lost")
-			proxy.wantsMetric(dropped("upstream", "eof"), 1)
+			proxy.wantsMetric(blackbox.Dropped("upstream", "eof"), 1)
 			proxy.wantsMetric("holdfast_sessions_dropped_total", 1)
 
 			client.asks(proxy.url, command{ID: "b"})
@@ -43,9 +45,9 @@ func TestClientKilled(t *testing.T) {
 			client.connects(proxy.url, command{ID: "a"})
 			client.echoes("a", hello)
 
-			client.isKilled()
+			client.IsKilled()
 			server.wantsClosed("a", 1001, "client connection lost")
-			proxy.wantsMetric(dropped("client", "eof"), 1)
+			proxy.wantsMetric(blackbox.Dropped("client", "eof"), 1)
 			proxy.wantsMetric("holdfast_sessions_dropped_total", 1)
 		})
 	}
@@ -63,8 +65,8 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 	client.connects(proxy.url, command{ID: "first"})
 	client.closes("first", 1000, "")
 	client.wantsClosed("first", 1000, "")
-	proxy.wantsMetric(closed("client"), 1)
-	baseline := proxy.descriptors()
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
+	baseline := proxy.Descriptors()
 
 	const each = 10
 	for i := range each {
@@ -76,9 +78,9 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 		client.closes(begins, 4000, "")
 		server.closes(answers, 4001, "")
 	}
-	proxy.wantsMetric(closed("client"), 1+each)
-	proxy.wantsMetric(closed("upstream"), each)
-	client.isKilled()
+	proxy.wantsMetric(blackbox.Closed("client"), 1+each)
+	proxy.wantsMetric(blackbox.Closed("upstream"), each)
+	client.IsKilled()
 	proxy.wantsMetric("holdfast_sessions_active", 0)
 	var left []string
 	defer func() {
@@ -87,8 +89,8 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 		}
 	}()
 	// The scrape that came before the baseline may still have been in it.
-	proxy.until("its descriptors are those of the beginning", func() bool {
-		left = proxy.descriptors()
+	proxy.Until("its descriptors are those of the beginning", func() bool {
+		left = proxy.Descriptors()
 		return len(left) <= len(baseline)
 	})
 }
@@ -109,7 +111,7 @@ func TestShutdownTellsEveryone(t *testing.T) {
 		}
 	}
 
-	proxy.signal(syscall.SIGTERM)
+	proxy.Signal(syscall.SIGTERM)
 	for client, ids := range clients {
 		for _, id := range ids {
 			if e := client.wants("closed", id); e.Code != 1012 || e.Reason == "" {
@@ -120,7 +122,7 @@ func TestShutdownTellsEveryone(t *testing.T) {
 			}
 		}
 	}
-	if code := proxy.hasEnded(); code != 0 {
+	if code := proxy.WantsEnd(); code != 0 {
 		t.Errorf("holdfast ended with exit code %d", code)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 // patience is how long a test waits for what must come. It is far beyond what
@@ -41,10 +43,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	os.Setenv("PATH", installed+string(os.PathListSeparator)+os.Getenv("PATH"))
-	binary = filepath.Join(dir, "holdfast")
-	build := exec.Command("go", "build", "-o", binary, "holdfast")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
+	if binary, err = blackbox.Build(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "build holdfast:", err)
 		return 1
 	}
@@ -67,4 +66,10 @@ func tool(t *testing.T, name string) string {
 		t.Fatalf("%v; `make e2e` installs it", err)
 	}
 	return path
+}
+
+// start runs a program until the test ends.
+func start(t *testing.T, name string, cmd *exec.Cmd) *blackbox.Process {
+	t.Helper()
+	return blackbox.Start(t, name, cmd, patience)
 }

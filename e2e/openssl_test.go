@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"holdfast/internal/blackbox"
 )
 
 // tlsSession is a session spoken by hand through openssl's s_client, which does
 // to the TLS under it what no library lets one do.
 type tlsSession struct {
-	*process
+	*blackbox.Process
 	in  io.Writer
 	out *bufio.Reader
 }
@@ -40,7 +42,7 @@ func startTLSSession(t *testing.T, proxy *holdfast, args ...string) *tlsSession 
 		t.Fatal(err)
 	}
 	cmd.Stdout = stdout
-	s := &tlsSession{process: start(t, "s_client", cmd), in: in, out: bufio.NewReader(out)}
+	s := &tlsSession{Process: start(t, "s_client", cmd), in: in, out: bufio.NewReader(out)}
 	stdout.Close()
 	return s
 }
@@ -53,55 +55,55 @@ func handshake(path string) string {
 
 // upgrades opens the session at a path.
 func (s *tlsSession) upgrades(path string) {
-	s.t.Helper()
+	s.T.Helper()
 	s.says(handshake(path))
 	s.wantsAnswer(101)
 }
 
 // wantsAnswer reads an answer with its body.
 func (s *tlsSession) wantsAnswer(status int) {
-	s.t.Helper()
+	s.T.Helper()
 	response, err := http.ReadResponse(s.out, nil)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	bodyOf(s.t, response)
+	bodyOf(s.T, response)
 	if response.StatusCode != status {
-		s.t.Fatalf("answered with %d, want %d", response.StatusCode, status)
+		s.T.Fatalf("answered with %d, want %d", response.StatusCode, status)
 	}
 }
 
 func (s *tlsSession) says(bytes string) {
-	s.t.Helper()
+	s.T.Helper()
 	if _, err := io.WriteString(s.in, bytes); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
 // presses a command letter, and waits until openssl has understood it. Nothing may
 // be on its way: a letter is a command only at the beginning of what openssl reads.
 func (s *tlsSession) presses(letter, understood string) {
-	s.t.Helper()
-	before := strings.Count(s.stderr.String(), understood)
+	s.T.Helper()
+	before := strings.Count(s.Stderr.String(), understood)
 	s.says(letter + "\n")
-	s.until("openssl to tell "+understood, func() bool {
-		return strings.Count(s.stderr.String(), understood) > before
+	s.Until("openssl to tell "+understood, func() bool {
+		return strings.Count(s.Stderr.String(), understood) > before
 	})
 }
 
 func (s *tlsSession) sends(f ws.Frame) {
-	s.t.Helper()
+	s.T.Helper()
 	s.says(string(ws.MustCompileFrame(ws.MaskFrame(f))))
 }
 
 // wants frames up to the first of that opcode, answers the pings before it, and
 // returns its payload.
 func (s *tlsSession) wants(opcode ws.OpCode) []byte {
-	s.t.Helper()
+	s.T.Helper()
 	for {
 		header, payload, err := s.readFrame()
 		if err != nil {
-			s.t.Fatalf("waiting for opcode %d: %v", opcode, err)
+			s.T.Fatalf("waiting for opcode %d: %v", opcode, err)
 		}
 		if header.OpCode == ws.OpPing {
 			s.sends(ws.NewPongFrame(payload))
@@ -123,10 +125,10 @@ func (s *tlsSession) readFrame() (ws.Header, []byte, error) {
 }
 
 func (s *tlsSession) echoes(text string) {
-	s.t.Helper()
+	s.T.Helper()
 	s.sends(ws.NewTextFrame([]byte(text)))
 	if got := s.wants(ws.OpText); string(got) != text {
-		s.t.Errorf("the echo of %q is %q", text, got)
+		s.T.Errorf("the echo of %q is %q", text, got)
 	}
 }
 
@@ -148,14 +150,14 @@ func TestKeyUpdate(t *testing.T) {
 		client.wants(ws.OpPing)
 		client.echoes("after a ping")
 	}
-	before := proxy.metric(ofSide("holdfast_pongs_received_total", "client"))
+	before := proxy.Metric(blackbox.OfSide("holdfast_pongs_received_total", "client"))
 	client.wants(ws.OpPing)
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), before+1)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), before+1)
 
 	client.sends(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "done")))
 	client.wants(ws.OpClose)
 	server.wantsClosed("a", 1000, "done")
-	proxy.wantsMetric(closed("client"), 1)
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
 }
 
 // A client that wants to renegotiate TLS 1.2 is given up, and nobody else.
@@ -173,14 +175,14 @@ func TestRenegotiation(t *testing.T) {
 	server.wants("open", "a")
 
 	client.says("R\n")
-	client.hasEnded()
-	if said := client.stderr.String(); !strings.Contains(said, "RENEGOTIATING") {
+	client.WantsEnd()
+	if said := client.Stderr.String(); !strings.Contains(said, "RENEGOTIATING") {
 		t.Errorf("openssl does not try:\n%s", said)
 	}
 	if e := server.wants("closed", "a"); e.Code != 1001 {
 		t.Errorf("the server is told %d %q, want 1001", e.Code, e.Reason)
 	}
-	proxy.wantsMetric(dropped("client", "io_error"), 1)
+	proxy.wantsMetric(blackbox.Dropped("client", "io_error"), 1)
 	proxy.wantsMetric("holdfast_sessions_dropped_total", 1)
 	other.echoes("other", hello)
 	proxy.wantsMetric("holdfast_sessions_active", 1)

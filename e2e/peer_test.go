@@ -12,6 +12,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 // runtime is what runs the peers' scripts.
@@ -36,7 +38,7 @@ func (r runtime) command(t *testing.T, script string, args ...string) *exec.Cmd 
 	return exec.Command(path, append([]string{filepath.Join(r.name, script+r.ext)}, args...)...)
 }
 
-// event is what a peer tells. Whose session it is about, ID says: a client
+// event is what a peer tells. ID names the session that it is about: a client
 // connects to the path of its name, so that both peers use the same.
 type event struct {
 	Event      string            `json:"event"`
@@ -95,7 +97,7 @@ func (p peerTLS) as(i identity) *peerTLS {
 
 // peer is a script at one end of sessions.
 type peer struct {
-	*process
+	*blackbox.Process
 	commands *json.Encoder
 	events   chan event // closed at the process's end
 	untaken  []event    // read from events while waiting for another
@@ -110,7 +112,7 @@ func startPeer(t *testing.T, name string, cmd *exec.Cmd) *peer {
 	out, stdout := io.Pipe()
 	cmd.Stdout = stdout
 	p := &peer{
-		process:  start(t, name, cmd),
+		Process:  start(t, name, cmd),
 		commands: json.NewEncoder(stdin),
 		events:   make(chan event, 1024),
 	}
@@ -120,7 +122,7 @@ func startPeer(t *testing.T, name string, cmd *exec.Cmd) *peer {
 }
 
 func (p *peer) closeAtEnd(stdout io.Closer) {
-	<-p.ended
+	<-p.Ended
 	stdout.Close()
 }
 
@@ -130,7 +132,7 @@ func (p *peer) listen(r io.Reader) {
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			fmt.Fprintf(&p.stderr, "no event: %s\n", lines.Text())
+			fmt.Fprintf(&p.Stderr, "no event: %s\n", lines.Text())
 			continue
 		}
 		p.events <- e
@@ -138,15 +140,15 @@ func (p *peer) listen(r io.Reader) {
 }
 
 func (p *peer) does(c command) {
-	p.t.Helper()
+	p.T.Helper()
 	if err := p.commands.Encode(c); err != nil {
-		p.t.Fatalf("%s cannot be told to %s: %v", p.name, c.Do, err)
+		p.T.Fatalf("%s cannot be told to %s: %v", p.Name, c.Do, err)
 	}
 }
 
 // wants waits for the next event of the kind in the session of that name.
 func (p *peer) wants(kind, id string) event {
-	p.t.Helper()
+	p.T.Helper()
 	isIt := func(e event) bool { return e.Event == kind && e.ID == id }
 	if i := slices.IndexFunc(p.untaken, isIt); i >= 0 {
 		e := p.untaken[i]
@@ -159,32 +161,32 @@ func (p *peer) wants(kind, id string) event {
 		select {
 		case e, ok := <-p.events:
 			if !ok {
-				p.t.Fatalf("%s ended (%v) before %s %q; it told %+v", p.name, p.err, kind, id, p.untaken)
+				p.T.Fatalf("%s ended (%v) before %s %q; it told %+v", p.Name, p.Err, kind, id, p.untaken)
 			}
 			if isIt(e) {
 				return e
 			}
 			p.untaken = append(p.untaken, e)
 		case <-deadline.C:
-			p.t.Fatalf("%s did not tell %s %q; it told %+v", p.name, kind, id, p.untaken)
+			p.T.Fatalf("%s did not tell %s %q; it told %+v", p.Name, kind, id, p.untaken)
 		}
 	}
 }
 
 // wantsClosed waits for the session's end and its Close.
 func (p *peer) wantsClosed(id string, code int, reason string) {
-	p.t.Helper()
+	p.T.Helper()
 	if e := p.wants("closed", id); e.Code != code || e.Reason != reason {
-		p.t.Errorf("%s %q was closed with %d %q, want %d %q", p.name, id, e.Code, e.Reason, code, reason)
+		p.T.Errorf("%s %q was closed with %d %q, want %d %q", p.Name, id, e.Code, e.Reason, code, reason)
 	}
 }
 
 // hasToldNo is for what would have been told before the last event waited for.
 func (p *peer) hasToldNo(kind string) {
-	p.t.Helper()
+	p.T.Helper()
 	for _, e := range p.untaken {
 		if e.Event == kind {
-			p.t.Errorf("%s told %+v", p.name, e)
+			p.T.Errorf("%s told %+v", p.Name, e)
 		}
 	}
 }
@@ -195,6 +197,7 @@ type serverOptions struct {
 	Protocols []string `json:"protocols,omitempty"`
 	Fragments int      `json:"fragments,omitempty"` // of each echo; node only
 	Mute      bool     `json:"mute,omitempty"`      // answers no ping; node only
+	EmptyPong bool     `json:"emptyPong,omitempty"` // answers each ping with an empty pong; node only
 	TLS       *peerTLS `json:"tls,omitempty"`
 	Socket    string   `json:"socket,omitempty"` // path of the socket to listen on
 }
@@ -224,7 +227,7 @@ func startServer(t *testing.T, r runtime, o serverOptions) *server {
 }
 
 func (s *server) closes(id string, code int, reason string) {
-	s.t.Helper()
+	s.T.Helper()
 	s.does(command{Do: "close", ID: id, Code: code, Reason: reason})
 }
 
@@ -240,14 +243,14 @@ func startClient(t *testing.T, r runtime) *client {
 
 // connects opens the session that c describes, at the path of its name.
 func (c *client) connects(url string, options command) event {
-	c.t.Helper()
+	c.T.Helper()
 	c.asks(url, options)
 	return c.wants("open", options.ID)
 }
 
 // asks is connects for those that may be refused.
 func (c *client) asks(url string, options command) {
-	c.t.Helper()
+	c.T.Helper()
 	options.Do = "connect"
 	options.URL = url + "/" + options.ID
 	c.does(options)
@@ -255,35 +258,35 @@ func (c *client) asks(url string, options command) {
 
 // echoes sends a message and wants it back as it was.
 func (c *client) echoes(id string, m message) {
-	c.t.Helper()
+	c.T.Helper()
 	c.does(command{Do: "echo", ID: id, Type: m.kind, Size: m.size, Fragments: m.fragments})
 	c.wantsEcho(id, m)
 }
 
 func (c *client) wantsEcho(id string, m message) {
-	c.t.Helper()
+	c.T.Helper()
 	if e := c.wants("echoed", id); !e.Same {
-		c.t.Errorf("%s %q: the echo of %+v is not what was sent", c.name, id, m)
+		c.T.Errorf("%s %q: the echo of %+v is not what was sent", c.Name, id, m)
 	}
 }
 
 func (c *client) closes(id string, code int, reason string) {
-	c.t.Helper()
+	c.T.Helper()
 	c.does(command{Do: "close", ID: id, Code: code, Reason: reason})
 }
 
-// talks has the session echo until it is told to hush.
+// talks lets the session echo until it is told to hush.
 func (c *client) talks(id string) {
-	c.t.Helper()
+	c.T.Helper()
 	c.does(command{Do: "talk", ID: id, Type: hello.kind, Size: hello.size})
 }
 
 // hushes wants all to have come back as it was.
 func (c *client) hushes(id string) {
-	c.t.Helper()
+	c.T.Helper()
 	c.does(command{Do: "hush", ID: id})
 	if e := c.wants("talked", id); !e.Same {
-		c.t.Errorf("%s %q: what came back is not what was sent", c.name, id)
+		c.T.Errorf("%s %q: what came back is not what was sent", c.Name, id)
 	}
 }
 

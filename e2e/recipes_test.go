@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 // The recipes of docs/recipes.md run as they stand there. Only what belongs to a
@@ -100,7 +102,7 @@ func startNginxRecipe(t *testing.T, proxy *holdfast, own identity) (address stri
 func startHAProxyRecipe(t *testing.T, proxy *holdfast, own identity) (address string) {
 	t.Helper()
 	listen := reserve(t)
-	_, admin, _ := strings.Cut(strings.TrimSuffix(proxy.metrics, "/metrics"), "http://127.0.0.1:")
+	_, admin, _ := strings.Cut(proxy.Admin, "http://127.0.0.1:")
 	config := replaced(t, recipe(t, "haproxy.cfg"),
 		"bind :443 ssl", "bind "+listen+" ssl",
 		"/etc/haproxy/chat.example.com.pem", own.pem(t),
@@ -138,7 +140,7 @@ func TestRecipesOfFronts(t *testing.T) {
 			wantsHeaders(t, curl(t, "--cacert", ca.file, "--interface", alice, "https://"+address+"/page").mirror().Headers, told)
 			client.connects("wss://"+address, command{ID: "a", From: alice, TLS: &peerTLS{CA: ca.file}})
 			wantsHeaders(t, server.wants("open", "a").Headers, told)
-			proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), pingsFor)
+			proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), pingsFor)
 			client.echoes("a", hello)
 			client.closes("a", 4000, "done")
 			server.wantsClosed("a", 4000, "done")
@@ -174,7 +176,7 @@ func TestHAProxyRecipeOverHTTP2(t *testing.T) {
 		t.Fatalf("the session is answered with %d", e.Status)
 	}
 	wantsHeaders(t, server.wants("open", "a").Headers, map[string]string{"upgrade": "websocket", "host": address})
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), pingsFor)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), pingsFor)
 	client.does(command{Do: "say", ID: "a", Payload: "hello"})
 	if e := client.wants("said", "a"); e.Payload != "hello" {
 		t.Errorf("the echo is %q", e.Payload)
@@ -182,7 +184,7 @@ func TestHAProxyRecipeOverHTTP2(t *testing.T) {
 	client.does(command{Do: "close", ID: "a", Code: 4000, Reason: "done"})
 	server.wantsClosed("a", 4000, "done")
 	client.wantsClosed("a", 4000, "done")
-	proxy.wantsMetric(closed("client"), 1)
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
 }
 
 // HAProxy sends nobody to a Holdfast that says that it is not ready.
@@ -193,7 +195,7 @@ func TestHAProxyRecipeAsksForReadiness(t *testing.T) {
 	proxy := startHoldfast(t, upstreamAbsent(t))
 	address := startHAProxyRecipe(t, proxy, ca.issues("127.0.0.1"))
 	curl(t, proxy.web()+"/page").wants(502) // Holdfast learns that its service is away
-	proxy.until("HAProxy has nowhere to send a request", func() bool {
+	proxy.Until("HAProxy has nowhere to send a request", func() bool {
 		return curl(t, "--cacert", ca.file, "https://"+address+"/page").status == 503
 	})
 }
@@ -208,12 +210,12 @@ func TestRecipeForServicesThatCompute(t *testing.T) {
 	client := startClient(t, python)
 	client.connects(proxy.url, command{ID: "a"})
 	client.echoes("a", hello)
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "upstream"), 1)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 1)
 
-	server.freezes()
-	pongs := proxy.metric(ofSide("holdfast_pongs_received_total", "client"))
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), pongs+pingsFor)
-	server.thaws()
+	server.Freezes()
+	pongs := proxy.Metric(blackbox.OfSide("holdfast_pongs_received_total", "client"))
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), pongs+pingsFor)
+	server.Thaws()
 	client.echoes("a", hello)
 	proxy.wantsMetric("holdfast_sessions_dropped_total", 0)
 }

@@ -91,13 +91,13 @@ func TestCertificateRotation(t *testing.T) {
 	proxy.wantsMetric(expiry, float64(first.leaf.NotAfter.Unix()))
 
 	secret.holds(second)
-	proxy.signal(syscall.SIGHUP)
+	proxy.Signal(syscall.SIGHUP)
 	proxy.wantsMetric(expiry, float64(second.leaf.NotAfter.Unix()))
 	seesCertificate("after the signal", second)
 
 	// What does not fit together changes nothing, and is said.
 	secret.holds(identity{certFile: third.certFile, keyFile: first.keyFile})
-	proxy.signal(syscall.SIGHUP)
+	proxy.Signal(syscall.SIGHUP)
 	proxy.logs("that the files do not fit", func(l logLine) bool {
 		return l.Level != "INFO" && l.Level != "DEBUG" && strings.Contains(l.Error, "HOLDFAST_TLS_")
 	})

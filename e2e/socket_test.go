@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 // shortDir is for sockets: their paths must fit 107 bytes, whatever a test is called.
@@ -57,7 +59,7 @@ func TestUnixSockets(t *testing.T) {
 				for _, m := range messages {
 					client.echoes("a", m)
 				}
-				proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), 2)
+				proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), 2)
 				if servers.name == node.name {
 					got := curl(t, "--unix-socket", path, "--header", "X-Forwarded-For: 192.0.2.7", "http://service.example/page").mirror()
 					wantsHeaders(t, got.Headers, map[string]string{"host": "service.example", "x-forwarded-for": c.forwarded})
@@ -65,7 +67,7 @@ func TestUnixSockets(t *testing.T) {
 				client.closes("a", 4000, "done")
 				server.wantsClosed("a", 4000, "done")
 				client.wantsClosed("a", 4000, "done")
-				proxy.wantsMetric(closed("client"), 1)
+				proxy.wantsMetric(blackbox.Closed("client"), 1)
 
 				proxy.ends()
 				if isSocket(path) {
@@ -101,7 +103,7 @@ func TestSocketActivation(t *testing.T) {
 	server := startServer(t, python, serverOptions{})
 	proxy := startActivated(t, dir, []string{"other", "front"}, environment(server.url, "HOLDFAST_LISTEN=systemd:front"))
 	client := startClient(t, python)
-	proxy.until("the sockets are there", func() bool { return isSocket(path) })
+	proxy.Until("the sockets are there", func() bool { return isSocket(path) })
 
 	// Nobody runs yet: to come is what starts the proxy.
 	client.connects("ws://service.example", command{ID: "a", Socket: path})
@@ -109,9 +111,9 @@ func TestSocketActivation(t *testing.T) {
 	server.wants("open", "a")
 	client.echoes("a", hello)
 
-	proxy.signal(syscall.SIGTERM)
+	proxy.Signal(syscall.SIGTERM)
 	client.wantsClosed("a", 1012, "proxy is shutting down")
-	if code := proxy.hasEnded(); code != 0 {
+	if code := proxy.WantsEnd(); code != 0 {
 		t.Errorf("holdfast ended with exit code %d", code)
 	}
 	if !isSocket(path) {
@@ -126,14 +128,14 @@ func TestSocketActivationWithoutTheSocket(t *testing.T) {
 	dir := shortDir(t)
 	path := filepath.Join(dir, "other")
 	proxy := startActivated(t, dir, []string{"other"}, environment(upstreamAbsent(t), "HOLDFAST_LISTEN=systemd:front"))
-	proxy.until("the socket is there", func() bool { return isSocket(path) })
+	proxy.Until("the socket is there", func() bool { return isSocket(path) })
 
 	// It waits for an answer that never comes, and is told so by the process's end.
 	curl(t, "--unix-socket", path, "http://service.example/page")
-	if code := proxy.hasEnded(); code == 0 {
+	if code := proxy.WantsEnd(); code == 0 {
 		t.Error("holdfast ended as if all were well")
 	}
-	if said := proxy.stderr.String(); !strings.Contains(said, "HOLDFAST_LISTEN") || !strings.Contains(said, "front") {
+	if said := proxy.Stderr.String(); !strings.Contains(said, "HOLDFAST_LISTEN") || !strings.Contains(said, "front") {
 		t.Errorf("it does not say what is wrong:\n%s", said)
 	}
 }

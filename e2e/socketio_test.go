@@ -47,7 +47,7 @@ func startSocketIO(t *testing.T) (*server, *client) {
 func testSocketIO(t *testing.T, proxy *holdfast, server *server, client *client, transports []string) {
 	for _, p := range []*peer{server.peer, client.peer} {
 		if e := p.wants("open", "a"); e.Transport != transports[0] {
-			t.Errorf("%s begins with %s, want %s", p.name, e.Transport, transports[0])
+			t.Errorf("%s begins with %s, want %s", p.Name, e.Transport, transports[0])
 		}
 		p.wants("connected", "a")
 		if len(transports) == 2 {

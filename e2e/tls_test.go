@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"holdfast/internal/blackbox"
 )
 
 func TestTLS(t *testing.T) {
@@ -38,7 +40,7 @@ func testTLS(t *testing.T, clients runtime, version string) {
 	for _, m := range messages {
 		client.echoes("a", m)
 	}
-	proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "client"), 2)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "client"), 2)
 	client.closes("a", 4000, "done")
 	server.wantsClosed("a", 4000, "done")
 	client.wantsClosed("a", 4000, "done")
@@ -48,8 +50,8 @@ func testTLS(t *testing.T, clients runtime, version string) {
 	server.closes("b", 1001, "leaving")
 	client.wantsClosed("b", 1001, "leaving")
 	server.wantsClosed("b", 1001, "leaving")
-	proxy.wantsMetric(closed("client"), 1)
-	proxy.wantsMetric(closed("upstream"), 1)
+	proxy.wantsMetric(blackbox.Closed("client"), 1)
+	proxy.wantsMetric(blackbox.Closed("upstream"), 1)
 	proxy.wantsMetric("holdfast_sessions_dropped_total", 0)
 }
 
@@ -64,9 +66,9 @@ func TestClientKilledBehindTLS(t *testing.T) {
 	client.connects(proxy.url, command{ID: "a", TLS: &peerTLS{CA: ca.file}})
 	client.echoes("a", hello)
 
-	client.isKilled()
+	client.IsKilled()
 	server.wantsClosed("a", 1001, "client connection lost")
-	proxy.wantsMetric(dropped("client", "eof"), 1)
+	proxy.wantsMetric(blackbox.Dropped("client", "eof"), 1)
 	proxy.wantsMetric("holdfast_sessions_dropped_total", 1)
 }
 
@@ -84,7 +86,7 @@ func TestCurlOverTLS(t *testing.T) {
 	}
 }
 
-// What is no TLS that the proxy speaks ends alone.
+// A connection that speaks something other than the proxy's TLS ends alone.
 func TestTLSRefused(t *testing.T) {
 	needsProxy(t)
 	t.Parallel()
@@ -112,7 +114,7 @@ func TestTLSRefused(t *testing.T) {
 	proxy.wantsMetric("holdfast_sessions_opened_total", 1)
 }
 
-// wantsAlert has openssl try a handshake, and be told why there is none.
+// wantsAlert lets openssl try a handshake, which must fail with that alert.
 func wantsAlert(t *testing.T, proxy *holdfast, alert string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tool(t, "openssl"),
@@ -207,11 +209,11 @@ func TestUpstreamTLS(t *testing.T) {
 			for _, m := range messages {
 				client.echoes("a", m)
 			}
-			proxy.wantsAtLeast(ofSide("holdfast_pongs_received_total", "upstream"), 2)
+			proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 2)
 			client.closes("a", 4000, "done")
 			server.wantsClosed("a", 4000, "done")
 			client.wantsClosed("a", 4000, "done")
-			proxy.wantsMetric(closed("client"), 1)
+			proxy.wantsMetric(blackbox.Closed("client"), 1)
 		})
 	}
 }
@@ -247,7 +249,7 @@ func TestTLSOnBothSides(t *testing.T) {
 	answer := curl(t, "--cacert", ca.file, proxy.web()+"/page").mirror()
 	wantsHeaders(t, answer.Headers, map[string]string{"x-forwarded-proto": "https"})
 
-	server.isKilled()
+	server.IsKilled()
 	client.wantsClosed("a", 1012, "upstream connection lost")
-	proxy.wantsMetric(dropped("upstream", "eof"), 1)
+	proxy.wantsMetric(blackbox.Dropped("upstream", "eof"), 1)
 }

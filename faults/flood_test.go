@@ -5,6 +5,8 @@ package faults
 import (
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 // floodBound is what the proxy may still read of a peer that floods a session whose
@@ -28,20 +30,20 @@ func TestFloodAfterTheEnd(t *testing.T) {
 			if side == "client" {
 				floods, dies = client, upstream
 			}
-			received := ofSide("holdfast_received_bytes_total", side)
+			received := blackbox.OfSide("holdfast_received_bytes_total", side)
 
 			// Nothing is read of the flood while its receiver is frozen and all buffers are full.
-			dies.freezes()
+			dies.Freezes()
 			floods.does(command{Do: "flood", Size: chunkSize})
-			proxy.until("the flood stands still", stands(func() float64 { return proxy.metric(received) }))
-			before, cpu, began := proxy.metric(received), proxy.cpu(), time.Now()
-			dies.isKilled()
+			proxy.Until("the flood stands still", stands(func() float64 { return proxy.Metric(received) }))
+			before, cpu, began := proxy.Metric(received), proxy.cpu(), time.Now()
+			dies.IsKilled()
 			e := floods.wants("ended", 1)
 			took := time.Since(began)
-			proxy.wantsMetric("holdfast_sessions_active", 0)
+			proxy.WantsMetric("holdfast_sessions_active", 0)
 			t.Logf("its connection ended after %v (%s); %.0f bytes were read and %v of CPU were used since",
-				took, e.Error, proxy.metric(received)-before, proxy.cpu()-cpu)
-			if read := proxy.metric(received) - before; read > floodBound {
+				took, e.Error, proxy.Metric(received)-before, proxy.cpu()-cpu)
+			if read := proxy.Metric(received) - before; read > floodBound {
 				t.Errorf("%.0f bytes were read after the end, want at most %d", read, floodBound)
 			}
 			if used := proxy.cpu() - cpu; used > time.Second {

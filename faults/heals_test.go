@@ -54,11 +54,11 @@ func testLossThatHeals(t *testing.T, side string, talks time.Duration) {
 		link.heals()
 		// Nothing that began in the silence is undecided any more; and a part of an interval.
 		time.Sleep(healInterval + healTimeout + time.Duration(phase)*healInterval/healPhases)
-		lost := healSessions - int(proxy.metric("holdfast_sessions_active"))
+		lost := healSessions - int(proxy.Metric("holdfast_sessions_active"))
 		if lost == 0 {
 			continue
 		}
-		message := fmt.Sprintf("after silence %d, %d of %d sessions are lost, want 0:\n%s", phase+1, lost, healSessions, drops(proxy.scrape()))
+		message := fmt.Sprintf("after silence %d, %d of %d sessions are lost, want 0:\n%s", phase+1, lost, healSessions, proxy.Scrape().Drops())
 		if talks == 0 && !boundsBackoff(t) {
 			t.Skip("this kernel has no TCP_RTO_MAX_MS (Linux 6.15), without which its backoff may outlast the timeout: " + message)
 		}

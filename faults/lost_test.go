@@ -5,6 +5,8 @@ package faults
 import (
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 // What a dead peer may take to be found.
@@ -71,7 +73,7 @@ func testDeadPeer(t *testing.T, side string, frozen bool, other command, bound t
 	staysAlive(proxy, side)
 
 	if frozen {
-		dies.freezes()
+		dies.Freezes()
 	} else {
 		link, _ := n.leg(side)
 		link.isSilent()
@@ -81,8 +83,8 @@ func testDeadPeer(t *testing.T, side string, frozen bool, other command, bound t
 		stays.does(other)
 	}
 	if other.Do != "" && other.Rate == 0 {
-		received := ofSide("holdfast_received_bytes_total", staying)
-		proxy.until("the sockets are full", stands(func() float64 { return proxy.metric(received) }))
+		received := blackbox.OfSide("holdfast_received_bytes_total", staying)
+		proxy.Until("the sockets are full", stands(func() float64 { return proxy.Metric(received) }))
 		died = time.Now().Add(-standstill)
 	}
 	told := stays.wants("closed", 1)
@@ -93,13 +95,13 @@ func testDeadPeer(t *testing.T, side string, frozen bool, other command, bound t
 		t.Errorf("the other side is sent Close %d %q, want %d", told.Code, told.Reason, code)
 	}
 	// Both connections are closed when the session is counted.
-	proxy.wantsMetric("holdfast_sessions_active", 0)
-	scrape := proxy.scrape()
+	proxy.WantsMetric("holdfast_sessions_active", 0)
+	scrape := proxy.Scrape()
 	var counted float64
 	for _, reason := range reasons {
-		counted += valueOf(t, scrape, dropped(side, reason))
+		counted += scrape.Value(blackbox.Dropped(side, reason))
 	}
 	if counted != 1 {
-		t.Errorf("want it counted as %s %v, got:\n%s", side, reasons, drops(scrape))
+		t.Errorf("want it counted as %s %v, got:\n%s", side, reasons, scrape.Drops())
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
+	"holdfast/internal/blackbox"
 	"holdfast/internal/leak"
 )
 
@@ -38,12 +38,15 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "holdfast")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "holdfast")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
+	if binary, err = blackbox.Build(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "build holdfast:", err)
 		return 1
 	}
 	return m.Run()
+}
+
+// start runs a program until the test ends.
+func start(t *testing.T, name string, cmd *exec.Cmd) *blackbox.Process {
+	t.Helper()
+	return blackbox.Start(t, name, cmd, patience)
 }

@@ -9,11 +9,13 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 // A peer is a program of ours at one end of the network.
 type peer struct {
-	*process
+	*blackbox.Process
 	input  *json.Encoder
 	events chan event
 }
@@ -52,7 +54,7 @@ func startPeer(t *testing.T, in *namespace, name string, b behaviour) *peer {
 	p := &peer{events: make(chan event, 1<<16)}
 	input, output := pipes(t, cmd)
 	p.input = json.NewEncoder(input)
-	p.process = start(t, name, cmd)
+	p.Process = start(t, name, cmd)
 	go p.listens(output)
 	return p
 }
@@ -86,32 +88,32 @@ func (p *peer) listens(output io.Reader) {
 }
 
 func (p *peer) does(c command) {
-	p.t.Helper()
+	p.T.Helper()
 	if err := p.input.Encode(c); err != nil {
-		p.t.Fatalf("%s: %v", p.name, err)
+		p.T.Fatalf("%s: %v", p.Name, err)
 	}
 }
 
 // wants waits for n events of a kind and returns the last. An end that comes before
 // is a failure; what else comes is passed over.
 func (p *peer) wants(kind string, n int) (e event) {
-	p.t.Helper()
+	p.T.Helper()
 	deadline := time.After(patience)
 	for seen := 0; seen < n; {
 		select {
 		case got, more := <-p.events:
 			switch {
 			case !more:
-				p.t.Fatalf("%s ended before %d × %q, %d were told", p.name, n, kind, seen)
+				p.T.Fatalf("%s ended before %d × %q, %d were told", p.Name, n, kind, seen)
 			case got.Event == kind:
 				e = got
 				seen++
 			case kind == "finished" && got.Event == "closed" && got.Code == 1000: // as it was told to
 			case got.isEnd():
-				p.t.Fatalf("%s tells %+v, want %d × %q, %d were told", p.name, got, n, kind, seen)
+				p.T.Fatalf("%s tells %+v, want %d × %q, %d were told", p.Name, got, n, kind, seen)
 			}
 		case <-deadline:
-			p.t.Fatalf("%s: waited in vain for %d × %q, %d were told", p.name, n, kind, seen)
+			p.T.Fatalf("%s: waited in vain for %d × %q, %d were told", p.Name, n, kind, seen)
 		}
 	}
 	return e
@@ -128,22 +130,22 @@ func (e event) isEnd() bool {
 
 // wantsClosed waits for the end of one session by that Close.
 func (p *peer) wantsClosed(code int, reason string) event {
-	p.t.Helper()
+	p.T.Helper()
 	e := p.wants("closed", 1)
 	if e.Code != code || e.Reason != reason {
-		p.t.Fatalf("%s is sent Close %d %q, want %d %q", p.name, e.Code, e.Reason, code, reason)
+		p.T.Fatalf("%s is sent Close %d %q, want %d %q", p.Name, e.Code, e.Reason, code, reason)
 	}
 	return e
 }
 
 // wantsNoEnd fails the test if a session has ended by now.
 func (p *peer) wantsNoEnd() {
-	p.t.Helper()
+	p.T.Helper()
 	for {
 		select {
 		case e := <-p.events:
 			if e.isEnd() {
-				p.t.Errorf("%s tells %+v, want no end", p.name, e)
+				p.T.Errorf("%s tells %+v, want no end", p.Name, e)
 				return
 			}
 		default:

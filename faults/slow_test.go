@@ -3,17 +3,10 @@
 package faults
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
+
+	"holdfast/internal/blackbox"
+	"holdfast/internal/fixture"
 )
 
 const (
@@ -86,15 +79,15 @@ func TestSlowLinkToTheUpstream(t *testing.T) {
 
 // staysAlive waits until three more pings of a side have been answered.
 func staysAlive(proxy *holdfast, side string) {
-	proxy.t.Helper()
-	pongs := ofSide("holdfast_pongs_received_total", side)
-	enough := proxy.metric(pongs) + 3
-	proxy.until("three more pongs", func() bool {
-		scrape := proxy.scrape()
-		if valueOf(proxy.t, scrape, "holdfast_sessions_active") == 0 {
-			proxy.t.Fatalf("the session has ended, want three more pongs:\n%s", drops(scrape))
+	proxy.T.Helper()
+	pongs := blackbox.OfSide("holdfast_pongs_received_total", side)
+	enough := proxy.Metric(pongs) + 3
+	proxy.Until("three more pongs", func() bool {
+		scrape := proxy.Scrape()
+		if scrape.Value("holdfast_sessions_active") == 0 {
+			proxy.T.Fatalf("the session has ended, want three more pongs:\n%s", scrape.Drops())
 		}
-		return valueOf(proxy.t, scrape, pongs) >= enough
+		return scrape.Value(pongs) >= enough
 	})
 }
 
@@ -117,7 +110,7 @@ func TestCloseBehindASlowLink(t *testing.T) {
 			receiver.wants("received", 1)
 			receiver.wantsClosed(4000, "done")
 			sender.wantsClosed(4000, "done")
-			proxy.wantsMetric(closed(from), 1)
+			proxy.WantsMetric(blackbox.Closed(from), 1)
 			proxy.wantsNoneDropped()
 		})
 	}
@@ -133,34 +126,36 @@ func TestSlowProgram(t *testing.T) {
 		for _, c := range []struct {
 			name     string
 			buffers  string // tcp_wmem of the proxy's host; empty = the kernel's defaults
+			program  behaviour
 			settings []string
 		}{
-			{"pinged", "", []string{"HOLDFAST_PING_INTERVAL=1s", "HOLDFAST_PING_TIMEOUT=2s"}},
-			{"behind a large buffer", largeBuffers, []string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_WRITE_TIMEOUT=5s"}},
+			{"pinged", "", slowProgram, []string{"HOLDFAST_PING_INTERVAL=1s", "HOLDFAST_PING_TIMEOUT=2s"}},
+			{"behind a large buffer", largeBuffers, slowProgram, []string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_WRITE_TIMEOUT=5s"}},
+			// The kernel counts TCP_USER_TIMEOUT on while a window is smaller than what it
+			// has to send, though the program takes some bytes all the time.
+			{"with little room", "", behaviour{ReadRate: 5_000, ReadBuffer: 4096}, []string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_TCP_USER_TIMEOUT=5s"}},
 		} {
 			t.Run(side+", "+c.name, func(t *testing.T) {
 				t.Parallel()
-				testSlowProgram(t, side, c.buffers, c.settings)
+				testSlowProgram(t, side, c.buffers, c.program, c.settings)
 			})
 		}
 	}
 }
 
-func testSlowProgram(t *testing.T, side, buffers string, settings []string) {
-	const (
-		rate = 60_000 // bytes a second
-		// readerBuffer is what a program has that reads so slowly: the kernel lets the
-		// buffers of fast readers grow. A full one takes nothing until half of it has been
-		// read, so one that holds more than WRITE_TIMEOUT's worth of reading cannot be told
-		// from a frozen program's.
-		readerBuffer = 64 << 10
-	)
+// slowProgram has the buffer of a program that reads so slowly: the kernel lets the
+// buffers of fast readers grow. A full one takes nothing until half of it has been read,
+// so one that holds more than WRITE_TIMEOUT's worth of reading cannot be told from a
+// frozen program's.
+var slowProgram = behaviour{ReadRate: 60_000, ReadBuffer: 64 << 10}
+
+func testSlowProgram(t *testing.T, side, buffers string, slow behaviour, settings []string) {
 	n := newNetwork(t)
 	if buffers != "" {
 		n.proxy.writes("/proc/sys/net/ipv4/tcp_wmem", buffers)
 	}
 	proxy := startHoldfast(t, n, settings...)
-	slow := behaviour{ReadRate: rate, ReadBuffer: readerBuffer, TellEvery: rate}
+	slow.TellEvery = slow.ReadRate
 	var reader, writer *peer
 	if side == "client" {
 		writer = startUpstream(t, n, behaviour{})
@@ -178,30 +173,6 @@ func testSlowProgram(t *testing.T, side, buffers string, settings []string) {
 // certificate makes one for the proxy and returns the names of its files.
 func certificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.ParseIP(proxyAddress)},
-	}
-	signed, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writes := func(name, kind string, der []byte) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	return writes("cert.pem", "CERTIFICATE", signed), writes("key.pem", "PRIVATE KEY", private)
+	cert, key := fixture.PEM(fixture.SelfSigned(proxyAddress, fixture.Soon()))
+	return fixture.Write(t, "cert.pem", cert), fixture.Write(t, "key.pem", key)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/blackbox"
 )
 
 const (
@@ -28,15 +30,15 @@ func TestSoak(t *testing.T) {
 		t.Fatalf("SOAK: %v", err)
 	}
 	s := newSoak(t)
-	descriptors, memory := s.proxy.descriptors(), s.proxy.memory()
+	descriptors, memory := len(s.proxy.Descriptors()), s.proxy.memory()
 	s.comes()
 	faults := []struct {
 		name    string
 		happens func()
 	}{
-		{"the clients' link is silent", func() { s.isSilent(s.network.near) }},
+		{"the clients' link is silent", func() { isSilent(s.network.near) }},
 		{"some clients freeze", s.someFreeze},
-		{"the upstream's link is silent", func() { s.isSilent(s.network.far) }},
+		{"the upstream's link is silent", func() { isSilent(s.network.far) }},
 		{"the clients' link is slow", s.isSlow},
 		{"the proxy is stopped", s.stops},
 	}
@@ -45,13 +47,13 @@ func TestSoak(t *testing.T) {
 		fault.happens()
 		time.Sleep(soakRest)
 		t.Logf("%v: %s; %.0f sessions opened, %.0f active", time.Since(began).Round(time.Second), fault.name,
-			s.proxy.metric("holdfast_sessions_opened_total"), s.proxy.metric("holdfast_sessions_active"))
+			s.proxy.Metric("holdfast_sessions_opened_total"), s.proxy.Metric("holdfast_sessions_active"))
 		s.isWell()
 	}
 	s.goes()
 	s.wantsOnlyTheFrozenDropped()
-	s.proxy.until("its descriptors are those of the beginning", func() bool { return s.proxy.descriptors() <= descriptors })
-	s.proxy.until("its memory is that of the beginning, but for 32 MiB", func() bool { return s.proxy.memory() <= memory+soakMemory })
+	s.proxy.Until("its descriptors are those of the beginning", func() bool { return len(s.proxy.Descriptors()) <= descriptors })
+	s.proxy.Until("its memory is that of the beginning, but for 32 MiB", func() bool { return s.proxy.memory() <= memory+soakMemory })
 	t.Logf("memory %d KiB at the beginning, %d KiB at the end", memory>>10, s.proxy.memory()>>10)
 }
 
@@ -74,7 +76,7 @@ func newSoak(t *testing.T) *soak {
 	first := startClient(t, s.network, behaviour{Sessions: 2})
 	first.does(command{Do: "close", Code: 1000})
 	first.wants("closed", 2)
-	s.proxy.wantsMetric("holdfast_sessions_active", 0)
+	s.proxy.WantsMetric("holdfast_sessions_active", 0)
 	return s
 }
 
@@ -98,8 +100,8 @@ func (s *soak) goes() {
 		p.does(command{Do: "finish"})
 		p.wants("finished", 1)
 	}
-	s.slow.isKilled()
-	s.proxy.wantsMetric("holdfast_sessions_active", 0)
+	s.slow.IsKilled()
+	s.proxy.WantsMetric("holdfast_sessions_active", 0)
 }
 
 func (s *soak) isWell() {
@@ -107,10 +109,10 @@ func (s *soak) isWell() {
 	for _, p := range append(s.healthy, s.slow, s.upstream) {
 		p.wantsNoEnd()
 	}
-	s.proxy.accountsForAll()
+	s.proxy.AccountsForAll()
 }
 
-func (s *soak) isSilent(l *link) {
+func isSilent(l *link) {
 	l.isSilent()
 	time.Sleep(2 * time.Second)
 	l.heals()
@@ -126,33 +128,33 @@ func (s *soak) isSlow() {
 }
 
 func (s *soak) stops() {
-	s.proxy.freezes()
+	s.proxy.Freezes()
 	time.Sleep(time.Second)
-	s.proxy.thaws()
+	s.proxy.Thaws()
 }
 
 // someFreeze waits until clients that froze have been found.
 func (s *soak) someFreeze() {
 	victims := startClient(s.t, s.network, behaviour{Sessions: soakVictims, TalkEvery: 100 * time.Millisecond})
-	victims.freezes()
+	victims.Freezes()
 	s.frozen += soakVictims
-	s.proxy.until("those that froze are dropped", func() bool {
-		return s.proxy.metric(dropped("client", "ping_timeout")) >= float64(s.frozen)
+	s.proxy.Until("those that froze are dropped", func() bool {
+		return s.proxy.Metric(blackbox.Dropped("client", "ping_timeout")) >= float64(s.frozen)
 	})
-	victims.isKilled()
+	victims.IsKilled()
 }
 
 // wantsOnlyTheFrozenDropped allows for clients that ended without a Close.
 func (s *soak) wantsOnlyTheFrozenDropped() {
 	s.t.Helper()
-	scrape := s.proxy.scrape()
-	if got := valueOf(s.t, scrape, dropped("client", "ping_timeout")); got != float64(s.frozen) {
+	scrape := s.proxy.Scrape()
+	if got := scrape.Value(blackbox.Dropped("client", "ping_timeout")); got != float64(s.frozen) {
 		s.t.Errorf("%v sessions were dropped for their clients' silence, want the %d that froze", got, s.frozen)
 	}
-	for line := range strings.Lines(drops(scrape)) {
+	for line := range strings.Lines(scrape.Drops()) {
 		series, _, _ := strings.Cut(line, " ")
 		switch series {
-		case dropped("client", "ping_timeout"), dropped("client", "eof"), dropped("client", "reset"):
+		case blackbox.Dropped("client", "ping_timeout"), blackbox.Dropped("client", "eof"), blackbox.Dropped("client", "reset"):
 		default:
 			s.t.Errorf("want no healthy session dropped: %s", line)
 		}

@@ -1,26 +1,23 @@
 package metrics
 
 import (
-	"flag"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
-)
 
-var update = flag.Bool("update", false, "write the golden files of testdata anew")
+	"holdfast/internal/fixture"
+)
 
 func TestFreshExposition(t *testing.T) {
 	m := New("1.2.3")
-	golden(t, "fresh.prom", exposition(t, m))
+	fixture.Golden(t, "fresh.prom", exposition(t, m))
 
 	m.NewLoop()
-	golden(t, "fresh.prom", exposition(t, m)) // a loop brings counts, never series
+	fixture.Golden(t, "fresh.prom", exposition(t, m)) // a loop brings counts, never series
 }
 
 // TestBusyExposition counts on two loops, so that the sums show.
@@ -82,7 +79,7 @@ func TestBusyExposition(t *testing.T) {
 	m.HTTPRequest(http.StatusNotFound)
 	m.SetTLSCertificateExpiry(time.Unix(1_900_000_000, 0))
 
-	golden(t, "busy.prom", exposition(t, m))
+	fixture.Golden(t, "busy.prom", exposition(t, m))
 }
 
 func TestLint(t *testing.T) {
@@ -150,29 +147,4 @@ func scrapeAs(t *testing.T, m *Metrics, accept string) (body string, header http
 		t.Fatalf("the scrape failed with %d: %s", answer.Code, answer.Body)
 	}
 	return answer.Body.String(), answer.Header()
-}
-
-// golden compares got to a file of testdata.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range min(len(gotLines), len(wantLines)) {
-		if gotLines[i] != wantLines[i] {
-			t.Fatalf("%s:%d: got\n\t%s\nwant\n\t%s\n(go test -update, if the change is meant)",
-				path, i+1, gotLines[i], wantLines[i])
-		}
-	}
-	if len(gotLines) != len(wantLines) {
-		t.Fatalf("%s: got %d lines, want %d", path, len(gotLines), len(wantLines))
-	}
 }

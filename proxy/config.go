@@ -56,6 +56,8 @@ type Config struct {
 	// of these names from a client are removed. See ParseHeaderFields for the fields that
 	// cannot be set.
 	UpstreamHeader HeaderFields
+	// NoCompression leaves permessage-deflate out of what the upstream is offered.
+	NoCompression bool
 	// RefuseHTTP refuses requests that are not WebSocket upgrades, with status 426.
 	// Otherwise they are passed on.
 	RefuseHTTP bool
@@ -76,11 +78,16 @@ type Config struct {
 	// PeerPings says what is done with the pings that peers send on their own.
 	PeerPings PeerPings
 
-	// HandshakeTimeout bounds the client's request head and, again, the upstream's
-	// answer. Each must be complete within it, however slowly its bytes come.
+	// HandshakeTimeout bounds the client's PROXY protocol header, TLS handshake and
+	// request head. They must be complete within it, however slowly their bytes come.
 	HandshakeTimeout time.Duration
+	// UpstreamHandshakeTimeout bounds the upstream's answer in the same way.
+	UpstreamHandshakeTimeout time.Duration
 	// DialTimeout bounds name resolution, TCP connect and TLS handshake to the upstream.
 	DialTimeout time.Duration
+	// HTTPTimeout is how long a request that is not an upgrade may make no progress, in
+	// either direction.
+	HTTPTimeout time.Duration
 	// WriteTimeout is how long a leg may take no bytes while bytes wait for it.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a peer may take to answer a Close, and then to end its TCP.
@@ -133,6 +140,17 @@ func (c *Config) socketOptions() socket.Options {
 		RTOMax:      c.longestBackoff(),
 		KeepAlive:   c.keepAlive(),
 	}
+}
+
+// pageUserTimeout is TCPUserTimeout for requests that are not upgrades. The kernel also
+// counts a peer that acknowledges and has no room, and HTTPTimeout is for how long such a
+// peer may pause.
+func (c *Config) pageUserTimeout() time.Duration {
+	const margin, longest = 10 * time.Second, 596 * time.Hour // the kernel takes milliseconds in an int
+	if c.TCPUserTimeout == 0 {
+		return 0
+	}
+	return max(c.TCPUserTimeout, min(c.HTTPTimeout+margin, longest))
 }
 
 // keepAlive returns after how much silence the kernel probes a peer. Our pings come

@@ -20,9 +20,10 @@
 // picks the backend (internal/backend: Pick). In queue.go the handshake waits for a place.
 // dial.go looks the backend's addresses up (Lookup) and dials one after another (Dial);
 // Learn decides what the outcome says about the backend. ask.go sends a rebuilt request,
-// whose target begins with the backend's path (prefix.go). answer.go collects the answer.
-// A checked 101 opens the session (open.go). Any other final answer goes to relay.go, which
-// passes it on and closes both connections. refuse.go sends the proxy's own refusals.
+// whose target begins with the backend's path (prefix.go). answer.go collects the answer;
+// probe.go collects it for a caller that tries an upstream out. A checked 101 opens the
+// session (open.go). Any other final answer goes to relay.go, which passes it on and closes
+// both connections. refuse.go sends the proxy's own refusals.
 //
 // A request that is not an upgrade. pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade request follows on it (rejoin). The
@@ -42,8 +43,9 @@
 // other leg is not read (watch) until the tail is written (writable).
 //
 // A control frame. take cuts it out of the run, and control.go decides what it means.
-// inject.go writes the proxy's own frames: at frame boundaries only (flush), and masked
-// towards the upstream.
+// inject.go writes the proxy's own frames: at gaps only (flush), which are the ends of
+// messages, or of frames if a message lasts too long (leg.gap); and masked towards the
+// upstream.
 //
 // A heartbeat. The wheel calls alarm in deadlines.go. expireLive asks each leg's
 // heartbeat.State what is due (judgeLeg, beat). flush and injectPing write a ping; take and
@@ -70,22 +72,52 @@
 // same seams to the simulation in internal/sim, and audit.go holds what the loops count
 // against what they hold.
 //
+// # Where to begin
+//
+// With a close code, or a reason for an end: farewell.go has what each leg is told by
+// reason, config.go the codes that operators set, close.go what a cause is. The package
+// holdfast/metrics has the reasons and which side may have which (labels.go), the
+// counters of a loop (loop.go), and all series (collect.go). What a leg does is counted
+// in pump.go.
+//
+// With a rule of a handshake: internal/upgrade has one function for each rule (offer.go
+// for the request, answer.go for the 101). A limit is a field of Config; opening.go and
+// answer.go apply it while a head comes in.
+//
+// With a deadline: deadlines.go. due says when each deadline is, and expire what happens
+// then.
+//
+// With a transport: seams.go says what it must do, bare_linux.go and internal/secure are
+// the two that there are, and kernel_linux.go makes them.
+//
+// With a choice among backends: internal/backend/pool.go.
+//
+// With a variable: internal/config/config.go has one tagged field for each, and
+// internal/config/proxy.go makes the Config of this package from them. With an endpoint
+// of the admin listener: internal/admin/admin.go.
+//
+// With a test: CONTRIBUTING.md says which kind goes where. *_stage_test.go turns one loop
+// by invented time over socket pairs (stage_test.go), *_lives_test.go over an invented
+// kernel (world_test.go), and *_rig_test.go runs a whole Server on real sockets
+// (rig_test.go). e2e and faults run the binary.
+//
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table. Other
 // goroutines post jobs to it (inbox.go). The first loop owns the listener. A backend is
-// shared: it has atomics, and mutexes that only handshakes and requests for pages take. A
-// loop writes its own metrics counters; a relay's goroutine writes to them once more, when
-// it ends. Scrapes read them.
+// shared: it has atomics, and mutexes that only handshakes and requests for pages take.
+// Each loop has metrics counters of its own. They are atomics, because scrapes read them,
+// and because a relay's goroutine counts how its handshake ended.
 //
 // # What is bounded by what
 //
 // A leg's tail holds at most one read and the control frames that fell due inside it. TLS
-// adds one record of ciphertext. A handshake holds one head for each side, and the bytes
-// that came behind it, together up to the largest size of a head. Less than 140 bytes of
-// an incomplete header or control frame are held back. At most one pong waits for a frame
-// boundary. A frame's length is a counter and never the size of an allocation. A queue
-// (queue.go) holds at most twice as many entries as wait in it, each with a connection of
-// its own. At most pagesQueued requests for pages wait, because each of them has a
-// goroutine. A lookup is shared by all who wait for it, and drops a waiter that gives up.
+// adds one record of ciphertext. A handshake holds one head for each side. Head and what
+// came behind it together are at most as long as a head may be. Less than 140 bytes of an
+// incomplete header or control frame are held back. At most one pong waits for a frame
+// boundary. A frame's length is a counter and never the size of an allocation. In a queue
+// (queue.go) each waiting client has one entry; the entries of those who have left are
+// swept out before they outnumber the others. At most pagesQueued requests for pages
+// wait, because each of them has a goroutine. A lookup is shared by all who wait for it,
+// and drops a waiter that gives up.
 package proxy

@@ -10,10 +10,10 @@ import (
 
 const DialsAtOnce = dialsAtOnce
 
-// FindBy has the upstream's name looked up by a function.
+// FindBy sets the function that looks the upstream's name up.
 func (c *Config) FindBy(find func(context.Context, string) ([]netip.Addr, error)) { c.find = find }
 
-// LeaveNoPlace has everybody wait who wants to dial.
+// LeaveNoPlace makes all wait that want to dial.
 func (s *Server) LeaveNoPlace() { s.onEveryLoop(func(l *loop) { l.dialQueue.places = 0 }) }
 
 // PlacesToDial is how many may begin to dial now.
@@ -23,7 +23,7 @@ func (s *Server) PlacesToDial() int {
 	return int(places.Load())
 }
 
-// AllowClients has the descriptors allow n clients. The Server must not run yet.
+// AllowClients makes the descriptors allow n clients. The Server must not run yet.
 func (s *Server) AllowClients(n int64) {
 	s.room = n
 	s.limit = min(s.limit, n)

@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
+	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/upgrade"
 )
@@ -18,18 +18,6 @@ func idAttr(s *session) slog.Attr { return slog.String("session", strconv.Format
 // durationAttr logs a duration as a string with its unit. As a Duration it would be a
 // bare number of nanoseconds in JSON.
 func durationAttr(name string, d time.Duration) slog.Attr { return slog.String(name, d.String()) }
-
-// pathKept is how much of a request's path a session keeps, in bytes.
-const pathKept = 256
-
-// loggedPath returns a path as a session keeps it: bounded, and a copy, so that the
-// request head can be freed.
-func loggedPath(path string) string {
-	if len(path) > pathKept {
-		return path[:pathKept] + "…"
-	}
-	return strings.Clone(path)
-}
 
 // loggedCode returns a close code as package metrics takes it: -1 for an empty Close.
 func loggedCode(code uint16) int {
@@ -137,9 +125,9 @@ func (l *loop) logPing(s *session, side Side) {
 	}
 }
 
-func (l *loop) logPong(s *session, side Side, rtt time.Duration) {
+func (l *loop) logPong(s *session, side Side, pong heartbeat.Answer) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "pong received",
-			idAttr(s), slog.String("side", side.String()), durationAttr("rtt", rtt))
+			idAttr(s), slog.String("side", side.String()), durationAttr("rtt", pong.Took), slog.Bool("echo", pong.Echo))
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/fixture"
+	"holdfast/internal/wire"
 	"holdfast/proxy/internal/epoll"
 )
 
@@ -44,7 +46,7 @@ func TestPollerFails(t *testing.T) {
 			k := &failing{w.kernel, n}
 			w.l.kernel = k
 			w.livesManyLives()
-			if got := scrape(t, w.server.cfg.Metrics)["holdfast_sessions_active"]; got != 0 {
+			if got := fixture.Counted(t, w.server.cfg.Metrics.Registry())["sessions_active"]; got != 0 {
 				t.Errorf("%v sessions are active", got)
 			}
 			if w.l.table.live != 0 || len(w.kernel.sockets) != 0 || w.server.live.Load() != 0 || w.l.sessions.Load() != 0 {
@@ -61,38 +63,35 @@ func TestPollerFails(t *testing.T) {
 // livesManyLives lets clients of all kinds come and go. What they are told depends on
 // which call fails.
 func (w *inventedWorld) livesManyLives() {
-	page := w.dials()
-	w.tries(page, []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
-	wrong := w.dials()
-	w.tries(wrong, []byte("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"))
-	asks := w.dials()
-	w.tries(asks, []byte(inventedRequest))
-	for _, u := range w.kernel.dialled {
-		if key := fieldOf(w.takes(u), "Sec-WebSocket-Key"); key != "" {
-			w.tries(u, []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-				"Sec-WebSocket-Accept: "+acceptFor(key)+"\r\n\r\n"))
+	page, wrong, asks := w.dials(), w.dials(), w.dials()
+	page.tries("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	wrong.tries("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+	asks.tries(wire.Request())
+	for len(w.kernel.dialled) > 0 {
+		u := w.accepts()
+		if asked, err := wire.ParseRequest(u.told()); err == nil {
+			u.tries(wire.Answer(asked))
 		}
-		w.takes(asks)
-		w.tries(u, bin(strings.Repeat("z", 2*room)).encode(false)) // more than the client's socket takes
-		w.takes(asks)
-		w.tries(u, bye(1000, "").encode(false))
-		w.takes(asks)
-		w.tries(asks, bye(1000, "").encode(true))
-		w.hangsUp(u)
+		asks.told()
+		u.tries(string(wire.Encode(false, wire.Binary(strings.Repeat("z", 2*room))))) // more than the client's socket takes
+		asks.told()
+		u.tries(string(wire.Encode(false, wire.Close(1000, ""))))
+		asks.told()
+		asks.tries(string(wire.Encode(true, wire.Close(1000, ""))))
+		u.hangsUp()
 	}
-	w.kernel.dialled = nil
-	for _, c := range []*inventedSocket{page, wrong, asks} {
-		w.hangsUp(c)
+	for _, c := range []*farPeer{page, wrong, asks} {
+		c.hangsUp()
 	}
 	w.pass(time.Minute)
 }
 
 // tries writes what the loop's end takes, until that is gone.
-func (w *inventedWorld) tries(s *inventedSocket, b []byte) {
-	for len(b) > 0 && !s.other.closed {
-		n, err := s.Write(b)
-		b = b[n:]
-		w.run()
+func (p *farPeer) tries(s string) {
+	for s != "" && !p.socket.other.closed {
+		n, err := p.socket.Write([]byte(s))
+		s = s[n:]
+		p.w.run()
 		if err == errAgain && n == 0 {
 			return
 		}

@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
@@ -27,6 +29,8 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		server:  l.server,
 		metrics: l.metrics,
 		early:   append(head.Append(nil), o.reply...),
+		fields:  head.Fields,
+		time:    max(o.by.Sub(l.now), l.cfg.HandshakeTimeout),
 		from:    s.addr,
 		seat:    s.seat,
 		log:     l.log.With(idAttr(s), "client", clientName(s.remote()), "path", s.path, "upstream", s.backend.Name()),
@@ -46,7 +50,9 @@ type relay struct {
 	server           *Server
 	metrics          *metrics.Loop
 	client, upstream transport
-	early            []byte // the bytes that the upstream has sent so far, with a head that Append has rewritten
+	early            []byte        // the bytes that the upstream has sent so far, with a head that Append has rewritten
+	fields           field.Fields  // of that head, named as the upstream spells them
+	time             time.Duration // for what is left of the response, and for the client to take it
 	from             netip.Addr
 	seat             peraddress.Seat // the client's, of its address from
 	log              *slog.Logger
@@ -73,7 +79,7 @@ func (r *relay) pass() {
 		return
 	}
 	defer r.server.relays.remove(c, u)
-	deadline := r.server.clock.in(r.server.cfg.HandshakeTimeout)
+	deadline := r.server.clock.in(r.time)
 	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
 	_ = u.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
 	r.metrics.Handshake(r.copy(c, u))
@@ -112,12 +118,22 @@ func (r *relay) copy(c, u net.Conn) metrics.Result {
 		resp.Header.Set("Connection", "Upgrade")
 		resp.Header.Set("Upgrade", "websocket")
 	}
+	web.Respell(resp.Header, r.fields)
 	resp.ProtoMajor, resp.ProtoMinor = 1, 1 // the version is ours, not the upstream's (RFC 9112 2.3)
 	resp.Close = true
+	if bodiless(resp.StatusCode) {
+		resp.TransferEncoding = nil // net/http would frame what is not there
+	}
 	if err := resp.Write(c); err != nil {
 		r.log.Debug("upstream's refusal was not passed on whole", "error", err)
 	}
 	return metrics.ResultUpstreamRefused
+}
+
+// bodiless reports whether an answer of that status has no body, whatever its fields say
+// (RFC 9112 6.3).
+func bodiless(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
 func (r *relay) badGateway(c net.Conn, err error) {

@@ -1,13 +1,12 @@
 package proxy_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -15,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/fixture"
+	"holdfast/internal/wire"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -23,14 +24,14 @@ import (
 // a failing test waits for it.
 const patience = 15 * time.Second
 
-// A rig is a running Server between clients and an upstream, both of which the
-// test plays by hand. When the test ends it hangs up all peers, and wants the
-// Server to forget them, to stop and to have counted right.
+// A rig is a running Server between clients and an upstream. The test plays
+// both by hand. When the test ends it hangs up all peers, and wants the
+// Server to forget them and to stop, and its counters to be right.
 type rig struct {
 	t       *testing.T
 	server  *proxy.Server
 	metrics *metrics.Metrics
-	log     lockedBuffer
+	log     fixture.Transcript
 	service *net.TCPListener
 	tls     legsTLS
 	ran     chan error // what Run returned
@@ -59,6 +60,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 		Listen:           "127.0.0.1:0",
 		Upstream:         &url.URL{Scheme: "ws", Host: r.service.Addr().String()},
 		HandshakeTimeout: patience,
+		HTTPTimeout:      patience,
 		DialTimeout:      patience,
 		WriteTimeout:     patience,
 		CloseTimeout:     patience,
@@ -68,6 +70,8 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 		Loops:            2,
 		Log:              slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics:          r.metrics,
+
+		UpstreamHandshakeTimeout: patience,
 	}
 	if change != nil {
 		change(&cfg)
@@ -95,7 +99,7 @@ func (r *rig) stop() {
 	if !r.stopped {
 		r.wantsNoSessions()
 		if cut := r.shutdown(patience); cut != 0 {
-			r.t.Errorf("Shutdown cut %d sessions where there was none", cut)
+			r.t.Errorf("Shutdown cut %d sessions although none was open", cut)
 		}
 	}
 	r.wantsGaugesAtZero()
@@ -240,31 +244,10 @@ func (r *rig) metric(name string) int {
 	return int(v)
 }
 
-// scrape returns all counters and gauges of ours, as name{value,value}.
+// scrape returns all instruments of ours, named as fixture.Counted names them.
 func (r *rig) scrape() map[string]float64 {
-	families, err := r.metrics.Registry().Gather()
-	if err != nil {
-		r.t.Errorf("scrape: %v", err)
-	}
-	got := make(map[string]float64)
-	for _, family := range families {
-		name, ours := strings.CutPrefix(family.GetName(), "holdfast_")
-		if !ours {
-			continue
-		}
-		for _, m := range family.GetMetric() {
-			var values []string
-			for _, label := range m.GetLabel() {
-				values = append(values, label.GetValue())
-			}
-			key := name
-			if values != nil {
-				key = fmt.Sprintf("%s{%s}", name, strings.Join(values, ","))
-			}
-			got[key] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
-	}
-	return got
+	r.t.Helper()
+	return fixture.Counted(r.t, r.metrics.Registry())
 }
 
 // dials connects a client, which has said nothing yet.
@@ -334,12 +317,21 @@ func (r *rig) opensDeflate() (client, upstream *peer) {
 	return r.opensWith(r.dials(), deflate, deflate)
 }
 
+// asksUpstream lets a client send a request, and the upstream read it.
+func (r *rig) asksUpstream(request string) (client, upstream *peer, asked *http.Request) {
+	r.t.Helper()
+	client = r.dials()
+	client.sendsString(request)
+	upstream = r.accepts()
+	return client, upstream, upstream.wantsRequest()
+}
+
 // opensWith makes a session for a client that has connected.
 func (r *rig) opensWith(client *peer, asks, answers []string) (_, upstream *peer) {
 	r.t.Helper()
-	client.sendsString(request(asks...))
+	client.sendsString(wire.Request(asks...))
 	upstream = r.accepts()
-	upstream.sendsString(answer(upstream.wantsRequest(), answers...))
+	upstream.sendsString(wire.Answer(upstream.wantsRequest(), answers...))
 	client.wantsSwitch()
 	return client, upstream
 }
@@ -350,22 +342,4 @@ func (r *rig) peer(name string, conn stream) *peer {
 	defer r.mu.Unlock()
 	r.peers = append(r.peers, p)
 	return p
-}
-
-// A lockedBuffer takes a log from many goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -15,6 +16,7 @@ import (
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/socket"
+	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
 )
 
@@ -22,6 +24,7 @@ import (
 type Server struct {
 	// Static after New.
 	cfg      Config
+	name     string // the process's own, by which it knows a request that has passed it before
 	pool     *backend.Pool
 	ended    context.Context    // done when probes, lookups and trim must end
 	end      context.CancelFunc // ends them
@@ -40,6 +43,7 @@ type Server struct {
 	leaves       atomic.Uint64 // clients that have left
 	pagesWaiting atomic.Int64  // requests for pages that wait to dial
 	turns        atomic.Uint64 // requests for pages that have waited; spreads them over the loops' queues
+	looped       atomic.Bool   // a request has come back
 	draining     atomic.Bool
 	emptied      chan struct{} // has an item if live may have fallen to 0 while draining
 
@@ -70,6 +74,7 @@ func newServer(cfg Config, w world) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
 	s := &Server{
 		cfg:        cfg,
+		name:       "holdfast-" + strings.ToLower(rand.Text()),
 		world:      w,
 		ended:      ended,
 		end:        end,
@@ -185,3 +190,16 @@ func (s *Server) onEveryLoop(job func(*loop)) {
 
 // nextID returns the id of a new session.
 func (s *Server) nextID() uint64 { return s.ids.Add(1) }
+
+// hasPassed reports whether the request has passed this proxy before. The first time it
+// logs a warning.
+func (s *Server) hasPassed(r *upgrade.Request) bool {
+	if !r.HasPassed(s.name) {
+		return false
+	}
+	if !s.looped.Swap(true) {
+		s.cfg.Log.Warn("a request has come back: the upstream leads back to this proxy; such requests are refused with 508",
+			"path", r.LoggedPath(), "upstream", s.pool.Pick(r).Name())
+	}
+	return true
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"holdfast/internal/fixture"
 )
 
 func TestPassedSockets(t *testing.T) {
@@ -61,7 +63,7 @@ func TestOnlySocket(t *testing.T) {
 }
 
 func TestCheckListening(t *testing.T) {
-	tcp, unixSocket := listen(t, "tcp", "127.0.0.1:0"), listen(t, "unix", t.TempDir()+"/a.sock")
+	tcp, unixSocket := fixture.Listen(t, "tcp", "127.0.0.1:0"), fixture.Listen(t, "unix", t.TempDir()+"/a.sock")
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +85,7 @@ func TestCheckListening(t *testing.T) {
 		{"a connection", connected, "does not listen; set Accept=no in the socket unit"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			file := fileOf(t, tc.socket)
+			file := fixture.File(t, tc.socket)
 			if err := checkListening(int(file.Fd())); textOf(err) != tc.want {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
@@ -113,27 +115,4 @@ func TestCheckListeningOnMPTCP(t *testing.T) {
 	if err := checkListening(fd); textOf(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-}
-
-// fileOf is the socket behind one of package net's.
-func fileOf(t *testing.T, socket any) *os.File {
-	t.Helper()
-	file, err := socket.(interface{ File() (*os.File, error) }).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { file.Close() })
-	return file
-}
-
-func listen(t *testing.T, network, address string) net.Listener {
-	t.Helper()
-	var plain net.ListenConfig
-	plain.SetMultipathTCP(false)
-	listener, err := plain.Listen(t.Context(), network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	return listener
 }

@@ -211,7 +211,7 @@ func TestBusyConnectionsStay(t *testing.T) {
 	late := connects(t, l)
 	late.sends(question)
 	answers <- struct{}{}
-	<-asked // by the late one: whoever was answered gave way
+	<-asked // by the late one: the one that was answered gave way
 	close(answers)
 	late.wantsAnswer("a place is free")
 	for _, a := range busy {

@@ -156,7 +156,7 @@ func TestServerReloadsAmidHandshake(t *testing.T) {
 	s.works(t, "after a reload in the middle of the handshake")
 }
 
-// Kubernetes has the files be links through ..data, and swaps that link.
+// In Kubernetes the files are links through ..data, and that link is swapped.
 func TestServerFollowsSwappedLink(t *testing.T) {
 	root := newRoot(t, "root")
 	first, second := root.leaf(t), root.leaf(t)
@@ -226,7 +226,7 @@ func TestServerWantsClientCertificate(t *testing.T) {
 	dir.writeRoots(clientRoot)
 	server := newServer(t, dir.all())
 	known := clientRoot.intermediate(t, "department").leaf(t)
-	// Without the hint of what the server accepts, as a client does that has but one.
+	// Without the hint of what the server accepts, as a client does that has only one.
 	always := func(i *identity) *tls.Config {
 		config := trusting(root)
 		pair := i.pair()

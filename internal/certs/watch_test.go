@@ -39,7 +39,7 @@ func watch(t *testing.T, server *Server) *watcher {
 	return w
 }
 
-func (w *watcher) tick() {
+func tick() {
 	time.Sleep(interval)
 	synctest.Wait()
 }
@@ -79,33 +79,33 @@ func TestWatchReports(t *testing.T) {
 		dir := newFolder(t)
 		dir.writePair(first)
 		w := watch(t, newServer(t, dir.pair()))
-		w.tick()
+		tick()
 		w.wantsNothing("nothing has changed")
 
 		dir.write("tls.crt", second.certPEM())
 		w.wantsNothing("it looks only once an interval")
-		w.tick()
+		tick()
 		w.wants(false, "does not match", "only half of the pair is there")
-		w.tick()
+		tick()
 		w.wantsNothing("the error is the same")
 		if err := os.Remove(dir.path("tls.key")); err != nil {
 			t.Fatal(err)
 		}
-		w.tick()
+		tick()
 		w.wants(false, "does not exist", "the error is another")
 		dir.write("tls.key", second.keyPEM(t))
-		w.tick()
+		tick()
 		w.wants(true, "", "the pair is complete")
-		w.tick()
+		tick()
 		w.wantsNothing("nothing has changed since")
 
 		dir.write("tls.key", first.keyPEM(t))
-		w.tick()
+		tick()
 		w.wants(false, "does not match", "an error comes again")
 		dir.write("tls.key", second.keyPEM(t))
-		w.tick()
+		tick()
 		w.wants(false, "", "the error is gone, and the files are as they were")
-		w.tick()
+		tick()
 		w.wantsNothing("that has been said")
 	})
 }
@@ -126,8 +126,8 @@ func TestKickIsAlwaysAnswered(t *testing.T) {
 		}
 		dir.writePair(newRoot(t, "root").leaf(t))
 		w.kick()
-		w.wants(true, "", "a kick has the files read at once")
-		w.tick()
+		w.wants(true, "", "after a kick the files are read at once")
+		tick()
 		w.wantsNothing("nothing has changed since")
 	})
 }

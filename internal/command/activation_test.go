@@ -9,19 +9,9 @@ import (
 	"syscall"
 	"testing"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/leak"
 )
-
-// fileOf is the socket behind one of package net's.
-func fileOf(t *testing.T, socket any) *os.File {
-	t.Helper()
-	file, err := socket.(interface{ File() (*os.File, error) }).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { file.Close() })
-	return file
-}
 
 // Only `holdfast serve` is started by a socket unit.
 func TestSocketActivationRefused(t *testing.T) {
@@ -46,11 +36,11 @@ func TestMain(m *testing.M) {
 }
 
 func TestSocketActivation(t *testing.T) {
-	other, web := listen(t, "tcp", "127.0.0.1:0"), listen(t, "tcp", "127.0.0.1:0")
+	other, web := fixture.Listen(t, "tcp", "127.0.0.1:0"), fixture.Listen(t, "tcp", "127.0.0.1:0")
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
 	cmd.Env = []string{runsMain + "=1", "LISTEN_FDS=2", "LISTEN_FDNAMES=other:web",
 		someUpstream, "HOLDFAST_LISTEN=systemd:web", "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_LOG_FORMAT=text"}
-	cmd.ExtraFiles = []*os.File{fileOf(t, other), fileOf(t, web)}
+	cmd.ExtraFiles = []*os.File{fixture.File(t, other), fixture.File(t, web)}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,21 +1,17 @@
 package command
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"holdfast/internal/fixture"
 )
 
 // identity is a certificate for 127.0.0.1, issued by itself, and its key, in PEM.
@@ -26,42 +22,15 @@ type identity struct {
 
 func newIdentity(t *testing.T, expires time.Time) identity {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    expires.Add(-48 * time.Hour),
-		NotAfter:     expires,
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:         true,
-
-		BasicConstraintsValid: true,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return identity{expires.Truncate(time.Second), pemOf("CERTIFICATE", cert), pemOf("PRIVATE KEY", pkcs8)}
+	cert, key := fixture.PEM(fixture.SelfSigned("127.0.0.1", expires))
+	return identity{expires.Truncate(time.Second), cert, key}
 }
-
-func pemOf(kind string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-// tomorrow is when the certificates of most tests expire.
-func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
 
 // What is wrong with the files is told with all else, in the order of the table.
 func TestTLSFilesRefused(t *testing.T) {
-	one, other := newIdentity(t, tomorrow()), newIdentity(t, tomorrow())
-	cert, key := write(t, "tls.crt", one.cert), write(t, "tls.key", one.key)
-	otherKey := write(t, "other.key", other.key)
+	one, other := newIdentity(t, fixture.Soon()), newIdentity(t, fixture.Soon())
+	cert, key := fixture.Write(t, "tls.crt", one.cert), fixture.Write(t, "tls.key", one.key)
+	otherKey := fixture.Write(t, "other.key", other.key)
 	for _, tc := range []struct {
 		name    string
 		environ []string
@@ -95,16 +64,16 @@ func TestCheckWarnsOfAnExpiredCertificate(t *testing.T) {
 	expired := newIdentity(t, time.Now().Add(-time.Hour))
 	holdfast([]string{
 		someUpstream,
-		"HOLDFAST_TLS_CERT_FILE=" + write(t, "tls.crt", expired.cert),
-		"HOLDFAST_TLS_KEY_FILE=" + write(t, "tls.key", expired.key),
+		"HOLDFAST_TLS_CERT_FILE=" + fixture.Write(t, "tls.crt", expired.cert),
+		"HOLDFAST_TLS_KEY_FILE=" + fixture.Write(t, "tls.key", expired.key),
 	}, "check").matches(t, exitOK, `^configuration ok\n$`, `^warning: HOLDFAST_TLS_CERT_FILE="\S+": certificate 1 of 1 expired at .*\n$`)
 }
 
 // A certificate is replaced under a proxy that runs, and a mistake with it harms
 // nobody.
 func TestServeWithTLS(t *testing.T) {
-	first, second := newIdentity(t, tomorrow()), newIdentity(t, tomorrow().Add(time.Hour))
-	certFile, keyFile := write(t, "tls.crt", first.cert), write(t, "tls.key", first.key)
+	first, second := newIdentity(t, fixture.Soon()), newIdentity(t, fixture.Soon().Add(time.Hour))
+	certFile, keyFile := fixture.Write(t, "tls.crt", first.cert), fixture.Write(t, "tls.key", first.key)
 	p := startServe(t, "HOLDFAST_UPSTREAM=wss://localhost", "HOLDFAST_UPSTREAM_TLS_INSECURE=true",
 		"HOLDFAST_TLS_CERT_FILE="+certFile, "HOLDFAST_TLS_KEY_FILE="+keyFile)
 	started := p.logs(`msg="holdfast starts"`, "tls=true", "upstream=wss://localhost")
@@ -113,12 +82,12 @@ func TestServeWithTLS(t *testing.T) {
 	wantsCertificate(t, listen, first)
 	wantsExpiry(t, metrics, first)
 
-	rewrite(t, certFile, second.cert)
+	fixture.Rewrite(t, certFile, second.cert)
 	p.signal(syscall.SIGHUP)
 	p.logs("level=ERROR", "TLS files cannot be used", "side=client", "HOLDFAST_TLS_KEY_FILE")
 	wantsCertificate(t, listen, first)
 
-	rewrite(t, keyFile, second.key)
+	fixture.Rewrite(t, keyFile, second.key)
 	p.signal(syscall.SIGHUP)
 	p.logs("level=INFO", "TLS files loaded", "side=client")
 	wantsCertificate(t, listen, second)
@@ -161,7 +130,7 @@ func wantsExpiry(t *testing.T, metrics string, want identity) {
 func TestServeWarnsOfAnExpiredCertificate(t *testing.T) {
 	expired := newIdentity(t, time.Now().Add(-time.Hour))
 	p := startServe(t, someUpstream,
-		"HOLDFAST_TLS_CERT_FILE="+write(t, "tls.crt", expired.cert), "HOLDFAST_TLS_KEY_FILE="+write(t, "tls.key", expired.key))
+		"HOLDFAST_TLS_CERT_FILE="+fixture.Write(t, "tls.crt", expired.cert), "HOLDFAST_TLS_KEY_FILE="+fixture.Write(t, "tls.key", expired.key))
 	p.logs(`msg="holdfast starts"`, "tls=true")
 	p.logs("level=WARN", "HOLDFAST_TLS_CERT_FILE", "expired at")
 	p.ends()

@@ -1,7 +1,9 @@
 package command
 
 import (
+	"bufio"
 	"crypto/tls"
+	"encoding/pem"
 	"io"
 	"log"
 	"net"
@@ -11,10 +13,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"holdfast/internal/fixture"
+	"holdfast/internal/wire"
 )
 
 // service is an upstream that upgrades every request and then behaves as told.
@@ -40,38 +46,43 @@ func upgrades(t *testing.T, behave func(conn net.Conn)) http.Handler {
 // answers is a service that answers a ping, among other things.
 func answers(t *testing.T) func(conn net.Conn) {
 	return func(conn net.Conn) {
-		ws.WriteFrame(conn, ws.NewTextFrame([]byte("welcome"))) // perhaps in one packet with the 101
-		p := read(t, conn)
-		ws.WriteFrame(conn, ws.NewPongFrame([]byte("else")))
-		ws.WriteFrame(conn, ws.NewPongFrame([]byte("unasked")))
-		ws.WriteFrame(conn, ws.NewPongFrame(p.Payload))
-		if farewell := read(t, conn); farewell.Header.OpCode != ws.OpClose {
-			t.Errorf("after the pong came opcode %v, want a Close", farewell.Header.OpCode)
+		sends(conn, wire.Text("welcome")) // perhaps in one packet with the 101
+		p := reads(t, conn)
+		sends(conn, wire.Pong("else"), wire.Pong("unasked"), wire.Pong(p.Payload))
+		if farewell := reads(t, conn); farewell.Op != ws.OpClose {
+			t.Errorf("after the pong came %v, want a Close", farewell)
 		}
 	}
 }
 
-// read returns the next frame that the client sends, unmasked.
-func read(t *testing.T, conn net.Conn) ws.Frame {
+// sends writes frames of the service's. An error shows at the client.
+func sends(conn net.Conn, frames ...wire.Frame) { _, _ = conn.Write(wire.Encode(false, frames...)) }
+
+// reads returns the next frame that the client sends.
+func reads(t *testing.T, conn net.Conn) wire.Frame {
 	t.Helper()
-	//lint:ignore SA1019 the input is the test's own, and bounded
-	frame, err := ws.ReadFrame(conn)
+	f, err := wire.Read(conn, true)
 	if err != nil {
 		t.Errorf("read: %v", err)
 	}
-	if !frame.Header.Masked {
-		t.Error("a client's frame was not masked")
-	}
-	return ws.UnmaskFrameInPlace(frame)
+	return f
 }
 
 func TestCheckConnect(t *testing.T) {
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
 	closes := func(conn net.Conn) {
-		read(t, conn)
-		ws.WriteFrame(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusPolicyViolation, "no")))
+		reads(t, conn)
+		sends(conn, wire.Close(1008, "no"))
 	}
-	hangsUp := func(conn net.Conn) { read(t, conn) }
+	hangsUp := func(conn net.Conn) { reads(t, conn) }
+	doesNotEcho := func(conn net.Conn) {
+		p := reads(t, conn)
+		if strings.ContainsFunc(p.Payload, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			t.Errorf("the ping's payload is %q, want printable ASCII", p.Payload)
+		}
+		sends(conn, wire.Pong(""))
+		sends(conn, wire.Close(1000, reads(t, conn).Reason()))
+	}
 
 	const soon = "HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms"
 	for _, tc := range []struct {
@@ -82,6 +93,12 @@ func TestCheckConnect(t *testing.T) {
 		stdout, stderr string // patterns
 	}{
 		{"answers", answers(t), nil, 0, `^configuration ok\nws://\S+: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`},
+		{"does not echo", doesNotEcho, nil, 0,
+			`: upgraded in \S+s, answered a ping in \S+s with another payload, which HOLDFAST_LIVENESS=any accepts\n$`, `^$`},
+		{"does not echo, and only an echo counts", doesNotEcho, []string{"HOLDFAST_LIVENESS=pong"}, 0,
+			`: upgraded in \S+s, answered a ping in \S+s with another payload, which HOLDFAST_LIVENESS=pong does not accept, and will not be held to it\n$`, `^$`},
+		{"does not echo, though it must", doesNotEcho, []string{"HOLDFAST_LIVENESS=pong", "HOLDFAST_UPSTREAM_PONG=require"}, 1,
+			`^configuration ok\n$`, `with another payload, which HOLDFAST_LIVENESS=pong does not accept; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
 		{"silent", silent, []string{soon}, 0,
 			`: upgraded in \S+s, did not answer a ping within HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms, and will not be held to it\n$`, `^$`},
 		{"silent, though it must answer", silent, []string{soon, "HOLDFAST_UPSTREAM_PONG=require"}, 1,
@@ -114,9 +131,67 @@ func (o outcome) matches(t *testing.T, code int, stdout, stderr string) {
 func TestCheckConnectRefused(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	environ := []string{"HOLDFAST_UPSTREAM=" + server.URL + "/a"}
-	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `: refused to upgrade /a with HTTP status 404; if the service upgrades another path, write that in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request\n$`)
+	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `: refused to upgrade /a with HTTP status 404; if the service upgrades another path, try that with -path, or write it in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request\n$`)
 	server.Close()
 	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `cannot connect: dial tcp .* connection refused; start the service, or correct HOLDFAST_UPSTREAM\n$`)
+}
+
+// The path is what a client requests, behind the prefix of HOLDFAST_UPSTREAM.
+func TestCheckConnectPath(t *testing.T) {
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.RequestURI
+		upgrades(t, answers(t)).ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	for prefix, paths := range map[string]map[string]string{
+		"":     {"/": "/", "/ws?a=b": "/ws?a=b"},
+		"/app": {"/": "/app", "/ws": "/app/ws", "/caf\u00e9": "/app/caf\u00e9"},
+	} {
+		for path, want := range paths {
+			holdfast([]string{"HOLDFAST_UPSTREAM=" + server.URL + prefix}, "check", "-connect", "-path", path).
+				matches(t, exitOK, `: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`)
+			if t.Failed() {
+				return // it may not have been asked at all
+			}
+			if got := <-asked; got != want {
+				t.Errorf("-path %s behind %q asks for %s, want %s", path, prefix, got, want)
+			}
+		}
+	}
+}
+
+// What the proxy takes from an old service, the check takes too.
+func TestCheckConnectToAnOldService(t *testing.T) {
+	for name, head := range map[string]string{
+		"HTTP/1.0":      wire.Head("HTTP/1.0 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", "$ACCEPT"),
+		"a body":        wire.Head("HTTP/1.1 101 x", "Upgrade: WebSocket", "Connection: keep-alive, Upgrade", "$ACCEPT", "Transfer-Encoding: chunked"),
+		"a subprotocol": wire.Head("HTTP/1.1 101 x", "Upgrade: websocket", "Connection: Upgrade", "$ACCEPT", "Sec-WebSocket-Protocol: chat"),
+		"interim":       wire.Head("HTTP/1.1 103 Hints", "A: b") + wire.Head("HTTP/1.1 101 x", "Upgrade: websocket", "Connection: Upgrade", "$ACCEPT"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
+			var done sync.WaitGroup
+			done.Go(func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				r, err := http.ReadRequest(bufio.NewReader(conn))
+				if err != nil {
+					t.Errorf("the request: %v", err)
+					return
+				}
+				accept := "Sec-WebSocket-Accept: " + wire.Accept(r.Header.Get("Sec-WebSocket-Key"))
+				_, _ = io.WriteString(conn, strings.Replace(head, "$ACCEPT", accept, 1)) // an error shows at the client
+				answers(t)(conn)
+			})
+			holdfast([]string{"HOLDFAST_UPSTREAM=ws://" + listener.Addr().String()}, "check", "-connect").
+				matches(t, exitOK, `: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`)
+			done.Wait()
+		})
+	}
 }
 
 // A service that does not answer as one is told by what it does, and with what to do.
@@ -127,6 +202,12 @@ func TestCheckConnectToNoService(t *testing.T) {
 		read := make([]byte, 4<<10)
 		conn.Read(read)
 		conn.Write([]byte("220 mail.example\r\n"))
+		conn.Close()
+	}
+	alerts := func(conn net.Conn) { // as OpenSSL does
+		read := make([]byte, 4<<10)
+		conn.Read(read)
+		conn.Write([]byte("\x15\x03\x01\x00\x02\x02\x46"))
 		conn.Close()
 	}
 	const soon = "200ms"
@@ -143,20 +224,21 @@ func TestCheckConnectToNoService(t *testing.T) {
 	}{
 		{"closes", "ws", closes, `: closed the connection without an answer to the upgrade \(.*\); if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
 		{"closes", "wss", closes, `: closed the connection during the TLS handshake \(.*\); if it does not speak TLS, write ws:// in HOLDFAST_UPSTREAM\n$`},
-		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=200ms; raise that if the service needs longer\n$`},
+		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=200ms; raise that if the service needs longer\n$`},
 		{"silent", "https", silent, `: no TLS within HOLDFAST_DIAL_TIMEOUT=200ms; if it does not speak TLS, write http:// in HOLDFAST_UPSTREAM\n$`},
 		{"asks for TLS", "ws", asksForTLS, `: refused to upgrade / with HTTP status 400; .*; if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
-		{"babbles", "http", babbles, `: cannot upgrade: malformed HTTP response; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
+		{"alerts", "http", alerts, `: it speaks TLS; write https:// in HOLDFAST_UPSTREAM\n$`},
+		{"babbles", "http", babbles, `: cannot upgrade: malformed response: the status line is not HTTP/1.x and a status; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 	} {
 		t.Run(tc.name+" "+tc.scheme, func(t *testing.T) {
-			listener := listen(t, "tcp", "127.0.0.1:0")
+			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
 			var done sync.WaitGroup
 			done.Go(func() {
 				if conn, err := listener.Accept(); err == nil {
 					tc.behave(conn)
 				}
 			})
-			environ := []string{"HOLDFAST_UPSTREAM=" + tc.scheme + "://" + listener.Addr().String(), "HOLDFAST_HANDSHAKE_TIMEOUT=" + soon, "HOLDFAST_DIAL_TIMEOUT=" + soon}
+			environ := []string{"HOLDFAST_UPSTREAM=" + tc.scheme + "://" + listener.Addr().String(), "HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=" + soon, "HOLDFAST_DIAL_TIMEOUT=" + soon}
 			holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, tc.stderr)
 			done.Wait()
 		})
@@ -180,7 +262,7 @@ func TestCheckConnectWays(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "service.sock")
 	overUnix := httptest.NewUnstartedServer(nil)
 	overUnix.Listener.Close()
-	overUnix.Listener = listen(t, "unix", socket)
+	overUnix.Listener = fixture.Listen(t, "unix", socket)
 	overTCP, overTLS := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
 	asked := make(chan *http.Request, 1)
 	for _, server := range []*httptest.Server{overTCP, overTLS, overUnix} {
@@ -195,8 +277,8 @@ func TestCheckConnectWays(t *testing.T) {
 	overUnix.Start()
 	overTLS.StartTLS()
 	tcp, secure := overTCP.Listener.Addr().String(), overTLS.Listener.Addr().String()
-	ca := write(t, "ca.pem", pemOf("CERTIFICATE", overTLS.Certificate().Raw))
-	otherCA := write(t, "other.pem", newIdentity(t, tomorrow()).cert)
+	ca := fixture.Write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: overTLS.Certificate().Raw})))
+	otherCA := fixture.Write(t, "other.pem", newIdentity(t, fixture.Soon()).cert)
 	const answered = `^configuration ok\n.*: upgraded in \S+s, answered a ping in \S+s\n$`
 
 	for _, tc := range []struct {
@@ -217,7 +299,7 @@ func TestCheckConnectWays(t *testing.T) {
 		{"TLS that is none", []string{"HOLDFAST_UPSTREAM=wss://" + tcp}, "",
 			`: it does not speak TLS \(.*does not look like a TLS handshake\); write ws:// in HOLDFAST_UPSTREAM, or correct the port\n$`},
 		{"TLS that is not expected", []string{"HOLDFAST_UPSTREAM=http://" + secure}, "",
-			`: cannot upgrade: it answered in a version of HTTP without upgrades, such as 1.0; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
+			`: refused to upgrade / with HTTP status 400; .*; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 		{"unix", []string{"HOLDFAST_UPSTREAM=unix:" + socket}, "localhost", `^$`},
 		{"unix, nobody there", []string{"HOLDFAST_UPSTREAM=unix:" + socket + "x"}, "", `cannot connect: dial unix .*no such file or directory; start the service, or correct HOLDFAST_UPSTREAM\n$`},
 		{"another host", []string{"HOLDFAST_UPSTREAM=unix:" + socket, "HOLDFAST_UPSTREAM_HOST=service.example:80"}, "service.example:80", `^$`},
@@ -237,18 +319,6 @@ func TestCheckConnectWays(t *testing.T) {
 			}
 		})
 	}
-}
-
-func listen(t *testing.T, network, address string) net.Listener {
-	t.Helper()
-	var plain net.ListenConfig
-	plain.SetMultipathTCP(false)
-	listener, err := plain.Listen(t.Context(), network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	return listener
 }
 
 // The limit that holds is that of the process, which a shell sets.

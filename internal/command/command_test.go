@@ -3,16 +3,15 @@ package command
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"holdfast/internal/config"
+	"holdfast/internal/fixture"
 )
 
-var update = flag.Bool("update", false, "write the golden files of testdata anew")
+const someUpstream = "HOLDFAST_UPSTREAM=ws://localhost:9000"
 
 // outcome is what a run of the program left behind.
 type outcome struct {
@@ -55,9 +54,12 @@ func TestCommandLine(t *testing.T) {
 		{"help", nil, 0, usage, ""},
 		{"help help", nil, 0, usage, ""},
 		{"help -h", nil, 0, usage, ""},
-		{"help check", nil, 0, "usage: holdfast check [-connect]\n\n  validate the configuration", ""},
-		{"check -h", bad, 0, "usage: holdfast check [-connect]\n", ""},
+		{"help check", nil, 0, "usage: holdfast check [-connect [-path /ws]]\n\n  validate the configuration", ""},
+		{"check -h", bad, 0, "usage: holdfast check [-connect [-path /ws]]\n", ""},
 		{"demo -h", nil, 0, "usage: holdfast demo [-once]\n", ""},
+		{"check -path /ws", good, 2, "", "holdfast: -path is for -connect; add it\n\n" + usage},
+		{"check -connect -path ws", good, 2, "", "holdfast: -path must be what a client requests, like /ws, and not \"ws\"\n\n" + usage},
+		{"check -connect -path /a#b", good, 2, "", "holdfast: -path must be what a client requests, like /ws, and not \"/a#…\"\n\n" + usage},
 		{"serve -h", nil, 0, "usage: holdfast serve\n", ""},
 		{"help chek", nil, 2, "", `holdfast: unknown command "chek"; did you mean check?` + "\n\n" + usage},
 		{"help check now", nil, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
@@ -90,7 +92,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// Who has configured nothing yet is told the one thing to do, and the other.
+// A user who has configured nothing yet is told the two things that can be done.
 func TestNothingConfigured(t *testing.T) {
 	const want = "HOLDFAST_UPSTREAM is not set; it says where the service is, for example HOLDFAST_UPSTREAM=ws://localhost:9000\n" +
 		"\nTo see Holdfast at work without configuring anything, run: holdfast demo\n"
@@ -133,25 +135,8 @@ func TestGoldenOutputs(t *testing.T) {
 			if strings.Contains(o.stdout, "s3cret") {
 				t.Error("a secret is shown")
 			}
-			golden(t, file, o.stdout)
+			fixture.Golden(t, file, o.stdout)
 		})
-	}
-}
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s\n(go test -update, if the change is meant)", path, got, want)
 	}
 }
 

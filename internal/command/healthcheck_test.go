@@ -18,7 +18,7 @@ func TestHealthcheck(t *testing.T) {
 		io.WriteString(w, body)
 	}))
 	address := strings.TrimPrefix(server.URL, "http://")
-	// An upstream that is missing or wrong is none of this command's business.
+	// An upstream that is missing or wrong does not concern this command.
 	environ := []string{"HOLDFAST_ADMIN_LISTEN=" + address, "HOLDFAST_UPSTREAM=nonsense"}
 
 	holdfast(environ, "healthcheck").wants(t, exitOK, "", "")

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"holdfast/internal/fixture"
 )
 
 func TestAddressInUse(t *testing.T) {
@@ -74,7 +76,7 @@ func (s *served) signal(sig syscall.Signal) {
 	}
 }
 
-// ends has the program end in the usual way.
+// ends lets the program end in the usual way.
 func (s *served) ends() {
 	s.t.Helper()
 	s.signal(syscall.SIGTERM)
@@ -113,11 +115,11 @@ func TestServeOnAUnixSocket(t *testing.T) {
 	p.ends()
 }
 
-// The sockets of others are not taken away, and what is no socket is not removed.
+// The sockets of others are not taken away, and a file that is not a socket is not removed.
 func TestUnixSocketInTheWay(t *testing.T) {
-	file := write(t, "holdfast.sock", "")
+	file := fixture.Write(t, "holdfast.sock", "")
 	taken := filepath.Join(t.TempDir(), "taken.sock")
-	listen(t, "unix", taken)
+	fixture.Listen(t, "unix", taken)
 	for path, why := range map[string]string{
 		file:                                 "address already in use; a file that is not a socket is there: remove it, or set another path",
 		taken:                                "address already in use; another program listens there: stop it, or set another path",

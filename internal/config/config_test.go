@@ -57,6 +57,7 @@ func TestDefaults(t *testing.T) {
 		WriteTimeout:          positive(30 * time.Second),
 		CloseTimeout:          positive(10 * time.Second),
 		HandshakeTimeout:      positive(10 * time.Second),
+		HTTPTimeout:           positive(5 * time.Minute),
 		DialTimeout:           positive(5 * time.Second),
 		TCPUserTimeout:        time.Minute,
 		MaxHeaderSize:         32 << 10,
@@ -66,6 +67,8 @@ func TestDefaults(t *testing.T) {
 		CloseCodeDrain:        1012,
 		LogLevel:              logLevel(slog.LevelInfo),
 		LogFormat:             formatAuto,
+
+		UpstreamHandshakeTimeout: positive(time.Minute),
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -113,12 +116,16 @@ var accepted = map[string][]struct {
 	"HOLDFAST_IDLE_TIMEOUT":           {{"0", time.Duration(0)}, {"1h", time.Hour}},
 	"HOLDFAST_MAX_SESSION_DURATION":   {{"0", time.Duration(0)}, {"24h", 24 * time.Hour}},
 	"HOLDFAST_HANDSHAKE_TIMEOUT":      {{"500ms", positive(500 * time.Millisecond)}},
+	"HOLDFAST_HTTP_TIMEOUT":           {{"1h", positive(time.Hour)}},
 	"HOLDFAST_DIAL_TIMEOUT":           {{"1s", positive(time.Second)}},
 	"HOLDFAST_TCP_USER_TIMEOUT":       {{"0", time.Duration(0)}, {"596h", 596 * time.Hour}},
 	"HOLDFAST_MAX_SESSIONS":           {{"0", 0}, {"2147483647", 1<<31 - 1}},
 	"HOLDFAST_MAX_SESSIONS_PER_IP":    {{"0", 0}, {"20", 20}},
 	"HOLDFAST_MAX_FRAME_SIZE":         {{"0", frameSize(0)}, {"1", frameSize(1)}, {"16MiB", frameSize(16 << 20)}, {"9223372036854775807", frameSize(1<<63 - 1)}},
 	"HOLDFAST_MAX_HEADER_SIZE":        {{"1KiB", headerSize(1 << 10)}, {"1MiB", headerSize(1 << 20)}, {"5000", headerSize(5000)}},
+
+	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT": {{"5m", positive(5 * time.Minute)}},
+
 	"HOLDFAST_ALLOWED_ORIGINS": {
 		{"https://app.example.com", origins("https://app.example.com")},
 		{" *.example.com , http://localhost:3000 ", origins("*.example.com", "http://localhost:3000")},
@@ -147,6 +154,7 @@ var accepted = map[string][]struct {
 		{"Authorization=Basic dTpw==", proxy.HeaderFields{{Name: "Authorization", Value: "Basic dTpw=="}}},
 		{" X-One = 1, 2 ; X_Two=\tü; Origin=", proxy.HeaderFields{{Name: "X-One", Value: "1, 2"}, {Name: "X_Two", Value: "ü"}, {Name: "Origin"}}},
 	},
+	"HOLDFAST_COMPRESSION":              {{"pass", compression(false)}, {"off", compression(true)}},
 	"HOLDFAST_HTTP":                     {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
 	"HOLDFAST_CLOSE_CODE_TIMEOUT":       {{"1000", closeCode(1000)}, {"1003", closeCode(1003)}, {"1007", closeCode(1007)}, {"1014", closeCode(1014)}},
 	"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST": {{"3000", closeCode(3000)}, {"4999", closeCode(4999)}},
@@ -344,8 +352,12 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_IDLE_TIMEOUT":         {{"60", `has no unit; write "60s"`}},
 	"HOLDFAST_MAX_SESSION_DURATION": {{"1 day", noDuration}},
 	"HOLDFAST_HANDSHAKE_TIMEOUT":    {{"0", notPositive}, {"-1s", "must not be negative"}},
+	"HOLDFAST_HTTP_TIMEOUT":         {{"0", notPositive}},
 	"HOLDFAST_DIAL_TIMEOUT":         {{"0", notPositive}},
 	"HOLDFAST_TCP_USER_TIMEOUT":     {{"597h", `is too long for the kernel; the longest is "596h"`}},
+
+	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT": {{"0", notPositive}, {"60", `has no unit; write "60s"`}},
+
 	"HOLDFAST_MAX_SESSIONS": {
 		{"-1", "must be a whole number from 0 to 2147483647"}, {"1e3", "must be a whole number from 0 to 2147483647"},
 		{"2147483648", "must be a whole number from 0 to 2147483647"},
@@ -395,7 +407,8 @@ var refused = map[string][]struct{ value, reason string }{
 		{"expect=s3cret", "has a field, number 1, that is Expect, which belongs to a single request; leave it out"},
 		{"Sec-WebSocket-Key=s3cret", "has a field, number 1, that is one of Sec-WebSocket-*, which belong to the handshake; leave it out"},
 	},
-	"HOLDFAST_HTTP": {{"deny", "must be one of proxy, refuse"}},
+	"HOLDFAST_COMPRESSION": {{"on", "must be one of pass, off"}},
+	"HOLDFAST_HTTP":        {{"deny", "must be one of proxy, refuse"}},
 	"HOLDFAST_MAX_FRAME_SIZE": {
 		{"1MB", noSize}, {"1.5MiB", noSize}, {"-1", noSize}, {"MiB", noSize}, {"1 KiB", noSize},
 		{"9223372036854775808", "is too large"}, {"8796093022208MiB", "is too large"},

@@ -21,6 +21,7 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		UpstreamTLS:        loaded.UpstreamTLS(c.Upstream),
 		UpstreamHost:       c.upstreamHost(),
 		UpstreamHeader:     c.UpstreamHeaders,
+		NoCompression:      bool(c.Compression),
 		RefuseHTTP:         bool(c.HTTP),
 		TrustedProxies:     c.TrustedProxies.prefixes,
 		TrustUnix:          c.TrustedProxies.unix,
@@ -30,6 +31,7 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		UpstreamSide:       c.rules(c.UpstreamPingInterval, c.UpstreamPingTimeout, c.UpstreamPong),
 		PeerPings:          c.PeerPings,
 		HandshakeTimeout:   time.Duration(c.HandshakeTimeout),
+		HTTPTimeout:        time.Duration(c.HTTPTimeout),
 		DialTimeout:        time.Duration(c.DialTimeout),
 		WriteTimeout:       time.Duration(c.WriteTimeout),
 		CloseTimeout:       time.Duration(c.CloseTimeout),
@@ -47,6 +49,8 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		},
 		Log:     log,
 		Metrics: m,
+
+		UpstreamHandshakeTimeout: time.Duration(c.UpstreamHandshakeTimeout),
 	}
 }
 

@@ -33,7 +33,8 @@ func TestProxyConfig(t *testing.T) {
 		"HOLDFAST_DIAL_TIMEOUT=6s", "HOLDFAST_TCP_USER_TIMEOUT=7s", "HOLDFAST_MAX_SESSIONS=8", "HOLDFAST_MAX_FRAME_SIZE=9",
 		"HOLDFAST_MAX_SESSIONS_PER_IP=10", "HOLDFAST_ALLOWED_ORIGINS=*.example.com", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8,unix:",
 		"HOLDFAST_PROXY_PROTOCOL=accept", "HOLDFAST_UPSTREAM_HOST=upstream", "HOLDFAST_UPSTREAM_HEADERS=A=1;B=2", "HOLDFAST_HTTP=refuse",
-		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
+		"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=11s", "HOLDFAST_COMPRESSION=off",
+		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_HTTP_TIMEOUT=11s", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
 	got := c.Proxy(&Certificates{}, nil, log, m)
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
@@ -41,6 +42,7 @@ func TestProxyConfig(t *testing.T) {
 		Upstream:           c.Upstream,
 		UpstreamHost:       "localhost:9000",
 		UpstreamHeader:     []proxy.HeaderField{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}},
+		NoCompression:      true,
 		RefuseHTTP:         true,
 		TrustedProxies:     prefixes("10.0.0.0/8"),
 		TrustUnix:          true,
@@ -52,6 +54,7 @@ func TestProxyConfig(t *testing.T) {
 		IdleTimeout:        3 * time.Second,
 		MaxSessionDuration: 4 * time.Second,
 		HandshakeTimeout:   5 * time.Second,
+		HTTPTimeout:        11 * time.Second,
 		DialTimeout:        6 * time.Second,
 		TCPUserTimeout:     7 * time.Second,
 		MaxSessions:        8,
@@ -61,6 +64,8 @@ func TestProxyConfig(t *testing.T) {
 		CloseCodes:         proxy.CloseCodes{Timeout: 4001, UpstreamLost: 4002, Drain: 4003},
 		Log:                log,
 		Metrics:            m,
+
+		UpstreamHandshakeTimeout: 11 * time.Second,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -1,35 +1,20 @@
 package config
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/shown"
 	"holdfast/proxy"
 )
 
 const headersFile = "HOLDFAST_UPSTREAM_HEADERS_FILE"
 
-// write makes a file that only this test knows.
-func write(t *testing.T, name, content string) (path string) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), name)
-	rewrite(t, path, content)
-	return path
-}
-
-func rewrite(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestSecretFiles(t *testing.T) {
 	for _, content := range []string{"A=s3=cret", "A=s3=cret\n", "A=s3=cret\r\n"} {
-		c := mustLoad(t, someUpstream, headersFile+"="+write(t, "headers", content))
+		c := mustLoad(t, someUpstream, headersFile+"="+fixture.Write(t, "headers", content))
 		if len(c.UpstreamHeaders) != 1 || c.UpstreamHeaders[0] != (proxy.HeaderField{Name: "A", Value: "s3=cret"}) {
 			t.Errorf("%q is read as %v", content, c.UpstreamHeaders)
 		}
@@ -41,11 +26,11 @@ func TestSecretFilesRefused(t *testing.T) {
 	for _, tc := range []struct{ path, reason string }{
 		{filepath.Join(directory, "absent"), "does not exist; put the file there or correct the path"},
 		{directory, "is a directory; name a file in it"},
-		{write(t, "empty", ""), "is empty; write the value to it"},
-		{write(t, "blank", "\n"), "is empty; write the value to it"},
-		{write(t, "two-lines", "A=s3cret\n\n"), "has a field, number 1, that has a control character in its value; write one line of text"},
-		{write(t, "wrong", "s3cret"), "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
-		{write(t, "long", "A="+strings.Repeat("s3cret", maxSecret/6+1)), "holds more than 64 KiB; name the right file"},
+		{fixture.Write(t, "empty", ""), "is empty; write the value to it"},
+		{fixture.Write(t, "blank", "\n"), "is empty; write the value to it"},
+		{fixture.Write(t, "two-lines", "A=s3cret\n\n"), "has a field, number 1, that has a control character in its value; write one line of text"},
+		{fixture.Write(t, "wrong", "s3cret"), "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
+		{fixture.Write(t, "long", "A="+strings.Repeat("s3cret", maxSecret/6+1)), "holds more than 64 KiB; name the right file"},
 	} {
 		_, err := load(someUpstream, headersFile+"="+tc.path)
 		if want := headersFile + "=" + shown.Quoted(tc.path) + " " + tc.reason; err == nil || err.Error() != want {
@@ -63,7 +48,7 @@ func TestSecretFilesRefused(t *testing.T) {
 // What is shown says that there is a secret and where it is from, no more, even if it
 // is refused.
 func TestSecretsAreRedacted(t *testing.T) {
-	file := write(t, "headers", "A=s3cret")
+	file := fixture.Write(t, "headers", "A=s3cret")
 	for _, tc := range []struct {
 		environ string
 		refused bool

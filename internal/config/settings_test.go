@@ -18,13 +18,11 @@ func TestUnsupported(t *testing.T) {
 		"HOLDFAST_CLIENT_APP_PONG_FILE",
 		"HOLDFAST_CLIENT_MAX_BYTES_RATE",
 		"HOLDFAST_CLIENT_MAX_RATE",
-		"HOLDFAST_COMPRESSION",
 		"HOLDFAST_DRAIN_DELAY",
 		"HOLDFAST_DRAIN_SPREAD",
 		"HOLDFAST_DRAIN_TIMEOUT",
 		"HOLDFAST_HEALTH_INTERVAL",
 		"HOLDFAST_HEALTH_PATH",
-		"HOLDFAST_HTTP_TIMEOUT",
 		"HOLDFAST_MAX_MESSAGE_SIZE",
 		"HOLDFAST_SLOW_START",
 		"HOLDFAST_TAKEOVER",
@@ -35,7 +33,6 @@ func TestUnsupported(t *testing.T) {
 		"HOLDFAST_UPSTREAM_APP_PING_INTERVAL",
 		"HOLDFAST_UPSTREAM_APP_PONG",
 		"HOLDFAST_UPSTREAM_APP_PONG_FILE",
-		"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT",
 	} {
 		_, err := load(someUpstream, name+"=1")
 		if want := name + " is not supported by this version; unset it"; err == nil || err.Error() != want {

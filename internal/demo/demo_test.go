@@ -10,6 +10,7 @@ import (
 )
 
 func TestStoryEndsAsPromised(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	kept, err := playOnce(patient(t), quick, &out)
 	if !kept || err != nil {
@@ -21,9 +22,10 @@ func TestStoryEndsAsPromised(t *testing.T) {
 }
 
 func TestStoryFailsWithoutMiddlebox(t *testing.T) {
+	t.Parallel()
 	lenient := quick
-	lenient.limit = time.Hour // it cuts nobody off
-	lenient.silence = 2 * quick.interval
+	lenient.limit = time.Hour             // it cuts nobody off
+	lenient.silence = 10 * quick.interval // one round trip at least
 	lenient.hope = patience
 	var out bytes.Buffer
 	kept, err := playOnce(patient(t), lenient, &out)

@@ -27,6 +27,7 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 		Client:           rules,
 		UpstreamSide:     upstreamRules,
 		HandshakeTimeout: 5 * time.Second,
+		HTTPTimeout:      5 * time.Second,
 		DialTimeout:      5 * time.Second,
 		WriteTimeout:     5 * time.Second,
 		CloseTimeout:     time.Second,
@@ -42,6 +43,8 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 		Log:     slog.New(journalHandler{j}),
 		Metrics: m,
 		Ended:   func(e *proxy.Ended) { j.add(settlement(e)) },
+
+		UpstreamHandshakeTimeout: 5 * time.Second,
 	})
 }
 

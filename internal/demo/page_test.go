@@ -115,7 +115,28 @@ func TestPageWaitsForTheStory(t *testing.T) {
 	}
 }
 
+// A page that is open when the demo is started again on the same port can tell, and loads
+// itself anew: the numbers of the new demo's events begin anew.
+func TestPageTellsOneRunFromTheNext(t *testing.T) {
+	first, second := newSite(t), newSite(t)
+	if a, b := first.state().Run, second.state().Run; a == b || a != first.state().Run {
+		t.Errorf("the runs are %q and %q, want two that stay as they are", a, b)
+	}
+	script := first.asks("GET", "/page.js", nil).Body.String()
+	if !strings.Contains(script, "state.run") {
+		t.Error("the page does not look at it")
+	}
+}
+
+func TestColumnsHaveNames(t *testing.T) {
+	s := newSite(t)
+	if page := s.asks("GET", "/", nil).Body.String(); strings.Contains(page, "<th></th>") {
+		t.Error("a column has no name")
+	}
+}
+
 func TestPageFreezesAClient(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.page.open(true)
 	e := s.plays("/freeze", "frozen-1", ended)
@@ -131,6 +152,7 @@ func TestPageFreezesAClient(t *testing.T) {
 }
 
 func TestPageShowsGhosts(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.page.open(true)
 	s.plays("/idle", "idle-1", cut)
@@ -154,6 +176,7 @@ func TestStageIsLimited(t *testing.T) {
 }
 
 func TestLiveDemoEndsCleanly(t *testing.T) {
+	t.Parallel()
 	ctx, interrupt := context.WithCancel(patient(t))
 	out := &interruptAfter{text: "now it is your turn", then: interrupt}
 	ok, err := playLive(ctx, quick, out)

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
+
+	"holdfast/internal/wire"
 )
 
 // guestOf is a raw client of a service, and what the service says about it.
@@ -41,22 +42,17 @@ func visitService(t *testing.T, name string, header ws.HandshakeHeader) *guestOf
 	return g
 }
 
-func (g *guestOf) sends(op ws.OpCode, payload string) {
+func (g *guestOf) sends(f wire.Frame) {
 	g.t.Helper()
-	if err := wsutil.WriteClientMessage(g.conn, op, []byte(payload)); err != nil {
+	if _, err := g.conn.Write(wire.Encode(true, f)); err != nil {
 		g.t.Fatal(err)
 	}
 }
 
-func (g *guestOf) wants(op ws.OpCode, payload string) {
+func (g *guestOf) wants(f wire.Frame) {
 	g.t.Helper()
-	h, err := ws.ReadHeader(g.conn)
-	if err != nil || h.OpCode != op || h.Length != int64(len(payload)) {
-		g.t.Fatalf("read %+v, error %v, want opcode %v with %q", h, err, op, payload)
-	}
-	got := make([]byte, len(payload))
-	if _, err := io.ReadFull(g.conn, got); err != nil || string(got) != payload {
-		g.t.Fatalf("read %q, error %v, want %q", got, err, payload)
+	if got, err := wire.Read(g.conn, false); err != nil || got != f {
+		g.t.Fatalf("got %v, %v, want %v", got, err, f)
 	}
 }
 
@@ -71,19 +67,18 @@ func (g *guestOf) wantsNoted(k kind) event {
 
 func TestServiceEchoesAndAnswersPings(t *testing.T) {
 	g := visitService(t, "A", nil)
-	g.sends(ws.OpText, "hello")
-	g.wants(ws.OpText, "hello")
-	g.sends(ws.OpPing, "are you there?")
-	g.wants(ws.OpPong, "are you there?")
-	g.sends(ws.OpBinary, "\x00\xff")
-	g.wants(ws.OpBinary, "\x00\xff")
+	g.sends(wire.Text("hello"))
+	g.wants(wire.Text("hello"))
+	g.sends(wire.Ping("are you there?"))
+	g.wants(wire.Pong("are you there?"))
+	g.sends(wire.Binary("\x00\xff"))
+	g.wants(wire.Binary("\x00\xff"))
 }
 
 func TestServiceNotesClose(t *testing.T) {
 	g := visitService(t, "A", nil)
-	body := string(ws.NewCloseFrameBody(ws.StatusGoingAway, "bye"))
-	g.sends(ws.OpClose, body)
-	g.wants(ws.OpClose, string(ws.NewCloseFrameBody(ws.StatusGoingAway, "")))
+	g.sends(wire.Close(1001, "bye"))
+	g.wants(wire.Close(1001, ""))
 	if e := g.wantsNoted(ended); e.code != ws.StatusGoingAway || e.reason != "bye" {
 		t.Errorf("noted %d %q, want 1001 \"bye\"", e.code, e.reason)
 	}
@@ -107,8 +102,8 @@ func TestServiceHearsSignsOfLife(t *testing.T) {
 		t.Fatal("A is not there")
 	}
 	before := v.heard.Load()
-	g.sends(ws.OpPing, "")
-	g.wants(ws.OpPong, "")
+	g.sends(wire.Ping(""))
+	g.wants(wire.Pong(""))
 	if after := v.heard.Load(); after <= before {
 		t.Errorf("last heard %d ns after the beginning, and %d before the ping", after, before)
 	}

@@ -45,11 +45,11 @@ func TestIsTerminal(t *testing.T) {
 		t.Error("a pipe was taken for a terminal")
 	}
 	if IsTerminal(io.Discard) {
-		t.Error("a writer that is no file was taken for a terminal")
+		t.Error("a writer that is not a file was taken for a terminal")
 	}
 }
 
-// Nobody reads the log: whoever logs goes on, memory stays bounded, and the
+// Nobody reads the log: those who log go on, memory stays bounded, and the
 // first line after the stop says what is missing.
 func TestLogNeverBlocks(t *testing.T) {
 	reader, sink := io.Pipe() // unbuffered: the first Write stands until it is read

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -128,9 +129,10 @@ func planFor(seed uint64) *Plan {
 	for range 1 + rnd.IntN(4) {
 		p.Sessions = append(p.Sessions, p.conversation(rnd))
 	}
-	if p.Knobs.UpstreamPong != "require" && rnd.IntN(2) == 0 {
+	mute := rnd.IntN(2) == 0
+	if mute && p.Knobs.UpstreamPong != "require" && !p.Knobs.Forward { // the pong to a ping that is passed on is one, too
 		for i := range p.Sessions {
-			p.Sessions[i].Service.Mute = true // all of them: one that answers speaks for the others
+			p.Sessions[i].Service.isMute() // all of them: one that answers speaks for the others
 		}
 	}
 	if rnd.IntN(3) == 0 {
@@ -140,6 +142,13 @@ func planFor(seed uint64) *Plan {
 		}
 	}
 	return p
+}
+
+// isMute makes an actor answer no ping. It sends no pong of its own either, which would
+// count as an answer.
+func (a *Actor) isMute() {
+	a.Mute = true
+	a.Does = slices.DeleteFunc(a.Does, func(do Action) bool { return do.Kind == Pongs })
 }
 
 func stream(seed, concern uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, concern)) }

@@ -294,6 +294,9 @@ func (s *Socket) LastACKs() proxy.ACKs {
 // Unlimit implements proxy.Transport.
 func (s *Socket) Unlimit() { s.unlimited = s.usable("unlimit") }
 
+// Outlast implements proxy.Transport.
+func (s *Socket) Outlast() { s.outlasts = s.usable("outlast") }
+
 // Connected implements proxy.Transport.
 func (s *Socket) Connected() error {
 	if !s.usable("connected") {

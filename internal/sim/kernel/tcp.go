@@ -30,6 +30,7 @@ type stream struct {
 	dead      bool // TCP_CLOSE: what comes is answered with a reset
 	timeWait  bool // or, if it ended well, acknowledged
 	unlimited bool
+	outlasts  bool          // UserTimeout does not hold
 	gapThere  bool          // the peer has a gap
 	heard     time.Duration // when the last segment came
 	rtt       time.Duration
@@ -401,7 +402,7 @@ func (s *Socket) retry() {
 		s.armed = true
 		s.m.schedule(s.retryAt, s.retry)
 		return
-	case s.m.UserTimeout > 0 && now-s.progress >= s.m.UserTimeout:
+	case s.m.UserTimeout > 0 && !s.outlasts && now-s.progress >= s.m.UserTimeout:
 		s.fail(unix.ETIMEDOUT)
 		return
 	case s.closed && s.abandoned():

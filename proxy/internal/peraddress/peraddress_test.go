@@ -280,7 +280,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	kept := heap() - before
 	wantLen(t, table, storm/100)
 	if grown < storm*int64(len(key{})) || kept > grown/10 {
-		t.Errorf("the heap grew by %d bytes, of which %d are kept for a hundredth", grown, kept)
+		t.Errorf("the heap grew by %d bytes; %d are kept for a hundredth", grown, kept)
 	}
 	if n := testing.AllocsPerRun(1000, func() { table.Enter(nth(1)); table.Leave(nth(1), Admitted) }); n != 0 {
 		t.Errorf("%v allocations for one that comes and goes later", n)

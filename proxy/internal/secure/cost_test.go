@@ -7,12 +7,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/race"
 	"holdfast/proxy/internal/socket"
 )
 
 // TestSmallMessagesCostNoGarbage pins what a small message allocates.
 func TestSmallMessagesCostNoGarbage(t *testing.T) {
-	if withRace {
+	if race.Enabled {
 		t.Skip("the race detector makes garbage of pooled buffers")
 	}
 	everyWay(t, func(t *testing.T, w way) {

@@ -58,7 +58,7 @@ func wantsFrom(t *testing.T, r io.Reader, want string) {
 	}
 }
 
-// TestAshoreOwesOnlyOldBytes has the first Write detached be of nothing else.
+// TestAshoreOwesOnlyOldBytes makes the first Write after the detachment one of nothing else.
 func TestAshoreOwesOnlyOldBytes(t *testing.T) {
 	n, f := connectNoClose(t, serverTLS13, nil)
 	stream, taken := n.stuff()

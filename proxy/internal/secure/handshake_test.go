@@ -54,7 +54,7 @@ func TestHandshakeWithGarbage(t *testing.T) {
 }
 
 func TestHandshakeWithPeerThatLeaves(t *testing.T) {
-	for name, sent := range map[string][]byte{"at once": nil, "inside of a record": {22, 3, 1, 2, 0, 1}} {
+	for name, sent := range map[string][]byte{"at once": nil, "inside a record": {22, 3, 1, 2, 0, 1}} {
 		t.Run(name, func(t *testing.T) {
 			c, f := silent(t, serverTLS13)
 			f.throws(sent)
@@ -114,7 +114,7 @@ func TestAbortComesTooLate(t *testing.T) {
 	must(conn.Close())
 }
 
-// TestAbortRacesWithTheEnd has both happen at once: one of two outcomes, and in
+// TestAbortRacesWithTheEnd lets both happen at once: one of two outcomes, and in
 // both the descriptor has an owner.
 func TestAbortRacesWithTheEnd(t *testing.T) {
 	for range 100 {
@@ -167,7 +167,7 @@ func TestEarlyBytes(t *testing.T) {
 	must(n.Close())
 }
 
-// TestRequestInTheHandshakesLastSegment has it read with the handshake, so that
+// TestRequestInTheHandshakesLastSegment lets it be read with the handshake, so that
 // of a short one the kernel has nothing to announce.
 func TestRequestInTheHandshakesLastSegment(t *testing.T) {
 	// The other two ways round it is our end that completes the handshake.

@@ -2,15 +2,11 @@ package secure
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"sync"
@@ -19,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/fixture"
 )
 
 // patience is how long a test waits for what must happen. No test asserts that
@@ -53,22 +51,7 @@ func everyWay(t *testing.T, test func(t *testing.T, w way)) {
 const serverName = "service.test"
 
 // certificate vouches for itself.
-var certificate = sync.OnceValue(func() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: serverName},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		DNSNames:     []string{serverName},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(err)
-	leaf, err := x509.ParseCertificate(der)
-	must(err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-})
+var certificate = sync.OnceValue(func() tls.Certificate { return fixture.SelfSigned(serverName, fixture.Soon()) })
 
 // must is for what cannot fail on a machine that works.
 func must(err error) {
@@ -364,7 +347,7 @@ func connectOver(t testing.TB, w way, fd int, conn net.Conn, adjust func(*tls.Co
 	return n, f
 }
 
-// largeRecords has a far end begin with records of the full size.
+// largeRecords lets a far end begin with records of the full size.
 func largeRecords(c *tls.Config) { c.DynamicRecordSizingDisabled = true }
 
 // secured completes a handshake.

@@ -110,7 +110,7 @@ func TestTCPEndsWithoutCloseNotify(t *testing.T) {
 			must(f.valve.Conn.Close())
 			n.wantsNow("a whole record", []byte("whole"))
 			n.await(readable)
-			n.wantsError("the end, inside of a record or not", io.EOF)
+			n.wantsError("the end, inside a record or not", io.EOF)
 			n.wantsError("which is final", io.EOF)
 		}
 	})

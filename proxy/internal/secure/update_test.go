@@ -36,15 +36,15 @@ func TestMessageSplitOverRecords(t *testing.T) {
 		f.throws(send.seal(handshakeRecord, updateAsked[:at]))
 		n.wantsError("a part of a message", errAgain)
 		f.throws(send.seal(handshakeRecord, updateAsked[at:]))
-		n.wantsError("the rest is no data", errAgain)
+		n.wantsError("the rest is not data", errAgain)
 		send.update()
 		receive.wantsRecord(t, "the answer", f.valve.Conn, handshakeRecord, updateNotAsked)
 		receive.update()
 	}
 }
 
-// TestAnswerWaitsForTheSocket has a KeyUpdate come while our last record is
-// partly in the kernel, and wants no answer inside of it.
+// TestAnswerWaitsForTheSocket lets a KeyUpdate come while our last record is
+// partly in the kernel, and wants no answer inside it.
 func TestAnswerWaitsForTheSocket(t *testing.T) {
 	for _, behind := range []string{"", "more"} {
 		n, f, send, receive := byHand(t, serverTLS13)
@@ -54,7 +54,7 @@ func TestAnswerWaitsForTheSocket(t *testing.T) {
 			t.Fatalf("Write to a full socket took %d bytes, %v", size, err)
 		}
 		f.throws(send.seal(handshakeRecord, updateAsked))
-		n.wantsError("a KeyUpdate is no data", errAgain)
+		n.wantsError("a KeyUpdate is not data", errAgain)
 		drain(t, f, filler)
 		n.sends(append(first, behind...))
 		receive.wantsRecord(t, "encrypted before the KeyUpdate", f.valve.Conn, applicationRecord, first)
@@ -68,7 +68,7 @@ func TestAnswerWaitsForTheSocket(t *testing.T) {
 	}
 }
 
-// TestAnswerIsFlushedByARead has the ciphertext of a Write leave before the
+// TestAnswerIsFlushedByARead lets the ciphertext of a Write leave before the
 // next one, which then reports it.
 func TestAnswerIsFlushedByARead(t *testing.T) {
 	n, f, send, receive := byHand(t, serverTLS13)
@@ -78,7 +78,7 @@ func TestAnswerIsFlushedByARead(t *testing.T) {
 	}
 	drain(t, f, filler)
 	f.throws(send.seal(handshakeRecord, updateAsked))
-	n.wantsError("a KeyUpdate is no data", errAgain)
+	n.wantsError("a KeyUpdate is not data", errAgain)
 	receive.wantsRecord(t, "it left with the answer", f.valve.Conn, applicationRecord, []byte("waits"))
 	receive.wantsRecord(t, "the answer", f.valve.Conn, handshakeRecord, updateNotAsked)
 	if size, err := n.Write([]byte("waits")); size != len("waits") || err != nil {
@@ -127,14 +127,14 @@ func TestRecordsWithoutContent(t *testing.T) {
 	n, f, send, _ := byHand(t, serverTLS13)
 	empty := send.seal(applicationRecord, nil)
 	f.throws(empty)
-	n.wantsError("an empty record is no data", errAgain)
+	n.wantsError("an empty record is not data", errAgain)
 	f.throws(send.seal(applicationRecord, []byte("data")))
 	n.wantsNow("data after it", []byte("data"))
 	f.throws(bytes.Join([][]byte{send.seal(applicationRecord, nil), send.seal(applicationRecord, []byte("again"))}, nil))
 	n.wantsNow("data behind it", []byte("again"))
 }
 
-// TestRenegotiationIsRefused has either end ask for a handshake in the middle
+// TestRenegotiationIsRefused lets either end ask for a handshake in the middle
 // of a connection. Nothing may block for it.
 func TestRenegotiationIsRefused(t *testing.T) {
 	const (

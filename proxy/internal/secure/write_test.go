@@ -161,7 +161,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	})
 }
 
-// TestKeptIsAtMostARecord has sockets with buffers of all sizes take what they
+// TestKeptIsAtMostARecord lets sockets with buffers of all sizes take what they
 // like of writes of all sizes. sends checks what is kept after each of them.
 func TestKeptIsAtMostARecord(t *testing.T) {
 	unixPair := func(t *testing.T) (*near, *far) { return connect(t, serverTLS13) }

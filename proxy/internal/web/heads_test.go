@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"holdfast/proxy/internal/field"
 )
 
 // pieces is a connection that brings its bytes by one read each of these.
@@ -34,14 +36,14 @@ func TestHeads(t *testing.T) {
 			"in bytes":     iotest.OneByteReader(strings.NewReader(tc.sent)),
 			"with the end": iotest.DataErrReader(strings.NewReader(tc.sent)),
 		} {
-			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit})
+			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit, spells: func(field.Fields) {}})
 			if err != nil || string(got) != tc.read {
 				t.Errorf("%s, %s: read %.300q, %v, want %.300q", tc.why, name, got, err, tc.read)
 			}
 		}
 		for at := range len(tc.sent) {
 			from := io.MultiReader(strings.NewReader(tc.sent[:at]), strings.NewReader(tc.sent[at:]))
-			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit})
+			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit, spells: func(field.Fields) {}})
 			if err != nil || string(got) != tc.read {
 				t.Errorf("%s, split at %d: read %.300q, %v, want %.300q", tc.why, at, got, err, tc.read)
 			}
@@ -58,13 +60,15 @@ func TestHeadsThatAreRefused(t *testing.T) {
 		{"a control character", "HTTP/1.1 200 OK\r\nX: a\x00\r\n\r\nbody", "malformed response: a field value has a control character"},
 		{"no HTTP", "SSH-2.0\r\n\r\nbody", "malformed response: the status line is not HTTP/1.x and a status"},
 		{"too long", "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", limit) + "\r\n\r\nbody", errAnswerHead.Error()},
-		{"too long, without an end", strings.Repeat("a", limit+1), errAnswerHead.Error()},
+		{"no HTTP, and no line's end", "SSH-2.0", "malformed response: the status line is not HTTP/1.x and a status"},
+		{"TLS", "\x15\x03\x01", "malformed response: it is TLS; write wss:// or https:// in HOLDFAST_UPSTREAM"},
+		{"too long, without an end", "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", limit), errAnswerHead.Error()},
 		{"broken off", "HTTP/1.1 200 OK\r\nA : b", io.ErrUnexpectedEOF.Error()},
 	} {
 		for _, before := range []string{"", interim} {
 			for at := range len(tc.sent) {
 				from := io.MultiReader(strings.NewReader(before+tc.sent[:at]), strings.NewReader(tc.sent[at:]))
-				got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit})
+				got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit, spells: func(field.Fields) {}})
 				if err == nil || err.Error() != tc.err || string(got) != before {
 					t.Fatalf("%s, split at %d: read %.300q, %v, want %q, %s", tc.why, at, got, err, before, tc.err)
 				}

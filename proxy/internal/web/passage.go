@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"time"
 
 	"holdfast/proxy/internal/field"
@@ -28,18 +27,22 @@ type passage struct {
 	request  *upgrade.Request
 	upstream Upstream
 	reply    *reply
+	spelling spelling   // of the request's fields
+	first    firstLines // none if net/http writes the right ones
+	progress progress
 }
 
 // pass has the upstream answer a request.
-func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Request) {
+func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Request, as spelling) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer g.watch(cancel)()
 	r = r.WithContext(ctx)
-	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out}
+	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out, spelling: as}
+	defer p.watchProgress(cancel)()
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
-		Transport:      answers{transport{s, p.upstream.Dial}},
+		Transport:      answers{transport{p}},
 		FlushInterval:  flushInterval,
 		ErrorLog:       s.errorLog,
 		ModifyResponse: checkAnswer,
@@ -49,12 +52,54 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 	r.Header.Del(field.Upgrade)
 	whole := false
 	defer func() {
-		if !whole && r.Context().Err() == nil {
-			p.log(slog.LevelWarn, "answer cut short: the upstream ended it early", slog.Int("status", out.status))
+		if !whole {
+			p.logCut(r.Context().Err() != nil)
 		}
 	}()
 	proxy.ServeHTTP(out, r)
 	whole = true
+}
+
+// watchProgress makes the request end when nothing has moved for HTTPTimeout.
+func (p *passage) watchProgress(cancel func()) (stop func()) {
+	p.progress.limit = p.server.cfg.HTTPTimeout
+	p.progress.end = func() {
+		p.progress.fault.Store(int32(p.blame()))
+		cancel()
+		p.reply.interrupt()
+	}
+	p.reply.progress = &p.progress
+	p.reply.takeBy(time.Time{}) // the request before has left a deadline
+	p.guest.progress.Store(&p.progress)
+	return func() {
+		p.progress.stop()
+		p.guest.progress.Store(nil)
+	}
+}
+
+// blame says whom a request waits for.
+func (p *passage) blame() fault {
+	switch {
+	case p.guest.writing.Load():
+		return ofRecipient
+	case p.reply.body != nil && p.reply.body.awaited.Load():
+		return ofUploader
+	default:
+		return ofUpstream
+	}
+}
+
+// logCut tells of an answer that was cut short. left says that its request was ended.
+func (p *passage) logCut(left bool) {
+	status := slog.Int("status", p.reply.status)
+	switch by := p.progress.stalledBy(); {
+	case by == ofUpstream:
+		p.log(slog.LevelWarn, "answer cut short: "+errStalled.Error(), status)
+	case by != nobody:
+		p.log(slog.LevelDebug, "answer cut short: "+errStalled.Error(), status)
+	case !left:
+		p.log(slog.LevelWarn, "answer cut short: the upstream ended it early", status)
+	}
 }
 
 // rewrite makes the request for the upstream. ReverseProxy has dropped what is for this
@@ -63,8 +108,12 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	s, out := p.server, pr.Out
 	host := p.request.Fields.Get(field.Host)
-	out.URL = p.upstream.target(p.request.Target)
-	out.Host = cmp.Or(s.cfg.Host, host)
+	out.URL = &url.URL{Scheme: p.upstream.Scheme, Host: p.upstream.Authority, Opaque: p.upstream.target(p.request.Target)}
+	out.Host = cmp.Or(s.cfg.Host, host, p.upstream.Authority)
+	if lines := (firstLines{out.URL.Opaque, out.Host}); !lines.passAsTheyAre() {
+		p.first = lines
+		out.URL.Opaque, out.Host = placeholder.target, placeholder.host
+	}
 	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host, Anonymous: p.guest.Anonymous}
 	story := s.cfg.Trust.Resolve(hop, p.request.Fields.Values)
 	for name := range out.Header {
@@ -77,6 +126,10 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	}
 	for _, f := range s.cfg.Fields {
 		out.Header.Set(f.Name, f.Value)
+		p.spelling[http.CanonicalHeaderKey(f.Name)] = f.Name
+	}
+	if s.cfg.Name != "" {
+		out.Header.Add(field.CDNLoop, s.cfg.Name)
 	}
 	p.rewriteBody(pr, story.Believed)
 }
@@ -96,7 +149,7 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	if len(pr.Out.Trailer) == 0 {
 		pr.Out.Trailer = nil
 	}
-	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer, wait: p.reply.wait}
+	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer, progress: &p.progress}
 	if pr.Out.Header.Get(field.Expect) != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
 		b.goAhead = p.reply.goAhead
 		// An upstream that answers instead of asking for the body does not get it.
@@ -106,26 +159,12 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	p.reply.body, pr.Out.Body = b, b
 }
 
-// target is the URL for a request target, whose bytes are to go upstream as
-// they are. Opaque does that for all but those that begin with two slashes, which
-// it would take for an authority. They go by RawPath, which does it if all
-// bytes of the path may stand in a URI, and percent-encodes those that may not.
-func (u *Upstream) target(requested string) *url.URL {
-	to := &url.URL{Scheme: u.Scheme, Host: u.Authority}
+// target returns what the upstream is asked for by a client that asks for requested.
+func (u *Upstream) target(requested string) string {
 	if requested == "*" { // it means the server as a whole (RFC 9112 3.2.4)
-		to.Opaque = requested
-		return to
+		return requested
 	}
-	target := string(upgrade.AppendTarget(nil, u.Prefix, requested))
-	if !strings.HasPrefix(target, "//") {
-		to.Opaque = target
-		return to
-	}
-	path, query, _ := strings.Cut(target, "?")
-	to.RawPath, to.RawQuery = path, query
-	to.ForceQuery = len(path) < len(target)
-	to.Path, _ = url.PathUnescape(path) // ParseRequest has let it pass
-	return to
+	return string(upgrade.AppendTarget(nil, u.Prefix, requested))
 }
 
 var errSwitched = errors.New("101 to a request that asks for no upgrade")
@@ -166,10 +205,13 @@ var (
 
 // fail answers instead of the upstream.
 func (p *passage) fail(_ http.ResponseWriter, r *http.Request, err error) {
-	// net/http takes a body that stops coming for a client that goes away.
-	if r.Context().Err() != nil && !p.reply.late() {
+	stalled := p.progress.stalledBy()
+	if r.Context().Err() != nil && stalled == nobody {
 		p.log(slog.LevelDebug, "client went away before the answer")
 		panic(http.ErrAbortHandler) // returning would be an empty 200
+	}
+	if stalled != nobody {
+		err = errStalled
 	}
 	refusal, level := p.refusalFor(err)
 	p.log(level, "request failed", slog.Int("status", refusal.Status), slog.String("error", err.Error()))
@@ -182,8 +224,10 @@ func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
 	timeout, isNet := errors.AsType[net.Error](err)
 	undialled, isDial := errors.AsType[*Undialled](err)
 	switch {
-	case p.reply.late():
+	case p.progress.stalledBy() == ofUploader:
 		return refuseSlowBody, slog.LevelDebug
+	case p.progress.stalledBy() != nobody:
+		return refuseTimeout, slog.LevelWarn
 	case p.reply.body != nil && p.reply.body.broken.Load():
 		return refuseBody, slog.LevelDebug
 	case isDial:
@@ -195,19 +239,12 @@ func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
 	}
 }
 
-// loggedPath bounds how much of a path is logged, in bytes.
-const loggedPath = 256
-
 // log tells of a request, without its query, which may hold secrets.
 func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
-	path := p.request.Path()
-	if len(path) > loggedPath {
-		path = path[:loggedPath] + "…"
-	}
 	attrs := []slog.Attr{
 		slog.String("client", p.guest.name()),
 		slog.String("method", p.request.Method),
-		slog.String("path", path),
+		slog.String("path", p.request.LoggedPath()),
 		slog.String("upstream", p.upstream.Name),
 	}
 	p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)

@@ -114,19 +114,6 @@ func TestGuestsComeDuringShutdown(t *testing.T) {
 	guests.Wait()
 }
 
-func TestSlowHeadEndsTheConnection(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, func(cfg *config) { cfg.HandshakeTimeout = 50 * time.Millisecond })
-	client := r.opens(get)
-	upstream := r.accepts()
-	upstream.wantsHead()
-	upstream.sends(ok)
-	client.wantsAnswer("the first head was there", 200)
-	client.sends("GET /slow")
-	client.wantsAnswer("the rest of the second does not come", 408)
-	client.wantsEnd("and is not waited for")
-}
-
 // A dial that comes too late, or that nobody waits for, leaves no connection behind.
 func TestConnectionNobodyWaitsFor(t *testing.T) {
 	t.Parallel()

@@ -21,20 +21,11 @@ import (
 func TestHeadIsTimedFromItsFirstByte(t *testing.T) {
 	t.Parallel()
 	const limit = 10 * time.Second
-	for _, pieces := range [][]string{{"G"}, {"GET"}, {"GET "}, {"G", "ET /a"}, {"G", "E", "T"}, {"GET /a HTTP/1.1\r\n", "Host"}} {
+	for _, pieces := range [][]string{{"G"}, {"GET"}, {"GET "}, {"G", "ET /a"}, {"G", "E", "T"}, {"GET /a HTTP/1.1\r\n", "Host"},
+		{"GET /a HTTP/1.1"}, {"GET /a HTTP/1.1\r\n"}, {"GET /a HTTP/1.1\r\nHost: h\r\n"}} {
 		synctest.Test(t, func(t *testing.T) {
-			server := web.New(web.Config{
-				Upstream: func(*upgrade.Request) web.Upstream {
-					return web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: noUpstream}
-				},
-				Trust:            &forwarded.Trust{},
-				HandshakeTimeout: limit, WriteTimeout: limit, MaxHeaderSize: 32 << 10,
-				Log: slog.New(slog.DiscardHandler), Count: func(int) {}, Gone: func(*web.Guest) {},
-			})
-			near, far := net.Pipe()
-			defer near.Close()
-			client := &peer{t: t, name: "client", conn: near, in: bufio.NewReader(near)}
-			server.Serve(&web.Guest{Conn: far, Early: []byte(get), From: from})
+			server := newSlowHeadServer(limit, noUpstream)
+			client := guestOf(t, server)
 			client.wantsAnswer("the first head was whole", http.StatusServiceUnavailable)
 			time.Sleep(time.Minute) // it may be idle for so long
 			began := time.Now()
@@ -54,6 +45,52 @@ func TestHeadIsTimedFromItsFirstByte(t *testing.T) {
 			server.Shutdown(context.Background())
 		})
 	}
+}
+
+// The first byte of a head may come while the request before is still answered. The time
+// of that head runs from the end of the answer on.
+func TestHeadThatBeginsDuringAnAnswerIsTimed(t *testing.T) {
+	t.Parallel()
+	const limit = 10 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan struct{})
+		server := newSlowHeadServer(limit, func(ctx context.Context) (net.Conn, error) {
+			<-answer
+			return noUpstream(ctx)
+		})
+		client := guestOf(t, server)
+		client.sends("G") // which is taken at once: a pipe holds nothing
+		close(answer)
+		client.wantsAnswer("the first head was whole", http.StatusServiceUnavailable)
+		began := time.Now()
+		client.wantsAnswer("the rest of the second does not come", http.StatusRequestTimeout)
+		if took := time.Since(began); took != limit {
+			t.Errorf("the head was waited for for %v, want %v", took, limit)
+		}
+		if rest, err := io.ReadAll(client.in); err != nil || len(rest) > 0 {
+			t.Errorf("the connection ends, got %q, %v", rest, err)
+		}
+		server.Shutdown(context.Background())
+	})
+}
+
+func newSlowHeadServer(limit time.Duration, dial func(context.Context) (net.Conn, error)) *web.Server {
+	return web.New(web.Config{
+		Upstream: func(*upgrade.Request) web.Upstream {
+			return web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: dial}
+		},
+		Trust:            &forwarded.Trust{},
+		HandshakeTimeout: limit, HTTPTimeout: limit, MaxHeaderSize: 32 << 10,
+		Log: slog.New(slog.DiscardHandler), Count: func(int) {}, Gone: func(*web.Guest) {},
+	})
+}
+
+// guestOf gives the server a connection with a whole request.
+func guestOf(t *testing.T, server *web.Server) *peer {
+	near, far := net.Pipe()
+	t.Cleanup(func() { near.Close() })
+	server.Serve(&web.Guest{Conn: far, Early: []byte(get), From: from})
+	return &peer{t: t, name: "client", conn: near, in: bufio.NewReader(near)}
 }
 
 func noUpstream(context.Context) (net.Conn, error) {

@@ -1,5 +1,0 @@
-//go:build !race
-
-package secure
-
-const withRace = false

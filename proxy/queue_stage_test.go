@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A place that becomes free goes to the client that has waited longest. A client that
+// has left meanwhile is passed over.
+func TestQueueIsServedInOrder(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.dialQueue.places = 0
+	first, second, third := st.knocks(), st.knocks(), st.knocks()
+	first.hangsUp()
+	st.counts(map[string]float64{"handshakes_total{client_gone}": 1})
+
+	st.l.dialQueue.places = 1
+	st.run() // nobody listens there, so each in turn is refused and makes room for the next
+	for _, p := range []*peer{second, third} {
+		if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+			t.Errorf("a client whose turn has come is told %.40q", got)
+		}
+	}
+	if st.l.dialQueue.places != 1 || len(st.l.dialQueue.waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialQueue.places, len(st.l.dialQueue.waiting))
+	}
+}
+
+func TestWaitInTheQueueHasAnEnd(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.dialQueue.places = 0
+	p := st.knocks()
+	st.pass(st.server.cfg.HandshakeTimeout - time.Second)
+	if got := p.told(); got != "" {
+		t.Fatalf("told too early: %q", got)
+	}
+	st.pass(time.Second)
+	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After: ") {
+		t.Errorf("a client that waited in vain is told %q", got)
+	}
+	st.counts(map[string]float64{"handshakes_total{limit}": 1})
+	st.l.dialQueue.places = 1
+	st.run()
+	if st.l.dialQueue.places != 1 {
+		t.Error("a place was given to somebody who has left")
+	}
+}
+
+// A client that comes while others wait does not pass them, even if a place is free
+// for a moment.
+func TestQueueIsNotJumped(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.dialQueue.places = 0
+	waits := st.knocks()
+	st.l.dialQueue.places = 1
+	comes := st.knocks()
+	if got := len(st.l.dialQueue.waiting); got != 0 {
+		t.Errorf("%d wait though there is a place", got)
+	}
+	for _, p := range []*peer{waits, comes} {
+		if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+			t.Errorf("a client whose turn has come is told %.40q", got)
+		}
+	}
+	first, second := strings.Index(st.log.String(), "session=1 "), strings.Index(st.log.String(), "session=2 ")
+	if first < 0 || second < first {
+		t.Errorf("the turns were taken in another order:\n%s", st.log.String())
+	}
+}
+
+// Clients that come and leave while nothing moves do not fill the memory.
+func TestQueueForgetsWhoLeft(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.dialQueue.places = 0
+	stays := st.knocks()
+	for range 10 * sweepFrom {
+		st.knocks().hangsUp()
+	}
+	if got := len(st.l.dialQueue.waiting); got > sweepFrom+1 {
+		t.Errorf("%d are remembered, though one waits", got)
+	}
+	st.l.dialQueue.places = 1
+	st.run()
+	if got := stays.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+		t.Errorf("the one who stayed is told %.40q", got)
+	}
+}
+
+// Requests for pages stand in the queue of handshakes, in order. One that leaves the
+// queue, or has dialled, leaves nothing behind.
+func TestPagesStandInTheQueue(t *testing.T) {
+	st := newStage(t, nil)
+	st.l.dialQueue.places = 0
+	page := func() *pageTicket {
+		p := &pageTicket{come: make(chan struct{})}
+		st.l.lineUp(p)
+		return p
+	}
+	come := func(p *pageTicket) bool {
+		select {
+		case <-p.come:
+			return true
+		default:
+			return false
+		}
+	}
+	early, leaves, handshake, late := page(), page(), st.knocks(), page()
+	st.l.leaveQueue(leaves)
+	st.run()
+	if come(early) || handshake.told() != "" {
+		t.Fatal("somebody went on without a place")
+	}
+	st.l.dialQueue.places = 1
+	st.run()
+	if !come(early) || come(late) || handshake.told() != "" {
+		t.Fatal("the place did not go to who came first")
+	}
+	st.l.leaveQueue(early)
+	st.run() // nobody listens upstream, so the handshake makes room at once
+	if got := handshake.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+		t.Errorf("the handshake behind the page is told %.40q", got)
+	}
+	if !come(late) || come(leaves) {
+		t.Error("the place went to who has left, or to nobody")
+	}
+	st.l.leaveQueue(late)
+	st.l.leaveQueue(late)
+	if st.l.dialQueue.places != 1 || len(st.l.dialQueue.waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialQueue.places, len(st.l.dialQueue.waiting))
+	}
+}
+
+// Requests for pages that wait are bounded in number.
+func TestPagesInTheQueueAreBounded(t *testing.T) {
+	st := newStage(t, nil)
+	st.server.pagesWaiting.Store(pagesQueued)
+	if _, err := st.server.awaitPlace(t.Context()); err != errQueuedTooLong {
+		t.Errorf("one too many gets %v, want %v", err, errQueuedTooLong)
+	}
+	if got := st.server.pagesWaiting.Load(); got != pagesQueued {
+		t.Errorf("afterwards %d are counted, want %d", got, pagesQueued)
+	}
+}
