@@ -52,7 +52,7 @@ func New(version string) *Metrics {
 		}),
 		upstreamUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "holdfast_upstream_up",
-			Help: "1 if new sessions may go to this upstream, 0 if it is considered down.",
+			Help: "1 if this upstream works, 0 if it is down: no check and no connection for a client has succeeded yet, or two checks or three such connections in a row have failed.",
 		}, []string{"upstream"}),
 		upstreamSessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "holdfast_upstream_sessions_active",
@@ -118,7 +118,7 @@ func (m *Metrics) Upstream(name string) *UpstreamGauges {
 	}
 }
 
-// SetUp sets whether new sessions may go to the upstream.
+// SetUp sets whether the upstream works.
 func (u *UpstreamGauges) SetUp(up bool) { u.up.Set(boolean(up)) }
 
 // Sessions changes the number of sessions open to the upstream.

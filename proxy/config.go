@@ -81,6 +81,17 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	// DialTimeout bounds name resolution, TCP connect and TLS handshake to the upstream.
 	DialTimeout time.Duration
+	// HealthInterval is the time between two checks of an upstream that works. A check
+	// connects, and gets HealthPath if that is set. Without HealthPath, a connection made
+	// for a client takes the place of a check. 0 means that an upstream that works is not
+	// checked. Negative means that it is not even checked at the start, and counts as up
+	// until it fails. An upstream that is down is checked in any case.
+	HealthInterval time.Duration
+	// HealthPath is the path that a check gets; empty means that a connection is enough.
+	// The upstream works if the answer's status is 2xx or 3xx.
+	HealthPath string
+	// HealthHost is the Host field of that request.
+	HealthHost string
 	// WriteTimeout is how long a leg may take no bytes while bytes wait for it.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a peer may take to answer a Close, and then to end its TCP.

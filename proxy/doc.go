@@ -61,7 +61,7 @@
 // runs the loops. room.go counts the clients and limits how many there are at once.
 //
 // Beside the loops run TLS handshakes, lookups, refusals that are passed on, and requests
-// that are not upgrades. internal/backend probes a backend that is down. trim.go gives back
+// that are not upgrades. internal/backend checks whether the backend works. trim.go gives back
 // the memory that a storm of handshakes left behind.
 //
 // The world outside. seams.go says what a loop needs from the kernel, a connection, the

@@ -61,6 +61,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 		Upstream:         &url.URL{Scheme: "ws", Host: r.service.Addr().String()},
 		HandshakeTimeout: patience,
 		DialTimeout:      patience,
+		HealthInterval:   -1, // the upstream sees the test's connections alone
 		WriteTimeout:     patience,
 		CloseTimeout:     patience,
 		MaxHeaderSize:    32 << 10,

@@ -46,7 +46,7 @@ type world struct {
 	// beside runs a job that may block, such as a TLS handshake, a lookup or a relay. The
 	// job returns its result to the loop by post.
 	beside func(job func())
-	// after runs a job that may block, such as a probe, when some time has passed.
+	// after runs a job that may block, such as a check, when some time has passed.
 	after func(d time.Duration, job func())
 }
 

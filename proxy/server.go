@@ -23,7 +23,7 @@ type Server struct {
 	// Static after New.
 	cfg      Config
 	pool     *backend.Pool
-	ended    context.Context    // done when probes, lookups and trim must end
+	ended    context.Context    // done when checks, lookups and trim must end
 	end      context.CancelFunc // ends them
 	listener *listener
 	loops    []*loop
@@ -98,11 +98,19 @@ func (s *Server) backendConfig() backend.Config {
 		Find:        s.cfg.find,
 		Options:     s.options,
 		DialTimeout: s.cfg.DialTimeout,
-		Clock:       s.clock.now,
-		Beside:      s.beside,
-		After:       s.after,
-		Log:         s.cfg.Log,
-		Metrics:     s.cfg.Metrics,
+		Health: backend.Health{
+			Interval:      s.cfg.HealthInterval,
+			Path:          s.cfg.HealthPath,
+			Host:          s.cfg.HealthHost,
+			Header:        s.cfg.UpstreamHeader,
+			AnswerTimeout: s.cfg.HandshakeTimeout,
+			MaxHeaderSize: s.cfg.MaxHeaderSize,
+		},
+		Clock:   s.clock.now,
+		Beside:  s.beside,
+		After:   s.after,
+		Log:     s.cfg.Log,
+		Metrics: s.cfg.Metrics,
 	}
 }
 
@@ -142,8 +150,8 @@ func (s *Server) Addr() net.Addr { return s.listener.addr }
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// UpstreamUp reports whether the upstream accepted the last connection. It is true as
-// well before the first one was tried.
+// UpstreamUp reports whether the upstream works, as far as dials and checks have shown:
+// see Config.HealthInterval.
 func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
 // Sessions returns the number of clients that have a session, a handshake under way, or
@@ -159,6 +167,7 @@ func (s *Server) Run() error {
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
 	running.Go(func() { s.trim(s.ended) })
+	s.pool.Watch()
 	for i, l := range s.loops {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {

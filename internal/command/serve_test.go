@@ -141,3 +141,13 @@ func TestServeWarnsOfTheUserTimeout(t *testing.T) {
 	p.logs("level=WARN", "HOLDFAST_TCP_USER_TIMEOUT", "HOLDFAST_WRITE_TIMEOUT=30s")
 	p.ends()
 }
+
+// A proxy whose upstream is not there says so before a client comes, to those who read
+// its log and to those who ask.
+func TestServeWithoutItsUpstream(t *testing.T) {
+	p := startServe(t, "HOLDFAST_UPSTREAM=ws://"+fixture.Unused(t).String())
+	admin := valueOf(p.logs(`msg="holdfast starts"`), "admin")
+	p.logs("level=WARN", `msg="upstream is down`, "connection refused")
+	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=" + admin}, "healthcheck").wants(t, exitFailed, "", "not ready: the upstream is down")
+	p.ends()
+}

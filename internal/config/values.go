@@ -21,6 +21,7 @@ import (
 type (
 	listenAddress string        // host:port, unix:/path or systemd:NAME
 	adminAddress  string        // host:port, or "" for none
+	healthPath    string        // the target of a request, or "" for none
 	serverName    string        // a host name or an IP address
 	upstreamHost  string        // a Host, or one of two words
 	proxyProtocol bool          // whether connections begin with a PROXY protocol header
@@ -53,6 +54,7 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[url.URL]():            rule(parseUpstream),
 	reflect.TypeFor[listenAddress]():      rule(parseListen),
 	reflect.TypeFor[adminAddress]():       rule(parseAdminListen),
+	reflect.TypeFor[healthPath]():         rule(parseHealthPath),
 	reflect.TypeFor[serverName]():         rule(parseServerName),
 	reflect.TypeFor[upstreamHost]():       rule(parseUpstreamHost),
 	reflect.TypeFor[proxy.HeaderFields](): rule(proxy.ParseHeaderFields),

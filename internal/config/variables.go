@@ -52,15 +52,13 @@ func quoteWords(meaning string) string {
 
 // unsupported are names that are reserved for later versions. They are refused: with a
 // setting that is silently ignored, users would rely on a feature that does not exist, for
-// example on a health check.
+// example on a limit.
 var unsupported = []string{
 	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT",
 	"HOLDFAST_HTTP_TIMEOUT",
 	"HOLDFAST_MAX_MESSAGE_SIZE",
 	"HOLDFAST_COMPRESSION",
 	"HOLDFAST_BALANCE",
-	"HOLDFAST_HEALTH_INTERVAL",
-	"HOLDFAST_HEALTH_PATH",
 	"HOLDFAST_SLOW_START",
 	"HOLDFAST_DRAIN_DELAY",
 	"HOLDFAST_DRAIN_SPREAD",
