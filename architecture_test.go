@@ -48,7 +48,7 @@ var imports = map[string][]string{
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics",
 		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
-		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface",
+		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface", "holdfast/proxy/internal/ration",
 		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade", "holdfast/proxy/internal/web",
 		"github.com/gobwas/ws", "golang.org/x/sys/unix",
 	},
@@ -63,12 +63,13 @@ var imports = map[string][]string{
 	"proxy/internal/frame":      {"github.com/gobwas/ws"},
 	"proxy/internal/origins":    {"holdfast/internal/hostport"},
 	"proxy/internal/peraddress": {},
+	"proxy/internal/ration":     {"holdfast/heartbeat"},
 	"proxy/internal/preface":    {"github.com/pires/go-proxyproto"},
 	"proxy/internal/secure":     {"holdfast/proxy/internal/socket", "golang.org/x/sys/unix"},
 	"proxy/internal/socket":     {"golang.org/x/sys/unix"},
 	"proxy/internal/upgrade":    {"holdfast/internal/ascii", "holdfast/internal/hostport", "holdfast/proxy/internal/field"},
 	"proxy/internal/web": {
-		"holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/upgrade",
+		"holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/ration", "holdfast/proxy/internal/upgrade",
 		"golang.org/x/sys/unix",
 	},
 	"heartbeat": {},

@@ -22,7 +22,9 @@
 // Learn decides what the outcome says about the backend. ask.go sends a rebuilt request,
 // whose target begins with the backend's path (prefix.go). answer.go collects the answer.
 // A checked 101 opens the session (open.go). Any other final answer goes to relay.go, which
-// passes it on and closes both connections. refuse.go sends the proxy's own refusals.
+// passes it on and closes both connections. refuse.go sends the proxy's own refusals. log.go
+// writes all lines about sessions and handshakes; clients can cause the latter, so they are
+// rationed (internal/ration).
 //
 // A request that is not an upgrade. pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade request follows on it (rejoin). The

@@ -48,6 +48,8 @@ type world struct {
 	beside func(job func())
 	// after runs a job that may block, such as a check, when some time has passed.
 	after func(d time.Duration, job func())
+	// ids is a number below the ids of all handshakes. It differs from start to start.
+	ids uint64
 }
 
 // secured is a connection with TLS. Its Handshake blocks, so it is a job for beside.

@@ -14,6 +14,7 @@ import (
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/ration"
 	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/web"
 )
@@ -43,6 +44,7 @@ type Server struct {
 	draining     atomic.Bool
 	emptied      chan struct{} // has an item if live may have fallen to 0 while draining
 
+	rations    *ration.Book // of log lines that clients cause
 	perAddress *peraddress.Table
 	relays     relays
 	pages      *web.Server // requests that are not upgrades
@@ -76,9 +78,11 @@ func newServer(cfg Config, w world) (*Server, error) {
 		emptied:    make(chan struct{}, 1),
 		options:    cfg.socketOptions(),
 		listener:   &listener{fd: -1},
+		rations:    ration.New(cfg.Log, w.clock.now, w.after),
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
+	s.ids.Store(w.ids)
 	service, err := backend.New(ended, s.backendConfig())
 	if err != nil {
 		end()

@@ -28,13 +28,13 @@ const maxPendingLog = 1 << 20
 
 // New returns a logger that never waits for out, and the Writer behind it. The Writer
 // must be closed, or the last lines are lost. The lines are JSON unless text is set.
+// Durations are for readers in text, like 1m0.5s, and for programs in JSON, see inUnits.
 func New(out io.Writer, text bool, level slog.Level) (*slog.Logger, *Writer) {
 	handler := func(w io.Writer) slog.Handler {
-		options := &slog.HandlerOptions{Level: level}
 		if text {
-			return slog.NewTextHandler(w, options)
+			return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: rounded})
 		}
-		return slog.NewJSONHandler(w, options)
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: inUnits})
 	}
 	direct := slog.New(handler(out))
 	w := newWriter(out, maxPendingLog, func(lost int) {
