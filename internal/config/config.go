@@ -133,11 +133,16 @@ func (s settings) parse(c *Config) (found Problems) {
 	for _, v := range variables {
 		if !v.secret {
 			given[v.name], from[v.name] = s.effective(v)
-			continue
+		} else {
+			var bad Problems
+			given[v.name], from[v.name], bad = s.reveal(v.name)
+			found = append(found, bad...)
 		}
-		var bad Problems
-		given[v.name], from[v.name], bad = s.reveal(v.name)
-		found = append(found, bad...)
+		bare, reason := unwrap(v, given[v.name])
+		given[v.name] = bare
+		if reason != "" && from[v.name] == v.name {
+			found = append(found, Problem{v.name, s.shown(v.name), reason})
+		}
 	}
 	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})
 	var all env.AggregateError

@@ -23,6 +23,9 @@ func (c Config) contradictions(s settings) (found Problems) {
 		found = append(found, c.problem(s, &c.TLSClientCAFile, "needs HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE; set them, or unset it"))
 	}
 	found = append(found, c.needlessUpstreamTLS(s)...)
+	if c.PProf && s["HOLDFAST_ADMIN_LISTEN"] == "off" {
+		found = append(found, c.problem(s, &c.PProf, "has no effect with HOLDFAST_ADMIN_LISTEN=off, since the admin listener serves the profiles; unset one of them"))
+	}
 	if c.UpstreamTLSInsecure && c.UpstreamTLSCAFile != "" {
 		found = append(found, c.problem(s, &c.UpstreamTLSInsecure, "switches off the check of the certificate that HOLDFAST_UPSTREAM_TLS_CA_FILE is for; unset one of them"))
 	}

@@ -6,6 +6,16 @@ import (
 	"holdfast/proxy"
 )
 
+// Profiles are served by the admin listener.
+func TestProfilesWithoutAListener(t *testing.T) {
+	_, err := load(someUpstream, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_PPROF=true")
+	const want = `HOLDFAST_PPROF="true" has no effect with HOLDFAST_ADMIN_LISTEN=off, since the admin listener serves the profiles; unset one of them`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	mustLoad(t, someUpstream, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_PPROF=false")
+}
+
 // Fewer sessions than were asked for hold, and nobody is to find that out under load.
 func TestMoreSessionsThanDescriptors(t *testing.T) {
 	d := proxy.Descriptors{Limit: 1024, Reserved: 264}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"holdfast/internal/hostport"
@@ -17,6 +18,9 @@ func parseListen(value string) (listenAddress, error) {
 		}
 		path, err := socketPath(path)
 		return listenAddress(unixScheme + path), err
+	}
+	if isOff(value) {
+		return "", errors.New(`cannot be switched off, since clients need an address; write for example ":8080"`)
 	}
 	if name, ok := strings.CutPrefix(value, systemdScheme); ok {
 		return listenAddress(value), checkSocketName(name)
@@ -47,12 +51,18 @@ func parseAdminListen(value string) (adminAddress, error) {
 	switch {
 	case value == "off":
 		return "", nil
-	case strings.EqualFold(value, "off"):
+	case isOff(value):
 		return "", errors.New(`must be host:port or off; write "off"`)
 	case strings.HasPrefix(value, unixScheme), strings.HasPrefix(value, systemdScheme):
 		return "", errors.New("must be host:port or off; other sockets are for HOLDFAST_LISTEN alone")
 	}
 	return adminAddress(value), checkHostPort(value, "127.0.0.1:", `"127.0.0.1:8081" or "[::1]:8081"`)
+}
+
+// isOff reports whether value is a word with which other programs switch something off.
+func isOff(value string) bool {
+	words := []string{"off", "no", "none", "false", "disable", "disabled", "never", "null", "nil", "0", "-"}
+	return slices.Contains(words, strings.ToLower(value))
 }
 
 // checkHostPort checks an address to listen on. The host may be missing, and the port may

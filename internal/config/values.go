@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/url"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -140,17 +141,24 @@ func parseDuration(value string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(value)
 	switch {
+	case err != nil && durationShape.MatchString(value): // package time could not hold it
+		return 0, tooLong
 	case err != nil:
-		return 0, errors.New(`is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`)
+		return 0, errors.New("is not a duration; " + writeDuration(value))
 	case d < 0:
 		return 0, errors.New("must not be negative")
 	case d > 0 && d < minDuration:
 		return 0, fmt.Errorf("is too short; the shortest is %q", "1ms")
 	case d > maxDuration:
-		return 0, fmt.Errorf("is too long; the longest is %q", "8760h")
+		return 0, tooLong
 	}
 	return d, nil
 }
+
+var tooLong = errors.New(`is too long; the longest is "8760h"`)
+
+// durationShape matches durations of any length.
+var durationShape = regexp.MustCompile(`^\+?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$`)
 
 func parsePositive(value string) (positive, error) {
 	d, err := parseDuration(value)

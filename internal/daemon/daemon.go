@@ -11,6 +11,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -54,6 +55,9 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	if err != nil {
 		if adminListener != nil {
 			adminListener.Close()
+		}
+		if isTaken(string(c.Listen), adminListener, err) {
+			return nil, fmt.Errorf("HOLDFAST_LISTEN: %w; HOLDFAST_ADMIN_LISTEN=%s is the same address: give each its own port", err, c.AdminListen)
 		}
 		return nil, named("HOLDFAST_LISTEN", string(c.Listen), err)
 	}
