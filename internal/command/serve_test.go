@@ -96,8 +96,9 @@ func valueOf(line, key string) string {
 
 // The whole program, from its first log line to its last, ended by a signal.
 func TestServe(t *testing.T) {
-	p := startServe(t, someUpstream)
-	p.logs(`msg="holdfast starts"`, "version=", "listen=127.0.0.1:", "tls=false", "upstream=ws://localhost:9000", "admin=127.0.0.1:")
+	p := startServe(t, someUpstream, "HOLDFAST_MAX_SESSIONS=7")
+	p.logs(`msg="holdfast starts"`, "version=", "listen=127.0.0.1:", "tls=false", "upstream=ws://localhost:9000", "admin=127.0.0.1:",
+		"max_sessions=7 limited_by=HOLDFAST_MAX_SESSIONS")
 	p.signal(syscall.SIGHUP)
 	p.logs("level=INFO", "there are none to read again")
 	p.ends()

@@ -81,12 +81,15 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 
 // announce logs what starts, and which settings need attention.
 func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
+	limit, from := c.SessionLimit()
 	d.log.Info("holdfast starts",
 		"version", version,
 		"listen", nameOf(listen),
 		"tls", d.certificates.Server != nil,
 		"upstream", c.Upstream.String(),
-		"admin", addressOf(d.adminListener))
+		"admin", addressOf(d.adminListener),
+		"max_sessions", limit,
+		"limited_by", from)
 	for _, warning := range c.Warnings() {
 		d.log.Warn("configuration needs attention", "variable", warning.Variable, "why", warning.String())
 	}
