@@ -34,7 +34,9 @@ func check(p process, args []string) int {
 	if !*connect {
 		return exitOK
 	}
-	verdict, err := tryUpstream(c, &loaded)
+	verdict, err := tryUpstream(c, &loaded, func(step probe.Step, limit time.Duration) {
+		fmt.Fprintf(p.stderr, "%s: %s\n", c.Upstream, waiting(c, step, limit))
+	})
 	if err != nil {
 		fmt.Fprintf(p.stderr, "%s: %v\n", c.Upstream, err)
 		return exitFailed
@@ -46,8 +48,10 @@ func check(p process, args []string) int {
 // tryUpstream opens a session with the upstream, as a client that requests / would. It
 // returns the result in words. It is an error if the upstream does not answer the ping,
 // but only if its sessions would be dropped for that.
-func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, err error) {
+// waits is told what it waits for, if that takes long.
+func tryUpstream(c config.Config, loaded *config.Certificates, waits func(probe.Step, time.Duration)) (verdict string, err error) {
 	t := targetOf(c, loaded)
+	t.Waits = waits
 	result, err := probe.Try(t)
 	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
 	var failure *probe.Failure
@@ -61,11 +65,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates) (verdict string, 
 	case !result.Silent:
 		return fmt.Sprintf("%s, answered a ping in %v", verdict, probe.Rounded(result.Answered)), nil
 	}
-	limit := "HOLDFAST_UPSTREAM_PING_TIMEOUT"
-	if c.UpstreamPingTimeout == 0 {
-		limit = "HOLDFAST_HANDSHAKE_TIMEOUT"
-	}
-	verdict = fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, limit, t.PingTimeout)
+	verdict = fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, pingLimit(c), t.PingTimeout)
 	if c.UpstreamPong == heartbeat.RequirePong && c.UpstreamPingInterval > 0 && c.UpstreamPingTimeout > 0 {
 		return "", fmt.Errorf("%s; HOLDFAST_UPSTREAM_PONG=require would drop its sessions", verdict)
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"holdfast/internal/certs"
 	"holdfast/proxy"
 )
 
@@ -45,7 +46,16 @@ func (c Config) Warnings() (found Problems) {
 	if c.UpstreamTLSInsecure {
 		found = append(found, Problem{c.nameOf(&c.UpstreamTLSInsecure), "true", "lets anyone on the network path to the upstream read and change everything; unset it where that matters"})
 	}
+	if c.LacksCAs() {
+		found = append(found, Problem{c.nameOf(&c.UpstreamTLSCAFile), "", "is not set, and this system has no CAs by which the upstream's certificate could be checked; install them (ca-certificates), or set it"})
+	}
 	return found
+}
+
+// LacksCAs reports whether the upstream's certificate is to be checked by the system's CAs,
+// and there are none.
+func (c Config) LacksCAs() bool {
+	return c.hasUpstreamTLS() && c.UpstreamTLSCAFile == "" && !c.UpstreamTLSInsecure && !certs.SystemHasCAs()
 }
 
 // fewSessions is a number of sessions that hardly anybody means. A limit of descriptors

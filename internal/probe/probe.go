@@ -6,6 +6,7 @@
 package probe
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"time"
@@ -34,6 +36,10 @@ type Target struct {
 	HandshakeTimeout time.Duration // the upstream's answer
 	PingTimeout      time.Duration // the pong
 	MaxHeaderSize    int           // of the answer
+
+	// Waits is told, from another goroutine, that a step has taken a second and may take
+	// up to limit. It may be nil.
+	Waits func(step Step, limit time.Duration)
 }
 
 // Result is the result of a probe whose upgrade succeeded.
@@ -58,6 +64,9 @@ type Failure struct {
 	Step   Step
 	Status int // of an answer that is not a 101; 0 if Err is another failure
 	Err    error
+
+	Location  string // of an answer that is not a 101
+	SpeaksTLS bool   // the upgrade failed without TLS, and the upstream speaks TLS
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
@@ -71,9 +80,10 @@ func Try(t Target) (Result, error) {
 	began := time.Now()
 	conn, incoming, err := t.upgrade()
 	if err != nil {
-		return r, err
+		return r, t.examine(err)
 	}
 	defer conn.Close()
+	defer t.waits(Ping, t.PingTimeout)()
 	r.Upgraded = time.Since(began)
 
 	pinged := time.Now()
@@ -94,11 +104,15 @@ func Try(t Target) (Result, error) {
 // upgrade returns an upgraded connection, and a reader of all that the upstream sends
 // after its answer.
 func (t Target) upgrade() (net.Conn, io.Reader, error) {
+	stop := t.waits(Dial, t.DialTimeout)
 	conn, err := t.dial()
+	stop()
 	if err != nil {
 		return nil, nil, err
 	}
+	stop = t.waits(Upgrade, t.HandshakeTimeout)
 	incoming, err := t.ask(conn)
+	stop()
 	if err != nil {
 		conn.Close()
 		return nil, nil, err
@@ -116,12 +130,15 @@ func (t Target) ask(conn net.Conn) (io.Reader, error) {
 	if err != nil {
 		return nil, &Failure{Step: Upgrade, Err: err}
 	}
-	dialer := ws.Dialer{ReadBufferSize: t.MaxHeaderSize, Host: t.Host, Header: t.Header}
+	location := ""
+	dialer := ws.Dialer{ReadBufferSize: t.MaxHeaderSize, Host: t.Host, Header: t.Header, OnStatusError: func(_ int, _ []byte, answer io.Reader) {
+		location = locationOf(answer)
+	}}
 	early, _, err := dialer.Upgrade(conn, u)
 	var status ws.StatusError
 	switch {
 	case errors.As(err, &status):
-		return nil, &Failure{Upgrade, int(status), err}
+		return nil, &Failure{Step: Upgrade, Status: int(status), Err: err, Location: location}
 	case errors.Is(err, ws.ErrHandshakeBadProtocol):
 		return nil, &Failure{Step: Upgrade, Err: errors.New("it answered in a version of HTTP without upgrades, such as 1.0")}
 	case err != nil:
@@ -130,6 +147,16 @@ func (t Target) ask(conn net.Conn) (io.Reader, error) {
 		return early, nil
 	}
 	return conn, nil
+}
+
+// locationOf returns the Location of an answer.
+func locationOf(answer io.Reader) string {
+	response, err := http.ReadResponse(bufio.NewReader(answer), nil)
+	if err != nil {
+		return ""
+	}
+	_ = response.Body.Close() // it is not wanted
+	return response.Header.Get("Location")
 }
 
 // dial connects to the upstream, with TLS if t.TLS is set.
