@@ -77,7 +77,7 @@ func bind(cfg *Config) (std net.Listener, file socketFile, err error) {
 		return std, socketFile{}, err
 	}
 	if path, isUnix := strings.CutPrefix(cfg.Listen, unixScheme); isUnix {
-		return bindUnix(path)
+		return bindUnix(path, cfg.ListenMode)
 	}
 	var how net.ListenConfig
 	how.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT

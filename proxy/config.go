@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -36,6 +37,9 @@ type Config struct {
 	// Listen is the address to accept clients on: host:port, or unix: and the path of a
 	// socket to make.
 	Listen string
+	// ListenMode is the mode of the file of a unix socket that Listen names; 0 leaves it to
+	// the umask of the process.
+	ListenMode fs.FileMode
 	// ListenFile is a listening socket that another process has made, such as systemd;
 	// nil if there is none. It takes precedence over Listen.
 	ListenFile *os.File

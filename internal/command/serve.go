@@ -44,7 +44,7 @@ func serve(p process, args []string) int {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 
-	d, err := daemon.New(c, loaded, listen, log, ownVersion())
+	d, err := daemon.New(c, loaded, listen, log, lines.Lost, ownVersion())
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed

@@ -37,7 +37,7 @@ import (
 //     suffix _FILE, names a file that holds the value; this is that one's meaning
 type Config struct {
 	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix ({/ws} and a request for {/} give {/ws}); or {unix:/path}"`
-	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path}, or {systemd:NAME} for a socket of that {FileDescriptorName}"`
+	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path} (with {?mode=0660} the socket gets that mode), or {systemd:NAME} for a socket of that {FileDescriptorName}"`
 	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN" envDefault:"127.0.0.1:8081" meaning:"metrics and health: {host:port} or {off}"`
 
 	PingInterval         time.Duration      `env:"HOLDFAST_PING_INTERVAL" envDefault:"20s" meaning:"both legs; {0} = no pings"`

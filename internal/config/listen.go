@@ -3,9 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"holdfast/internal/hostport"
@@ -13,10 +15,11 @@ import (
 
 func parseListen(value string) (listenAddress, error) {
 	if path, ok := strings.CutPrefix(value, unixScheme); ok {
-		if strings.Contains(path, "?") {
-			return "", errors.New("has options behind a question mark, which are not supported by this version; leave them out")
-		}
+		path, options, hasOptions := strings.Cut(path, "?")
 		path, err := socketPath(path)
+		if err == nil && hasOptions {
+			path, err = path+"?"+options, checkSocketOptions(options)
+		}
 		return listenAddress(unixScheme + path), err
 	}
 	if isOff(value) {
@@ -32,6 +35,43 @@ func parseListen(value string) (listenAddress, error) {
 // another kind of address.
 func (a listenAddress) Systemd() (name string, ok bool) {
 	return strings.CutPrefix(string(a), systemdScheme)
+}
+
+// modeOption is the one option of a unix socket. The socket's file gets that mode.
+const modeOption = "mode="
+
+// checkSocketOptions checks what follows the question mark in unix:/path?mode=0660.
+func checkSocketOptions(options string) error {
+	digits, isMode := strings.CutPrefix(options, modeOption)
+	mode, err := strconv.ParseUint(digits, 8, 32)
+	switch {
+	case !isMode:
+		return errors.New(`has an unknown option; the only one is mode, like "?mode=0660"`)
+	case err != nil || mode > uint64(fs.ModePerm):
+		return errors.New(`has no valid mode; write it in octal, like "?mode=0660"`)
+	case mode&0o222 == 0:
+		return errors.New(`has a mode that lets nobody connect, since that needs the permission to write; write for example "?mode=0660"`)
+	}
+	return nil
+}
+
+// Address returns a as package net takes it, or unix: and a path: without options.
+func (a listenAddress) Address() string {
+	if !strings.HasPrefix(string(a), unixScheme) {
+		return string(a)
+	}
+	address, _, _ := strings.Cut(string(a), "?")
+	return address
+}
+
+// mode returns the mode that the file of a unix socket gets; 0 means that of the umask.
+func (a listenAddress) mode() fs.FileMode {
+	_, digits, found := strings.Cut(string(a), "?"+modeOption)
+	if !found || !strings.HasPrefix(string(a), unixScheme) {
+		return 0
+	}
+	mode, _ := strconv.ParseUint(digits, 8, 32) // parseListen has checked it
+	return fs.FileMode(mode)
 }
 
 // checkSocketName accepts what systemd accepts as a FileDescriptorName:

@@ -87,7 +87,7 @@ func (c Config) meetings(s settings) (found Problems) {
 	}
 	network, address := c.UpstreamAddress()
 	if network == "unix" {
-		if string(c.Listen) == unixScheme+address {
+		if c.Listen.Address() == unixScheme+address {
 			found = append(found, c.problem(s, &c.Upstream, c.isItself(&c.Listen, string(c.Listen))))
 		}
 		return found

@@ -15,7 +15,8 @@ import (
 // the proxy's listening socket; if it is nil, the proxy opens one.
 func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
 	return proxy.Config{
-		Listen:             string(c.Listen),
+		Listen:             c.Listen.Address(),
+		ListenMode:         c.Listen.mode(),
 		ListenFile:         listen,
 		TLS:                loaded.serverTLS(),
 		Upstream:           c.Upstream,

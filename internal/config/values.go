@@ -20,7 +20,7 @@ import (
 
 // Types of configuration values, each with its own rule in parsers.
 type (
-	listenAddress string        // host:port, unix:/path or systemd:NAME
+	listenAddress string        // host:port, unix:/path with its options, or systemd:NAME
 	adminAddress  string        // host:port, or "" for none
 	healthPath    string        // the target of a request, or "" for none
 	serverName    string        // a host name or an IP address

@@ -41,9 +41,9 @@ type Daemon struct {
 }
 
 // New builds the proxy and its admin listener from c and binds their addresses. The proxy
-// accepts on listen; if that is nil, it opens its own listener. New closes listen. The log
-// and the metrics show version.
-func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog.Logger, version string) (*Daemon, error) {
+// accepts on listen; if that is nil, it opens its own listener. New closes listen. lost
+// returns how many lines of the log have been lost. The log and the metrics show version.
+func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog.Logger, lost func() uint64, version string) (*Daemon, error) {
 	defer listen.Close() // proxy.New duplicates it; Close on nil does nothing
 	adminListener, err := listenAdmin(string(c.AdminListen))
 	if err != nil {
@@ -51,15 +51,16 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	}
 	host, _ := os.Hostname() // if it fails, the admin listener does not accept the machine's own name
 	m := metrics.New(version)
+	m.CountLogLinesLost(lost)
 	server, err := proxy.New(c.Proxy(&loaded, listen, log, m))
 	if err != nil {
 		if adminListener != nil {
 			adminListener.Close()
 		}
-		if isTaken(string(c.Listen), adminListener, err) {
+		if isTaken(c.Listen.Address(), adminListener, err) {
 			return nil, fmt.Errorf("HOLDFAST_LISTEN: %w; HOLDFAST_ADMIN_LISTEN=%s is the same address: give each its own port", err, c.AdminListen)
 		}
-		return nil, named("HOLDFAST_LISTEN", string(c.Listen), err)
+		return nil, named("HOLDFAST_LISTEN", c.Listen.Address(), err)
 	}
 	d := &Daemon{
 		proxy: server,

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,6 +66,8 @@ type Writer struct {
 	wake   chan struct{}  // holds a token while there may be something to write
 	done   chan struct{}  // closed when writeLines has ended
 
+	total atomic.Uint64 // lines lost so far
+
 	mu      sync.Mutex // guards the fields below; held no longer than for a copy
 	pending []byte
 	lost    int
@@ -90,11 +93,15 @@ func (w *Writer) Write(line []byte) (int, error) {
 		w.pending = append(w.pending, line...)
 	} else {
 		w.lost++
+		w.total.Add(1)
 	}
 	w.mu.Unlock()
 	w.wakeUp()
 	return len(line), nil
 }
+
+// Lost returns how many lines have been lost so far.
+func (w *Writer) Lost() uint64 { return w.total.Load() }
 
 // Close waits until the pending lines are written. It returns an error if ctx ends first.
 // Lines that are written later are lost.

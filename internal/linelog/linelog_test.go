@@ -118,6 +118,9 @@ func TestLogNeverBlocks(t *testing.T) {
 	if lost == 0 {
 		t.Error("nothing was lost: the test proves nothing")
 	}
+	if lines.Lost() != uint64(lost) {
+		t.Errorf("%d lines are counted as lost, and %d reported", lines.Lost(), lost)
+	}
 	if written+lost != logged {
 		t.Errorf("%d lines written, %d reported lost, want %d in all", written, lost, logged)
 	}
