@@ -80,13 +80,15 @@ func (s settings) list(c Config, refused Problems) []Setting {
 	return all
 }
 
-// WriteDefaults writes every variable with its default and its meaning.
+// WriteDefaults writes every variable with its default and its meaning, for a terminal.
 func WriteDefaults(w io.Writer) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, v := range variables {
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", v.name, cmp.Or(v.def, v.parent), plain(v.meaning))
+		def := cmp.Or(v.def, v.parent)
+		if def != "" {
+			def = " (" + def + ")"
+		}
+		fmt.Fprintf(w, "  %s%s\n%s\n", v.name, def, shown.Wrapped(plain(v.meaning), "      "))
 	}
-	table.Flush()
 }
 
 func writeTable(w io.Writer, all []Setting) error {
