@@ -16,6 +16,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caarlos0/env/v10"
@@ -97,7 +98,11 @@ type Config struct {
 // Load returns the checked configuration of environ with its TLS files, and every
 // problem with them. The configuration must not be used unless found is empty.
 func Load(environ []string) (c Config, loaded Certificates, found Problems) {
-	c, found = readSettings(environ).config()
+	s := readSettings(environ)
+	c, found = s.config()
+	if !slices.ContainsFunc(found, func(p Problem) bool { return p.Variable == upstreamName }) {
+		found = append(found, c.loops(s, lookUp)...)
+	}
 	loaded, bad := c.certificates()
 	found = append(found, bad...)
 	found.sort()
