@@ -142,7 +142,7 @@ func parseDuration(value string) (time.Duration, error) {
 	d, err := time.ParseDuration(value)
 	switch {
 	case err != nil && durationShape.MatchString(value): // package time could not hold it
-		return 0, tooLong
+		return 0, errTooLong
 	case err != nil:
 		return 0, errors.New("is not a duration; " + writeDuration(value))
 	case d < 0:
@@ -150,12 +150,12 @@ func parseDuration(value string) (time.Duration, error) {
 	case d > 0 && d < minDuration:
 		return 0, fmt.Errorf("is too short; the shortest is %q", "1ms")
 	case d > maxDuration:
-		return 0, tooLong
+		return 0, errTooLong
 	}
 	return d, nil
 }
 
-var tooLong = errors.New(`is too long; the longest is "8760h"`)
+var errTooLong = errors.New(`is too long; the longest is "8760h"`)
 
 // durationShape matches durations of any length.
 var durationShape = regexp.MustCompile(`^\+?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$`)
