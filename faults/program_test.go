@@ -38,7 +38,7 @@ type behaviour struct {
 	TalkEvery   time.Duration // sends a short message so often
 	PingEvery   time.Duration // sends pings of its own so often
 	TellEvery   int           // bytes of messages received, after each of which it tells "received"
-	TellAsked   bool          // tells "pinged" of each ping, "closing" of a Close, before it answers
+	TellAsked   bool          // tells "pinged" of each ping, "closing" of a Close, before it answers, and "answered" after that
 	AnswerDelay time.Duration // pings and Closes are answered so much later,
 	AnswerAfter int           // behind so many bytes of messages
 	AnswerSize  int           // of so many bytes each
@@ -58,7 +58,7 @@ type command struct {
 
 // An event is what a peer tells.
 type event struct {
-	Event   string // "listening", "opened", "received", "pinged", "closing", "closed", "ended", "corrupt", "failed" or "finished"
+	Event   string // "listening", "opened", "received", "pinged", "closing", "answered", "closed", "ended", "corrupt", "failed" or "finished"
 	Session int    `json:",omitempty"`
 	Bytes   int    `json:",omitempty"` // received: in all
 	Code    int    `json:",omitempty"` // closed: what the Close said

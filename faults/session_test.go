@@ -215,6 +215,9 @@ func (s *session) answers(asked string, opcode ws.OpCode, payload []byte) {
 		_ = s.sends(s.AnswerAfter, s.AnswerSize) // the read that follows fails too
 	}
 	_ = s.writes(opcode, payload)
+	if s.TellAsked {
+		s.out <- event{Event: "answered", Session: s.id}
+	}
 }
 
 func (s *session) does(c command) {

@@ -126,34 +126,36 @@ func TestSlowProgram(t *testing.T) {
 		for _, c := range []struct {
 			name     string
 			buffers  string // tcp_wmem of the proxy's host; empty = the kernel's defaults
+			program  behaviour
 			settings []string
 		}{
-			{"pinged", "", []string{"HOLDFAST_PING_INTERVAL=1s", "HOLDFAST_PING_TIMEOUT=2s"}},
-			{"behind a large buffer", largeBuffers, []string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_WRITE_TIMEOUT=5s"}},
+			{"pinged", "", slowProgram, []string{"HOLDFAST_PING_INTERVAL=1s", "HOLDFAST_PING_TIMEOUT=2s"}},
+			{"behind a large buffer", largeBuffers, slowProgram, []string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_WRITE_TIMEOUT=5s"}},
+			// The kernel counts TCP_USER_TIMEOUT on while a window is smaller than what it
+			// has to send, though the program takes some bytes all the time.
+			{"with little room", "", behaviour{ReadRate: 5_000, ReadBuffer: 4096}, []string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_TCP_USER_TIMEOUT=5s"}},
 		} {
 			t.Run(side+", "+c.name, func(t *testing.T) {
 				t.Parallel()
-				testSlowProgram(t, side, c.buffers, c.settings)
+				testSlowProgram(t, side, c.buffers, c.program, c.settings)
 			})
 		}
 	}
 }
 
-func testSlowProgram(t *testing.T, side, buffers string, settings []string) {
-	const (
-		rate = 60_000 // bytes a second
-		// readerBuffer is what a program has that reads so slowly: the kernel lets the
-		// buffers of fast readers grow. A full one takes nothing until half of it has been
-		// read, so one that holds more than WRITE_TIMEOUT's worth of reading cannot be told
-		// from a frozen program's.
-		readerBuffer = 64 << 10
-	)
+// slowProgram has the buffer of a program that reads so slowly: the kernel lets the
+// buffers of fast readers grow. A full one takes nothing until half of it has been read,
+// so one that holds more than WRITE_TIMEOUT's worth of reading cannot be told from a
+// frozen program's.
+var slowProgram = behaviour{ReadRate: 60_000, ReadBuffer: 64 << 10}
+
+func testSlowProgram(t *testing.T, side, buffers string, slow behaviour, settings []string) {
 	n := newNetwork(t)
 	if buffers != "" {
 		n.proxy.writes("/proc/sys/net/ipv4/tcp_wmem", buffers)
 	}
 	proxy := startHoldfast(t, n, settings...)
-	slow := behaviour{ReadRate: rate, ReadBuffer: readerBuffer, TellEvery: rate}
+	slow.TellEvery = slow.ReadRate
 	var reader, writer *peer
 	if side == "client" {
 		writer = startUpstream(t, n, behaviour{})

@@ -25,6 +25,7 @@ const (
 	flagPaused = 1 << iota
 	flagMeasured
 	flagDelayed
+	flagHeard
 )
 
 var errBinary = errors.New("heartbeat: malformed state")
@@ -42,6 +43,9 @@ func (s *State) AppendBinary(dst []byte) ([]byte, error) {
 	if s.delayed {
 		flags |= flagDelayed
 	}
+	if s.heard {
+		flags |= flagHeard
+	}
 	dst = append(dst, binaryFormat, byte(s.status), s.open, flags, byte(s.wait))
 	for _, v := range [...]uint64{uint64(s.at), uint64(s.sentAt), s.payload, uint64(s.rtt)} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
@@ -56,7 +60,7 @@ func (s *State) AppendBinary(dst []byte) ([]byte, error) {
 // UnmarshalBinary restores what AppendBinary wrote. It returns an error, and does not
 // change s, if b encodes no possible State.
 func (s *State) UnmarshalBinary(b []byte) error {
-	if len(b) < binaryHead || b[0] != binaryFormat || b[3] > flagPaused|flagMeasured|flagDelayed {
+	if len(b) < binaryHead || b[0] != binaryFormat || b[3] > flagPaused|flagMeasured|flagDelayed|flagHeard {
 		return errBinary
 	}
 	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
@@ -66,6 +70,7 @@ func (s *State) UnmarshalBinary(b []byte) error {
 		paused:   b[3]&flagPaused != 0,
 		measured: b[3]&flagMeasured != 0,
 		delayed:  b[3]&flagDelayed != 0,
+		heard:    b[3]&flagHeard != 0,
 		wait:     Wait(b[4]),
 		at:       Time(u64(5)),
 		sentAt:   Time(u64(13)),

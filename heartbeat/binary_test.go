@@ -82,7 +82,7 @@ func TestUnmarshalRefusesWhatNoStateCanBe(t *testing.T) {
 		{"an answer owed to no ping", changed(2, 0)},
 		{"an earlier ping that is not there", changed(2, 2)},
 		{"too many pings", append(changed(2, maxOpen+1), make([]byte, maxOpen*binaryPing)...)},
-		{"no such flag", changed(3, flagDelayed<<1)},
+		{"no such flag", changed(3, flagHeard<<1)},
 		{"no such wait", changed(4, byte(Arrived)+1)},
 	} {
 		before := c.state

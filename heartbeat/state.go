@@ -44,6 +44,7 @@ type State struct {
 	status   status
 	wait     Wait // how far the wait for the answer has come; used while status is owed
 	paused   bool // we do not read from the peer
+	heard    bool // owed: the peer has sent something since its whole timeout began
 	measured bool // a round trip has been measured
 	delayed  bool // the latest ping or its pong was delayed on our side: do not measure its round trip
 }
@@ -148,6 +149,7 @@ func (s *State) Sent(r *Rules, now Time, payload uint64, armed, delayed bool) {
 // ask starts a whole timeout for the answer that is owed.
 func (s *State) ask(r *Rules, now Time) {
 	s.at = s.wait.Ask(now, r.Timeout)
+	s.heard = false
 }
 
 // Heard records that bytes arrived from the peer, pongs included. midFrame says that
@@ -162,6 +164,8 @@ func (s *State) Heard(r *Rules, now Time, midFrame bool) {
 		// control frames in between fragments only). So each part of the frame
 		// starts a whole timeout, the last part too.
 		s.ask(r, now)
+	default:
+		s.heard = true
 	}
 }
 
@@ -212,13 +216,15 @@ func (s *State) Pause() {
 // Owes reports whether a ping with a deadline has no answer yet.
 func (s *State) Owes() bool { return s.status == owed }
 
-// Resume records that we read from the peer again. heldUp says that bytes of the peer lie
-// unread. Then the peer may have waited for us, so an awaited answer has a whole timeout
-// again. Otherwise the pause delayed nothing, and the deadline from before it holds.
-func (s *State) Resume(r *Rules, now Time, heldUp bool) {
+// Resume records that we read from the peer again. unread says that bytes of the peer lie
+// unread. If they do, or if the peer has sent something before the pause, its pong may have
+// waited for us behind other bytes, and has a whole timeout again. Otherwise the peer is
+// silent by itself, and the deadline from before the pause holds: else a peer that is dead
+// would never be found while pause follows on pause.
+func (s *State) Resume(r *Rules, now Time, unread bool) {
 	resumed := s.paused
 	s.paused = false
-	if resumed && heldUp && s.status == owed {
+	if resumed && (unread || s.heard) && s.status == owed {
 		s.ask(r, now)
 	}
 }

@@ -20,6 +20,7 @@ type stateModel struct {
 	lastSent Time
 	wanted   bool
 	paused   bool
+	heardAny bool // since its whole timeout runs
 	last     time.Duration
 }
 
@@ -40,7 +41,7 @@ func (m *stateModel) sent(now Time, payload uint64, armed bool) {
 }
 
 func (m *stateModel) restartDeadline(now Time) {
-	m.asked, m.looked = now, false
+	m.asked, m.looked, m.heardAny = now, false, false
 	m.lookAt, m.deadline = now.Add(m.rules.Timeout/2), Never
 	if !m.owes {
 		m.lookAt = Never
@@ -96,6 +97,8 @@ func (m *stateModel) heard(now Time, midFrame bool) {
 		m.alive(now)
 	} else if m.owes && midFrame {
 		m.restartDeadline(now)
+	} else if m.owes {
+		m.heardAny = true
 	}
 }
 
@@ -192,9 +195,9 @@ func (p *stateScript) step(what byte) {
 			m.open[i].sentAt = Never
 		}
 	case 14:
-		heldUp := int64(p.now/Time(time.Second))%2 == 0
-		s.Resume(r, p.now, heldUp)
-		if m.paused && heldUp {
+		unread := int64(p.now/Time(time.Second))%2 == 0
+		s.Resume(r, p.now, unread)
+		if m.paused && (unread || m.heardAny) {
 			m.restartDeadline(p.now)
 		}
 		m.paused = false

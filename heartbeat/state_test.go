@@ -301,6 +301,12 @@ func TestWhilePausedTheDeadlineStandsStill(t *testing.T) {
 		c.at("31s").pauses().next("never", "again").at("45s").resumesToNothing()
 		c.next("40s", "it has come meanwhile")
 	})
+	t.Run("what came before it may have held the pong up", func(t *testing.T) {
+		c := opened(t, onlyPong)
+		c.at("20s").wantsPing("the first").sends(1)
+		c.at("25s").hears().pauses().at("29s").resumesToNothing().next("49s", "the pong may be under way behind what was read")
+		c.at("30s").pauses().at("31s").resumesToNothing().next("49s", "nothing has come since")
+	})
 	t.Run("resuming twice is resuming once", func(t *testing.T) {
 		c := opened(t, anyByte)
 		c.at("20s").wantsPing("the first").sends(1)

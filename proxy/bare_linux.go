@@ -31,6 +31,7 @@ func (s bare) Unsent() int                 { return socket.Unsent(int(s)) }
 func (s bare) Unread() int                 { return socket.Unread(int(s)) }
 func (s bare) LastACKs() socket.ACKs       { return socket.LastACKs(int(s)) }
 func (s bare) Unlimit()                    { socket.UnlimitBackoff(int(s)) }
+func (s bare) Outlast()                    { socket.SetUserTimeout(int(s), 0) }
 
 func (s bare) Connected() error  { return socket.Connected(int(s)) }
 func (s bare) CloseWrite() error { return socket.Shutdown(int(s), unix.SHUT_WR) }

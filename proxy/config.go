@@ -85,6 +85,9 @@ type Config struct {
 	HandshakeTimeout time.Duration
 	// DialTimeout bounds name resolution, TCP connect and TLS handshake to the upstream.
 	DialTimeout time.Duration
+	// HTTPTimeout is how long a request that is not an upgrade may make no progress, in
+	// either direction.
+	HTTPTimeout time.Duration
 	// HealthInterval is the time between two checks of an upstream that works. A check
 	// connects, and gets HealthPath if that is set. Without HealthPath, a connection made
 	// for a client takes the place of a check. 0 means that an upstream that works is not
@@ -148,6 +151,17 @@ func (c *Config) socketOptions() socket.Options {
 		RTOMax:      c.longestBackoff(),
 		KeepAlive:   c.keepAlive(),
 	}
+}
+
+// pageUserTimeout is TCPUserTimeout for requests that are not upgrades. The kernel also
+// counts a peer that acknowledges and has no room, and HTTPTimeout is for how long such a
+// peer may pause.
+func (c *Config) pageUserTimeout() time.Duration {
+	const margin, longest = 10 * time.Second, 596 * time.Hour // the kernel takes milliseconds in an int
+	if c.TCPUserTimeout == 0 {
+		return 0
+	}
+	return max(c.TCPUserTimeout, min(c.HTTPTimeout+margin, longest))
 }
 
 // keepAlive returns after how much silence the kernel probes a peer. Our pings come

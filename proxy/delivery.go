@@ -53,8 +53,11 @@ func (l *loop) delivery(g *leg, timeout, patience time.Duration) heartbeat.Deliv
 	}
 	l.easeBackoff(g, acks)
 	d := heartbeat.Delivery{Arrived: g.acked >= g.mark, Moved: g.moved}
-	if acks.Full && acks.Last < timeout {
-		d.Patience = patience
+	if acks.Full {
+		g.io.Outlast()
+		if acks.Last < timeout {
+			d.Patience = patience
+		}
 	}
 	return d
 }

@@ -197,11 +197,11 @@ func (g *leg) pauses(now heartbeat.Time) {
 }
 
 // resumes restarts the leg's clock when the leg is read again. Unread bytes are read
-// before a deadline is judged. If there are any, the peer may have waited for us to read.
+// before a deadline is judged.
 func (g *leg) resumes(r *heartbeat.Rules, now heartbeat.Time) {
 	g.paused = false
-	heldUp := g.io != nil && g.beat.Owes() && g.io.Unread() > 0
-	g.beat.Resume(r, now, heldUp)
+	unread := g.io != nil && g.beat.Owes() && g.io.Unread() > 0
+	g.beat.Resume(r, now, unread)
 	if g.out != outBroken && g.by != heartbeat.Never {
 		g.by += now
 	}

@@ -155,6 +155,7 @@ func (p *silentPeer) Unacked() int                { return 0 }
 func (p *silentPeer) Unsent() int                 { return 0 }
 func (p *silentPeer) Unread() int                 { return 0 }
 func (p *silentPeer) Unlimit()                    {}
+func (p *silentPeer) Outlast()                    {}
 func (p *silentPeer) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
 func (p *silentPeer) Detach() (net.Conn, error) { return nil, errors.ErrUnsupported }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
+	"syscall"
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
@@ -27,6 +29,7 @@ func (l *loop) passRequest(s *session) {
 	conns, err := l.detach(s)
 	var conn net.Conn
 	if err == nil {
+		socket.SetUserTimeout(conns[client].FD(), l.cfg.pageUserTimeout())
 		conn, err = conns[client].Detach()
 	}
 	if err != nil {
@@ -60,6 +63,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 		return
 	}
 	_ = socket.LimitBackoff(conn.FD(), s.options.RTOMax) // the same bound was set before, until Detach removed it
+	socket.SetUserTimeout(conn.FD(), s.options.UserTimeout)
 	to := s.chooseLoop()
 	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), refusal) }) {
 		to.takesNone(conn, g.From, seat)
@@ -125,7 +129,20 @@ func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn
 	if out := to.Learn(err); out != backend.Reached {
 		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result()), Known: !to.Up()}
 	}
+	s.outlast(conn)
 	return conn, nil
+}
+
+// outlast gives an upstream's connection the user timeout of pages.
+func (s *Server) outlast(conn net.Conn) {
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
+	}
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return // it is closed
+	}
+	_ = raw.Control(func(fd uintptr) { socket.SetUserTimeout(int(fd), s.cfg.pageUserTimeout()) }) // it fails only on a closed connection
 }
 
 // pagesQueued bounds the requests that wait to dial, in all loops together: each has a
@@ -215,7 +232,7 @@ func (s *Server) webConfig() web.Config {
 		Fields:           s.cfg.UpstreamHeader,
 		Trust:            &s.trust,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
-		WriteTimeout:     s.cfg.WriteTimeout,
+		HTTPTimeout:      s.cfg.HTTPTimeout,
 		MaxHeaderSize:    s.cfg.MaxHeaderSize,
 		Log:              s.cfg.Log,
 		Rations:          s.rations,

@@ -4,12 +4,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
@@ -132,6 +136,71 @@ func TestPagesTakeNoSession(t *testing.T) {
 	if err != nil || refused.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("one session too many: %v, %v, want a 503", refused, err)
 	}
+}
+
+// The kernel does not end a page's connections before HTTPTimeout: it counts a peer that
+// acknowledges and has no room. A session on the same connection has the bound of sessions
+// again.
+func TestKernelBearsPauses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.TCPUserTimeout = time.Minute
+		cfg.HTTPTimeout = time.Hour
+	})
+	const page, session = 3_610_000, 60_000
+	client := r.dials()
+	client.sendsString(wire.Head("GET /page HTTP/1.1", "Host: service.example"))
+	upstream := r.accepts()
+	if _, err := http.ReadRequest(upstream.in); err != nil {
+		t.Fatal(err)
+	}
+	wantsUserTimeout(t, "a page's client", client, page)
+	wantsUserTimeout(t, "a page's upstream", upstream, page)
+	upstream.sendsString(wire.Head("HTTP/1.1 200 OK", "Content-Length: 0"))
+	if _, err := http.ReadResponse(client.in, nil); err != nil {
+		t.Fatal(err)
+	}
+	upstream.conn.Close()
+	client.sendsString(wire.Request())
+	upstream = r.accepts()
+	upstream.sendsString(wire.Answer(upstream.wantsRequest()))
+	client.wantsSwitch()
+	wantsUserTimeout(t, "a session's client", client, session)
+	wantsUserTimeout(t, "a session's upstream", upstream, session)
+}
+
+// wantsUserTimeout asks the socket at the far end of a peer's connection, which is this
+// process's too.
+func wantsUserTimeout(t *testing.T, whose string, p *peer, milliseconds int) {
+	t.Helper()
+	far, near := p.conn.RemoteAddr().String(), p.conn.LocalAddr().String()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if nameOf(unix.Getsockname(fd)) != far || nameOf(unix.Getpeername(fd)) != near {
+			continue
+		}
+		if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != milliseconds || err != nil {
+			t.Errorf("%s: TCP_USER_TIMEOUT is %d, %v, want %d", whose, got, err, milliseconds)
+		}
+		return
+	}
+	t.Errorf("%s: no descriptor has its connection", whose)
+}
+
+// nameOf is the address of a socket as net writes it.
+func nameOf(address unix.Sockaddr, err error) string {
+	four, ok := address.(*unix.SockaddrInet4)
+	if err != nil || !ok {
+		return ""
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4(four.Addr), uint16(four.Port)).String()
 }
 
 // getsPage plays both ends of a request for a page, and reads the page.

@@ -209,6 +209,7 @@ func (l *loop) send(s *session, to Side, b []byte) sending {
 		b = b[n:]
 		g.tail = l.tails.get()
 		g.tail.by = g.tail.wait.Ask(l.now, l.patience.write)
+		g.io.Outlast() // from now on WRITE_TIMEOUT is the measure
 		l.moves(g)
 	}
 	g.tail.append(b)

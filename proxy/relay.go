@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
@@ -27,6 +28,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		server:  l.server,
 		metrics: l.metrics,
 		early:   append(head.Append(nil), o.reply...),
+		fields:  head.Fields,
 		from:    s.addr,
 		seat:    s.seat,
 		log:     l.log.With(idAttr(s.id), "client", clientName(s.remote()), "path", s.path, "upstream", s.backend.Name()),
@@ -46,7 +48,8 @@ type relay struct {
 	server           *Server
 	metrics          *metrics.Loop
 	client, upstream transport
-	early            []byte // the bytes that the upstream has sent so far, with a head that Append has rewritten
+	early            []byte       // the bytes that the upstream has sent so far, with a head that Append has rewritten
+	fields           field.Fields // of that head, named as the upstream spells them
 	from             netip.Addr
 	seat             peraddress.Seat // the client's, of its address from
 	log              *slog.Logger
@@ -112,8 +115,12 @@ func (r *relay) copy(c, u net.Conn) metrics.Result {
 		resp.Header.Set("Connection", "Upgrade")
 		resp.Header.Set("Upgrade", "websocket")
 	}
+	web.Respell(resp.Header, r.fields)
 	resp.ProtoMajor, resp.ProtoMinor = 1, 1 // the version is ours, not the upstream's (RFC 9112 2.3)
 	resp.Close = true
+	if bodiless(resp.StatusCode) {
+		resp.TransferEncoding = nil // net/http would frame what is not there
+	}
 	if err := resp.Write(c); err != nil {
 		r.log.Debug("upstream's refusal was not passed on whole", "error", err)
 	}
@@ -121,6 +128,12 @@ func (r *relay) copy(c, u net.Conn) metrics.Result {
 		r.log.Info("handshake refused", "result", result.String(), "status", resp.StatusCode, "why", "the upstream's answer")
 	}
 	return metrics.ResultUpstreamRefused
+}
+
+// bodiless reports whether an answer of that status has no body, whatever its fields say
+// (RFC 9112 6.3).
+func bodiless(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
 func (r *relay) badGateway(c net.Conn, err error) {

@@ -31,6 +31,8 @@ func TestUpstreamRefuses(t *testing.T) {
 		{"HTTP/1.0", "HTTP/1.0 404 Not Found\r\nServer: old\r\n\r\nno", true, 404, "Server", "old", "no"},
 		{"200", "HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi", false, 200, "X-A", "b", "hi"},
 		{"204", "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n", false, 204, "X-A", "b", ""},
+		{"204 in chunks", "HTTP/1.1 204 No Content\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n", false, 204, "X-A", "b", ""},
+		{"304 in chunks", "HTTP/1.1 304 Not Modified\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n", false, 304, "X-A", "b", ""},
 		{"no body", "HTTP/1.1 403 Forbidden\r\nX-A: b\r\nContent-Length: 0\r\n\r\n", false, 403, "X-A", "b", ""},
 		{"long body", fmt.Sprintf("HTTP/1.1 500 Oops\r\nX-A: b\r\nContent-Length: %d\r\n\r\n%s", len(long), long), false, 500, "X-A", "b", long},
 		{"long body until the end", "HTTP/1.1 500 Oops\r\nX-A: b\r\n\r\n" + long, true, 500, "X-A", "b", long},
@@ -51,6 +53,9 @@ func TestUpstreamRefuses(t *testing.T) {
 			resp, body := client.wantsRefusal("the upstream's own answer", test.status)
 			if resp.Header.Get(test.field) != test.value {
 				t.Errorf("the client got %v, want %s: %s", resp.Header, test.field, test.value)
+			}
+			if bodiless := test.status == 204 || test.status == 304; bodiless && resp.TransferEncoding != nil {
+				t.Errorf("an answer without a body is framed by %v", resp.TransferEncoding)
 			}
 			if body != test.body {
 				t.Errorf("the client got a body of %d bytes, want %d", len(body), len(test.body))
@@ -76,7 +81,7 @@ func TestRefusalsFields(t *testing.T) {
 			"HTTP/1.1 403 No\r\nConnection: close\r\nContent-Length: 2\r\nSet-Cookie: x\r\n\r\nhi"},
 		{"folded fields (RFC 9112 5.2)",
 			"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\n realm=\"x\"\r\nConnection : close,\r\n\tX-Hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n",
-			"HTTP/1.1 401 No\r\nConnection: close\r\nWww-Authenticate: Basic   realm=\"x\"\r\nContent-Length: 0\r\n\r\n"},
+			"HTTP/1.1 401 No\r\nConnection: close\r\nWWW-Authenticate: Basic   realm=\"x\"\r\nContent-Length: 0\r\n\r\n"},
 		{"very many fields",
 			"HTTP/1.1 403 No\r\n" + strings.Repeat("X-A: b\r\n", 300) + "Connection: close, X-Hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n",
 			"HTTP/1.1 403 No\r\nConnection: close\r\n" + strings.Repeat("X-A: b\r\n", 300) + "Content-Length: 0\r\n\r\n"},
@@ -92,7 +97,7 @@ func TestRefusalsFields(t *testing.T) {
 			"HTTP/1.1 403 No\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 1\r\n\r\n"},
 		{"426 says to what (RFC 9110 7.8, 15.5.22)",
 			"HTTP/1.1 426 Old\r\nSec-WebSocket-Version: 8\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
-			"HTTP/1.1 426 Old\r\nConnection: close\r\nConnection: Upgrade\r\nSec-Websocket-Version: 8\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"},
+			"HTTP/1.1 426 Old\r\nConnection: close\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"},
 		{"the version is ours (RFC 9112 2.3)",
 			"HTTP/1.0 404 Old\r\nContent-Length: 2\r\n\r\nhi",
 			"HTTP/1.1 404 Old\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"},

@@ -60,6 +60,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 		Listen:           "127.0.0.1:0",
 		Upstream:         &url.URL{Scheme: "ws", Host: r.service.Addr().String()},
 		HandshakeTimeout: patience,
+		HTTPTimeout:      patience,
 		DialTimeout:      patience,
 		HealthInterval:   -1, // the upstream sees the test's connections alone
 		WriteTimeout:     patience,

@@ -89,6 +89,10 @@ type transport interface {
 	// Unlimit removes the bound on the kernel's retransmission wait, see
 	// socket.LimitBackoff.
 	Unlimit()
+	// Outlast removes the user timeout. The kernel counts it on for as long as the peer's
+	// window is smaller than the segment that is to be sent, though the peer takes some
+	// bytes all the time: it would reset the connection of a program that reads slowly.
+	Outlast()
 	// Connected returns the outcome of a connect once the connection is writable.
 	Connected() error
 	// CloseWrite ends our direction and leaves the peer's direction open.

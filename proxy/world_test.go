@@ -178,6 +178,7 @@ func (s *inventedSocket) Unacked() int                { return len(s.other.in) }
 func (s *inventedSocket) Unsent() int                 { return 0 }
 func (s *inventedSocket) Unread() int                 { return len(s.in) }
 func (s *inventedSocket) Unlimit()                    {}
+func (s *inventedSocket) Outlast()                    {}
 func (s *inventedSocket) LastACKs() socket.ACKs       { return socket.ACKs{} }
 
 // Detach closes the connection: outside the loop there is no invented kernel.

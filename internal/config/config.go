@@ -57,7 +57,8 @@ type Config struct {
 	CloseTimeout       positive      `env:"HOLDFAST_CLOSE_TIMEOUT" envDefault:"10s" meaning:"how long a close handshake may take"`
 	IdleTimeout        time.Duration `env:"HOLDFAST_IDLE_TIMEOUT" envDefault:"0" meaning:"ends a session with no data frame either way for so long; {0} = never"`
 	MaxSessionDuration time.Duration `env:"HOLDFAST_MAX_SESSION_DURATION" envDefault:"0" meaning:"ends a session of that age, with ±10 % jitter; {0} = never"`
-	HandshakeTimeout   positive      `env:"HOLDFAST_HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"an upgrade's request head, and the upstream's answer to it: each in total, not per byte; of a page the request head alone: its answer must begin within {5m30s}"`
+	HandshakeTimeout   positive      `env:"HOLDFAST_HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"an upgrade's request head, and the upstream's answer to it: each in total, not per byte; of a request that is not an upgrade the request head alone"`
+	HTTPTimeout        positive      `env:"HOLDFAST_HTTP_TIMEOUT" envDefault:"5m" meaning:"ends a request that is not an upgrade when it has made no progress, in either direction, for so long: silent long polls and event streams, paused uploads and downloads"`
 	DialTimeout        positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"TCP and TLS to the upstream, name resolution included"`
 	TCPUserTimeout     time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"both legs: the kernel's own backstop for unacknowledged data; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
 

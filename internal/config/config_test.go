@@ -57,6 +57,7 @@ func TestDefaults(t *testing.T) {
 		WriteTimeout:          positive(30 * time.Second),
 		CloseTimeout:          positive(10 * time.Second),
 		HandshakeTimeout:      positive(10 * time.Second),
+		HTTPTimeout:           positive(5 * time.Minute),
 		DialTimeout:           positive(5 * time.Second),
 		HealthInterval:        10 * time.Second,
 		TCPUserTimeout:        time.Minute,
@@ -116,6 +117,7 @@ var accepted = map[string][]struct {
 	"HOLDFAST_IDLE_TIMEOUT":           {{"0", time.Duration(0)}, {"1h", time.Hour}},
 	"HOLDFAST_MAX_SESSION_DURATION":   {{"0", time.Duration(0)}, {"24h", 24 * time.Hour}},
 	"HOLDFAST_HANDSHAKE_TIMEOUT":      {{"500ms", positive(500 * time.Millisecond)}},
+	"HOLDFAST_HTTP_TIMEOUT":           {{"1h", positive(time.Hour)}},
 	"HOLDFAST_DIAL_TIMEOUT":           {{"1s", positive(time.Second)}},
 	"HOLDFAST_TCP_USER_TIMEOUT":       {{"0", time.Duration(0)}, {"596h", 596 * time.Hour}},
 	"HOLDFAST_MAX_SESSIONS":           {{"0", 0}, {"2147483647", 1<<31 - 1}},
@@ -359,6 +361,7 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_IDLE_TIMEOUT":         {{"60", `has no unit; write "60s"`}},
 	"HOLDFAST_MAX_SESSION_DURATION": {{"1 day", `is not a duration; write "24h"`}},
 	"HOLDFAST_HANDSHAKE_TIMEOUT":    {{"0", notPositive}, {"-1s", "must not be negative"}},
+	"HOLDFAST_HTTP_TIMEOUT":         {{"0", notPositive}},
 	"HOLDFAST_DIAL_TIMEOUT":         {{"0", notPositive}},
 	"HOLDFAST_TCP_USER_TIMEOUT":     {{"597h", `is too long for the kernel; the longest is "596h"`}},
 	"HOLDFAST_MAX_SESSIONS": {

@@ -32,6 +32,7 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		UpstreamSide:       c.rules(c.UpstreamPingInterval, c.UpstreamPingTimeout, c.UpstreamPong),
 		PeerPings:          c.PeerPings,
 		HandshakeTimeout:   time.Duration(c.HandshakeTimeout),
+		HTTPTimeout:        time.Duration(c.HTTPTimeout),
 		DialTimeout:        time.Duration(c.DialTimeout),
 		HealthInterval:     c.HealthInterval,
 		HealthPath:         string(c.HealthPath),

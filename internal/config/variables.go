@@ -58,7 +58,6 @@ func quoteWords(meaning string) string {
 // example on a limit.
 var unsupported = []string{
 	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT",
-	"HOLDFAST_HTTP_TIMEOUT",
 	"HOLDFAST_MAX_MESSAGE_SIZE",
 	"HOLDFAST_COMPRESSION",
 	"HOLDFAST_BALANCE",

@@ -28,6 +28,7 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 		UpstreamSide:     upstreamRules,
 		HealthInterval:   -1, // the middlebox shows every connection, and a check's is not a session
 		HandshakeTimeout: 5 * time.Second,
+		HTTPTimeout:      5 * time.Second,
 		DialTimeout:      5 * time.Second,
 		WriteTimeout:     5 * time.Second,
 		CloseTimeout:     time.Second,

@@ -147,6 +147,7 @@ func file(name string) http.Handler {
 
 // state is what the page shows.
 type state struct {
+	Run      string   `json:"run"`    // another one after each start of the demo
 	Open     bool     `json:"open"`   // visitors may take part
 	Socket   string   `json:"socket"` // where a visitor's WebSocket goes
 	Limit    float64  `json:"limit"`  // the middlebox's limit, seconds
@@ -189,6 +190,7 @@ func (p *page) state(after int) (state, error) {
 	}
 	t := p.stage.times
 	s := state{
+		Run:      strconv.FormatInt(p.stage.journal.start.UnixNano(), 36),
 		Open:     p.takesPart(),
 		Socket:   "ws://" + p.stage.through + "/",
 		Limit:    t.limit.Seconds(),

@@ -126,7 +126,14 @@ function showCounters(counters) {
   }
 }
 
+let run; // of the demo that this page belongs to
+
 function show(state) {
+  run ??= state.run;
+  if (run !== state.run) {
+    location.reload(); // the new demo's events begin anew, and the page may open no socket but its own demo's
+    return;
+  }
   byId("limit").textContent = short(state.limit);
   byId("interval").textContent = short(state.interval);
   byId("within").textContent = short(state.interval + state.timeout);
@@ -144,7 +151,7 @@ async function poll() {
     show(await answer.json());
   } catch {
     enable(actions, false);
-    if (!visitor.socket) visitor.say("dead", "The demo has ended.");
+    if (!visitor.socket) visitor.say("dead", "The demo has ended. This page waits for the next one.");
   }
   setTimeout(poll, pollEvery);
 }

@@ -115,6 +115,26 @@ func TestPageWaitsForTheStory(t *testing.T) {
 	}
 }
 
+// A page that is open when the demo is started again on the same port can tell, and loads
+// itself anew: the numbers of the new demo's events begin anew.
+func TestPageTellsOneRunFromTheNext(t *testing.T) {
+	first, second := newSite(t), newSite(t)
+	if a, b := first.state().Run, second.state().Run; a == b || a != first.state().Run {
+		t.Errorf("the runs are %q and %q, want two that stay as they are", a, b)
+	}
+	script := first.asks("GET", "/page.js", nil).Body.String()
+	if !strings.Contains(script, "state.run") {
+		t.Error("the page does not look at it")
+	}
+}
+
+func TestColumnsHaveNames(t *testing.T) {
+	s := newSite(t)
+	if page := s.asks("GET", "/", nil).Body.String(); strings.Contains(page, "<th></th>") {
+		t.Error("a column has no name")
+	}
+}
+
 func TestPageFreezesAClient(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -173,7 +173,9 @@ func (p *Poller) Wake() {
 		return // the eventfd is already readable
 	}
 	one := [8]byte{1}
-	_, _ = unix.Write(p.wakeFD, one[:]) // it fails only if the eventfd is already readable
+	if _, err := unix.Write(p.wakeFD, one[:]); err != nil {
+		p.woken.Store(false) // so that the next Wake tries again
+	}
 }
 
 func (p *Poller) clearWake() {

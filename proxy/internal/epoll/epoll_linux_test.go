@@ -262,3 +262,25 @@ func TestWakeFromAnotherGoroutine(t *testing.T) {
 		}
 	}
 }
+
+// A Wake that fails does not keep the next one from being tried.
+func TestWakeAfterOneThatFailed(t *testing.T) {
+	p := newPoller(t)
+	working, err := unix.FcntlInt(uintptr(p.wakeFD), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(working)
+	swaps := func(from int) {
+		if err := unix.Dup3(from, p.wakeFD, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+	}
+	swaps(p.fd) // which cannot be written to
+	p.Wake()
+	swaps(working)
+	p.Wake()
+	if n, err := unix.Read(working, make([]byte, 8)); err != nil {
+		t.Errorf("the second Wake did not reach the eventfd: %d, %v", n, err)
+	}
+}

@@ -193,6 +193,9 @@ func (c *Conn) Unread() int { return socket.Unread(c.fd) }
 // Unlimit removes the bound on the kernel's retransmission wait.
 func (c *Conn) Unlimit() { socket.UnlimitBackoff(c.fd) }
 
+// Outlast removes the user timeout.
+func (c *Conn) Outlast() { socket.SetUserTimeout(c.fd, 0) }
+
 // LastACKs returns how the peer's TCP acknowledges.
 func (c *Conn) LastACKs() socket.ACKs { return socket.LastACKs(c.fd) }
 

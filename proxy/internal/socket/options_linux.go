@@ -41,6 +41,12 @@ func (o Options) Apply(fd int) error {
 	return nil
 }
 
+// SetUserTimeout changes the UserTimeout of a TCP socket; 0 means the kernel's default. A
+// unix socket has none.
+func SetUserTimeout(fd int, limit time.Duration) {
+	_ = setTCPOption(fd, unix.TCP_USER_TIMEOUT, Options{UserTimeout: limit}.userTimeout()) // it fails on a unix socket
+}
+
 func (o Options) userTimeout() int32 { return int32(o.UserTimeout / time.Millisecond) }
 
 // applyKeepAlive sets after how much silence a peer is probed, how often, and how many

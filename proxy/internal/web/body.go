@@ -1,10 +1,8 @@
 package web
 
 import (
-	"errors"
 	"io"
 	"net/http"
-	"os"
 	"sync/atomic"
 )
 
@@ -15,25 +13,30 @@ type body struct {
 	from          *http.Request // whose Trailer net/http fills at the end
 	trailer       http.Header   // of the request to the upstream: the names are there, the values to come
 	goAhead       func()        // asks the client for it; nil if it comes unasked, or is asked for already
-	wait          func(forever bool)
+	progress      *progress
 
-	ended  atomic.Bool // it came whole
-	broken atomic.Bool // it is malformed, or the client went away in its middle
-	late   atomic.Bool // it stopped coming
+	awaited atomic.Bool // the client is to send more of it
+	ended   atomic.Bool // it came whole
+	broken  atomic.Bool // it is malformed, or the client went away in its middle
 }
 
+// Read reads the client's body until its end. The end is the end for all later reads too:
+// the transport looks for more behind a Content-Length, and by then the upstream may have
+// answered, and net/http's server closed the body.
 func (b *body) Read(p []byte) (int, error) {
+	if b.ended.Load() {
+		return 0, io.EOF
+	}
 	if b.goAhead != nil {
 		b.goAhead()
 		b.goAhead = nil
 	}
-	b.wait(false)
+	b.awaited.Store(true)
 	n, err := b.ReadCloser.Read(p)
+	b.awaited.Store(false)
+	b.progress.move(n)
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		b.late.Store(true)
 	case err == io.EOF:
-		b.wait(true)
 		for name := range b.trailer {
 			b.trailer[name] = b.from.Trailer[name]
 		}

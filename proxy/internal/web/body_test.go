@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -174,4 +175,34 @@ func TestMalformedBodyIsTheClientsFault(t *testing.T) {
 	if lines := r.warnings(); len(lines) > 0 {
 		t.Errorf("any passer-by can cause it, but there is logged: %s", lines)
 	}
+}
+
+// An upstream may answer as soon as it has the last byte of a request's body, before
+// net/http's writer has looked for more of the body. By then net/http's server may have
+// closed the body, and that must not look like a body that is broken off.
+func TestAnswerComesBeforeTheEndOfTheBodyIsRead(t *testing.T) {
+	t.Parallel()
+	const length = 64 << 10 // more than net/http's buffers: the last bytes are written as they come
+	body := strings.Repeat("b", length-1) + "!"
+	held := make(chan struct{})
+	r := newRig(t, nil)
+	r.held = func(b []byte) {
+		if bytes.HasSuffix(b, []byte("!")) {
+			<-held
+		}
+	}
+	client := r.opens(post + fmt.Sprintf("Content-Length: %d\r\n\r\n", length) + body)
+	upstream := r.accepts()
+	upstream.wantsHead()
+	upstream.wants("the body", body)
+	upstream.sends("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+	answer := client.begins(http.MethodPost)
+	close(held)
+	go func() { // more than the buffers on the way take, so that the writer is done long before
+		pours(upstream, chunk(unread)+"0\r\n\r\n")
+	}()
+	if n, err := io.Copy(io.Discard, answer.Body); n != int64(len(unread)) || err != nil {
+		t.Errorf("the client wants the whole answer, got %d of %d bytes, %v", n, len(unread), err)
+	}
+	r.wantsCounted(http.StatusOK)
 }

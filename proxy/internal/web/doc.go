@@ -10,6 +10,8 @@
 //	handOver   an upgrade: the connection goes back     (upgrade.go)
 //	pass       anything else goes to the upstream       (passage.go)
 //	rewrite    what the upstream is asked               (passage.go, fields.go, body.go)
+//	spelling   fields keep the names that peers give them (spelling.go)
+//	progress   the request ends if nothing moves        (progress.go)
 //	RoundTrip  on a connection of its own               (transport.go)
 //	heads      the answer's heads, read strictly first  (heads.go)
 //	reply      what the client is answered              (reply.go, trailer.go)
@@ -19,8 +21,9 @@
 // what net/http understood and must pass upgrade.ParseRequest, too; what goes
 // upstream is made from that. net/http repairs some framing that the first request
 // of a connection would be refused for: it unfolds fields, takes a bare LF for a
-// line's end, and prefers Transfer-Encoding to a Content-Length beside it. The upstream sees the repaired request, and after one
-// with Transfer-Encoding nothing else is taken from the connection (RFC 9112 6.1).
+// line's end, and prefers Transfer-Encoding to a Content-Length beside it. The upstream
+// sees the repaired request, and after one with Transfer-Encoding nothing else is taken
+// from the connection (RFC 9112 6.1).
 //
 // A connection to the upstream is for one request. net/http would give it to the
 // next before it looks at what the upstream has sent behind its answer. A client

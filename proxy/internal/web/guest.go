@@ -38,12 +38,16 @@ type Guest struct {
 	headBy    time.Time // when a head that has begun must be whole; zero if none is being read
 	late      bool      // the head was not whole by then, and the client has been told
 	ahead     bool      // the next head has begun before the answer to this one was over
+	heads     recorder
 
 	idlers   *idlers       // where it waits for its next request; set by Serve
 	headTime time.Duration // how long a head may take from its first byte on; set by Serve
 	waiting  waiting       // guarded by idlers.mu
-	idle     atomic.Bool   // whether waiting has a place; written under idlers.mu
-	expired  atomic.Bool   // it is closed to make room; written under idlers.mu before idle is
+
+	progress atomic.Pointer[progress] // of the request that is being passed on; nil if none is
+	writing  atomic.Bool              // the client is to take what is written
+	idle     atomic.Bool              // whether waiting has a place; written under idlers.mu
+	expired  atomic.Bool              // it is closed to make room; written under idlers.mu before idle is
 
 	leaving sync.Once // guards against a second farewell
 }
@@ -55,6 +59,7 @@ func (g *Guest) Read(b []byte) (int, error) {
 		return g.read(b)
 	}
 	n := copy(b, g.Early)
+	g.heads.add(b[:n])
 	if g.Early = g.Early[n:]; len(g.Early) == 0 {
 		g.Early = nil // lets go of the memory behind it: the connection may stay for long
 	}
@@ -65,13 +70,14 @@ func (g *Guest) Read(b []byte) (int, error) {
 // though net/http calls it so until the whole head is there. What it sends after it
 // has given way is not read.
 func (g *Guest) read(b []byte) (int, error) {
-	if g.expired.Load() { // net/http may have set a deadline after expire
+	if g.late || g.expired.Load() { // net/http may have set a deadline after expire, and reads on after a late head
 		return 0, os.ErrDeadlineExceeded
 	}
 	if !g.headBy.IsZero() { // net/http counts from the fourth byte on
 		_ = g.Conn.SetReadDeadline(g.headBy) // it fails only on a closed connection
 	}
 	n, err := g.Conn.Read(b)
+	g.heads.add(b[:n])
 	switch {
 	case n == 0:
 	case g.idle.Load():
@@ -110,7 +116,13 @@ func (g *Guest) Write(b []byte) (int, error) {
 	if g.late {
 		return len(b), nil
 	}
-	return g.Conn.Write(b)
+	g.writing.Store(true)
+	n, err := g.Conn.Write(b)
+	g.writing.Store(false)
+	if p := g.progress.Load(); p != nil {
+		p.move(n)
+	}
+	return n, err
 }
 
 // headIsRead notes that a head is whole, or given up.

@@ -8,11 +8,11 @@ import (
 	"holdfast/proxy/internal/field"
 )
 
-// fieldsOf are the field lines of a request as net/http understood it, sorted by
-// name; lines of one name keep their order. net/http has put aside Host and
+// fieldsOf are the field lines of a request as net/http understood it, spelled as its
+// sender does, and sorted by net/http's names; lines of one name keep their order. net/http has put aside Host and
 // Transfer-Encoding, which are brought back. Trailer stays aside: it means nothing
 // without the body.
-func fieldsOf(r *http.Request) field.Fields {
+func fieldsOf(r *http.Request, as spelling) field.Fields {
 	fields := make(field.Fields, 0, len(r.Header)+2)
 	add := func(name, value string) {
 		fields = append(fields, field.Field{Name: name, Value: value})
@@ -22,7 +22,7 @@ func fieldsOf(r *http.Request) field.Fields {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
-			add(name, value)
+			add(as.of(name), value)
 		}
 	}
 	for _, coding := range r.TransferEncoding {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -15,7 +16,8 @@ import (
 // There is one answer to a connection.
 type heads struct {
 	net.Conn
-	limit int // of a head, in bytes
+	limit  int                // of a head, in bytes
+	spells func(field.Fields) // is told of each head
 
 	held     []byte // the beginning of a head
 	searched int    // how much of held has been searched for the head's end
@@ -27,8 +29,8 @@ type heads struct {
 var errAnswerHead = errors.New("the answer's head is larger than HOLDFAST_MAX_HEADER_SIZE")
 
 // readsHeads puts heads around a connection.
-func (s *Server) readsHeads(conn net.Conn) net.Conn {
-	return &heads{Conn: conn, limit: s.cfg.MaxHeaderSize}
+func (s *Server) readsHeads(conn net.Conn, spells func(field.Fields)) net.Conn {
+	return &heads{Conn: conn, limit: s.cfg.MaxHeaderSize, spells: spells}
 }
 
 func (c *heads) Read(b []byte) (int, error) {
@@ -77,6 +79,7 @@ func (c *heads) take(b []byte) {
 			c.err = err
 			return
 		}
+		c.spells(head.Fields)
 		c.ready = head.Append(c.ready)
 		c.held, c.searched = c.held[end:], 0
 		if !head.Interim() {

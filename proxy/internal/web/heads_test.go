@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"holdfast/proxy/internal/field"
 )
 
 // pieces is a connection that brings its bytes by one read each of these.
@@ -34,14 +36,14 @@ func TestHeads(t *testing.T) {
 			"in bytes":     iotest.OneByteReader(strings.NewReader(tc.sent)),
 			"with the end": iotest.DataErrReader(strings.NewReader(tc.sent)),
 		} {
-			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit})
+			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit, spells: func(field.Fields) {}})
 			if err != nil || string(got) != tc.read {
 				t.Errorf("%s, %s: read %.300q, %v, want %.300q", tc.why, name, got, err, tc.read)
 			}
 		}
 		for at := range len(tc.sent) {
 			from := io.MultiReader(strings.NewReader(tc.sent[:at]), strings.NewReader(tc.sent[at:]))
-			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit})
+			got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit, spells: func(field.Fields) {}})
 			if err != nil || string(got) != tc.read {
 				t.Errorf("%s, split at %d: read %.300q, %v, want %.300q", tc.why, at, got, err, tc.read)
 			}
@@ -64,7 +66,7 @@ func TestHeadsThatAreRefused(t *testing.T) {
 		for _, before := range []string{"", interim} {
 			for at := range len(tc.sent) {
 				from := io.MultiReader(strings.NewReader(before+tc.sent[:at]), strings.NewReader(tc.sent[at:]))
-				got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit})
+				got, err := io.ReadAll(&heads{Conn: pieces{Reader: from}, limit: limit, spells: func(field.Fields) {}})
 				if err == nil || err.Error() != tc.err || string(got) != before {
 					t.Fatalf("%s, split at %d: read %.300q, %v, want %q, %s", tc.why, at, got, err, before, tc.err)
 				}

@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"net/netip"
 	"sync"
-	"time"
 )
 
 // idlers are the guests that wait for their next request. Any of them can be
@@ -133,5 +132,5 @@ func (s *Server) YieldOf(account netip.Addr) bool {
 // expire ends a guest that gives way as if its time were up: net/http, whose
 // goroutine waits in Read, closes the connection then.
 func (g *Guest) expire() {
-	_ = g.Conn.SetReadDeadline(time.Unix(1, 0)) // it fails only on a closed connection
+	_ = g.Conn.SetReadDeadline(longAgo) // it fails only on a closed connection
 }

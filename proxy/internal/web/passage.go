@@ -28,18 +28,21 @@ type passage struct {
 	request  *upgrade.Request
 	upstream Upstream
 	reply    *reply
+	spelling spelling // of the request's fields
+	progress progress
 }
 
 // pass has the upstream answer a request.
-func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Request) {
+func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Request, as spelling) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer g.watch(cancel)()
 	r = r.WithContext(ctx)
-	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out}
+	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out, spelling: as}
+	defer p.watchProgress(cancel)()
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
-		Transport:      answers{transport{s, p.upstream.Dial}},
+		Transport:      answers{transport{p}},
 		FlushInterval:  flushInterval,
 		ErrorLog:       s.errorLog,
 		ModifyResponse: checkAnswer,
@@ -49,12 +52,54 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 	r.Header.Del(field.Upgrade)
 	whole := false
 	defer func() {
-		if !whole && r.Context().Err() == nil {
-			p.log(slog.LevelWarn, "answer cut short: the upstream ended it early", slog.Int("status", out.status))
+		if !whole {
+			p.logCut(r.Context().Err() != nil)
 		}
 	}()
 	proxy.ServeHTTP(out, r)
 	whole = true
+}
+
+// watchProgress makes the request end when nothing has moved for HTTPTimeout.
+func (p *passage) watchProgress(cancel func()) (stop func()) {
+	p.progress.limit = p.server.cfg.HTTPTimeout
+	p.progress.end = func() {
+		p.progress.fault.Store(int32(p.blame()))
+		cancel()
+		p.reply.interrupt()
+	}
+	p.reply.progress = &p.progress
+	p.reply.takeBy(time.Time{}) // the request before has left a deadline
+	p.guest.progress.Store(&p.progress)
+	return func() {
+		p.progress.stop()
+		p.guest.progress.Store(nil)
+	}
+}
+
+// blame says whom a request waits for.
+func (p *passage) blame() fault {
+	switch {
+	case p.guest.writing.Load():
+		return ofRecipient
+	case p.reply.body != nil && p.reply.body.awaited.Load():
+		return ofUploader
+	default:
+		return ofUpstream
+	}
+}
+
+// logCut tells of an answer that was cut short. left says that its request was ended.
+func (p *passage) logCut(left bool) {
+	status := slog.Int("status", p.reply.status)
+	switch by := p.progress.stalledBy(); {
+	case by == ofUpstream:
+		p.log(slog.LevelWarn, "answer cut short: "+errStalled.Error(), status)
+	case by != nobody:
+		p.log(slog.LevelDebug, "answer cut short: "+errStalled.Error(), status)
+	case !left:
+		p.log(slog.LevelWarn, "answer cut short: the upstream ended it early", status)
+	}
 }
 
 // rewrite makes the request for the upstream. ReverseProxy has dropped what is for this
@@ -77,6 +122,7 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	}
 	for _, f := range s.cfg.Fields {
 		out.Header.Set(f.Name, f.Value)
+		p.spelling[http.CanonicalHeaderKey(f.Name)] = f.Name
 	}
 	p.rewriteBody(pr, story.Believed)
 }
@@ -96,7 +142,7 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	if len(pr.Out.Trailer) == 0 {
 		pr.Out.Trailer = nil
 	}
-	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer, wait: p.reply.wait}
+	b := &body{ReadCloser: pr.Out.Body, from: pr.In, trailer: pr.Out.Trailer, progress: &p.progress}
 	if pr.Out.Header.Get(field.Expect) != "" && !p.reply.http10 { // 100-continue, or net/http had refused it
 		b.goAhead = p.reply.goAhead
 		// An upstream that answers instead of asking for the body does not get it.
@@ -166,10 +212,13 @@ var (
 
 // fail answers instead of the upstream.
 func (p *passage) fail(_ http.ResponseWriter, r *http.Request, err error) {
-	// net/http takes a body that stops coming for a client that goes away.
-	if r.Context().Err() != nil && !p.reply.late() {
+	stalled := p.progress.stalledBy()
+	if r.Context().Err() != nil && stalled == nobody {
 		p.log(slog.LevelDebug, "client went away before the answer")
 		panic(http.ErrAbortHandler) // returning would be an empty 200
+	}
+	if stalled != nobody {
+		err = errStalled
 	}
 	refusal, level := p.refusalFor(err)
 	p.log(level, "request failed", slog.Int("status", refusal.Status), slog.String("error", err.Error()))
@@ -182,8 +231,10 @@ func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
 	timeout, isNet := errors.AsType[net.Error](err)
 	undialled, isDial := errors.AsType[*Undialled](err)
 	switch {
-	case p.reply.late():
+	case p.progress.stalledBy() == ofUploader:
 		return refuseSlowBody, slog.LevelDebug
+	case p.progress.stalledBy() != nobody:
+		return refuseTimeout, slog.LevelWarn
 	case p.reply.body != nil && p.reply.body.broken.Load():
 		return refuseBody, slog.LevelDebug
 	case isDial && undialled.Known:

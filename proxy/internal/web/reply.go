@@ -17,14 +17,16 @@ import (
 // answers from getting into each other's way: the transport sends those by goroutines
 // of its own, while the handler's waits for the final one.
 type reply struct {
-	http10   bool  // the client speaks HTTP/1.0
-	body     *body // of the request that goes upstream; nil if none does, or it has none
-	closing  bool  // the connection ends with it
+	http10   bool      // the client speaks HTTP/1.0
+	body     *body     // of the request that goes upstream; nil if none does, or it has none
+	progress *progress // of that request; nil if none goes upstream
+	closing  bool      // the connection ends with it
 	patience time.Duration
 
 	mu     sync.Mutex // guards what follows, and the use of to before the final answer
 	to     http.ResponseWriter
 	header http.Header // of the next answer; that of to, once the final one has begun
+	as     spelling    // of the upstream's answer
 	status int         // of the final answer; 0 before it
 }
 
@@ -37,26 +39,28 @@ func newReply(to http.ResponseWriter, r *http.Request, patience time.Duration) *
 func (r *reply) Header() http.Header { return r.header }
 
 // Write goes on with the final answer.
-func (r *reply) Write(b []byte) (int, error) {
-	r.allow()
-	return r.to.Write(b)
-}
+func (r *reply) Write(b []byte) (int, error) { return r.to.Write(b) }
 
-// allow gives the client its time to take what is written next.
-func (r *reply) allow() {
-	deadline := time.Now().Add(r.patience)
+// allow gives the client its time to take the proxy's own words, or the end of an answer.
+// While an answer is passed on, its progress is watched instead.
+func (r *reply) allow() { r.takeBy(time.Now().Add(r.patience)) }
+
+// takeBy is how long the client may take what is written. The zero time is forever.
+func (r *reply) takeBy(deadline time.Time) {
 	_ = http.NewResponseController(r.to).SetWriteDeadline(deadline) // it fails only if the connection is gone
 }
 
-// wait bounds the next read of the request's body, or takes the bound away: when
-// nothing is to come any more, net/http reads to learn whether the client goes.
-func (r *reply) wait(forever bool) {
-	var deadline time.Time
-	if !forever {
-		deadline = time.Now().Add(r.patience)
+// interrupt ends what waits for the client. The connection's end of a body that came whole
+// is net/http's to notice.
+func (r *reply) interrupt() {
+	r.takeBy(longAgo)
+	if r.body != nil && !r.body.ended.Load() {
+		_ = http.NewResponseController(r.to).SetReadDeadline(longAgo) // it fails only if the connection is gone
 	}
-	_ = http.NewResponseController(r.to).SetReadDeadline(deadline) // it fails only if the connection is gone
 }
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // Unwrap is for http.ResponseController.
 func (r *reply) Unwrap() http.ResponseWriter { return r.to }
@@ -79,6 +83,7 @@ func (r *reply) WriteHeader(status int) {
 	if status == http.StatusNotModified {
 		respell(r.header, field.ContentLength, "Content-Type")
 	}
+	r.as.respellAnswer(r.header)
 	r.status = status
 	r.begin(status)
 	r.header = r.to.Header()
@@ -102,7 +107,6 @@ func respell(header http.Header, names ...string) {
 
 // begin sends the head that has been gathered.
 func (r *reply) begin(status int) {
-	r.allow()
 	maps.Copy(r.to.Header(), r.header)
 	r.to.WriteHeader(status)
 }
@@ -114,6 +118,7 @@ func (r *reply) interim(status int) {
 		return
 	}
 	upgrade.StripHop(r.header)
+	r.as.respell(r.header)
 	r.begin(status)
 	clear(r.to.Header())
 }
@@ -125,7 +130,6 @@ func (r *reply) goAhead() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.status == 0 {
-		r.allow()
 		r.to.WriteHeader(http.StatusContinue)
 	}
 }
@@ -138,19 +142,38 @@ func (r *reply) mustClose() bool {
 	return r.http10 || r.body != nil && !r.body.ended.Load()
 }
 
+// spells notes how the upstream spells the fields of its answer.
+func (r *reply) spells(fields field.Fields) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.as == nil {
+		r.as = spelling{}
+	}
+	r.as.noteAll(fields)
+}
+
 // refuse answers in the proxy's own name.
 func (r *reply) refuse(refusal *upgrade.Refusal) {
+	r.mu.Lock()
+	r.as = nil // the words are not the upstream's
+	r.mu.Unlock()
 	for _, f := range refusal.Header {
 		r.header.Add(f.Name, f.Value)
 	}
 	r.header.Set("Content-Type", "text/plain; charset=utf-8")
 	r.header.Set(field.ContentLength, strconv.Itoa(len(refusal.Reason)+len("\n")))
+	r.allow()
 	r.WriteHeader(refusal.Status)
 	_, _ = io.WriteString(r, refusal.Reason+"\n") // a client that is gone need not be told
 }
 
-// late reports whether the request's body stopped coming.
-func (r *reply) late() bool { return r.body != nil && r.body.late.Load() }
+// stalledBy says who let the request stall.
+func (r *reply) stalledBy() fault {
+	if r.progress == nil {
+		return nobody
+	}
+	return r.progress.stalledBy()
+}
 
 // hurry bounds the time in which net/http reads what the client still sends,
 // before a connection is closed.

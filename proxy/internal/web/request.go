@@ -27,13 +27,14 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	if g.expired.Load() { // it has given way while net/http held the next request
 		panic(http.ErrAbortHandler)
 	}
-	fields := fieldsOf(r)
+	as := g.heads.take(r)
+	fields := fieldsOf(r, as)
 	head := appendHead(nil, r, fields)
 	if asked := (upgrade.Request{Fields: fields}); asked.WantsWebSocket() {
 		s.handOver(w, g, head)
 		return
 	}
-	out := newReply(w, r, s.cfg.WriteTimeout)
+	out := newReply(w, r, s.cfg.HTTPTimeout)
 	defer s.answered(out)
 	// net/http passes over a Content-Length beside Transfer-Encoding. A proxy in front
 	// may have gone by it (RFC 9112 6.1). The first head has been read strictly.
@@ -53,7 +54,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		out.refuse(refusal)
 		return
 	}
-	s.pass(out, r, g, request)
+	s.pass(out, r, g, request, as)
 }
 
 // answered ends a request, whether or not its answer was cut short.
@@ -62,9 +63,11 @@ func (s *Server) answered(out *reply) {
 		return // the client was gone
 	}
 	s.cfg.Count(out.status)
-	out.allow() // net/http has the end of the answer still to write
-	patience := s.cfg.HandshakeTimeout
-	if out.late() {
+	stalled, patience := out.stalledBy(), s.cfg.HandshakeTimeout
+	if stalled == nobody {
+		out.allow() // net/http has the end of the answer still to write
+	}
+	if stalled == ofUploader {
 		patience = 0 // it was used up
 	}
 	out.hurry(patience)

@@ -126,7 +126,7 @@ func TestRequestGoesUpstream(t *testing.T) {
 	}, {
 		"a handshake's fields mean nothing without Upgrade",
 		"GET /a HTTP/1.1\r\n" + host + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + "Sec-Websocket-Key: a\r\nSec-Websocket-Version: 13\r\n" + told + last + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + "Sec-WebSocket-Key: a\r\nSec-WebSocket-Version: 13\r\n" + told + last + "\r\n",
 	}, {
 		"Connection cannot take away what is ours to say",
 		"GET /a HTTP/1.1\r\n" + host + "Connection: close, X-Forwarded-For, X-Forwarded-Proto, Forwarded, Host\r\n\r\n",
@@ -152,7 +152,7 @@ func TestRequestGoesUpstream(t *testing.T) {
 		"names that CGI cannot tell from ours",
 		"GET /a HTTP/1.1\r\n" + host + "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: https\r\nx_forwarded_port: 443\r\n" +
 			"Transfer_Encoding: chunked\r\nContent_Length: 5\r\nHTTP2_Settings: x\r\nKeep_Alive: x\r\nX_Other: 1\r\n\r\n",
-		"GET /a HTTP/1.1\r\n" + host + forward + told + "X_other: 1\r\n" + last + "\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + "X_Other: 1\r\n" + last + "\r\n",
 	}, {
 		"both framings: net/http goes by the chunks, and the upstream is told of nothing else (RFC 9112 6.1)",
 		"POST /a HTTP/1.1\r\n" + host + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",

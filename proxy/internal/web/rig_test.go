@@ -38,6 +38,7 @@ type rig struct {
 	service *net.TCPListener // the upstream
 	doors   *net.TCPListener // where the test's clients meet the connections that it serves
 	log     lockedBuffer
+	held    func(written []byte) // optional: holds the Server up after each of its writes to the upstream
 
 	dials    atomic.Int64
 	guests   atomic.Int64 // given to Serve
@@ -80,7 +81,7 @@ func newRig(t *testing.T, change func(*config)) *rig {
 		Upstream:         func(*upgrade.Request) web.Upstream { return cfg.upstream },
 		Trust:            &forwarded.Trust{},
 		HandshakeTimeout: patience,
-		WriteTimeout:     patience,
+		HTTPTimeout:      patience,
 		MaxHeaderSize:    32 << 10,
 		Log:              slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Count:            r.counted.add,
@@ -109,7 +110,23 @@ func listen(t *testing.T) *net.TCPListener {
 func (r *rig) dial(ctx context.Context) (net.Conn, error) {
 	r.dials.Add(1)
 	var d net.Dialer
-	return d.DialContext(ctx, "tcp", r.service.Addr().String())
+	conn, err := d.DialContext(ctx, "tcp", r.service.Addr().String())
+	if err != nil || r.held == nil {
+		return conn, err
+	}
+	return heldUp{conn, r.held}, nil
+}
+
+// heldUp is a connection whose writer is held up after each write.
+type heldUp struct {
+	net.Conn
+	after func(written []byte)
+}
+
+func (c heldUp) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.after(b[:n])
+	return n, err
 }
 
 func (r *rig) upgrade(g *web.Guest, head []byte) {

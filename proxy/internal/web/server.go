@@ -22,6 +22,9 @@ import (
 // short it may wait less: see Yield.
 const idleTimeout = 75 * time.Second
 
+// readAhead is at least what net/http reads behind a head.
+const readAhead = 8 << 10
+
 // Config is everything a Server is told. A field must be set unless it is said to be
 // optional.
 type Config struct {
@@ -37,9 +40,9 @@ type Config struct {
 
 	// HandshakeTimeout bounds the head of each request, from its first byte on.
 	HandshakeTimeout time.Duration
-	// WriteTimeout is how long either peer may take no byte, or give none of a
-	// request's body, while the other waits for that.
-	WriteTimeout time.Duration
+	// HTTPTimeout is how long a request may make no progress, from the moment at which
+	// the upstream has been connected to: no byte moves, in either direction.
+	HTTPTimeout time.Duration
 	// MaxHeaderSize is the largest request or response head, in bytes; net/http reads
 	// some 4 KiB more of a request's.
 	MaxHeaderSize int
@@ -125,6 +128,8 @@ func onlyHTTP1() *http.Protocols {
 // Serve takes a connection over. It does not block.
 func (s *Server) Serve(g *Guest) {
 	g.idlers, g.headTime = &s.idlers, s.cfg.HandshakeTimeout
+	g.heads.limit = s.cfg.MaxHeaderSize + readAhead
+	g.heads.start()
 	if !s.admit(g) {
 		g.Close()
 		s.cfg.Gone(g)
@@ -147,6 +152,9 @@ func (s *Server) admit(g *Guest) bool {
 func (s *Server) changed(c net.Conn, state http.ConnState) {
 	g := c.(*Guest)
 	s.setAnswering(g, state == http.StateActive)
+	if state == http.StateIdle && !g.ahead { // a byte that came ahead would be missing
+		g.heads.start()
+	}
 	switch {
 	case state != http.StateIdle:
 		s.idlers.remove(g)

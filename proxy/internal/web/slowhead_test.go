@@ -21,7 +21,8 @@ import (
 func TestHeadIsTimedFromItsFirstByte(t *testing.T) {
 	t.Parallel()
 	const limit = 10 * time.Second
-	for _, pieces := range [][]string{{"G"}, {"GET"}, {"GET "}, {"G", "ET /a"}, {"G", "E", "T"}, {"GET /a HTTP/1.1\r\n", "Host"}} {
+	for _, pieces := range [][]string{{"G"}, {"GET"}, {"GET "}, {"G", "ET /a"}, {"G", "E", "T"}, {"GET /a HTTP/1.1\r\n", "Host"},
+		{"GET /a HTTP/1.1"}, {"GET /a HTTP/1.1\r\n"}, {"GET /a HTTP/1.1\r\nHost: h\r\n"}} {
 		synctest.Test(t, func(t *testing.T) {
 			server := newSlowHeadServer(limit, noUpstream)
 			client := guestOf(t, server)
@@ -79,7 +80,7 @@ func newSlowHeadServer(limit time.Duration, dial func(context.Context) (net.Conn
 			return web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: dial}
 		},
 		Trust:            &forwarded.Trust{},
-		HandshakeTimeout: limit, WriteTimeout: limit, MaxHeaderSize: 32 << 10,
+		HandshakeTimeout: limit, HTTPTimeout: limit, MaxHeaderSize: 32 << 10,
 		Log: slog.New(slog.DiscardHandler), Count: func(int) {}, Gone: func(*web.Guest) {},
 	})
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -11,24 +12,13 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-const (
-	// answerTimeout is how long the upstream may take to begin its answer when it
-	// has the whole request. A long poll is held for a minute or two, seldom
-	// longer, since the balancers around give up after 60 to 100 s by default; the
-	// longest known default is Consul's, five minutes and up to a sixteenth more.
-	// Bodies have no such limit.
-	answerTimeout = 5*time.Minute + 30*time.Second
-	// continueTimeout is how long a body waits for the upstream's 100 (RFC 9110
-	// 10.1.1). Many upstreams know no Expect and never send one.
-	continueTimeout = time.Second
-)
+// continueTimeout is how long a body waits for the upstream's 100 (RFC 9110 10.1.1). Many
+// upstreams know no Expect and never send one.
+const continueTimeout = time.Second
 
 // A transport makes the connection for a request and lets net/http speak on it. net/http
 // would go on dialling after the request has ended, for a next one.
-type transport struct {
-	server *Server
-	dial   func(context.Context) (net.Conn, error)
-}
+type transport struct{ *passage }
 
 // newTransport makes the net/http part of all transports. maxHeader is how many bytes an
 // answer's head may have.
@@ -39,7 +29,6 @@ func newTransport(maxHeader int) *http.Transport {
 		DialTLSContext:         handedOver,
 		DisableCompression:     true, // bodies pass as they are
 		DisableKeepAlives:      true, // what an upstream sends behind its answer must reach nobody else
-		ResponseHeaderTimeout:  answerTimeout,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: 2 * int64(maxHeader), // see heads, which keeps to the size, and writes short lines longer
 		Protocols:              onlyHTTP1(),
@@ -48,16 +37,20 @@ func newTransport(maxHeader int) *http.Transport {
 
 // RoundTrip is an http.RoundTripper's.
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	conn, err := t.dial(r.Context())
+	conn, err := t.upstream.Dial(r.Context())
 	if err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // a RoundTripper must; the client's connection stays
 		}
 		return nil, err
 	}
-	h := &handover{conn: t.server.readsHeads(steady{conn, t.server.cfg.WriteTimeout})}
+	t.progress.start()
+	h := &handover{conn: t.server.readsHeads(moving{conn, &t.progress}, t.reply.spells)}
 	defer h.withdraw()
-	return t.server.transport.RoundTrip(r.WithContext(context.WithValue(r.Context(), handoverKey{}, h)))
+	r = r.WithContext(context.WithValue(r.Context(), handoverKey{}, h))
+	r.Header = maps.Clone(r.Header)
+	t.spelling.respellRequest(r.Header)
+	return t.server.transport.RoundTrip(r)
 }
 
 // A handover is a connection on its way to net/http. A goroutine of net/http's takes it,
@@ -104,16 +97,3 @@ type Undialled struct {
 
 func (u *Undialled) Error() string { return u.Err.Error() }
 func (u *Undialled) Unwrap() error { return u.Err }
-
-// steady is a connection to an upstream that has to take what is written to it.
-type steady struct {
-	net.Conn
-	patience time.Duration
-}
-
-func (c steady) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
-}

@@ -25,7 +25,7 @@ func TestUpgradeIsHandedOver(t *testing.T) {
 		{
 			"fields are sorted, doubled ones stay doubled",
 			"GET / HTTP/1.1\r\nX-B: 2\r\nupgrade: h2c, WebSocket\r\n" + host + "x-a: 1\r\nX-B: 1\r\n\r\n",
-			"GET / HTTP/1.1\r\n" + host + "Upgrade: h2c, WebSocket\r\nX-A: 1\r\nX-B: 2\r\nX-B: 1\r\n\r\n", "",
+			"GET / HTTP/1.1\r\n" + host + "Upgrade: h2c, WebSocket\r\nx-a: 1\r\nX-B: 2\r\nX-B: 1\r\n\r\n", "",
 		},
 		{
 			"what is wrong with it is told by who gets it: a body by length",
