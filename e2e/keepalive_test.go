@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,29 @@ func TestMuteServerIsNotHeldToPongs(t *testing.T) {
 	client.echoes("a", hello)
 	proxy.wantsMetric("holdfast_sessions_active", 1)
 	proxy.wantsMetric(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 0)
+}
+
+// A service that answers each ping with an empty pong, as uWSGI does, is watched like
+// one that echoes.
+func TestServerThatDoesNotEchoIsWatched(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	server := startServer(t, node, serverOptions{EmptyPong: true})
+	proxy := startHoldfast(t, server.url, quickUpstreamPings...)
+	client := startClient(t, python)
+	client.connects(proxy.url, command{ID: "a"})
+	for range 3 {
+		payload := server.wants("ping", "a").Payload
+		if len(payload) != 8 || strings.ContainsFunc(payload, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			t.Errorf("the ping's payload is %q, want 8 printable characters of ASCII", payload)
+		}
+	}
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), 2)
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_ping_rtt_seconds_count", "upstream"), 2)
+
+	server.Freezes()
+	client.wantsClosed("a", 1012, "upstream keepalive ping timeout")
+	proxy.wantsMetric(blackbox.Dropped("upstream", "ping_timeout"), 1)
 }
 
 func TestClientsPingIsAnsweredByTheProxy(t *testing.T) {

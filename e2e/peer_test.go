@@ -197,6 +197,7 @@ type serverOptions struct {
 	Protocols []string `json:"protocols,omitempty"`
 	Fragments int      `json:"fragments,omitempty"` // of each echo; node only
 	Mute      bool     `json:"mute,omitempty"`      // answers no ping; node only
+	EmptyPong bool     `json:"emptyPong,omitempty"` // answers each ping with an empty pong; node only
 	TLS       *peerTLS `json:"tls,omitempty"`
 	Socket    string   `json:"socket,omitempty"` // path of the socket to listen on
 }

@@ -11,7 +11,7 @@ import (
 //	byte   0      format, 1
 //	       1      status
 //	       2      open pings, 0 to 4
-//	       3      bit 0 paused, bit 1 measured, bit 2 delayed
+//	       3      bit 0 paused, bit 1 measured, bit 2 delayed, bit 3 heard, bits 4 and 5 manner
 //	       4      wait
 //	       5–36   at, sentAt, payload, rtt: 8 bytes each, big-endian
 //	       37–    for each open ping but the latest: payload, sentAt; 8 bytes each, big-endian
@@ -26,6 +26,9 @@ const (
 	flagMeasured
 	flagDelayed
 	flagHeard
+
+	mannerAt = 4      // the bits of manner begin here
+	flagsEnd = 1 << 6 // above all of them
 )
 
 var errBinary = errors.New("heartbeat: malformed state")
@@ -46,6 +49,7 @@ func (s *State) AppendBinary(dst []byte) ([]byte, error) {
 	if s.heard {
 		flags |= flagHeard
 	}
+	flags |= byte(s.manner) << mannerAt
 	dst = append(dst, binaryFormat, byte(s.status), s.open, flags, byte(s.wait))
 	for _, v := range [...]uint64{uint64(s.at), uint64(s.sentAt), s.payload, uint64(s.rtt)} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
@@ -60,7 +64,7 @@ func (s *State) AppendBinary(dst []byte) ([]byte, error) {
 // UnmarshalBinary restores what AppendBinary wrote. It returns an error, and does not
 // change s, if b encodes no possible State.
 func (s *State) UnmarshalBinary(b []byte) error {
-	if len(b) < binaryHead || b[0] != binaryFormat || b[3] > flagPaused|flagMeasured|flagDelayed|flagHeard {
+	if len(b) < binaryHead || b[0] != binaryFormat || b[3] >= flagsEnd {
 		return errBinary
 	}
 	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
@@ -71,6 +75,7 @@ func (s *State) UnmarshalBinary(b []byte) error {
 		measured: b[3]&flagMeasured != 0,
 		delayed:  b[3]&flagDelayed != 0,
 		heard:    b[3]&flagHeard != 0,
+		manner:   manner(b[3] >> mannerAt),
 		wait:     Wait(b[4]),
 		at:       Time(u64(5)),
 		sentAt:   Time(u64(13)),
@@ -94,6 +99,7 @@ func (s *State) UnmarshalBinary(b []byte) error {
 
 // possible reports whether s can be the result of calls of its methods.
 func (s *State) possible() bool {
-	return s.status <= owed && s.wait <= Arrived && s.open <= maxOpen &&
-		(s.status != owed || s.open > 0)
+	return s.status <= pressing && s.wait <= Arrived && s.open <= maxOpen && s.manner <= byEcho &&
+		(s.status != owed || s.open > 0 && s.manner != otherwise) &&
+		(s.manner != otherwise || s.open > 0)
 }

@@ -78,11 +78,13 @@ func TestUnmarshalRefusesWhatNoStateCanBe(t *testing.T) {
 		{"too short", good[:len(good)-1]},
 		{"too long", append(bytes.Clone(good), 0)},
 		{"another format", changed(0, binaryFormat+1)},
-		{"no such status", changed(1, byte(owed)+1)},
+		{"no such status", changed(1, byte(pressing)+1)},
 		{"an answer owed to no ping", changed(2, 0)},
 		{"an earlier ping that is not there", changed(2, 2)},
 		{"too many pings", append(changed(2, maxOpen+1), make([]byte, maxOpen*binaryPing)...)},
-		{"no such flag", changed(3, flagHeard<<1)},
+		{"no such flag", changed(3, flagsEnd)},
+		{"no such manner", changed(3, byte(byEcho+1)<<mannerAt)},
+		{"an answer owed that has come", changed(3, byte(otherwise)<<mannerAt)},
 		{"no such wait", changed(4, byte(Arrived)+1)},
 	} {
 		before := c.state
@@ -107,10 +109,13 @@ func FuzzUnmarshal(f *testing.F) {
 			t.Fatalf("% x restored as % x, %v", b, written, err)
 		}
 		now := max(s.at, 0)
-		s.Pong(&anyByte, now, AppendPayload(nil, s.payload))
+		s.Pong(&anyByte, now, nil, false)
+		s.Pong(&anyByte, now, AppendPayload(nil, s.payload), false)
 		s.Resume(&anyByte, now, true)
 		s.Advance(now, now)
 		s.Looked(&anyByte, now, Delivery{Moved: now})
+		s.Defer(&anyByte)
+		s.Advance(now, now)
 		s.Sent(&anyByte, now, 1, true, false)
 		s.Heard(&anyByte, now, true)
 	})

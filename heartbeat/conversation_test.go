@@ -144,12 +144,25 @@ func (c *conversation) hearsMidFrame() *conversation {
 func (c *conversation) pong(payload uint64, rtt, why string) *conversation {
 	c.t.Helper()
 	c.hears()
-	got, echo := c.state.Pong(&c.rules, c.now, AppendPayload(nil, payload))
-	if want := duration(c.t, rtt); echo != Measured || got != want {
-		c.t.Errorf("at %v: pong %d: rtt %v, echo %d, want %v: %s", time.Duration(c.now), payload, got, echo, want, why)
+	return c.answers(AppendPayload(nil, payload), true, rtt, why)
+}
+
+// otherPong lets a pong arrive that echoes nothing, bytes and all, and expects it to be
+// the answer to the latest ping.
+func (c *conversation) otherPong(payload, rtt, why string) *conversation {
+	c.t.Helper()
+	c.hears()
+	return c.answers([]byte(payload), false, rtt, why)
+}
+
+func (c *conversation) answers(payload []byte, echo bool, rtt, why string) *conversation {
+	c.t.Helper()
+	want := Answer{Counts: true, Echo: echo, Measured: true, Took: duration(c.t, rtt)}
+	if got := c.state.Pong(&c.rules, c.now, payload, false); got != want {
+		c.t.Errorf("at %v: pong %q: %+v, want %+v: %s", time.Duration(c.now), payload, got, want, why)
 	}
-	if last, ok := c.state.RTT(); !ok || last != got {
-		c.t.Errorf("at %v: RTT is %v, %v after a pong of %v", time.Duration(c.now), last, ok, got)
+	if last, ok := c.state.RTT(); !ok || last != want.Took {
+		c.t.Errorf("at %v: RTT is %v, %v after a pong of %v", time.Duration(c.now), last, ok, want.Took)
 	}
 	return c
 }
@@ -159,8 +172,8 @@ func (c *conversation) unmeasuredPong(payload uint64, why string) *conversation 
 	c.t.Helper()
 	before, _ := c.state.RTT()
 	c.hears()
-	if rtt, echo := c.state.Pong(&c.rules, c.now, AppendPayload(nil, payload)); echo != Unmeasured {
-		c.t.Errorf("at %v: pong %d: rtt %v, echo %d, want an echo that is not measured: %s", time.Duration(c.now), payload, rtt, echo, why)
+	if got := c.state.Pong(&c.rules, c.now, AppendPayload(nil, payload), false); !got.Counts || !got.Echo || got.Measured {
+		c.t.Errorf("at %v: pong %d: %+v, want an echo that is not measured: %s", time.Duration(c.now), payload, got, why)
 	}
 	if after, _ := c.state.RTT(); after != before {
 		c.t.Errorf("at %v: RTT is %v, want %v as before: %s", time.Duration(c.now), after, before, why)
@@ -171,13 +184,31 @@ func (c *conversation) unmeasuredPong(payload uint64, why string) *conversation 
 // foreignPong lets a pong arrive that must count as nothing.
 func (c *conversation) foreignPong(payload []byte, why string) *conversation {
 	c.t.Helper()
+	return c.ignoresPong(payload, false, why)
+}
+
+// earlyPong lets a pong arrive that began to arrive before the latest ping left, and must
+// count as nothing.
+func (c *conversation) earlyPong(payload, why string) *conversation {
+	c.t.Helper()
+	return c.ignoresPong([]byte(payload), true, why)
+}
+
+func (c *conversation) ignoresPong(payload []byte, early bool, why string) *conversation {
+	c.t.Helper()
 	before := c.state
-	if rtt, echo := c.state.Pong(&c.rules, c.now, payload); echo != Foreign || rtt != 0 {
-		c.t.Errorf("at %v: pong % x is ours: %s", time.Duration(c.now), payload, why)
+	if got := c.state.Pong(&c.rules, c.now, payload, early); got != (Answer{}) {
+		c.t.Errorf("at %v: pong %q is an answer, %+v: %s", time.Duration(c.now), payload, got, why)
 	}
 	if c.state != before {
 		c.t.Errorf("at %v: pong % x changed the state: %s", time.Duration(c.now), payload, why)
 	}
+	return c
+}
+
+// defers lets the wanted ping wait for the end of a message.
+func (c *conversation) defers() *conversation {
+	c.state.Defer(&c.rules)
 	return c
 }
 

@@ -10,8 +10,10 @@
 // to [State.Next]. When the timer fires, the owner calls [State.Advance], which
 // returns:
 //
-//   - Ping: a ping is due. The owner writes it at the next frame boundary, which may
-//     be much later, and calls [State.Sent] once the kernel has it.
+//   - Ping: a ping is due. The owner writes it at the end of a message, which may be
+//     later, and calls [State.Defer] then. If the message lasts too long, Advance returns
+//     Ping again, and the owner writes the ping at the end of a frame ([State.Presses]).
+//     The owner calls [State.Sent] once the kernel has the ping.
 //   - Look: the answer is late. The owner asks the kernel how far the ping has come,
 //     and calls [State.Looked]. If that returns Expired, the peer missed its deadline
 //     and the owner ends the session.
@@ -42,7 +44,11 @@
 //   - The caller may send a ping early, together with others ([Grid]).
 //   - A ping that arrives late, behind a long queue, has a whole timeout from its
 //     arrival ([Wait]).
-//   - Any byte may count as a sign of life ([AnyByte]).
+//   - Any byte may count as a sign of life, and a pong of any payload as an answer
+//     ([AnyByte]).
+//   - A payload is printable ASCII ([AppendPayload]).
+//   - A ping waits for the end of a message, for a quarter of its interval at most
+//     ([State.Defer]).
 //   - A deadline may wait until the peer has answered a ping ([LearnPong]).
 //   - A peer inside a frame cannot send a pong, so its progress extends the deadline.
 //   - A peer whose bytes we do not read cannot miss a deadline.

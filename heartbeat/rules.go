@@ -6,7 +6,7 @@ import "time"
 type Liveness uint8
 
 const (
-	AnyByte  Liveness = iota // any byte received from the peer
+	AnyByte  Liveness = iota // any byte received from the peer; a pong of any payload answers a ping
 	OnlyPong                 // only the pong that echoes the ping
 )
 
@@ -15,7 +15,7 @@ type PongMode uint8
 
 const (
 	RequirePong PongMode = iota // the deadline always holds
-	LearnPong                   // the deadline holds once a matching pong has been seen
+	LearnPong                   // the deadline holds once a ping has been answered
 	IgnorePong                  // pings are sent and measured; there is no deadline
 )
 
@@ -40,6 +40,11 @@ func (r *Rules) first(phase float64) time.Duration {
 	early := time.Duration(float64(r.Interval) * r.Jitter * phase)
 	return r.Interval - min(max(early, 0), r.Interval)
 }
+
+// MessageWait returns how long a ping waits for the end of a message. RFC 6455, section
+// 5.4, lets control frames in between the fragments of a message, but some peers lose the
+// fragments before one.
+func (r *Rules) MessageWait() time.Duration { return r.Interval / 4 }
 
 // HasDeadline reports whether a ping sent now must be answered in time. armed says that
 // the peer is known to answer pings; it matters to LearnPong only.

@@ -7,7 +7,7 @@ type Action uint8
 
 const (
 	None    Action = iota // nothing
-	Ping                  // write a ping at the next frame boundary, then call Sent
+	Ping                  // write a ping, then call Sent; if it has to wait for the end of a message, call Defer
 	Look                  // the pong is late: find out how far the ping has come, then call Looked
 	Expired               // returned by Looked only: the peer missed its deadline, so end the session
 )
@@ -15,12 +15,16 @@ const (
 // status is where a State stands. A State waits for one instant at most, and status
 // says for which. So a State never has two deadlines, or a deadline and a due ping:
 //
-//	off      nothing is scheduled                Open → waiting
-//	waiting  the next ping is due at at          Advance → wanted
-//	wanted   a ping was due at at, is not sent   Sent → owed, or waiting if it has no deadline
-//	owed     an answer is awaited. at is when    Pong, Heard → waiting
-//	         to look, or the deadline, as wait   Looked → off, if it returns Expired
-//	         says; nothing is due while paused
+//	off       nothing is scheduled               Open → waiting
+//	waiting   the next ping is due at at         Advance → wanted
+//	wanted    a ping was due at at, is not sent  Sent → owed, or waiting if it has no deadline; Defer → deferred
+//	owed      an answer is awaited. at is when   Pong, Heard → waiting
+//	          to look, or the deadline, as wait  Looked → off, if it returns Expired
+//	          says; nothing is due while paused
+//	deferred  a ping waits for the end of a      Sent, as from wanted; Advance → pressing
+//	          message, until at
+//	pressing  a ping has waited until at for     Sent, as from wanted
+//	          the end of a message
 //
 // Stop leads from each status to off.
 type status uint8
@@ -30,6 +34,8 @@ const (
 	waiting
 	wanted
 	owed
+	deferred
+	pressing
 )
 
 // State is one leg's heartbeat: plain data, which AppendBinary encodes and
@@ -47,7 +53,17 @@ type State struct {
 	heard    bool // owed: the peer has sent something since its whole timeout began
 	measured bool // a round trip has been measured
 	delayed  bool // the latest ping or its pong was delayed on our side: do not measure its round trip
+	manner   manner
 }
+
+// manner is what the pongs of a peer have shown of how it answers pings.
+type manner uint8
+
+const (
+	unknown   manner = iota // none has echoed a ping
+	otherwise               // none has; one with another payload has answered the open pings, whose echoes are still recognised
+	byEcho                  // one has, so the peer's answers are echoes
+)
 
 // Open starts the heartbeat of a peer that we read from. phase, from 0 to 1, is the
 // part of the jitter that this session takes. Sessions with different phases that were
@@ -60,9 +76,9 @@ func (s *State) Open(r *Rules, now Time, phase float64) {
 }
 
 // Next returns when Advance must be called. It returns Never if nothing is scheduled,
-// which includes a ping that is wanted and not sent yet.
+// which includes a ping that is wanted, not sent yet and not deferred.
 func (s *State) Next() Time {
-	if s.status == waiting || s.status == owed && !s.paused {
+	if s.status == waiting || s.status == deferred || s.status == owed && !s.paused {
 		return s.at
 	}
 	return Never
@@ -83,6 +99,9 @@ func (s *State) Advance(now, horizon Time) Action {
 	switch {
 	case s.status == waiting && s.reached(horizon):
 		s.status = wanted
+		return Ping
+	case s.status == deferred && s.reached(now):
+		s.status = pressing
 		return Ping
 	case s.status == owed && s.reached(now):
 		return Look
@@ -118,14 +137,31 @@ func (s *State) reached(now Time) bool {
 	return next != Never && now >= next
 }
 
-// Wanted reports whether a ping is due and has not been sent yet.
+// Wanted reports whether a ping is due, or deferred, and has not been sent yet.
 func (s *State) Wanted() bool {
-	return s.status == wanted
+	return s.status == wanted || s.status == deferred || s.status == pressing
 }
 
-// Due returns when the wanted ping was due. It is meaningless unless Wanted.
+// Due returns when the wanted ping was due, or when a deferred one is. It is meaningless
+// unless Wanted.
 func (s *State) Due() Time {
 	return s.at
+}
+
+// Defer records that the wanted ping waits for the end of a message. The ping may leave
+// at any time from now on. It counts as due when its wait is over, a quarter of the
+// interval later: then Advance returns Ping again, and the ping presses. A ping is
+// deferred once.
+func (s *State) Defer(r *Rules) {
+	if s.status == wanted {
+		s.status, s.at = deferred, s.at.Add(r.MessageWait())
+	}
+}
+
+// Presses reports whether the wanted ping has waited long enough for the end of a
+// message, so that it is sent at the end of a frame.
+func (s *State) Presses() bool {
+	return s.status == pressing
 }
 
 // Sent records that the kernel took the wanted ping. armed says that the peer is known
@@ -133,7 +169,7 @@ func (s *State) Due() Time {
 // bytes to send first, so the ping's round trip would be longer than the path's. Sent
 // does nothing if no ping is wanted, for example after Stop.
 func (s *State) Sent(r *Rules, now Time, payload uint64, armed, delayed bool) {
-	if s.status != wanted {
+	if !s.Wanted() {
 		return
 	}
 	s.remember(payload, now)
@@ -169,34 +205,52 @@ func (s *State) Heard(r *Rules, now Time, midFrame bool) {
 	}
 }
 
-// Echo says what a pong is to us.
-type Echo uint8
+// An Answer says what a pong is to our pings. The zero Answer is nothing to them.
+type Answer struct {
+	Counts   bool          // it answers a ping that had no answer
+	Echo     bool          // it echoes a ping of ours, so it is nobody else's
+	Measured bool          // Took is the path's round trip; else our side may have delayed the answer
+	Took     time.Duration // the time since the ping was sent; 0 if that is not known
+}
 
-const (
-	Foreign    Echo = iota // it echoes none of our open pings
-	Unmeasured             // it answers a ping of ours; the round trip was delayed on our side
-	Measured               // it answers a ping of ours, and the round trip was measured
-)
-
-// Pong records that a pong arrived. took is the time since the ping that it echoes was
-// sent, or 0 if that is not known. Pong recognises the echoes of our pings after Stop,
-// too: the caller must not take them for pongs to others.
-func (s *State) Pong(r *Rules, now Time, payload []byte) (took time.Duration, echo Echo) {
-	sentAt, latest, ok := s.answer(payload)
-	if !ok {
-		return 0, Foreign
+// Pong records that a pong arrived. early says that it began to arrive before the latest
+// ping was sent.
+//
+// A pong that echoes an open ping answers that ping. Some peers answer with an empty
+// payload, or with another one. So with AnyByte a pong of any payload answers the latest
+// ping, if it followed that ping and the peer has never echoed one. The other pongs of a
+// peer that echoes are its own, or answers to others.
+//
+// Pong recognises the echoes of our pings after Stop, too: the caller must not take them
+// for pongs to others.
+func (s *State) Pong(r *Rules, now Time, payload []byte, early bool) Answer {
+	if sentAt, latest, ok := s.echoed(payload); ok {
+		counts := s.manner != otherwise
+		s.manner = byEcho
+		return s.accept(r, now, sentAt, latest, Answer{Counts: counts, Echo: true})
 	}
+	if early || s.open == 0 || s.manner != unknown || r.Liveness != AnyByte {
+		return Answer{}
+	}
+	s.manner = otherwise
+	return s.accept(r, now, s.latestSentAt(), true, Answer{Counts: true})
+}
+
+// accept does what follows from an answer to a ping that was sent at sentAt, which is
+// Never if the round trip is not measured. An echo that comes after another pong was
+// taken for the answer corrects the last round trip.
+func (s *State) accept(r *Rules, now, sentAt Time, latest bool, a Answer) Answer {
 	if latest && s.status == owed {
 		s.settle(r, now)
 	}
 	switch {
-	case sentAt == Never:
-		return 0, Unmeasured
-	case latest && s.delayed:
-		return now.Sub(sentAt), Unmeasured
+	case sentAt != Never:
+		a.Took, a.Measured = now.Sub(sentAt), a.Counts
+		s.rtt, s.measured = a.Took, true
+	case latest:
+		a.Took = now.Sub(s.sentAt)
 	}
-	s.rtt, s.measured = now.Sub(sentAt), true
-	return s.rtt, Measured
+	return a
 }
 
 // settle removes the deadline, because the peer has answered, and schedules the next

@@ -19,12 +19,19 @@ type stateModel struct {
 	nextPing Time
 	lastSent Time
 	wanted   bool
+	pressing Time // when the wanted ping, which is deferred, presses
+	presses  bool
+	answered bool // the open pings are, by a pong that is not an echo
+	echoes   bool
 	paused   bool
 	heardAny bool // since its whole timeout runs
 	last     time.Duration
 }
 
 func (m *stateModel) sent(now Time, payload uint64, armed bool) {
+	if m.answered {
+		m.open, m.answered = nil, false
+	}
 	sent := ping{payload, now}
 	if m.paused {
 		sent.sentAt = Never
@@ -32,6 +39,7 @@ func (m *stateModel) sent(now Time, payload uint64, armed bool) {
 	m.open = append(m.open, sent)
 	m.open = m.open[max(0, len(m.open)-maxOpen):]
 	m.wanted, m.lastSent = false, now
+	m.pressing, m.presses = Never, false
 	m.nextPing = now.Add(m.rules.Interval)
 	learnt := m.rules.Pong == RequirePong || m.rules.Pong == LearnPong && armed
 	if m.rules.Timeout > 0 && learnt {
@@ -102,25 +110,36 @@ func (m *stateModel) heard(now Time, midFrame bool) {
 	}
 }
 
-func (m *stateModel) pong(now Time, payload uint64) Echo {
+func (m *stateModel) pong(now Time, payload uint64, early bool) (a Answer) {
+	latest := len(m.open) - 1
 	i := slices.IndexFunc(m.open, func(p ping) bool { return p.payload == payload })
-	if i < 0 {
-		return Foreign
+	switch {
+	case i >= 0:
+		a = Answer{Echo: true, Counts: !m.answered}
+		m.echoes, m.answered = true, false
+	case early || latest < 0 || m.answered || m.echoes || m.rules.Liveness == OnlyPong:
+		return Answer{}
+	default:
+		a.Counts, m.answered = true, true
+		i = latest
 	}
-	sentAt := m.open[i].sentAt
-	if i == len(m.open)-1 {
+	if i == latest {
 		m.alive(now)
+		a.Took = now.Sub(m.lastSent)
 	}
-	m.open = m.open[i+1:]
-	if sentAt == Never {
-		return Unmeasured
+	if sentAt := m.open[i].sentAt; sentAt != Never {
+		m.last = now.Sub(sentAt)
+		a.Took, a.Measured = m.last, a.Counts
 	}
-	m.last = now.Sub(sentAt)
-	return Measured
+	if a.Echo {
+		m.open = m.open[i+1:]
+	}
+	return a
 }
 
 func (m *stateModel) stopped() {
 	m.wanted, m.owes = false, false
+	m.pressing, m.presses = Never, false
 	m.nextPing, m.lookAt, m.deadline = Never, Never, Never
 }
 
@@ -147,7 +166,7 @@ func playState(t *testing.T, script []byte) {
 		Liveness: Liveness(kind & 1),
 		Pong:     PongMode((kind >> 1 & 7) % 3),
 	}}
-	p.model = stateModel{rules: p.rules, lookAt: Never, deadline: Never, nextPing: Never}
+	p.model = stateModel{rules: p.rules, lookAt: Never, deadline: Never, nextPing: Never, pressing: Never}
 	p.state.Open(&p.rules, 0, 1)
 	if p.rules.Interval > 0 {
 		p.model.nextPing = p.firstPing()
@@ -207,14 +226,29 @@ func (p *stateScript) step(what byte) {
 }
 
 // rarely stops the heartbeat in every eighth second, and else hands it over to
-// another process.
+// another process, or finds a message that is under way.
 func (p *stateScript) rarely() {
-	if int64(p.now/Time(time.Second))%8 == 7 {
+	switch int64(p.now/Time(time.Second)) % 8 {
+	case 7:
 		p.state.Stop()
 		p.model.stopped()
-		return
+	case 1, 3, 5:
+		p.state = restored(p.t, &p.state)
+	default:
+		p.defers()
 	}
-	p.state = restored(p.t, &p.state)
+}
+
+func (p *stateScript) defers() {
+	m, due := &p.model, p.state.Due()
+	p.state.Defer(&p.rules)
+	if m.wanted && !m.presses && m.pressing == Never {
+		m.pressing = due.Add(p.rules.Interval / 4)
+	}
+	if m.pressing != Never && p.state.Due() != m.pressing {
+		p.t.Fatalf("deferred until %v, want %v", time.Duration(p.state.Due()), time.Duration(m.pressing))
+	}
+	p.advance()
 }
 
 func (p *stateScript) advance() {
@@ -231,6 +265,9 @@ func (p *stateScript) advance() {
 			p.t.Fatal("a ping beside one with a deadline")
 		}
 		m.wanted, m.nextPing = true, Never
+	case m.pressing != Never && p.now >= m.pressing:
+		want = Ping
+		m.pressing, m.presses = Never, true
 	}
 	if got := p.state.Overdue(p.now); got != (want == Look) {
 		p.t.Fatalf("at %v: overdue %v before %v", time.Duration(p.now), got, name(want))
@@ -270,19 +307,22 @@ func (p *stateScript) look() {
 }
 
 func (p *stateScript) pong(payload uint64) {
-	want := p.model.pong(p.now, payload)
-	rtt, echo := p.state.Pong(&p.rules, p.now, AppendPayload(nil, payload))
-	if echo != want || echo == Measured && rtt != p.model.last {
-		p.t.Fatalf("at %v: pong %d: %v, %v, want %v, %v", time.Duration(p.now), payload, rtt, echo, p.model.last, want)
+	early := int64(p.now/Time(time.Second))%4 == 3
+	want := p.model.pong(p.now, payload, early)
+	if got := p.state.Pong(&p.rules, p.now, AppendPayload(nil, payload), early); got != want {
+		p.t.Fatalf("at %v: pong %d: %+v, want %+v", time.Duration(p.now), payload, got, want)
 	}
 }
 
 func (p *stateScript) check() {
-	if got, want := p.state.Next(), min(p.model.nextPing, p.model.due()); got != want {
+	if got, want := p.state.Next(), min(p.model.nextPing, p.model.pressing, p.model.due()); got != want {
 		p.t.Fatalf("at %v: next is %v, want %v", time.Duration(p.now), time.Duration(got), time.Duration(want))
 	}
 	if got := p.state.Wanted(); got != p.model.wanted {
 		p.t.Fatalf("at %v: wanted %v, want %v", time.Duration(p.now), got, p.model.wanted)
+	}
+	if got := p.state.Presses(); got != p.model.presses {
+		p.t.Fatalf("at %v: presses %v, want %v", time.Duration(p.now), got, p.model.presses)
 	}
 	if p.model.deadline != Never && p.model.nextPing != Never {
 		p.t.Fatal("a ping scheduled beside a deadline")

@@ -130,7 +130,7 @@ func TestWithoutADeadlinePingsGoOn(t *testing.T) {
 }
 
 func TestTheLastFourPingsAreRemembered(t *testing.T) {
-	rules := with(anyByte, func(r *Rules) { r.Timeout = 0 })
+	rules := with(onlyPong, func(r *Rules) { r.Timeout = 0 })
 	five := func(t *testing.T) *conversation {
 		c := opened(t, rules)
 		c.at("20s").wants(Ping, "1st").sends(1)
@@ -167,16 +167,132 @@ func TestAForeignPongIsNothing(t *testing.T) {
 	c.at("10s").foreignPong(AppendPayload(nil, 0), "none of ours is out")
 	c.at("20s").wantsPing("the first").sends(0x0102030405060708)
 	c.at("21s")
+	echo := AppendPayload(nil, 0x0102030405060708)
 	c.foreignPong(nil, "empty")
-	c.foreignPong([]byte{1, 2, 3, 4, 5, 6, 7}, "too short")
-	c.foreignPong([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9}, "too long")
-	c.foreignPong([]byte{8, 7, 6, 5, 4, 3, 2, 1}, "another payload")
+	c.foreignPong(echo[:7], "too short")
+	c.foreignPong(append(echo[:8:8], 'A'), "too long")
+	c.foreignPong(AppendPayload(nil, 0x0102030405060709), "another payload")
 	c.next("40s", "the deadline runs on")
 	c.pong(0x0102030405060708, "1s", "the echo")
-	c.foreignPong([]byte{1, 2, 3, 4, 5, 6, 7, 8}, "the same echo again")
+	c.foreignPong(echo, "the same echo again")
 	if rtt, _ := c.state.RTT(); rtt != time.Second {
 		t.Errorf("last round trip %v, want that of the echo", rtt)
 	}
+}
+
+func TestPayloadIsPrintable(t *testing.T) {
+	for _, p := range []uint64{0, 1, 0xff, 1 << 47, math.MaxUint64, 0x0102030405060708} {
+		for _, c := range AppendPayload(nil, p) {
+			if c <= ' ' || c > '~' {
+				t.Errorf("payload of %#x has the byte %#x", p, c)
+			}
+		}
+	}
+	if got := string(AppendPayload([]byte("before "), 0xffff_0000_0000_0001)); got != "before AAAAAAAB" {
+		t.Errorf("appended %q, want 8 characters for the low 48 bits", got)
+	}
+}
+
+// uWSGI answers each ping with an empty pong, others with a part of the payload.
+func TestAPongThatIsNotAnEcho(t *testing.T) {
+	ping := func(t *testing.T, rules Rules) *conversation {
+		return opened(t, rules).at("20s").wantsPing("the first").sends(1)
+	}
+	t.Run("answers the latest ping", func(t *testing.T) {
+		c := ping(t, anyByte)
+		c.at("21s").otherPong("", "1s", "empty").next("40s", "the next ping, and no deadline")
+		c.at("40s").wantsPing("the second").sends(2)
+		c.at("42s").otherPong("AAAA", "2s", "cut").next("60s", "and so on")
+		if c.state.earlier != nil {
+			t.Error("an answered ping is still remembered: it costs memory")
+		}
+	})
+	t.Run("answers it once", func(t *testing.T) {
+		c := ping(t, anyByte)
+		c.at("21s").otherPong("", "1s", "the answer")
+		c.at("22s").foreignPong(nil, "a one-way heartbeat (RFC 6455 5.5.3)")
+	})
+	t.Run("answers all earlier pings", func(t *testing.T) {
+		c := opened(t, with(anyByte, func(r *Rules) { r.Timeout = 0 }))
+		c.at("20s").wantsPing("the first").sends(1)
+		c.at("40s").wantsPing("the second").sends(2)
+		c.at("41s").otherPong("x", "1s", "the latest").foreignPong(nil, "nothing is left to be answered")
+	})
+	t.Run("answers nothing when none is out", func(t *testing.T) {
+		c := opened(t, anyByte).at("10s").foreignPong(nil, "there was no ping")
+		c.at("20s").wantsPing("the first").foreignPong(nil, "it is due, and not sent")
+	})
+	t.Run("answers nothing from before the ping", func(t *testing.T) {
+		c := ping(t, anyByte).at("21s").earlyPong("", "it lay unread when the ping left")
+		c.next("40s", "the deadline runs on").otherPong("", "1s", "this one follows the ping")
+	})
+	t.Run("answers nothing if only an echo counts", func(t *testing.T) {
+		c := ping(t, onlyPong).at("21s").foreignPong(nil, "empty")
+		c.at("40s").expires("nothing came that counts")
+	})
+	t.Run("answers nothing of a peer that echoes", func(t *testing.T) {
+		c := ping(t, anyByte).at("21s").pong(1, "1s", "an echo")
+		c.at("40s").wantsPing("the second").sends(2)
+		c.at("41s").foreignPong(nil, "a one-way heartbeat").at("42s").pong(2, "2s", "the answer")
+	})
+	t.Run("and then the echo", func(t *testing.T) {
+		c := ping(t, anyByte).at("21s").otherPong("mine", "1s", "taken for the answer")
+		c.at("23s")
+		want := Answer{Echo: true, Took: duration(t, "3s")}
+		if got := c.state.Pong(&c.rules, c.now, AppendPayload(nil, 1), false); got != want {
+			t.Errorf("the echo is %+v, want %+v: ours, and counted before", got, want)
+		}
+		if rtt, _ := c.state.RTT(); rtt != duration(t, "3s") {
+			t.Errorf("last round trip %v, want the echo's", rtt)
+		}
+		c.foreignPong(nil, "it is known to echo")
+	})
+	t.Run("is not measured if it lay unread", func(t *testing.T) {
+		c := ping(t, anyByte).at("21s").pauses()
+		c.at("25s").resumes()
+		if got := c.state.Pong(&c.rules, c.now, nil, false); !got.Counts || got.Measured {
+			t.Errorf("%+v, want an answer that is not measured", got)
+		}
+	})
+	t.Run("is remembered by another process", func(t *testing.T) {
+		c := ping(t, anyByte).at("21s").otherPong("", "1s", "the answer").handedOver()
+		c.foreignPong(nil, "it was answered").at("40s").wantsPing("the second").sends(2)
+		c.at("41s").pong(2, "1s", "an echo").handedOver().at("60s").wantsPing("the third").sends(3)
+		c.at("61s").foreignPong(nil, "it echoes")
+	})
+}
+
+// RFC 6455, section 5.4, lets control frames in between fragments, but some peers lose
+// the fragments before one.
+func TestAPingWaitsForTheEndOfAMessage(t *testing.T) {
+	t.Run("for a quarter of its interval", func(t *testing.T) {
+		c := opened(t, anyByte).at("20s").wantsPing("due").defers().next("25s", "it may wait so long")
+		if !c.state.Wanted() || c.state.Presses() {
+			t.Error("a deferred ping is wanted, and does not press")
+		}
+		c.at("25s").wantsPing("it has waited").next("never", "the end of a frame is awaited")
+		if !c.state.Wanted() || !c.state.Presses() {
+			t.Error("a ping that has waited is wanted, and presses")
+		}
+		if got := c.state.Due(); got != instant(t, "25s") {
+			t.Errorf("due at %v, want the end of its wait, for the lag", time.Duration(got))
+		}
+		c.defers().next("never", "it has waited once").handedOver()
+		c.at("26s").sends(1).next("46s", "a whole timeout from its leaving")
+	})
+	t.Run("which ends in time", func(t *testing.T) {
+		c := opened(t, anyByte).at("20s").wantsPing("due").defers().handedOver()
+		c.at("22s").sends(1).next("42s", "a whole timeout from its leaving")
+		c.at("23s").pong(1, "1s", "answered").next("42s", "an interval from its leaving")
+	})
+	t.Run("which the loop saw late", func(t *testing.T) {
+		c := opened(t, anyByte).at("1h").wants(Ping, "long due").defers()
+		c.wants(Ping, "it has waited long enough").wants(None, "once")
+	})
+	t.Run("but nothing waits after a stop", func(t *testing.T) {
+		c := opened(t, anyByte).at("20s").wantsPing("due").defers().stops().next("never", "stopped")
+		c.defers().next("never", "nothing is wanted")
+	})
 }
 
 func TestAnyByteProvesLife(t *testing.T) {
@@ -527,7 +643,7 @@ func TestARoundAllocatesNothing(t *testing.T) {
 		}
 		s.Sent(&anyByte, now, uint64(now), true, false)
 		s.Heard(&anyByte, now+1, false)
-		if _, echo := s.Pong(&anyByte, now+1, AppendPayload(payload[:0], uint64(now))); echo != Measured {
+		if pong := s.Pong(&anyByte, now+1, AppendPayload(payload[:0], uint64(now)), false); !pong.Measured {
 			t.Fatal("not ours")
 		}
 	})

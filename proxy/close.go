@@ -73,17 +73,19 @@ func closeCode(c *frame.ControlFrame) uint16 {
 // frames have been delivered. The other leg is told first, and what its peer still sends
 // is passed on. So the offender receives the answers to its valid frames before its own
 // Close, as from a server without a proxy.
-func (l *loop) violated(s *session, from Side, v *frame.Violation) {
+//
+// detail says for the log how the rule v was broken.
+func (l *loop) violated(s *session, from Side, v *frame.Violation, detail string) {
 	reason := metrics.ProtocolError
 	if v == frame.TooBig {
 		reason = metrics.TooBig
 	}
 	s.legs[from].finishes()
 	if s.cause.kind != live {
-		l.unanswered(s, from, reason)
+		l.unanswered(s, from, reason, detail+", instead of an answer to the other side's Close")
 		return
 	}
-	l.drop(s, cause{side: from, reason: reason, detail: v.Reason}, v)
+	l.drop(s, cause{side: from, reason: reason, detail: detail}, v)
 }
 
 // lost handles the end of a peer's TCP, or a read that failed.
@@ -101,15 +103,18 @@ func (l *loop) lost(s *session, side Side, err error) {
 		l.drop(s, cause{side: side, reason: reason, detail: detail}, nil)
 		return
 	}
-	l.unanswered(s, side, reason)
+	l.unanswered(s, side, reason, noAnswer)
 }
+
+// noAnswer is the detail of a session whose second Close did not come.
+const noAnswer = "no answer to the other side's Close"
 
 // unanswered records that a peer will not answer any more. If a Close of the other peer
 // waits for the answer, that peer receives its own code back (RFC 6455 5.5.1), and the
-// session counts as dropped.
-func (l *loop) unanswered(s *session, side Side, reason Reason) {
+// session counts as dropped, with detail.
+func (l *loop) unanswered(s *session, side Side, reason Reason, detail string) {
 	if s.cause.kind == closing && side != s.cause.side {
-		s.cause = cause{kind: dropped, side: side, reason: reason, detail: "no answer to the other side's Close"}
+		s.cause = cause{kind: dropped, side: side, reason: reason, detail: detail}
 		s.cause.short = reason == metrics.CloseTimeout || reason == metrics.WriteTimeout
 		l.cut(s, side)
 		beginner := &s.legs[opposite(side)]
@@ -204,10 +209,10 @@ func (l *loop) settleLeg(s *session, side Side) {
 	if g.io == nil {
 		return
 	}
-	if g.out == outHeld && !otherOpen {
+	if (g.out == outHeld || g.out == outEnding) && !otherOpen {
 		g.closes(l.now, &l.patience, g.pending.close)
 	}
-	if g.out == outClosing {
+	if g.closeDue() {
 		if s.midFrame(side) && !otherOpen {
 			l.cutShort(s, side) // the frame will never be completed, and a Close must not be written inside it
 			return
@@ -272,6 +277,8 @@ func (l *loop) overdue(s *session) {
 		switch {
 		case l.measureBacklog(g):
 			unread = true
+		case g.out == outEnding && g.tail == nil && l.now >= g.deadline():
+			g.closes(l.now, &l.patience, g.pending.close) // the message goes on: its end is not waited for
 		case g.io != nil && l.now >= g.deadline() && l.judgeEnding(g):
 			l.giveUp(s, side)
 		}
@@ -325,9 +332,9 @@ func (l *loop) giveUp(s *session, side Side) {
 	case side == s.cause.side:
 		l.cutShort(s, side)
 	case stuck:
-		l.unanswered(s, side, metrics.WriteTimeout)
+		l.unanswered(s, side, metrics.WriteTimeout, noAnswer)
 	default:
-		l.unanswered(s, side, metrics.CloseTimeout)
+		l.unanswered(s, side, metrics.CloseTimeout, noAnswer)
 	}
 }
 
@@ -410,7 +417,7 @@ func (l *loop) wasted(s *session, from Side, n int) {
 // reset.
 func (l *loop) flooded(s *session, from Side) {
 	if s.cause.kind == closing && from != s.cause.side {
-		l.unanswered(s, from, metrics.CloseTimeout)
+		l.unanswered(s, from, metrics.CloseTimeout, noAnswer)
 		return
 	}
 	l.cutShort(s, from)

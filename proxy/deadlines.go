@@ -123,13 +123,11 @@ func (l *loop) beat(s *session, side Side) {
 	if action == heartbeat.Look {
 		action = g.beat.Looked(&l.rules[side], l.now, l.delivery(g, l.rules[side].Timeout, l.patienceFor(side)))
 	}
-	switch action {
-	case heartbeat.None, heartbeat.Look:
-	case heartbeat.Ping:
-		l.flush(s, side)
-	case heartbeat.Expired:
+	if action == heartbeat.Expired {
 		l.end(s, side, metrics.PingTimeout)
+		return
 	}
+	l.flush(s, side) // a ping that is due, or a pong that has waited long enough for the end of a message
 }
 
 // patienceFor returns how long a ping may wait while the peer's TCP has no room. If any
@@ -155,10 +153,21 @@ func (l *loop) due(s *session) heartbeat.Time {
 		g := &s.legs[side]
 		at = min(at, g.deadline())
 		if s.cause.kind == live {
-			at = min(at, l.nextBeat(g, side))
+			at = min(at, l.nextBeat(g, side), s.pongPresses(side))
 		}
 	}
 	return at
+}
+
+// pongPresses returns when a pong has waited long enough for the end of a message. It is
+// heartbeat.Never if no pong could be written then: the end of a frame is awaited, or the
+// end of a tail.
+func (s *session) pongPresses(side Side) heartbeat.Time {
+	g := &s.legs[side]
+	if g.out == outOpen && g.hasPong() && g.tail == nil && s.midMessage(side) && !s.midFrame(side) {
+		return g.pending.pressAt
+	}
+	return heartbeat.Never
 }
 
 // nextBeat returns when a leg's heartbeat next has something to do.

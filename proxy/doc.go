@@ -44,8 +44,9 @@
 // other leg is not read (watch) until the tail is written (writable).
 //
 // A control frame. take cuts it out of the run, and control.go decides what it means.
-// inject.go writes the proxy's own frames: at frame boundaries only (flush), and masked
-// towards the upstream.
+// inject.go writes the proxy's own frames: at gaps only (flush), which are the ends of
+// messages, or of frames if a message lasts too long (leg.gap); and masked towards the
+// upstream.
 //
 // A heartbeat. The wheel calls alarm in deadlines.go. expireLive asks each leg's
 // heartbeat.State what is due (judgeLeg, beat). flush and injectPing write a ping; take and

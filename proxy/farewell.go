@@ -19,7 +19,7 @@ type manner uint8
 
 const (
 	cutOff   manner = iota // it is closed: its peer is dead, or takes nothing
-	tell                   // it is sent a Close and has time to answer
+	tell                   // it is sent a Close, after the message that is under way to it, and has time to answer
 	tellDead               // it is sent a Close if one can be written now, and is closed at once
 	tellLast               // it is sent a Close after the other leg has finished
 )
@@ -85,6 +85,10 @@ func (l *loop) say(s *session, side Side, f farewell) {
 	g.closeOut = f.code
 	if f.how == tellLast {
 		g.holdsClose(closePayload(f))
+		return
+	}
+	if f.how == tell && s.midMessage(side) {
+		g.defersClose(l.now, &l.patience, closePayload(f))
 		return
 	}
 	g.closes(l.now, &l.patience, closePayload(f))

@@ -7,30 +7,34 @@ import (
 	"holdfast/proxy/internal/frame"
 )
 
-// flush writes our frames that are due on a leg, if they may be written now: at a frame
-// boundary, and without a tail. Otherwise they wait until take or writable comes to such
-// a point.
+// flush writes our frames that are due on a leg, if they may be written now: at a gap
+// between data frames, and without a tail. Otherwise they wait until take or writable
+// comes to such a point, or until they do not wait for the end of a message any more.
 func (l *loop) flush(s *session, side Side) {
 	g := &s.legs[side]
-	if g.wants() && g.tail == nil && !s.midFrame(side) {
+	gap := g.gap(l.now)
+	switch {
+	case gap == frame.NoGap || g.tail != nil:
+	case s.legs[opposite(side)].scan.At(gap):
 		l.inject(s, side)
+	case gap == frame.MessageEnd && g.beat.Wanted():
+		g.beat.Defer(&l.rules[side])
 	}
 }
 
-// inject writes our frames that are due on a leg, whose stream is at a frame boundary.
+// inject writes our frames that are due on a leg, whose stream is at a gap for them.
 // While a chunk is being passed on, they may go into the leg's tail, between the chunk's
 // frames.
 func (l *loop) inject(s *session, side Side) {
 	g := &s.legs[side]
-	if g.out == outClosing {
+	if g.closeDue() {
 		l.injectClose(s, side)
 		return
 	}
-	if g.pending != nil && g.pending.hasPong {
-		g.pending.hasPong = false
+	if g.hasPong() {
 		l.sendControl(s, side, ws.OpPong, g.pending.pong.Payload())
 		l.metrics.PingAnswered(side)
-		g.pending = nil
+		g.saidPong()
 	}
 	if g.out == outOpen && g.wantsPing() {
 		l.injectPing(s, side)
@@ -71,9 +75,12 @@ func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 	}
 	l.metrics.PingSent(side)
 	now := l.clock()
-	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // an early ping has no lag
+	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // a ping that was early, or deferred and not late, has no lag
 	g.beat.Sent(&l.rules[side], now, payload, l.answersPings(s, side), queued)
 	g.marks(now)
+	if l.rules[side].Liveness == heartbeat.AnyByte && !g.beat.Echoes() {
+		g.marksUnread()
+	}
 	l.logPing(s, side)
 }
 

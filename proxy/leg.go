@@ -30,7 +30,7 @@ type leg struct {
 
 	held    *held    // the beginning of a header or control frame from the peer
 	tail    *tail    // what the socket did not take
-	pending *pending // control frames of ours that wait for a frame boundary
+	pending *pending // control frames of ours that wait for a gap, and what lay unread when a ping left
 
 	by heartbeat.Time // deadline of the next step while the session ends, or after a write failed
 
@@ -55,9 +55,10 @@ const (
 type outState uint8
 
 const (
-	outOpen    outState = iota // anything; closes → outClosing, holdsClose → outHeld, saidClose → outClosed
+	outOpen    outState = iota // anything; closes → outClosing, defersClose → outEnding, holdsClose → outHeld, saidClose → outClosed
 	outHeld                    // what the other leg still sends; our Close waits until that has ended; closes → outClosing
-	outClosing                 // a Close of ours is due at the next frame boundary; saidClose → outClosed
+	outEnding                  // the rest of a message; a Close of ours is due at its end; saidClose → outClosed, closes → outClosing
+	outClosing                 // a Close of ours is due at the end of a frame; saidClose → outClosed
 	outClosed                  // nothing: a Close was written or is the last in the tail; rests → outResting
 	outResting                 // nothing: the leg waits for the end of the peer's TCP
 	outBroken                  // nothing: a write failed; the leg waits for the end of the peer's stream
@@ -81,7 +82,12 @@ type held struct {
 type pending struct {
 	hasPong bool
 	pong    frame.ControlFrame
-	close   []byte // payload of the Close, for outClosing
+	pressAt heartbeat.Time // when the pong does not wait for the end of a message any more
+	close   []byte         // payload of the Close, for outHeld, outEnding and outClosing
+
+	// unread is a position in the peer's stream. What lies before it had arrived when our
+	// latest ping left. 0 means that all of it was read.
+	unread uint64
 }
 
 // midFrame reports whether the bytes passed on to side, its tail included, end inside a
@@ -90,20 +96,79 @@ func (s *session) midFrame(side Side) bool {
 	return s.legs[opposite(side)].scan.MidFrame()
 }
 
+// midMessage reports whether those bytes end inside a message: in a frame, or between
+// two. Our own frames should not be written there.
+func (s *session) midMessage(side Side) bool {
+	return s.legs[opposite(side)].scan.MidMessage()
+}
+
 // insideFrame reports whether the peer is in the middle of a frame, header included.
 func (g *leg) insideFrame() bool { return g.scan.MidFrame() || g.held != nil }
 
-// wants reports whether a frame of ours is due on the leg.
-func (g *leg) wants() bool {
-	switch g.out {
-	case outOpen:
-		return g.pending != nil && g.pending.hasPong || g.wantsPing()
-	case outClosing:
-		return true
+// gap returns the gap between data frames for which our frames that are due on the leg
+// wait, or frame.NoGap if none is due.
+func (g *leg) gap(now heartbeat.Time) frame.Gap {
+	switch {
+	case g.out == outEnding:
+		return frame.MessageEnd
+	case g.out == outClosing:
+		return frame.FrameEnd
+	case g.out != outOpen:
+		return frame.NoGap
+	case g.hasPong() && now >= g.pending.pressAt, g.wantsPing() && g.beat.Presses():
+		return frame.FrameEnd
+	case g.hasPong(), g.wantsPing():
+		return frame.MessageEnd
 	default:
-		return false
+		return frame.NoGap
 	}
 }
+
+// closeDue reports whether a Close of ours is the next frame that we write to the leg.
+func (g *leg) closeDue() bool { return g.out == outClosing || g.out == outEnding }
+
+func (g *leg) hasPong() bool { return g.pending != nil && g.pending.hasPong }
+
+// owesPong makes a pong to ping due. It waits for the end of a message until pressAt, or
+// until the pressAt of a pong whose place it takes.
+func (g *leg) owesPong(ping *frame.ControlFrame, pressAt heartbeat.Time) {
+	p := g.pend()
+	if !p.hasPong {
+		p.pressAt = pressAt
+	}
+	p.hasPong, p.pong = true, *ping
+}
+
+// saidPong records that the pong was written.
+func (g *leg) saidPong() {
+	g.pending.hasPong = false
+	g.tidy()
+}
+
+// tidy frees pending on a leg without a Close, if nothing is left in it.
+func (g *leg) tidy() {
+	if !g.pending.hasPong && g.pending.unread == 0 {
+		g.pending = nil
+	}
+}
+
+// marksUnread records where in the peer's stream the bytes begin that can only arrive
+// after the ping that has just left. What is held or unread arrived before. With TLS the
+// unread bytes are ciphertext, so the mark may lie a little too far ahead.
+func (g *leg) marksUnread() {
+	unread := uint64(g.io.Unread())
+	switch {
+	case unread > 0 || g.held != nil:
+		g.pend().unread = g.received + unread
+	case g.pending != nil:
+		g.pending.unread = 0
+		g.tidy()
+	}
+}
+
+// beganEarly reports whether a frame that begins at this position in the peer's stream
+// began to arrive before our latest ping left.
+func (g *leg) beganEarly(at uint64) bool { return g.pending != nil && at < g.pending.unread }
 
 // takes reports whether bytes from the other peer may still be written to the leg.
 func (g *leg) takes() bool { return g.out < outClosed }
@@ -159,7 +224,16 @@ func (g *leg) holdsClose(payload []byte) {
 	g.pend().close = payload
 }
 
-// closes makes a Close with this payload due at the next frame boundary.
+// defersClose makes a Close with this payload due at the end of the message that is under
+// way. It takes at most half of the time for the close, so that the Close can still be
+// written at the end of a frame if the message goes on.
+func (g *leg) defersClose(now heartbeat.Time, p *patience, payload []byte) {
+	g.out = outEnding
+	g.pend().close = payload
+	g.within(now, p.close/2)
+}
+
+// closes makes a Close with this payload due at the end of a frame.
 func (g *leg) closes(now heartbeat.Time, p *patience, payload []byte) {
 	g.out = outClosing
 	g.pend().close = payload
@@ -178,6 +252,8 @@ func (g *leg) saidClose(now heartbeat.Time, p *patience) {
 // starts now.
 func (g *leg) flushed(now heartbeat.Time, p *patience) {
 	switch g.out {
+	case outEnding:
+		g.within(now, p.close/2)
 	case outClosing:
 		g.within(now, p.close)
 	case outClosed:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/upgrade"
 )
@@ -172,9 +173,9 @@ func (l *loop) logPing(s *session, side Side) {
 	}
 }
 
-func (l *loop) logPong(s *session, side Side, rtt time.Duration) {
+func (l *loop) logPong(s *session, side Side, pong heartbeat.Answer) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "pong received",
-			idAttr(s.id), slog.String("side", side.String()), slog.Duration("rtt", rtt))
+			idAttr(s.id), slog.String("side", side.String()), slog.Duration("rtt", pong.Took), slog.Bool("echo", pong.Echo))
 	}
 }

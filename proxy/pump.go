@@ -96,7 +96,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	size, controls := len(b), 0
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
 	for at < len(b) && g.in == inOpen {
-		r := g.scan.Scan(b[at:], l.longest, s.legs[to].wants(), &seen)
+		r := g.scan.Scan(b[at:], l.longest, s.legs[to].gap(l.now), &seen)
 		if run < at { // a frame was cut out before
 			copy(b[run:], b[at:at+r.Pass])
 		}
@@ -112,21 +112,22 @@ func (l *loop) take(s *session, from Side, b []byte) {
 			l.inject(s, to)
 		case frame.Control:
 			raw := b[at : at+r.Size]
+			began := g.received - uint64(len(b)-at)
 			at += r.Size
 			controls++
-			switch l.control(s, from, raw) {
+			switch l.control(s, from, raw, began) {
 			case pass:
 				run += copy(b[run:], raw)
 			case beginClose:
 				l.passOn(s, from, b[:run])
 				run = 0
 				l.closeReceived(s, from, raw, &l.frame)
-			case swallow, answer, noteAnswer: // control did all of it
+			case swallow, answer: // control did all of it
 			}
 		case frame.Broken:
 			l.passOn(s, from, b[:run])
 			run = 0
-			l.violated(s, from, r.Violation)
+			l.violated(s, from, r.Violation, r.Violation.Detail(b[at:]))
 		case frame.More:
 			g.hold(b[at:])
 			at = len(b)
@@ -136,7 +137,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	g.crowded = controls >= crowd && controls*crowdSpacing >= size
 	l.countFrames(g, from, &seen)
 	l.flush(s, from) // the pong to the peer's latest ping
-	l.flush(s, to)   // frames of ours that waited for the end of a frame from this leg
+	l.flush(s, to)   // frames of ours that waited for a gap between frames from this leg
 }
 
 // passOn writes a run of frames to the other leg. If that leg takes nothing more, the run

@@ -38,6 +38,9 @@ func playRandomEnd(t *testing.T, seed uint64) {
 		c.UpstreamSide.Pong = heartbeat.RequirePong
 		c.PeerPings = PeerPings(rnd.IntN(2))
 		c.WriteTimeout = time.Duration(1+rnd.IntN(40)) * time.Second
+		if rnd.IntN(3) == 0 {
+			c.IdleTimeout = time.Duration(1+rnd.IntN(60)) * time.Second
+		}
 	})
 	c, u := st.session(false)
 	peers := [...]*vandal{{peer: c}, {peer: u}}
@@ -64,7 +67,7 @@ func (v *vandal) does(rnd *rand.Rand) {
 		v.st.pass(time.Duration(rnd.IntN(30)) * time.Second)
 		return
 	}
-	switch rnd.IntN(13) {
+	switch rnd.IntN(15) {
 	case 0, 1:
 		v.tries(wire.Text(strings.Repeat("t", rnd.IntN(300))))
 	case 2:
@@ -89,6 +92,10 @@ func (v *vandal) does(rnd *rand.Rand) {
 		v.st.run()
 	case 10:
 		v.read()
+	case 12: // a message in fragments, whose end may not follow
+		v.tries(wire.Text("fragment").More())
+	case 13:
+		v.tries(wire.Continuation("fragment").More(), wire.Continuation("the end"))
 	case 11: // megabytes, and whatever it is told meanwhile
 		for range 20 + rnd.IntN(20) {
 			v.tries(wire.Binary(strings.Repeat("f", 60_000)))

@@ -161,3 +161,51 @@ func TestFrameOverTheLimit(t *testing.T) {
 		})
 	}
 }
+
+// The detail of an end says what was wrong, also where a Close had been passed on and its
+// answer broke the protocol.
+func TestDetailOfAViolation(t *testing.T) {
+	for _, test := range []struct {
+		sent   wire.Frame
+		detail string
+	}{
+		{wire.Close(1006, ""), "invalid close code 1006"},
+		{wire.Close(1005, "why"), "invalid close code 1005"},
+		{wire.Close(0, ""), "invalid close code 0"},
+		{wire.Close(65535, ""), "invalid close code 65535"},
+		{wire.Close(1000, "\xff"), "close reason not UTF-8"},
+		{wire.Frame{Op: ws.OpClose, Fin: true, Payload: "\x03"}, "close payload of one byte"},
+		{wire.Text("x").Reserved(2), "RSV2 or RSV3 set"},
+	} {
+		for _, side := range sides {
+			t.Run(side.String()+": "+test.detail, func(t *testing.T) {
+				var got Ended
+				st := newStage(t, func(c *Config) { c.Ended = func(e *Ended) { got = *e } })
+				from, to := st.way(side)
+				from.sends(test.sent)
+				to.read()
+				to.hangsUp()
+				from.hangsUp()
+				if got.Reason != metrics.ProtocolError || got.Side != side || got.Detail != test.detail {
+					t.Errorf("the end is %v of the %v, %q; want %q", got.Reason, got.Side, got.Detail, test.detail)
+				}
+			})
+			t.Run(side.String()+": "+test.detail+", as the answer to a Close", func(t *testing.T) {
+				var got Ended
+				st := newStage(t, func(c *Config) { c.Ended = func(e *Ended) { got = *e } })
+				from, to := st.way(side)
+				to.sends(wire.Close(4000, "done"))
+				from.wants("the Close", wire.Close(4000, "done"))
+				from.sends(test.sent)
+				to.wants("its own code, since the answer was no good", wire.Close(4000, ""))
+				to.hangsUp()
+				from.hangsUp()
+				want := test.detail + ", instead of an answer to the other side's Close"
+				if got.Reason != metrics.ProtocolError || got.Side != side || got.Detail != want {
+					t.Errorf("the end is %v of the %v, %q; want %q", got.Reason, got.Side, got.Detail, want)
+				}
+				st.dropped(side, metrics.ProtocolError)
+			})
+		}
+	}
+}

@@ -48,7 +48,7 @@ web.on('checkContinue', (request, response) => {
 const server = new WebSocketServer({
   server: web,
   perMessageDeflate: Boolean(options.deflate),
-  autoPong: !options.mute,
+  autoPong: !options.mute && !options.emptyPong,
   handleProtocols: (offered) => (options.protocols || []).find((p) => offered.has(p)) || false,
 });
 
@@ -58,7 +58,12 @@ server.on('connection', (ws, request) => {
   const { protocol, extensions } = ws;
   emit('open', { id, protocol, extensions, headers: request.headers, ...tlsState(request.socket) });
   emitClosed(ws, id);
-  ws.on('ping', (payload) => emit('ping', { id, payload: payload.toString('latin1') }));
+  ws.on('ping', (payload) => {
+    emit('ping', { id, payload: payload.toString('latin1') });
+    if (options.emptyPong) {
+      ws.pong();
+    }
+  });
   ws.on('message', (message, binary) => sendInFragments(ws, message, binary, options.fragments || 1));
 });
 

@@ -62,10 +62,25 @@ func tryUpstream(c config.Config, loaded *config.Certificates, waits func(probe.
 		return "", explain(c, failure)
 	case err != nil:
 		return "", err
-	case !result.Silent:
+	case !result.Silent && result.Echo:
 		return fmt.Sprintf("%s, answered a ping in %v", verdict, probe.Rounded(result.Answered)), nil
+	case !result.Silent:
+		return judgeOtherPong(c, fmt.Sprintf("%s, answered a ping in %v with another payload", verdict, probe.Rounded(result.Answered)))
 	}
-	verdict = fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, pingLimit(c), t.PingTimeout)
+	return judgeSilence(c, fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, pingLimit(c), t.PingTimeout))
+}
+
+// judgeOtherPong completes the verdict on an upstream that answers a ping, but not with an
+// echo.
+func judgeOtherPong(c config.Config, verdict string) (string, error) {
+	if c.Liveness == heartbeat.AnyByte {
+		return verdict + ", which HOLDFAST_LIVENESS=any accepts", nil
+	}
+	return judgeSilence(c, verdict+", which HOLDFAST_LIVENESS=pong does not accept")
+}
+
+// judgeSilence completes the verdict on an upstream that does not answer pings.
+func judgeSilence(c config.Config, verdict string) (string, error) {
 	if c.UpstreamPong == heartbeat.RequirePong && c.UpstreamPingInterval > 0 && c.UpstreamPingTimeout > 0 {
 		return "", fmt.Errorf("%s; HOLDFAST_UPSTREAM_PONG=require would drop its sessions", verdict)
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
@@ -74,6 +75,14 @@ func TestCheckConnect(t *testing.T) {
 		sends(conn, wire.Close(1008, "no"))
 	}
 	hangsUp := func(conn net.Conn) { reads(t, conn) }
+	doesNotEcho := func(conn net.Conn) {
+		p := reads(t, conn)
+		if strings.ContainsFunc(p.Payload, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			t.Errorf("the ping's payload is %q, want printable ASCII", p.Payload)
+		}
+		sends(conn, wire.Pong(""))
+		sends(conn, wire.Close(1000, reads(t, conn).Reason()))
+	}
 
 	const soon = "HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms"
 	for _, tc := range []struct {
@@ -84,6 +93,12 @@ func TestCheckConnect(t *testing.T) {
 		stdout, stderr string // patterns
 	}{
 		{"answers", answers(t), nil, 0, `^configuration ok\nws://\S+: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`},
+		{"does not echo", doesNotEcho, nil, 0,
+			`: upgraded in \S+s, answered a ping in \S+s with another payload, which HOLDFAST_LIVENESS=any accepts\n$`, `^$`},
+		{"does not echo, and only an echo counts", doesNotEcho, []string{"HOLDFAST_LIVENESS=pong"}, 0,
+			`: upgraded in \S+s, answered a ping in \S+s with another payload, which HOLDFAST_LIVENESS=pong does not accept, and will not be held to it\n$`, `^$`},
+		{"does not echo, though it must", doesNotEcho, []string{"HOLDFAST_LIVENESS=pong", "HOLDFAST_UPSTREAM_PONG=require"}, 1,
+			`^configuration ok\n$`, `with another payload, which HOLDFAST_LIVENESS=pong does not accept; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
 		{"silent", silent, []string{soon}, 0,
 			`: upgraded in \S+s, did not answer a ping within HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms, and will not be held to it\n$`, `^$`},
 		{"silent, though it must answer", silent, []string{soon, "HOLDFAST_UPSTREAM_PONG=require"}, 1,

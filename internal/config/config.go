@@ -48,7 +48,7 @@ type Config struct {
 	UpstreamPingInterval time.Duration      `env:"HOLDFAST_UPSTREAM_PING_INTERVAL" inherits:"HOLDFAST_PING_INTERVAL" meaning:"the upstream leg's own"`
 	UpstreamPingTimeout  time.Duration      `env:"HOLDFAST_UPSTREAM_PING_TIMEOUT" inherits:"HOLDFAST_PING_TIMEOUT" meaning:"the upstream leg's own"`
 	PingJitter           fraction           `env:"HOLDFAST_PING_JITTER" envDefault:"0.1" meaning:"part of the interval, {0} to {1}, by which a session's first ping may come early: sessions opened together do not ping together"`
-	Liveness             heartbeat.Liveness `env:"HOLDFAST_LIVENESS" envDefault:"any" meaning:"what proves a peer alive after a ping: {any} byte from it, or only the matching {pong}"`
+	Liveness             heartbeat.Liveness `env:"HOLDFAST_LIVENESS" envDefault:"any" meaning:"what proves a peer alive after a ping: {any} byte from it (a pong of any payload is an answer then), or only the matching {pong}"`
 	ClientPong           heartbeat.PongMode `env:"HOLDFAST_CLIENT_PONG" envDefault:"require" meaning:"{require} · {auto} (learnt per session) · {ignore} (pings and measures, no deadline)"`
 	UpstreamPong         heartbeat.PongMode `env:"HOLDFAST_UPSTREAM_PONG" envDefault:"auto" meaning:"{require} · {auto} (the deadline holds only for an upstream that has ever answered a ping) · {ignore}"`
 	PeerPings            proxy.PeerPings    `env:"HOLDFAST_PEER_PINGS" envDefault:"answer" meaning:"a peer's own pings: {answer} here (and swallow unasked pongs), or {forward} to the other side, with all pongs but those to our own pings"`

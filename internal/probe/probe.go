@@ -1,5 +1,5 @@
 // Package probe tests an upstream: it opens a WebSocket connection as a client would,
-// sends one ping, and closes the connection.
+// pings, and closes the connection.
 //
 // The path through it: Try dials (Target.dial), upgrades (Target.ask) and pings (ping). It
 // returns what happened. The caller decides what that means.
@@ -7,7 +7,6 @@ package probe
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -46,7 +45,8 @@ type Target struct {
 type Result struct {
 	Upgraded time.Duration // how long dialling and the upgrade took
 	Answered time.Duration // how long the pong took
-	Silent   bool          // there was no pong within PingTimeout
+	Echo     bool          // the pong echoes the ping; some upstreams answer with another payload
+	Silent   bool          // there was no answer within PingTimeout
 }
 
 // A Step is a step of a probe.
@@ -86,12 +86,10 @@ func Try(t Target) (Result, error) {
 	defer t.waits(Ping, t.PingTimeout)()
 	r.Upgraded = time.Since(began)
 
-	pinged := time.Now()
-	if err := conn.SetDeadline(pinged.Add(t.PingTimeout)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(t.PingTimeout)); err != nil {
 		return r, &Failure{Step: Ping, Err: err}
 	}
-	err = ping(conn, incoming)
-	r.Answered = time.Since(pinged)
+	r.Answered, r.Echo, err = ping(conn, incoming)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		r.Silent = true
@@ -188,21 +186,38 @@ func reachedItself(conn net.Conn) bool {
 	return conn.LocalAddr().String() == conn.RemoteAddr().String()
 }
 
-// ping sends a ping and waits for its pong. Then it sends a Close, so that the service
-// does not log a lost connection.
-func ping(conn io.Writer, incoming io.Reader) error {
-	payload := make([]byte, 4)
-	rand.Read(payload)
-	if err := send(conn, ws.NewPingFrame(payload)); err != nil {
-		return fmt.Errorf("cannot ping: %w", err)
+// ping pings the upstream and waits for the answer. echo says that the answer echoes the
+// ping, and took is how long it took. Then ping sends a Close, so that the service does
+// not log a lost connection.
+//
+// A pong that is not an echo may be the answer of an upstream that does not echo, or have
+// nothing to do with the ping. An upstream that echoes does so before it answers the
+// Close. So ping reads on until then.
+func ping(conn net.Conn, incoming io.Reader) (took time.Duration, echo bool, err error) {
+	payload := rand.Text()[:8] // printable, since some upstreams echo a payload as a C string
+	began := time.Now()
+	if err := send(conn, ws.NewPingFrame([]byte(payload))); err != nil {
+		return 0, false, fmt.Errorf("cannot ping: %w", err)
 	}
-	if err := awaitPong(incoming, payload); err != nil {
-		return err
+	pong, err := awaitPong(incoming)
+	if err != nil {
+		return 0, false, err
 	}
+	took = time.Since(began)
 	// The probe has succeeded, whether this arrives or not.
 	_ = send(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
-	return nil
+	_ = conn.SetReadDeadline(time.Now().Add(closeTimeout)) // an error shows in the next read
+	for pong != payload && err == nil {
+		if pong, err = awaitPong(incoming); pong == payload {
+			took = time.Since(began)
+		}
+	}
+	return took, pong == payload, nil
 }
+
+// closeTimeout is how long an upstream that has not echoed the ping may take to answer the
+// Close.
+const closeTimeout = time.Second
 
 // send writes a frame, masked with an unpredictable key as a client must (RFC 6455,
 // section 5.3).
@@ -212,27 +227,28 @@ func send(w io.Writer, frame ws.Frame) error {
 	return ws.WriteFrame(w, ws.MaskFrameWith(frame, key))
 }
 
-// awaitPong reads until the pong with this payload. It skips all other frames but a Close,
-// for which it returns an error.
-func awaitPong(r io.Reader, payload []byte) error {
+// awaitPong reads until the next pong, and returns its payload. It skips all other frames
+// but a Close, for which it returns an error.
+func awaitPong(r io.Reader) (payload string, err error) {
 	for {
 		head, err := ws.ReadHeader(r)
 		if err != nil {
-			return noPong(err)
+			return "", noPong(err)
 		}
-		if head.OpCode == ws.OpClose {
-			return errors.New("it sent a Close instead of answering a ping")
+		switch {
+		case head.OpCode == ws.OpClose:
+			return "", errors.New("it sent a Close instead of answering a ping")
+		case head.OpCode == ws.OpPong && head.Length > ws.MaxControlFramePayloadSize:
+			return "", errors.New("it answered a ping with a pong longer than 125 bytes")
+		case head.OpCode == ws.OpPong:
+			pong := make([]byte, head.Length)
+			if _, err := io.ReadFull(r, pong); err != nil {
+				return "", noPong(err)
+			}
+			return string(pong), nil
 		}
-		var body bytes.Buffer
-		into := io.Discard
-		if head.OpCode == ws.OpPong && head.Length == int64(len(payload)) {
-			into = &body
-		}
-		if _, err := io.CopyN(into, r, head.Length); err != nil {
-			return noPong(err)
-		}
-		if bytes.Equal(body.Bytes(), payload) {
-			return nil
+		if _, err := io.CopyN(io.Discard, r, head.Length); err != nil {
+			return "", noPong(err)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func BenchmarkScan(b *testing.B) {
 			var c Counts
 			b.SetBytes(int64(len(bench.chunk)))
 			for b.Loop() {
-				s.Scan(bench.chunk, LimitOf(0), false, &c)
+				s.Scan(bench.chunk, LimitOf(0), NoGap, &c)
 			}
 			frames := float64(c[opText])
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/frames, "ns/frame")

@@ -10,11 +10,11 @@ import (
 // outcome is what becomes of a stream, however it is chunked: the bytes passed
 // on and the control frames cut out, in their order.
 type outcome struct {
-	runs      []run
-	violation *Violation
-	counts    Counts
-	held      string // left over for a chunk that did not come
-	midFrame  bool
+	runs                 []run
+	violation            *Violation
+	counts               Counts
+	held                 string // left over for a chunk that did not come
+	midFrame, midMessage bool
 }
 
 func (o outcome) String() string {
@@ -22,7 +22,7 @@ func (o outcome) String() string {
 	if o.violation != nil {
 		reason = o.violation.Reason
 	}
-	return fmt.Sprintf("runs %v, violation: %s, counts %v, held % x, mid-frame %t", o.runs, reason, o.counts, o.held, o.midFrame)
+	return fmt.Sprintf("runs %v, violation: %s, counts %v, held % x, mid-frame %t, mid-message %t", o.runs, reason, o.counts, o.held, o.midFrame, o.midMessage)
 }
 
 type run struct {
@@ -51,11 +51,11 @@ func (o *outcome) pass(b []byte) {
 // driver scans chunks as an event loop does: what Scan leaves goes in front of
 // the next chunk, and nothing is scanned after a Close or a violation.
 type driver struct {
-	t              *testing.T
-	scanner        Scanner
-	longest        Limit
-	stopAtBoundary bool
-	done           bool
+	t       *testing.T
+	scanner Scanner
+	longest Limit
+	gap     Gap
+	done    bool
 	outcome
 	boundaries []int // where Scan stopped for one, in bytes passed on
 	passed     int
@@ -68,7 +68,7 @@ func (d *driver) feed(chunk []byte) {
 	b := append([]byte(d.held), chunk...)
 	for len(b) > 0 && !d.done {
 		before := string(b)
-		r := d.scanner.Scan(b, d.longest, d.stopAtBoundary, &d.counts)
+		r := d.scanner.Scan(b, d.longest, d.gap, &d.counts)
 		if string(b) != before {
 			d.t.Fatalf("Scan wrote to its input:\n% x\n% x", before, b)
 		}
@@ -81,7 +81,7 @@ func (d *driver) feed(chunk []byte) {
 		d.t.Fatalf("%d bytes held, more than MaxHeld", len(b))
 	}
 	d.held = string(b)
-	d.midFrame = d.scanner.MidFrame()
+	d.midFrame, d.midMessage = d.scanner.MidFrame(), d.scanner.MidMessage()
 }
 
 // apply does what r asks for, and returns what is still to be scanned.
@@ -95,8 +95,8 @@ func (d *driver) apply(r Result, b []byte) []byte {
 	switch r.Stop {
 	case More:
 	case Boundary:
-		if !d.stopAtBoundary || r.Pass == 0 || d.scanner.MidFrame() {
-			d.t.Fatalf("not a boundary that was asked for: %+v", r)
+		if r.Pass == 0 || !d.scanner.At(d.gap) {
+			d.t.Fatalf("not a gap that was asked for: %+v", r)
 		}
 		d.boundaries = append(d.boundaries, d.passed)
 	case Control:

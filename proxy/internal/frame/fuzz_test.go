@@ -14,7 +14,8 @@ import (
 const (
 	fuzzMasked = 1 << iota
 	fuzzDeflate
-	fuzzStopAtBoundary
+	fuzzFrameEnd
+	fuzzMessageEnd
 )
 
 // FuzzScanner: however a stream is chunked, it ends as a plain reader, built on
@@ -34,7 +35,7 @@ func FuzzScanner(f *testing.F) {
 			bytes:    b,
 		}
 		reference{stream: &s, rest: b}.read()
-		d := s.driver(t, rules&fuzzStopAtBoundary != 0)
+		d := s.driver(t, fuzzedGap(rules))
 		random := rand.New(rand.NewPCG(seed, 0))
 		for len(b) > 0 {
 			n := 1 + random.IntN(min(len(b), 1+random.IntN(200)))
@@ -43,6 +44,17 @@ func FuzzScanner(f *testing.F) {
 		}
 		s.wants(t, d, "random chunks")
 	})
+}
+
+func fuzzedGap(rules byte) Gap {
+	switch {
+	case rules&fuzzFrameEnd != 0:
+		return FrameEnd
+	case rules&fuzzMessageEnd != 0:
+		return MessageEnd
+	default:
+		return NoGap
+	}
 }
 
 func (s stream) rules() (rules byte) {
@@ -90,8 +102,9 @@ func (r *reference) next() bool {
 	end := len(r.rest)
 	if r.midFrame = uint64(h.Length) > uint64(end-size); !r.midFrame {
 		end = size + int(h.Length)
-		r.ends = append(r.ends, r.passed+end)
+		r.endsAt(r.passed+end, h.Fin)
 	}
+	r.midMessage = r.midFrame || r.fragmented
 	r.pass(r.rest[:end])
 	r.passed += end
 	r.rest = r.rest[end:]
@@ -219,7 +232,7 @@ func referenceClose(payload []byte) *Violation {
 func TestReference(t *testing.T) {
 	bothDirections(t, func(t *testing.T, s stream) {
 		got := s
-		got.outcome, got.ends = outcome{}, nil
+		got.outcome, got.ends = outcome{}, [FrameEnd + 1][]int{}
 		reference{stream: &got, rest: s.bytes}.read()
 		got.decided = s.decided
 		if !reflect.DeepEqual(got, s) {

@@ -20,7 +20,7 @@ type Stop uint8
 
 const (
 	More     Stop = iota // b[Pass:] is empty, or the beginning of a header or of a control frame: call again with it and more bytes behind it
-	Boundary             // b[:Pass] ends at the end of a data frame, as stopAtBoundary asked for
+	Boundary             // b[:Pass] ends at a gap, as Scan was asked for
 	Control              // b[Pass:] begins with a whole, valid control frame
 	Broken               // b[Pass:] breaks the protocol; none of it may be passed on
 )
@@ -32,6 +32,17 @@ type Result struct {
 	Size      int        // Control: the frame's size, header included; b[Pass+Size:] is still to be scanned
 	Violation *Violation // Broken: the broken rule
 }
+
+// A Gap is a place between data frames, where a caller may put in frames of its own. RFC
+// 6455 5.4 lets control frames in between the fragments of a message, but some peers lose
+// the fragments before one.
+type Gap uint8
+
+const (
+	NoGap      Gap = iota // none
+	MessageEnd            // the end of a message
+	FrameEnd              // the end of any data frame
+)
 
 // Counts has the number of frames of each opcode. A data frame counts when its header is
 // accepted, a control frame when Scan returns it.
@@ -77,23 +88,32 @@ func NewScanner(masked, deflate bool) (s Scanner) {
 // MidFrame reports whether the bytes passed on so far end inside a data frame.
 func (s *Scanner) MidFrame() bool { return s.left > 0 }
 
+// MidMessage reports whether the bytes passed on so far end inside a message: inside one
+// of its frames, or between two of them.
+func (s *Scanner) MidMessage() bool { return s.left > 0 || s.fragmented }
+
+// At reports whether the bytes passed on so far end at such a gap.
+func (s *Scanner) At(g Gap) bool {
+	return g == FrameEnd && s.left == 0 || g == MessageEnd && !s.MidMessage()
+}
+
 // Scan walks the frames in b, which continues the stream where the last Result ended. It
 // passes on all data frames in b, and the beginning of an incomplete one, in one run. The
-// run ends at a control frame, at a violation, or at the end of b. With stopAtBoundary it
-// ends at the latest at the end of the first data frame. longest is the same for all of a
+// run ends at a control frame, at a violation, or at the end of b. It ends at the latest
+// at the end of the first data frame that is such a gap. longest is the same for all of a
 // stream. After a Close or a violation Scan must not be called again.
 //
 // Scan checks as much of an incomplete header as is there, and reports a violation as
 // soon as it has the bytes that break the rule. It checks a Close's payload when the
 // payload is complete.
-func (s *Scanner) Scan(b []byte, longest Limit, stopAtBoundary bool, c *Counts) Result {
+func (s *Scanner) Scan(b []byte, longest Limit, gap Gap, c *Counts) Result {
 	at := 0
 	for at < len(b) {
 		if s.left == 0 {
 			if size := s.small(b[at:], longest); size > 0 && s.continues(b[at]) {
 				s.accept(b[at], c)
 				at += size
-				if stopAtBoundary {
+				if gap != NoGap && s.At(gap) {
 					return Result{Pass: at, Stop: Boundary}
 				}
 				continue
@@ -114,7 +134,7 @@ func (s *Scanner) Scan(b []byte, longest Limit, stopAtBoundary bool, c *Counts) 
 		n := min(s.left, uint64(len(b)-at))
 		s.left -= n
 		at += int(n)
-		if s.left == 0 && stopAtBoundary {
+		if gap != NoGap && s.At(gap) {
 			return Result{Pass: at, Stop: Boundary}
 		}
 	}

@@ -159,8 +159,8 @@ type stream struct {
 	deflate  bool
 	maxFrame int64
 	bytes    []byte
-	ends     []int // of the whole data frames, in bytes passed on
-	decided  int   // bytes until the verdict, if it is a violation
+	ends     [FrameEnd + 1][]int // by gap, in bytes passed on
+	decided  int                 // bytes until the verdict, if it is a violation
 	outcome
 }
 
@@ -181,11 +181,21 @@ func (c conversation) stream(masked bool) stream {
 		}
 		s.pass(b)
 		passed += len(b)
+		whole := w.first&fin != 0
 		if s.midFrame = w.length > uint64(len(w.payload)); !s.midFrame {
-			s.ends = append(s.ends, passed)
+			s.endsAt(passed, whole)
 		}
+		s.midMessage = s.midFrame || !whole
 	}
 	return s
+}
+
+// endsAt notes that a data frame ends there, which may be its message's last.
+func (s *stream) endsAt(passed int, last bool) {
+	s.ends[FrameEnd] = append(s.ends[FrameEnd], passed)
+	if last {
+		s.ends[MessageEnd] = append(s.ends[MessageEnd], passed)
+	}
 }
 
 // breakOff appends the frame that breaks a rule.
@@ -210,9 +220,9 @@ func bothDirections(t *testing.T, test func(*testing.T, stream)) {
 	}
 }
 
-func (s stream) driver(t *testing.T, stopAtBoundary bool) *driver {
+func (s stream) driver(t *testing.T, gap Gap) *driver {
 	scanner := NewScanner(s.masked, s.deflate)
-	return &driver{t: t, scanner: scanner, longest: LimitOf(s.maxFrame), stopAtBoundary: stopAtBoundary}
+	return &driver{t: t, scanner: scanner, longest: LimitOf(s.maxFrame), gap: gap}
 }
 
 func (s stream) wants(t *testing.T, d *driver, how string) {
@@ -220,19 +230,19 @@ func (s stream) wants(t *testing.T, d *driver, how string) {
 	if !reflect.DeepEqual(d.outcome, s.outcome) {
 		t.Fatalf("%s\nstream % x\ngot  %v\nwant %v", how, s.bytes, d.outcome, s.outcome)
 	}
-	if d.stopAtBoundary && !slices.Equal(d.boundaries, s.ends) {
-		t.Fatalf("%s\nstream % x\nboundaries at %v, want %v", how, s.bytes, d.boundaries, s.ends)
+	if want := s.ends[d.gap]; !slices.Equal(d.boundaries, want) {
+		t.Fatalf("%s\nstream % x\nboundaries at %v, want %v", how, s.bytes, d.boundaries, want)
 	}
 }
 
 func TestScanAtEverySplit(t *testing.T) {
 	bothDirections(t, func(t *testing.T, s stream) {
-		for _, stopAtBoundary := range []bool{false, true} {
+		for gap := range FrameEnd + 1 {
 			for split := range len(s.bytes) + 1 {
-				d := s.driver(t, stopAtBoundary)
+				d := s.driver(t, gap)
 				d.feed(s.bytes[:split])
 				d.feed(s.bytes[split:])
-				s.wants(t, d, fmt.Sprintf("split at %d, stop at boundary: %t", split, stopAtBoundary))
+				s.wants(t, d, fmt.Sprintf("split at %d, gap %d", split, gap))
 			}
 		}
 	})
@@ -240,8 +250,8 @@ func TestScanAtEverySplit(t *testing.T) {
 
 func TestScanByteByByte(t *testing.T) {
 	bothDirections(t, func(t *testing.T, s stream) {
-		for _, stopAtBoundary := range []bool{false, true} {
-			d := s.driver(t, stopAtBoundary)
+		for gap := range FrameEnd + 1 {
+			d := s.driver(t, gap)
 			decided := 0
 			for i := range s.bytes {
 				d.feed(s.bytes[i : i+1])
@@ -249,7 +259,7 @@ func TestScanByteByByte(t *testing.T) {
 					decided = i + 1
 				}
 			}
-			s.wants(t, d, fmt.Sprintf("byte by byte, stop at boundary: %t", stopAtBoundary))
+			s.wants(t, d, fmt.Sprintf("byte by byte, gap %d", gap))
 			if decided != s.decided {
 				t.Fatalf("violation reported after %d bytes, want it after %d", decided, s.decided)
 			}
@@ -267,7 +277,7 @@ func TestScanHolds(t *testing.T) {
 		longest[:MaxHeld],
 	} {
 		s := NewScanner(true, false)
-		if r := s.Scan(b, LimitOf(0), false, new(Counts)); r != (Result{}) || s.MidFrame() {
+		if r := s.Scan(b, LimitOf(0), NoGap, new(Counts)); r != (Result{}) || s.MidFrame() {
 			t.Errorf("% x: %+v, mid-frame %t; want it all left, at a frame boundary", b, r, s.MidFrame())
 		}
 	}
@@ -282,7 +292,7 @@ func TestScanPassesRuns(t *testing.T) {
 	ping := wire{first: pings, payload: "p"}.bytes(true)
 	s := NewScanner(true, false)
 	var c Counts
-	got := s.Scan(slices.Concat(data, ping, data), LimitOf(0), false, &c)
+	got := s.Scan(slices.Concat(data, ping, data), LimitOf(0), NoGap, &c)
 	if want := (Result{Pass: len(data), Stop: Control, Size: len(ping)}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -299,11 +309,11 @@ func TestScanGoesOnFromABoundary(t *testing.T) {
 	s := NewScanner(true, false)
 	want := Result{Pass: len(one), Stop: Boundary}
 	for at := 0; at < len(b); at += len(one) {
-		if got := s.Scan(b[at:], LimitOf(0), true, new(Counts)); got != want {
+		if got := s.Scan(b[at:], LimitOf(0), FrameEnd, new(Counts)); got != want {
 			t.Fatalf("at %d: %+v, want %+v", at, got, want)
 		}
 	}
-	if got := s.Scan(nil, LimitOf(0), true, new(Counts)); got != (Result{}) {
+	if got := s.Scan(nil, LimitOf(0), FrameEnd, new(Counts)); got != (Result{}) {
 		t.Errorf("at the end: %+v, want nothing", got)
 	}
 }
@@ -335,7 +345,7 @@ func TestScanDoesNotAllocate(t *testing.T) {
 		allocs := testing.AllocsPerRun(10, func() {
 			scanner := scanner
 			for b := s.bytes; len(b) > 0; {
-				r := scanner.Scan(b, LimitOf(s.maxFrame), true, &c)
+				r := scanner.Scan(b, LimitOf(s.maxFrame), FrameEnd, &c)
 				if r.Stop == More || r.Stop == Broken {
 					break
 				}

@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"fmt"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -34,6 +35,18 @@ var (
 	closeCode          = protocolError("invalid close code")
 	closeReason        = &Violation{ws.StatusInvalidFramePayloadData, "close reason not UTF-8"}
 )
+
+// Detail says for a log how v was broken: Reason, and the code of a Close that has a
+// forbidden one. b begins with the frame that broke the rule, as Scan was given it.
+func (v *Violation) Detail(b []byte) string {
+	if v != closeCode {
+		return v.Reason
+	}
+	var c ControlFrame
+	ParseControl(b, &c)
+	code, _ := c.CloseCode() // checkClose has found it
+	return fmt.Sprintf("%s %d", v.Reason, code)
+}
 
 func protocolError(reason string) *Violation {
 	return &Violation{ws.StatusProtocolError, reason}
