@@ -22,14 +22,14 @@ var imports = map[string][]string{
 	"internal/command": {
 		"holdfast/internal/daemon", "holdfast/internal/demo", "holdfast/internal/probe",
 		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/shown",
-		"holdfast/heartbeat",
+		"holdfast/heartbeat", "holdfast/proxy",
 	},
 	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics"},
 	"internal/demo": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
 	},
-	"internal/probe":      {"github.com/gobwas/ws"},
+	"internal/probe":      {"holdfast/proxy", "github.com/gobwas/ws"},
 	"internal/activation": {"holdfast/internal/shown"},
 	"internal/admin":      {"holdfast/proxy"},
 	"internal/config": {

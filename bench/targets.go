@@ -161,7 +161,7 @@ func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
 			"HOLDFAST_ADMIN_LISTEN="+s.Admin,
 			"HOLDFAST_PING_INTERVAL="+interval,
 			"HOLDFAST_PING_JITTER=1",
-			"HOLDFAST_HANDSHAKE_TIMEOUT=2m",
+			"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=2m",
 		)
 		if s.TLS != nil {
 			command.Env = append(command.Env, "HOLDFAST_TLS_CERT_FILE="+s.TLS.CertFile, "HOLDFAST_TLS_KEY_FILE="+s.TLS.KeyFile)

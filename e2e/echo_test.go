@@ -84,6 +84,24 @@ func TestCompressionDeclined(t *testing.T) {
 	client.echoes("a", hello)
 }
 
+// A service that would compress is not offered it.
+func TestCompressionLeftOut(t *testing.T) {
+	needsProxy(t)
+	for _, servers := range []runtime{python, node} {
+		t.Run(servers.name, func(t *testing.T) {
+			t.Parallel()
+			server := startServer(t, servers, serverOptions{Deflate: true})
+			proxy := startHoldfast(t, server.url, "HOLDFAST_COMPRESSION=off")
+			client := startClient(t, node)
+
+			if opened := client.connects(proxy.url, command{ID: "a", Deflate: true}); opened.Extensions != "" {
+				t.Errorf("the client's extensions are %q", opened.Extensions)
+			}
+			client.echoes("a", hello)
+		})
+	}
+}
+
 func TestSubprotocol(t *testing.T) {
 	for _, servers := range []runtime{python, node} {
 		for _, clients := range []runtime{python, node} {

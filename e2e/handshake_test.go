@@ -182,7 +182,7 @@ func TestRequestsThatAreNoHandshake(t *testing.T) {
 		{"POST that upgrades", func(r *http.Request) { r.Method = "POST" }, 405, "Allow", "GET"},
 		{"version 8", func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, 426, "Sec-WebSocket-Version", "13"},
 		{"no version", func(r *http.Request) { r.Header.Del("Sec-WebSocket-Version") }, 426, "Sec-WebSocket-Version", "13"},
-		{"short key", func(r *http.Request) { r.Header.Set("Sec-WebSocket-Key", "c2hvcnQ=") }, 400, "", ""},
+		{"two keys", func(r *http.Request) { r.Header.Add("Sec-WebSocket-Key", "c2hvcnQ=") }, 400, "", ""},
 		{"no key", func(r *http.Request) { r.Header.Del("Sec-WebSocket-Key") }, 400, "", ""},
 	}
 	for _, c := range cases {
@@ -223,7 +223,7 @@ func TestUpstreamAtFault(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			proxy := startHoldfast(t, c.upstream(t), "HOLDFAST_HANDSHAKE_TIMEOUT=1s")
+			proxy := startHoldfast(t, c.upstream(t), "HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=1s")
 			if response, body := answer(t, upgradeRequest(t, proxy)); response.StatusCode != c.status {
 				t.Errorf("status %d, want %d: %s", response.StatusCode, c.status, body)
 			}

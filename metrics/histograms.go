@@ -25,12 +25,13 @@ var sessionBounds = seconds(
 )
 
 // handshakeBounds reach from an upstream on the same machine to the default of
-// HOLDFAST_HANDSHAKE_TIMEOUT.
+// HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT.
 var handshakeBounds = seconds(
 	time.Millisecond, 2*time.Millisecond, 5*time.Millisecond,
 	10*time.Millisecond, 20*time.Millisecond, 50*time.Millisecond,
 	100*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond,
-	time.Second, 2*time.Second, 5*time.Second, 10*time.Second,
+	time.Second, 2*time.Second, 5*time.Second,
+	10*time.Second, 20*time.Second, 30*time.Second, time.Minute,
 )
 
 // rttBounds reach from a local network to the default of HOLDFAST_PING_TIMEOUT.

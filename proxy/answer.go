@@ -30,6 +30,10 @@ func (l *loop) readAnswer(s *session) {
 func (l *loop) scanAnswer(s *session) {
 	o := s.opening
 	for {
+		if err := upgrade.CheckStart(o.reply); err != nil {
+			l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", err)
+			return
+		}
 		end := upgrade.HeadEnd(o.reply, o.scanned)
 		o.scanned = len(o.reply)
 		if end > l.cfg.MaxHeaderSize || end < 0 && len(o.reply) > l.cfg.MaxHeaderSize {
@@ -65,6 +69,9 @@ func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 	if err != nil {
 		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", err)
 		return
+	}
+	if answer.Unasked {
+		s.backend.NoteUnasked()
 	}
 	l.metrics.HandshakeDuration(metrics.Upgrade, l.now.Sub(o.upgraded))
 	o.expected, o.deflate = nil, answer.Deflate

@@ -18,7 +18,7 @@ func (l *loop) connected(s *session) {
 	l.vacate(s)
 	o.state = sendRequest
 	o.upgraded = l.now
-	o.by = l.now.Add(l.cfg.HandshakeTimeout)
+	o.by = l.now.Add(l.cfg.UpstreamHandshakeTimeout)
 }
 
 // makeRequest makes the upstream's request, if it is not made yet, and drops what it was
@@ -40,6 +40,7 @@ func (l *loop) upstreamRequest(s *session) []byte {
 		Prefix:   s.backend.Prefix(),
 		Host:     l.cfg.UpstreamHost,
 		Fields:   slices.Concat(o.story.Fields, l.cfg.UpstreamHeader),
+		Name:     l.server.name,
 		Believed: o.story.Believed,
 	}))
 }

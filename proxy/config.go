@@ -60,6 +60,8 @@ type Config struct {
 	// of these names from a client are removed. See ParseHeaderFields for the fields that
 	// cannot be set.
 	UpstreamHeader HeaderFields
+	// NoCompression leaves permessage-deflate out of what the upstream is offered.
+	NoCompression bool
 	// RefuseHTTP refuses requests that are not WebSocket upgrades, with status 426.
 	// Otherwise they are passed on.
 	RefuseHTTP bool
@@ -80,9 +82,11 @@ type Config struct {
 	// PeerPings says what is done with the pings that peers send on their own.
 	PeerPings PeerPings
 
-	// HandshakeTimeout bounds the client's request head and, again, the upstream's
-	// answer. Each must be complete within it, however slowly its bytes come.
+	// HandshakeTimeout bounds the client's PROXY protocol header, TLS handshake and
+	// request head. They must be complete within it, however slowly their bytes come.
 	HandshakeTimeout time.Duration
+	// UpstreamHandshakeTimeout bounds the upstream's answer in the same way.
+	UpstreamHandshakeTimeout time.Duration
 	// DialTimeout bounds name resolution, TCP connect and TLS handshake to the upstream.
 	DialTimeout time.Duration
 	// HTTPTimeout is how long a request that is not an upgrade may make no progress, in

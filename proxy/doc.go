@@ -20,9 +20,10 @@
 // picks the backend (internal/backend: Pick). In queue.go the handshake waits for a place.
 // dial.go looks the backend's addresses up (Lookup) and dials one after another (Dial);
 // Learn decides what the outcome says about the backend. ask.go sends a rebuilt request,
-// whose target begins with the backend's path (prefix.go). answer.go collects the answer.
-// A checked 101 opens the session (open.go). Any other final answer goes to relay.go, which
-// passes it on and closes both connections. refuse.go sends the proxy's own refusals. log.go
+// whose target begins with the backend's path (prefix.go). answer.go collects the answer;
+// probe.go collects it for a caller that tries an upstream out. A checked 101 opens the
+// session (open.go). Any other final answer goes to relay.go, which passes it on and closes
+// both connections. refuse.go sends the proxy's own refusals. log.go
 // writes all lines about sessions and handshakes; clients can cause the latter, so they are
 // rationed (internal/ration).
 //

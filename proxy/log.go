@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"holdfast/heartbeat"
@@ -15,18 +14,6 @@ import (
 
 // idAttr is the attribute that names a session in the log.
 func idAttr(id uint64) slog.Attr { return slog.String("session", strconv.FormatUint(id, 36)) }
-
-// pathKept is how much of a request's path a session keeps, in bytes.
-const pathKept = 256
-
-// loggedPath returns a path as a session keeps it: bounded, and a copy, so that the
-// request head can be freed.
-func loggedPath(path string) string {
-	if len(path) > pathKept {
-		return path[:pathKept] + "…"
-	}
-	return strings.Clone(path)
-}
 
 // loggedCode returns a close code as package metrics takes it: -1 for an empty Close.
 func loggedCode(code uint16) int {

@@ -85,7 +85,7 @@ func (w *silentWorld) open() {
 		id:      w.l.server.nextID(),
 		addr:    netip.AddrFrom4([4]byte{192, 0, 2, 1}),
 		port:    1024,
-		path:    loggedPath("/chat/room"),
+		path:    "/chat/room",
 		backend: w.l.server.pool.Pick(nil),
 		timer:   heartbeat.Never,
 		opening: &opening{},

@@ -197,9 +197,14 @@ func (l *loop) readRequest(s *session) {
 	}
 }
 
-// scanRequest looks for the end of the request head.
+// scanRequest looks for the end of the request head. What is TLS has none, and is refused
+// at once.
 func (l *loop) scanRequest(s *session) {
 	o := s.opening
+	if len(o.head) > 0 && o.head[0] == handshakeRecord {
+		l.refuse(s, metrics.ResultBadRequest, refuseSecure)
+		return
+	}
 	end := upgrade.HeadEnd(o.head, o.looked)
 	o.looked = len(o.head)
 	if end > l.cfg.MaxHeaderSize || end < 0 && len(o.head) > l.cfg.MaxHeaderSize {
@@ -219,7 +224,7 @@ func (l *loop) requestRead(s *session, end int) {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
 		return
 	}
-	s.path = loggedPath(o.request.Path())
+	s.path = o.request.LoggedPath()
 	if !l.cfg.RefuseHTTP && !o.request.WantsWebSocket() {
 		l.passOrRefuse(s)
 		return
@@ -229,6 +234,9 @@ func (l *loop) requestRead(s *session, end int) {
 	if o.offer, refusal = o.request.Check(); refusal != nil {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
 		return
+	}
+	if l.cfg.NoCompression {
+		o.offer.LeaveOutCompression()
 	}
 	if result, refusal := l.refusalFor(s); refusal != nil {
 		l.refuse(s, result, refusal)
@@ -279,6 +287,8 @@ func (l *loop) refusalFor(s *session) (metrics.Result, *upgrade.Refusal) {
 	switch {
 	case o.refusal != nil:
 		return metrics.ResultLimit, o.refusal
+	case o.request.HasPassed(l.server.name):
+		return metrics.ResultBadRequest, upgrade.RefuseLoop
 	case !l.cfg.allows(o.request):
 		return metrics.ResultOriginDenied, refuseOrigin
 	case !l.seated(s):

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -55,22 +57,30 @@ type waiting struct {
 	client   *peer
 	listener net.Listener
 	upstream net.Conn
+	asked    *http.Request // what the upstream has read
 }
 
-func newWaiting(t *testing.T) *waiting {
+// newWaiting builds a waiting; change may adapt its configuration.
+func newWaiting(t *testing.T, change ...func(*Config)) *waiting {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
 	w := &waiting{listener: listener}
-	w.stage = newStage(t, func(cfg *Config) { cfg.Upstream.Host = listener.Addr().String() })
+	w.stage = newStage(t, func(cfg *Config) {
+		cfg.Upstream.Host = listener.Addr().String()
+		for _, each := range change {
+			each(cfg)
+		}
+	})
 	w.client = w.connects()
 	return w
 }
 
-// upstreamReads accepts the connection and reads the request. It returns the answer to it.
-func (w *waiting) upstreamReads() string {
+// upstreamReads accepts the connection and reads the request. It returns the answer to it,
+// with fields added.
+func (w *waiting) upstreamReads(fields ...string) string {
 	w.t.Helper()
 	var err error
 	if w.upstream, err = w.listener.Accept(); err != nil {
@@ -86,11 +96,10 @@ func (w *waiting) upstreamReads() string {
 		head = append(head, b[:n]...)
 		w.run()
 	}
-	asked, err := wire.ParseRequest(string(head))
-	if err != nil {
+	if w.asked, err = wire.ParseRequest(string(head)); err != nil {
 		w.t.Fatal(err)
 	}
-	return wire.Answer(asked)
+	return wire.Answer(w.asked, fields...)
 }
 
 func (w *waiting) upstreamAnswers(answer string) {
@@ -160,6 +169,30 @@ func TestHeadByBytes(t *testing.T) {
 	p.sendsString(asks[last:])
 	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") { // nobody listens upstream
 		t.Errorf("the client is told %.40q", got)
+	}
+}
+
+// TLS that is spoken to a plain port is refused by its first byte, and so is TLS behind a
+// PROXY protocol header.
+func TestTLSToThePlainPort(t *testing.T) {
+	for name, c := range map[string]struct {
+		before string
+		change func(*Config)
+	}{
+		"at once": {"", nil},
+		"behind a PROXY protocol header": {"PROXY TCP4 203.0.113.9 192.0.2.2 1 2\r\n", func(cfg *Config) {
+			cfg.ProxyProtocol, cfg.TrustedProxies = true, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t, c.change)
+			p := st.connects()
+			p.sendsString(c.before + "\x16")
+			if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "does not speak TLS") {
+				t.Errorf("the client is told %q", got)
+			}
+			st.counts(map[string]float64{"handshakes_total{bad_request}": 1})
+		})
 	}
 }
 

@@ -228,6 +228,7 @@ func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
 func (s *Server) webConfig() web.Config {
 	return web.Config{
 		Upstream:         s.pageUpstream,
+		Name:             s.name,
 		Host:             s.cfg.UpstreamHost,
 		Fields:           s.cfg.UpstreamHeader,
 		Trust:            &s.trust,

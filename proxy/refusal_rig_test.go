@@ -208,3 +208,35 @@ func TestTooManySessions(t *testing.T) {
 	r.opens()
 	r.wantsCounts(counts{"ok": 2, "limit": 1, "opened": 2, "active": 1, "closed client": 1})
 }
+
+// A request that comes back to the proxy has been passed on once, and is not again.
+func TestLoopIsCut(t *testing.T) {
+	t.Parallel()
+	for name, asks := range map[string]string{
+		"session": wire.Request("CDN-Loop: other"),
+		"page":    "GET / HTTP/1.1\r\nHost: service.example\r\nCDN-Loop: other\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			first := r.dials()
+			first.sendsString(asks)
+			upstream := r.accepts()
+			passed := upstream.wantsHead()
+
+			again := r.dials()
+			again.sendsString(passed)
+			again.wantsStatus("it has been here before", http.StatusLoopDetected)
+			r.wantsNoDial("it would come back once more")
+
+			upstream.sendsString("HTTP/1.1 508 Loop Detected\r\nContent-Length: 0\r\n\r\n")
+			first.wantsStatus("the end of the loop is passed back", http.StatusLoopDetected)
+
+			other := newRig(t, nil) // another process, with another name
+			other.dials().sendsString(passed)
+			if got := other.accepts().wantsHead(); strings.Count(strings.ToLower(got), "cdn-loop: ") != 3 {
+				t.Errorf("behind two proxies the names are not those of the client and of both:\n%s", got)
+			}
+		})
+	}
+}

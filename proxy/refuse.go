@@ -173,6 +173,10 @@ var (
 		Status: http.StatusBadRequest,
 		Reason: "This port speaks TLS; use wss:// or https://.",
 	}
+	refuseSecure = &upgrade.Refusal{
+		Status: http.StatusBadRequest,
+		Reason: "This port does not speak TLS; use ws:// or http://.",
+	}
 	refuseHead = &upgrade.Refusal{
 		Status: http.StatusRequestHeaderFieldsTooLarge,
 		Reason: "The request head is larger than the proxy accepts.",

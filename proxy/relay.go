@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/field"
@@ -29,6 +30,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		metrics: l.metrics,
 		early:   append(head.Append(nil), o.reply...),
 		fields:  head.Fields,
+		time:    max(o.by.Sub(l.now), l.cfg.HandshakeTimeout),
 		from:    s.addr,
 		seat:    s.seat,
 		log:     l.log.With(idAttr(s.id), "client", clientName(s.remote()), "path", s.path, "upstream", s.backend.Name()),
@@ -48,8 +50,9 @@ type relay struct {
 	server           *Server
 	metrics          *metrics.Loop
 	client, upstream transport
-	early            []byte       // the bytes that the upstream has sent so far, with a head that Append has rewritten
-	fields           field.Fields // of that head, named as the upstream spells them
+	early            []byte        // the bytes that the upstream has sent so far, with a head that Append has rewritten
+	fields           field.Fields  // of that head, named as the upstream spells them
+	time             time.Duration // for what is left of the response, and for the client to take it
 	from             netip.Addr
 	seat             peraddress.Seat // the client's, of its address from
 	log              *slog.Logger
@@ -76,7 +79,7 @@ func (r *relay) pass() {
 		return
 	}
 	defer r.server.relays.remove(c, u)
-	deadline := r.server.clock.in(r.server.cfg.HandshakeTimeout)
+	deadline := r.server.clock.in(r.time)
 	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
 	_ = u.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
 	r.metrics.Handshake(r.copy(c, u))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"holdfast/internal/wire"
+	"holdfast/proxy"
 )
 
 // Any final answer but a 101 is the client's, whole, and ends where its framing
@@ -143,4 +144,24 @@ func TestRefusalBreaksOff(t *testing.T) {
 			r.wantsNoSessions()
 		})
 	}
+}
+
+// A body that stops coming has the rest of the upstream's time, and not longer.
+func TestRefusalStops(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.HandshakeTimeout, cfg.UpstreamHandshakeTimeout = 10*moment, 10*moment
+	})
+	client, upstream, _ := r.asksUpstream(wire.Request())
+	upstream.sendsString("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nonly this")
+	resp, err := http.ReadResponse(client.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("the broken body looks whole: %q", body)
+	}
+	upstream.wantsCut("its time is up")
+	client.hangsUp()
+	r.wantsNoSessions()
 }

@@ -71,6 +71,8 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 		Loops:            2,
 		Log:              slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics:          r.metrics,
+
+		UpstreamHandshakeTimeout: patience,
 	}
 	if change != nil {
 		change(&cfg)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -23,6 +24,7 @@ import (
 type Server struct {
 	// Static after New.
 	cfg      Config
+	name     string // the process's own, by which it knows a request that has passed it before
 	pool     *backend.Pool
 	ended    context.Context    // done when checks, lookups and trim must end
 	end      context.CancelFunc // ends them
@@ -72,6 +74,7 @@ func newServer(cfg Config, w world) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
 	s := &Server{
 		cfg:        cfg,
+		name:       "holdfast-" + strings.ToLower(rand.Text()),
 		world:      w,
 		ended:      ended,
 		end:        end,
@@ -107,7 +110,7 @@ func (s *Server) backendConfig() backend.Config {
 			Path:          s.cfg.HealthPath,
 			Host:          s.cfg.HealthHost,
 			Header:        s.cfg.UpstreamHeader,
-			AnswerTimeout: s.cfg.HandshakeTimeout,
+			AnswerTimeout: s.cfg.DialTimeout,
 			MaxHeaderSize: s.cfg.MaxHeaderSize,
 		},
 		Clock:   s.clock.now,

@@ -50,6 +50,8 @@ func testConfig() Config {
 		Loops:            1,
 		Log:              slog.New(slog.DiscardHandler),
 		Metrics:          metrics.New("test"),
+
+		UpstreamHandshakeTimeout: 60 * time.Second,
 	}
 }
 

@@ -32,6 +32,7 @@ func TestHandshakesThatFailLeaveNothing(t *testing.T) {
 			r := newRig(t, func(cfg *proxy.Config) {
 				change(cfg)
 				cfg.HandshakeTimeout = time.Second
+				cfg.UpstreamHandshakeTimeout = time.Second
 				cfg.DialTimeout = time.Second
 				cfg.CloseTimeout = time.Second
 				cfg.MaxSessionsPerIP = fail

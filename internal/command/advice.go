@@ -20,7 +20,7 @@ func explainAnswer(f *probe.Failure) error {
 			shown.Quoted(f.Location), s)
 	case s >= 200 && s < 300:
 		return fmt.Errorf("answered with a page, HTTP status %d, and did not upgrade: it is not a WebSocket service, or not at this path; "+
-			"if it upgrades another path, write that in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", s)
+			"if it upgrades another path, try that with -path, or write it in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", s)
 	case s == 401, s == 403, s == 407:
 		return fmt.Errorf("refused to upgrade with HTTP status %d: it wants credentials or an Origin, which clients may send and this check does not; "+
 			"set HOLDFAST_UPSTREAM_HEADERS to what every request needs", s)
@@ -47,7 +47,7 @@ func waiting(c config.Config, step probe.Step, limit time.Duration) string {
 	case probe.Dial, probe.SecureTLS:
 		return fmt.Sprintf("waits for a connection, %v at most (HOLDFAST_DIAL_TIMEOUT)", limit)
 	case probe.Upgrade:
-		return fmt.Sprintf("is connected, and waits for the answer to the upgrade, %v at most (HOLDFAST_HANDSHAKE_TIMEOUT)", limit)
+		return fmt.Sprintf("is connected, and waits for the answer to the upgrade, %v at most (HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT)", limit)
 	default:
 		return fmt.Sprintf("has upgraded, and waits for the answer to a ping, %v at most (%s)", limit, pingLimit(c))
 	}

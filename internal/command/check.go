@@ -5,11 +5,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"holdfast/heartbeat"
 	"holdfast/internal/config"
 	"holdfast/internal/probe"
+	"holdfast/internal/shown"
 )
 
 // check validates the configuration. With -connect it also opens a session with the
@@ -17,8 +19,15 @@ import (
 func check(p process, args []string) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	connect := flags.Bool("connect", false, "")
+	path := flags.String("path", "/", "")
 	if code, ok := p.parse(flags, args); !ok {
 		return code
+	}
+	switch {
+	case *path != "/" && !*connect:
+		return p.misused("-path is for -connect; add it")
+	case !isPath(*path):
+		return p.misused("-path must be what a client requests, like /ws, and not " + shown.Quoted(*path))
 	}
 	c, loaded, ok := p.configuration()
 	if !ok {
@@ -34,7 +43,7 @@ func check(p process, args []string) int {
 	if !*connect {
 		return exitOK
 	}
-	verdict, err := tryUpstream(c, &loaded, func(step probe.Step, limit time.Duration) {
+	verdict, err := tryUpstream(c, &loaded, *path, func(step probe.Step, limit time.Duration) {
 		fmt.Fprintf(p.stderr, "%s: %s\n", c.Upstream, waiting(c, step, limit))
 	})
 	if err != nil {
@@ -45,12 +54,17 @@ func check(p process, args []string) int {
 	return exitOK
 }
 
-// tryUpstream opens a session with the upstream, as a client that requests / would. It
+// isPath reports whether a client can request path.
+func isPath(path string) bool {
+	return strings.HasPrefix(path, "/") && !strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' })
+}
+
+// tryUpstream opens a session with the upstream, as a client that requests path would. It
 // returns the result in words. It is an error if the upstream does not answer the ping,
 // but only if its sessions would be dropped for that.
 // waits is told what it waits for, if that takes long.
-func tryUpstream(c config.Config, loaded *config.Certificates, waits func(probe.Step, time.Duration)) (verdict string, err error) {
-	t := targetOf(c, loaded)
+func tryUpstream(c config.Config, loaded *config.Certificates, path string, waits func(probe.Step, time.Duration)) (verdict string, err error) {
+	t := targetOf(c, loaded, path)
 	t.Waits = waits
 	result, err := probe.Try(t)
 	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
@@ -59,7 +73,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates, waits func(probe.
 	case errors.As(err, &failure) && failure.Step == probe.Ping:
 		return "", fmt.Errorf("%s, then: %w", verdict, failure.Err)
 	case errors.As(err, &failure):
-		return "", explain(c, failure)
+		return "", explain(c, failure, t.Path)
 	case err != nil:
 		return "", err
 	case !result.Silent && result.Echo:
@@ -88,18 +102,18 @@ func judgeSilence(c config.Config, verdict string) (string, error) {
 }
 
 // targetOf returns the configured upstream as the target of a probe.
-func targetOf(c config.Config, loaded *config.Certificates) probe.Target {
+func targetOf(c config.Config, loaded *config.Certificates, path string) probe.Target {
 	network, address := c.UpstreamAddress()
-	url, host := c.UpstreamRequest()
+	target, host := c.UpstreamRequest(path)
 	return probe.Target{
 		Network:          network,
 		Address:          address,
-		URL:              url,
+		Path:             target,
 		Host:             host,
 		Header:           c.UpstreamHeaders,
 		TLS:              loaded.UpstreamTLS(c.Upstream),
 		DialTimeout:      time.Duration(c.DialTimeout),
-		HandshakeTimeout: time.Duration(c.HandshakeTimeout),
+		HandshakeTimeout: time.Duration(c.UpstreamHandshakeTimeout),
 		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),
 		MaxHeaderSize:    int(c.MaxHeaderSize),
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bufio"
 	"crypto/tls"
 	"encoding/pem"
 	"io"
@@ -131,9 +132,67 @@ func (o outcome) matches(t *testing.T, code int, stdout, stderr string) {
 func TestCheckConnectRefused(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	environ := []string{"HOLDFAST_UPSTREAM=" + server.URL + "/a"}
-	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `: refused to upgrade /a with HTTP status 404; if the service upgrades another path, write that in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request\n$`)
+	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `: refused to upgrade /a with HTTP status 404; if the service upgrades another path, try that with -path, or write it in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request\n$`)
 	server.Close()
 	holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, `cannot connect: dial tcp .* connection refused; start the service, or correct HOLDFAST_UPSTREAM\n$`)
+}
+
+// The path is what a client requests, behind the prefix of HOLDFAST_UPSTREAM.
+func TestCheckConnectPath(t *testing.T) {
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.RequestURI
+		upgrades(t, answers(t)).ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	for prefix, paths := range map[string]map[string]string{
+		"":     {"/": "/", "/ws?a=b": "/ws?a=b"},
+		"/app": {"/": "/app", "/ws": "/app/ws", "/caf\u00e9": "/app/caf\u00e9"},
+	} {
+		for path, want := range paths {
+			holdfast([]string{"HOLDFAST_UPSTREAM=" + server.URL + prefix}, "check", "-connect", "-path", path).
+				matches(t, exitOK, `: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`)
+			if t.Failed() {
+				return // it may not have been asked at all
+			}
+			if got := <-asked; got != want {
+				t.Errorf("-path %s behind %q asks for %s, want %s", path, prefix, got, want)
+			}
+		}
+	}
+}
+
+// What the proxy takes from an old service, the check takes too.
+func TestCheckConnectToAnOldService(t *testing.T) {
+	for name, head := range map[string]string{
+		"HTTP/1.0":      wire.Head("HTTP/1.0 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", "$ACCEPT"),
+		"a body":        wire.Head("HTTP/1.1 101 x", "Upgrade: WebSocket", "Connection: keep-alive, Upgrade", "$ACCEPT", "Transfer-Encoding: chunked"),
+		"a subprotocol": wire.Head("HTTP/1.1 101 x", "Upgrade: websocket", "Connection: Upgrade", "$ACCEPT", "Sec-WebSocket-Protocol: chat"),
+		"interim":       wire.Head("HTTP/1.1 103 Hints", "A: b") + wire.Head("HTTP/1.1 101 x", "Upgrade: websocket", "Connection: Upgrade", "$ACCEPT"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
+			var done sync.WaitGroup
+			done.Go(func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				r, err := http.ReadRequest(bufio.NewReader(conn))
+				if err != nil {
+					t.Errorf("the request: %v", err)
+					return
+				}
+				accept := "Sec-WebSocket-Accept: " + wire.Accept(r.Header.Get("Sec-WebSocket-Key"))
+				_, _ = io.WriteString(conn, strings.Replace(head, "$ACCEPT", accept, 1)) // an error shows at the client
+				answers(t)(conn)
+			})
+			holdfast([]string{"HOLDFAST_UPSTREAM=ws://" + listener.Addr().String()}, "check", "-connect").
+				matches(t, exitOK, `: upgraded in \S+s, answered a ping in \S+s\n$`, `^$`)
+			done.Wait()
+		})
+	}
 }
 
 // A service that does not answer as one is told by what it does, and with what to do.
@@ -144,6 +203,12 @@ func TestCheckConnectToNoService(t *testing.T) {
 		read := make([]byte, 4<<10)
 		conn.Read(read)
 		conn.Write([]byte("220 mail.example\r\n"))
+		conn.Close()
+	}
+	alerts := func(conn net.Conn) { // as OpenSSL does
+		read := make([]byte, 4<<10)
+		conn.Read(read)
+		conn.Write([]byte("\x15\x03\x01\x00\x02\x02\x46"))
 		conn.Close()
 	}
 	const soon = "200ms"
@@ -160,10 +225,11 @@ func TestCheckConnectToNoService(t *testing.T) {
 	}{
 		{"closes", "ws", closes, `: closed the connection without an answer to the upgrade \(.*\); if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
 		{"closes", "wss", closes, `: closed the connection during the TLS handshake \(.*\); if it does not speak TLS, write ws:// in HOLDFAST_UPSTREAM\n$`},
-		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=200ms; raise that if the service needs longer\n$`},
+		{"silent", "ws", silent, `: did not answer the upgrade within HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=200ms; raise that if the service needs longer\n$`},
 		{"silent", "https", silent, `: no TLS within HOLDFAST_DIAL_TIMEOUT=200ms; if it does not speak TLS, write http:// in HOLDFAST_UPSTREAM\n$`},
 		{"asks for TLS", "ws", asksForTLS, `: refused to upgrade / with HTTP status 400; .*; if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
-		{"babbles", "http", babbles, `: cannot upgrade: malformed HTTP response; is it a WebSocket service, and is the port right\?; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
+		{"alerts", "http", alerts, `: it speaks TLS; write https:// in HOLDFAST_UPSTREAM\n$`},
+		{"babbles", "http", babbles, `: cannot upgrade: malformed response: the status line is not HTTP/1.x and a status; is it a WebSocket service, and is the port right\?; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 	} {
 		t.Run(tc.name+" "+tc.scheme, func(t *testing.T) {
 			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
@@ -179,7 +245,7 @@ func TestCheckConnectToNoService(t *testing.T) {
 			})
 			environ := []string{"HOLDFAST_UPSTREAM=" + tc.scheme + "://" + listener.Addr().String()}
 			if tc.name == "silent" {
-				environ = append(environ, "HOLDFAST_HANDSHAKE_TIMEOUT="+soon, "HOLDFAST_DIAL_TIMEOUT="+soon)
+				environ = append(environ, "HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT="+soon, "HOLDFAST_DIAL_TIMEOUT="+soon)
 			}
 			holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, tc.stderr)
 			listener.Close()
@@ -296,7 +362,7 @@ func TestCheckConnectWays(t *testing.T) {
 		{"TLS that is none", []string{"HOLDFAST_UPSTREAM=wss://" + tcp}, "",
 			`: it does not speak TLS \(.*does not look like a TLS handshake\); write ws:// in HOLDFAST_UPSTREAM, or correct the port\n$`},
 		{"TLS that is not expected", []string{"HOLDFAST_UPSTREAM=http://" + secure}, "",
-			`: it speaks TLS, and HOLDFAST_UPSTREAM says otherwise; write https:// there\n$`},
+			`: it speaks TLS; write https:// in HOLDFAST_UPSTREAM\n$`},
 		{"unix", []string{"HOLDFAST_UPSTREAM=unix:" + socket}, "localhost", `^$`},
 		{"unix, nobody there", []string{"HOLDFAST_UPSTREAM=unix:" + socket + "x"}, "", `cannot connect: dial unix .*no such file or directory; start the service, or correct HOLDFAST_UPSTREAM\n$`},
 		{"another host", []string{"HOLDFAST_UPSTREAM=unix:" + socket, "HOLDFAST_UPSTREAM_HOST=service.example:80"}, "service.example:80", `^$`},

@@ -10,24 +10,24 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
 	"holdfast/internal/config"
 	"holdfast/internal/probe"
+	"holdfast/proxy"
 )
 
 // explain returns an error that says why no session with the upstream could be opened,
-// and what to do about it.
-func explain(c config.Config, f *probe.Failure) error {
+// and what to do about it. path is what the upstream was asked for.
+func explain(c config.Config, f *probe.Failure, path string) error {
 	switch f.Step {
 	case probe.Dial:
 		return explainDial(c, f.Err)
 	case probe.SecureTLS:
 		return explainTLS(c, f.Err)
 	default:
-		return explainUpgrade(c, f)
+		return explainUpgrade(c, f, path)
 	}
 }
 
@@ -75,22 +75,22 @@ func isAskedForCertificate(err error) bool {
 	return errors.As(err, &remote) && remote.Err.Error() == certificateRequired.Error()
 }
 
-func explainUpgrade(c config.Config, f *probe.Failure) error {
+func explainUpgrade(c config.Config, f *probe.Failure, path string) error {
 	secure := ""
 	if c.Upstream.Scheme == "ws" || c.Upstream.Scheme == "http" {
 		secure = fmt.Sprintf("; if it speaks TLS, write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
 	}
 	switch answer := explainAnswer(f); {
-	case f.SpeaksTLS:
-		return fmt.Errorf("it speaks TLS, and HOLDFAST_UPSTREAM says otherwise; write %s:// there", otherScheme(c.Upstream))
+	case f.SpeaksTLS, errors.Is(f.Err, proxy.ErrUpstreamTLS) && secure != "":
+		return fmt.Errorf("it speaks TLS; write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
 	case answer != nil:
 		return answer
 	case f.Status == 400 && secure != "": // the answer of many TLS servers to plain HTTP
-		return fmt.Errorf("%w%s", explainStatus(c, f.Status), secure)
+		return fmt.Errorf("%w%s", explainStatus(c, f.Status, path), secure)
 	case f.Status != 0:
-		return explainStatus(c, f.Status)
+		return explainStatus(c, f.Status, path)
 	case isTimeout(f.Err):
-		return fmt.Errorf("did not answer the upgrade within HOLDFAST_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.HandshakeTimeout))
+		return fmt.Errorf("did not answer the upgrade within HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.UpstreamHandshakeTimeout))
 	case isAskedForCertificate(f.Err):
 		return fmt.Errorf("it requires a certificate (%w); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE", f.Err)
 	case isEnd(f.Err):
@@ -99,14 +99,12 @@ func explainUpgrade(c config.Config, f *probe.Failure) error {
 	return fmt.Errorf("cannot upgrade: %w; is it a WebSocket service, and is the port right?%s", f.Err, secure)
 }
 
-func explainStatus(c config.Config, status int) error {
+func explainStatus(c config.Config, status int, path string) error {
+	refused := fmt.Sprintf("refused to upgrade %s with HTTP status %d; if the service upgrades another path", path, status)
 	if c.Upstream.Scheme == "unix" {
-		return fmt.Errorf("refused to upgrade / with HTTP status %d; clients may request another path", status)
+		return fmt.Errorf("%s, try that with -path", refused)
 	}
-	asked, _ := c.UpstreamRequest()
-	_, path, _ := strings.Cut(strings.TrimPrefix(asked, "ws://"), "/")
-	return fmt.Errorf("refused to upgrade /%s with HTTP status %d; "+
-		"if the service upgrades another path, write that in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", path, status)
+	return fmt.Errorf("%s, try that with -path, or write it in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", refused)
 }
 
 // otherScheme returns the scheme that differs from u's in TLS alone: wss for ws, ws for wss.

@@ -57,10 +57,13 @@ type Config struct {
 	CloseTimeout       positive      `env:"HOLDFAST_CLOSE_TIMEOUT" envDefault:"10s" meaning:"how long a close handshake may take"`
 	IdleTimeout        time.Duration `env:"HOLDFAST_IDLE_TIMEOUT" envDefault:"0" meaning:"ends a session with no data frame either way for so long; {0} = never"`
 	MaxSessionDuration time.Duration `env:"HOLDFAST_MAX_SESSION_DURATION" envDefault:"0" meaning:"ends a session of that age, with ±10 % jitter; {0} = never"`
-	HandshakeTimeout   positive      `env:"HOLDFAST_HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"an upgrade's request head, and the upstream's answer to it: each in total, not per byte; of a request that is not an upgrade the request head alone"`
-	HTTPTimeout        positive      `env:"HOLDFAST_HTTP_TIMEOUT" envDefault:"5m" meaning:"ends a request that is not an upgrade when it has made no progress, in either direction, for so long: silent long polls and event streams, paused uploads and downloads"`
-	DialTimeout        positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"TCP and TLS to the upstream, name resolution included"`
-	TCPUserTimeout     time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"both legs: the kernel's own backstop for unacknowledged data; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
+	HandshakeTimeout   positive      `env:"HOLDFAST_HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"the client's PROXY protocol header, TLS handshake and request head, in total, not per byte"`
+
+	UpstreamHandshakeTimeout positive `env:"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT" envDefault:"60s" meaning:"the upstream's answer to an upgrade, in total, not per byte: some services take long to accept a session"`
+
+	HTTPTimeout    positive      `env:"HOLDFAST_HTTP_TIMEOUT" envDefault:"5m" meaning:"ends a request that is not an upgrade when it has made no progress, in either direction, for so long: silent long polls and event streams, paused uploads and downloads"`
+	DialTimeout    positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"TCP and TLS to the upstream, name resolution included"`
+	TCPUserTimeout time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"both legs: the kernel's own backstop for unacknowledged data; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
 
 	MaxSessions      int        `env:"HOLDFAST_MAX_SESSIONS" envDefault:"0" meaning:"{0} = what the file-descriptor limit allows; over it: 503 with {Retry-After}"`
 	MaxSessionsPerIP int        `env:"HOLDFAST_MAX_SESSIONS_PER_IP" envDefault:"0" meaning:"connections of one client address, or one IPv6 /64, whatever they are for; over it: 429; {0} = no limit"`
@@ -82,6 +85,7 @@ type Config struct {
 
 	UpstreamHost    upstreamHost       `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
 	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is not part of it"`
+	Compression     compression        `env:"HOLDFAST_COMPRESSION" envDefault:"pass" meaning:"{pass}: permessage-deflate is between client and upstream; {off}: it is not offered to the upstream, for services whose compression is at fault"`
 	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are not WebSocket upgrades: {proxy} to the upstream, or {refuse} with 426"`
 
 	HealthInterval time.Duration `env:"HOLDFAST_HEALTH_INTERVAL" envDefault:"10s" meaning:"the upstream is connected to at the start, and whenever no client needed a connection for so long; two such checks in a row that fail, or three connections for clients, make it down, and {/readyz} 503; {0} = only at the start and while it is down"`

@@ -68,6 +68,8 @@ func TestDefaults(t *testing.T) {
 		CloseCodeDrain:        1012,
 		LogLevel:              logLevel(slog.LevelInfo),
 		LogFormat:             formatAuto,
+
+		UpstreamHandshakeTimeout: positive(time.Minute),
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -124,6 +126,9 @@ var accepted = map[string][]struct {
 	"HOLDFAST_MAX_SESSIONS_PER_IP":    {{"0", 0}, {"20", 20}},
 	"HOLDFAST_MAX_FRAME_SIZE":         {{"0", frameSize(0)}, {"1", frameSize(1)}, {"16MiB", frameSize(16 << 20)}, {"9223372036854775807", frameSize(1<<63 - 1)}},
 	"HOLDFAST_MAX_HEADER_SIZE":        {{"1KiB", headerSize(1 << 10)}, {"1MiB", headerSize(1 << 20)}, {"5000", headerSize(5000)}},
+
+	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT": {{"5m", positive(5 * time.Minute)}},
+
 	"HOLDFAST_ALLOWED_ORIGINS": {
 		{"https://app.example.com", origins("https://app.example.com")},
 		{" *.example.com , http://localhost:3000 ", origins("*.example.com", "http://localhost:3000")},
@@ -152,6 +157,7 @@ var accepted = map[string][]struct {
 		{"Authorization=Basic dTpw==", proxy.HeaderFields{{Name: "Authorization", Value: "Basic dTpw=="}}},
 		{" X-One = 1, 2 ; X_Two=\tü; Origin=", proxy.HeaderFields{{Name: "X-One", Value: "1, 2"}, {Name: "X_Two", Value: "ü"}, {Name: "Origin"}}},
 	},
+	"HOLDFAST_COMPRESSION":              {{"pass", compression(false)}, {"off", compression(true)}},
 	"HOLDFAST_HTTP":                     {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
 	"HOLDFAST_HEALTH_INTERVAL":          {{"0", time.Duration(0)}, {"1s", time.Second}},
 	"HOLDFAST_HEALTH_PATH":              {{"/", healthPath("/")}, {"/up?full=1&x=%20", healthPath("/up?full=1&x=%20")}},
@@ -364,6 +370,9 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_HTTP_TIMEOUT":         {{"0", notPositive}},
 	"HOLDFAST_DIAL_TIMEOUT":         {{"0", notPositive}},
 	"HOLDFAST_TCP_USER_TIMEOUT":     {{"597h", `is too long for the kernel; the longest is "596h"`}},
+
+	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT": {{"0", notPositive}, {"60", `has no unit; write "60s"`}},
+
 	"HOLDFAST_MAX_SESSIONS": {
 		{"-1", "must be a whole number from 0 to 2147483647"}, {"1e3", "must be a whole number from 0 to 2147483647"},
 		{"2147483648", "must be a whole number from 0 to 2147483647"},
@@ -413,7 +422,8 @@ var refused = map[string][]struct{ value, reason string }{
 		{"expect=s3cret", "has a field, number 1, that is Expect, which belongs to a single request; leave it out"},
 		{"Sec-WebSocket-Key=s3cret", "has a field, number 1, that is one of Sec-WebSocket-*, which belong to the handshake; leave it out"},
 	},
-	"HOLDFAST_HTTP": {{"deny", "must be one of proxy, refuse"}},
+	"HOLDFAST_COMPRESSION": {{"on", "must be one of pass, off"}},
+	"HOLDFAST_HTTP":        {{"deny", "must be one of proxy, refuse"}},
 	"HOLDFAST_MAX_FRAME_SIZE": {
 		{"1MB", noSize}, {"1.5MiB", noSize}, {"-1", noSize}, {"MiB", noSize}, {"1 KiB", noSize},
 		{"9223372036854775808", "is too large"}, {"8796093022208MiB", "is too large"},

@@ -23,6 +23,7 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		UpstreamTLS:        loaded.UpstreamTLS(c.Upstream),
 		UpstreamHost:       c.upstreamHost(),
 		UpstreamHeader:     c.UpstreamHeaders,
+		NoCompression:      bool(c.Compression),
 		RefuseHTTP:         bool(c.HTTP),
 		TrustedProxies:     c.TrustedProxies.prefixes,
 		TrustUnix:          c.TrustedProxies.unix,
@@ -53,6 +54,8 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		},
 		Log:     log,
 		Metrics: m,
+
+		UpstreamHandshakeTimeout: time.Duration(c.UpstreamHandshakeTimeout),
 	}
 }
 

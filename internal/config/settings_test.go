@@ -21,7 +21,6 @@ func TestUnsupported(t *testing.T) {
 		"HOLDFAST_CLIENT_APP_PONG_FILE",
 		"HOLDFAST_CLIENT_MAX_BYTES_RATE",
 		"HOLDFAST_CLIENT_MAX_RATE",
-		"HOLDFAST_COMPRESSION",
 		"HOLDFAST_DRAIN_DELAY",
 		"HOLDFAST_DRAIN_SPREAD",
 		"HOLDFAST_DRAIN_TIMEOUT",
@@ -35,7 +34,6 @@ func TestUnsupported(t *testing.T) {
 		"HOLDFAST_UPSTREAM_APP_PING_INTERVAL",
 		"HOLDFAST_UPSTREAM_APP_PONG",
 		"HOLDFAST_UPSTREAM_APP_PONG_FILE",
-		"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT",
 	} {
 		_, err := load(someUpstream, name+"=1")
 		if want := name + " is not supported by this version; unset it"; err == nil || err.Error() != want {

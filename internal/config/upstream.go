@@ -87,16 +87,10 @@ func (c Config) hasUpstreamTLS() bool {
 	return c.Upstream != nil && (c.Upstream.Scheme == "wss" || c.Upstream.Scheme == "https")
 }
 
-// UpstreamRequest returns what a client's request for / becomes: the URL, and the Host.
-// The client is taken to name the upstream as its own Host.
-func (c Config) UpstreamRequest() (url, host string) {
-	return probeURL(c.Upstream), c.healthHost()
-}
-
-// probeURL returns the URL of the upstream that a client's request for / becomes. Its
-// scheme is always ws, so that the dialer leaves TLS to us. Its host is not dialled.
-func probeURL(upstream *url.URL) string {
-	return "ws://" + hostOf(upstream) + proxy.UpstreamTarget(upstream, "/")
+// UpstreamRequest returns what a client's request for path becomes: the target, and the
+// Host. The client is taken to name the upstream as its own Host.
+func (c Config) UpstreamRequest(path string) (target, host string) {
+	return proxy.UpstreamTarget(c.Upstream, path), c.healthHost()
 }
 
 // Words that may stand for a Host.

@@ -49,18 +49,21 @@ func TestUpstreamAddress(t *testing.T) {
 	}
 }
 
-func TestProbeURL(t *testing.T) {
-	for upstream, want := range map[string]string{
-		"ws://h":            "ws://h/",
-		"http://h:9000/":    "ws://h:9000/",
-		"http://h/app/":     "ws://h/app/",
-		"ws://h/a%2Fb":      "ws://h/a%2Fb",
-		"ws://[::1]:9000/a": "ws://[::1]:9000/a",
-		"wss://h/a":         "ws://h/a",
-		"unix:/run/a.sock":  "ws://localhost/",
+func TestUpstreamRequest(t *testing.T) {
+	for _, tt := range []struct{ upstream, path, target, host string }{
+		{"ws://h", "/", "/", "h"},
+		{"http://h:9000/", "/ws", "/ws", "h:9000"},
+		{"http://h/app", "/", "/app", "h"},
+		{"http://h/app/", "/", "/app/", "h"},
+		{"http://h/app/", "/ws?a", "/app/ws?a", "h"},
+		{"ws://h/a%2Fb", "/", "/a%2Fb", "h"},
+		{"ws://[fe80::1%25eth0]:9000/a", "/", "/a", "[fe80::1]:9000"},
+		{"wss://h/a", "/", "/a", "h"},
+		{"unix:/run/a.sock", "/ws", "/ws", "localhost"},
 	} {
-		if got := probeURL(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream); got != want {
-			t.Errorf("probeURL(%s) = %s, want %s", upstream, got, want)
+		target, host := mustLoad(t, "HOLDFAST_UPSTREAM="+tt.upstream).UpstreamRequest(tt.path)
+		if target != tt.target || host != tt.host {
+			t.Errorf("a request for %s of %s asks %s for %s, want %s for %s", tt.path, tt.upstream, host, target, tt.host, tt.target)
 		}
 	}
 }

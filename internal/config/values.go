@@ -26,6 +26,7 @@ type (
 	serverName    string        // a host name or an IP address
 	upstreamHost  string        // a Host, or one of two words
 	proxyProtocol bool          // whether connections begin with a PROXY protocol header
+	compression   bool          // whether permessage-deflate is left out of what is offered upstream
 	httpRefusal   bool          // whether requests that are not an upgrade are refused
 	positive      time.Duration // a duration that must not be zero
 	fraction      float64       // 0 to 1
@@ -88,6 +89,10 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[proxyProtocol](): oneOf([]word[proxyProtocol]{
 		{"off", false},
 		{"accept", true},
+	}),
+	reflect.TypeFor[compression](): oneOf([]word[compression]{
+		{"pass", false},
+		{"off", true},
 	}),
 	reflect.TypeFor[httpRefusal](): oneOf([]word[httpRefusal]{
 		{"proxy", false},

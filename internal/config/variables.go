@@ -57,9 +57,7 @@ func quoteWords(meaning string) string {
 // setting that is silently ignored, users would rely on a feature that does not exist, for
 // example on a limit.
 var unsupported = []string{
-	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT",
 	"HOLDFAST_MAX_MESSAGE_SIZE",
-	"HOLDFAST_COMPRESSION",
 	"HOLDFAST_BALANCE",
 	"HOLDFAST_SLOW_START",
 	"HOLDFAST_DRAIN_DELAY",

@@ -44,6 +44,8 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 		Log:     slog.New(journalHandler{j}),
 		Metrics: m,
 		Ended:   func(e *proxy.Ended) { j.add(settlement(e)) },
+
+		UpstreamHandshakeTimeout: 5 * time.Second,
 	})
 }
 

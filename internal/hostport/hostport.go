@@ -49,14 +49,15 @@ func splitBracketed(s string) (p Parts, ok bool) {
 // IsURIHost reports whether s is `uri-host [ ":" port ]` with a host that is not empty
 // (RFC 9110 4.2.1, 7.2). It is the rule for what is passed on, in Host and in the fields
 // that tell of it. The port may be empty or any number (RFC 3986 3.2.3): a proxy does not
-// dial it. A zone is refused, since it means nothing to another host.
+// dial it. Nor does it make anything of a zone, which some clients send.
 func IsURIHost(s string) bool {
 	p, ok := Split(s)
 	if !ok || p.Port != "" && !ascii.IsDigits(p.Port) {
 		return false
 	}
 	if p.IPv6.IsValid() {
-		return p.IPv6.Zone() == ""
+		zone := p.IPv6.Zone()
+		return zone == "" || isRegName(zone)
 	}
 	return isRegName(p.Host)
 }

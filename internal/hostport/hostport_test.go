@@ -37,8 +37,14 @@ var hosts = []struct {
 	{"a..b", true, true, false},
 	{".a", true, true, false},
 
-	// A zone stays on its host.
-	{"[fe80::1%eth0]:80", true, false, true},
+	{"[fe80::1%eth0]:80", true, true, true},
+	{"[fe80::1%25eth0.100]", true, true, true},
+
+	// A zone could hide a host's end from another reader.
+	{"[fe80::1%a b]:80", true, false, true},
+	{"[fe80::1%a/b]:80", true, false, true},
+	{`[fe80::1%a"b]`, true, false, true},
+	{"[fe80::1%\xff]", true, false, true},
 
 	// Neither is a host.
 	{"", true, false, false},

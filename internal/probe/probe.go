@@ -1,12 +1,11 @@
 // Package probe tests an upstream: it opens a WebSocket connection as a client would,
 // pings, and closes the connection.
 //
-// The path through it: Try dials (Target.dial), upgrades (Target.ask) and pings (ping). It
-// returns what happened. The caller decides what that means.
+// The path through it: Try dials (Target.dial), upgrades (Target.ask, in upgrade.go) and
+// pings (ping). It returns what happened. The caller decides what that means.
 package probe
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -14,21 +13,21 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"holdfast/proxy"
 )
 
 // Target says where an upstream is, and what to send to it.
 type Target struct {
 	Network string // "tcp" or "unix"
 	Address string // in the form of package net
-	URL     string // the URL of the request: a ws URL, even with TLS
+	Path    string // the target of the request
 	Host    string // the Host of the request
-	Header  ws.HandshakeHeader
+	Header  proxy.HeaderFields
 	TLS     func() *tls.Config // nil means no TLS
 
 	DialTimeout      time.Duration // name, TCP and TLS
@@ -116,45 +115,6 @@ func (t Target) upgrade() (net.Conn, io.Reader, error) {
 		return nil, nil, err
 	}
 	return conn, incoming, nil
-}
-
-// ask sends the request and reads the answer. It returns a reader of what follows the
-// answer.
-func (t Target) ask(conn net.Conn) (io.Reader, error) {
-	u, err := url.Parse(t.URL)
-	if err == nil {
-		err = conn.SetDeadline(time.Now().Add(t.HandshakeTimeout))
-	}
-	if err != nil {
-		return nil, &Failure{Step: Upgrade, Err: err}
-	}
-	location := ""
-	dialer := ws.Dialer{ReadBufferSize: t.MaxHeaderSize, Host: t.Host, Header: t.Header, OnStatusError: func(_ int, _ []byte, answer io.Reader) {
-		location = locationOf(answer)
-	}}
-	early, _, err := dialer.Upgrade(conn, u)
-	var status ws.StatusError
-	switch {
-	case errors.As(err, &status):
-		return nil, &Failure{Step: Upgrade, Status: int(status), Err: err, Location: location}
-	case errors.Is(err, ws.ErrHandshakeBadProtocol):
-		return nil, &Failure{Step: Upgrade, Err: errors.New("it answered in a version of HTTP without upgrades, such as 1.0")}
-	case err != nil:
-		return nil, &Failure{Step: Upgrade, Err: err}
-	case early != nil:
-		return early, nil
-	}
-	return conn, nil
-}
-
-// locationOf returns the Location of an answer.
-func locationOf(answer io.Reader) string {
-	response, err := http.ReadResponse(bufio.NewReader(answer), nil)
-	if err != nil {
-		return ""
-	}
-	_ = response.Body.Close() // it is not wanted
-	return response.Header.Get("Location")
 }
 
 // dial connects to the upstream, with TLS if t.TLS is set.

@@ -59,6 +59,7 @@ type Backend struct {
 	gauges *metrics.UpstreamGauges
 
 	answersPings atomic.Bool // it has answered a ping of ours
+	unasked      atomic.Bool // it has answered with a subprotocol that was not asked for
 	state        state
 	failures     failures
 
@@ -124,8 +125,8 @@ var defaultPorts = map[string]string{"ws": "80", "http": "80", "wss": "443", "ht
 // Name returns the backend's name in the log and the metrics: its scheme and authority.
 func (b *Backend) Name() string { return b.name }
 
-// Prefix returns the path that is put before the path of every request. It does not end
-// with a slash.
+// Prefix returns the path that is put before the path of every request, as the backend's
+// URL has it: see upgrade.AppendTarget.
 func (b *Backend) Prefix() string { return b.prefix }
 
 // Authority returns the host and port of the backend's URL, or "localhost" for a unix
@@ -150,6 +151,15 @@ func (b *Backend) AnswersPings() bool { return b.answersPings.Load() }
 func (b *Backend) NoteAnswer() {
 	if !b.answersPings.Load() && b.answersPings.CompareAndSwap(false, true) {
 		b.cfg.Log.Info("upstream answers pings: its keepalive deadline applies from now on", "upstream", b.name)
+	}
+}
+
+// NoteUnasked records that the backend has answered with a subprotocol that the client did
+// not ask for. The subprotocol is not logged, since some clients send a secret in its
+// place and some backends repeat that.
+func (b *Backend) NoteUnasked() {
+	if !b.unasked.Load() && b.unasked.CompareAndSwap(false, true) {
+		b.cfg.Log.Warn("upstream answers with a subprotocol that its client did not ask for: it is passed on, and some clients refuse it", "upstream", b.name)
 	}
 }
 

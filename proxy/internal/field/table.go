@@ -4,6 +4,7 @@ import "strings"
 
 // Names of fields that the proxy reads or writes.
 const (
+	CDNLoop                = "CDN-Loop"
 	Connection             = "Connection"
 	ContentLength          = "Content-Length"
 	Expect                 = "Expect"
@@ -89,6 +90,9 @@ var names = [...]row{
 	{XForwardedFor, own},
 	{XForwardedHost, own},
 	{XForwardedProto, own},
+
+	// Each proxy adds its name to those before (RFC 8586), so a client's passes.
+	{CDNLoop, Reserved | NoTrailer},
 
 	// A client's Expect passes: it speaks of that request's body. An operator's would be
 	// in all requests, handshakes among them, which have none.

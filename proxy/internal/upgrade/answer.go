@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"holdfast/internal/ascii"
@@ -14,8 +13,8 @@ import (
 
 // Answer is an upstream's 101 that is right for its offer.
 type Answer struct {
-	Deflate     bool   // permessage-deflate was accepted
-	Subprotocol string // none if empty
+	Deflate bool // permessage-deflate was accepted
+	Unasked bool // there is another subprotocol than one of those that the client asked for
 
 	accept    [acceptLen]byte
 	extension string // as spelled; none if empty
@@ -29,41 +28,44 @@ const acceptLen = 28
 // Expected is what an answer is checked against. It keeps nothing else of the request:
 // answers may be long in coming.
 type Expected struct {
-	accept        [acceptLen]byte
-	subprotocols  []string
-	deflate       bool // permessage-deflate was offered
-	deflateParams deflateParams
+	accept       [acceptLen]byte
+	subprotocols field.Fields // the request's Sec-WebSocket-Protocol
+	deflate      bool         // permessage-deflate was offered
 }
 
 // Expects returns what is expected of an answer to the offer.
 func (o *Offer) Expects() *Expected {
-	subprotocols := slices.Clone(o.subprotocols)
-	for i := range subprotocols {
-		subprotocols[i] = strings.Clone(subprotocols[i]) // or the whole head would be kept for it
+	e := ExpectKey(o.key)
+	e.deflate = len(o.deflate) > 0
+	for value := range o.subprotocols() {
+		// The value is copied, or the whole head would be kept for it.
+		e.subprotocols = append(e.subprotocols, field.Field{Name: field.SecWebSocketProtocol, Value: strings.Clone(value)})
 	}
-	return &Expected{
-		accept:        acceptOf(o.key),
-		subprotocols:  subprotocols,
-		deflate:       len(o.deflate) > 0,
-		deflateParams: o.deflateParams,
-	}
+	return e
 }
 
-// answerRules are what RFC 6455 4.1 asks of a 101. The first that is broken is told.
+// ExpectKey returns what is expected of an answer to a request that has this key and offers
+// nothing.
+func ExpectKey(key string) *Expected { return &Expected{accept: acceptOf(key)} }
+
+// answerRules are what must be right in a 101. The first that is broken is told.
 var answerRules = [...]func(*Answer, *Expected) error{
 	(*Answer).checkConnection,
-	(*Answer).checkBody,
 	(*Answer).checkAccept,
-	(*Answer).checkSubprotocol,
 	(*Answer).checkExtensions,
 }
 
 // CheckAnswer decides whether a 101 is a right answer to the offer. Anything
 // else must not become a session: one side would speak frames and the other
 // HTTP. The error names the field at fault.
+//
+// Some rules of RFC 6455 4.1 protect nobody here, and old services break them. The
+// version may be HTTP/1.0. Fields may speak of a body: a 101 has none, whatever they
+// say, and nobody else is ever answered on its connection. The subprotocol is the
+// client's to judge.
 func (e *Expected) CheckAnswer(r *Response) (*Answer, error) {
-	if r.Status != http.StatusSwitchingProtocols || r.Minor != 1 {
-		return nil, fault("status line", "is not HTTP/1.1 101")
+	if r.Status != http.StatusSwitchingProtocols {
+		return nil, fault("status line", "is not that of a 101")
 	}
 	a := &Answer{accept: e.accept, fields: r.Fields}
 	for _, rule := range answerRules {
@@ -71,6 +73,7 @@ func (e *Expected) CheckAnswer(r *Response) (*Answer, error) {
 			return nil, err
 		}
 	}
+	a.Unasked = e.isUnasked(r.Fields)
 	return a, nil
 }
 
@@ -92,21 +95,7 @@ func (a *Answer) checkConnection(*Expected) error {
 	}
 	var ok bool
 	if a.named, ok = fromUpstream.named(a.fields); !ok {
-		return fault(field.Connection, "is not a list of options, or too long")
-	}
-	return nil
-}
-
-// checkBody: a 101 has neither field (RFC 9110 8.6, RFC 9112 6.1). A length of 0
-// is forgiven, since it says what a 101 means anyhow.
-func (a *Answer) checkBody(*Expected) error {
-	for length := range a.fields.Values(field.ContentLength) {
-		if length != "0" {
-			return fault(field.ContentLength, "is not 0")
-		}
-	}
-	if a.fields.Count(field.TransferEncoding) > 0 {
-		return fault(field.TransferEncoding, "is not allowed in a 101")
+		return fault(field.Connection, "has too many options")
 	}
 	return nil
 }
@@ -122,17 +111,25 @@ func (a *Answer) checkAccept(*Expected) error {
 	return nil
 }
 
-// checkSubprotocol takes an empty value, which some servers send, for none.
-func (a *Answer) checkSubprotocol(expected *Expected) error {
-	subprotocol, n := a.fields.Single(field.SecWebSocketProtocol)
-	if n > 1 {
-		return fault(field.SecWebSocketProtocol, "is doubled")
+// isUnasked reports whether an answer has another subprotocol than one of those that the
+// client asked for, or several fields of them. An empty field counts for nothing.
+func (e *Expected) isUnasked(answer field.Fields) bool {
+	n := 0
+	for subprotocol := range subprotocols(answer) {
+		if n++; n > 1 || !e.asked(subprotocol) {
+			return true
+		}
 	}
-	if subprotocol != "" && !slices.Contains(expected.subprotocols, subprotocol) {
-		return fault(field.SecWebSocketProtocol, "was not offered")
+	return false
+}
+
+func (e *Expected) asked(subprotocol string) bool {
+	for each := range e.subprotocols.Elements(field.SecWebSocketProtocol) {
+		if each == subprotocol {
+			return true
+		}
 	}
-	a.Subprotocol = subprotocol
-	return nil
+	return false
 }
 
 func (a *Answer) checkExtensions(expected *Expected) error {
@@ -147,17 +144,14 @@ func (a *Answer) checkExtensions(expected *Expected) error {
 	return nil
 }
 
-// takeExtension takes the only extension that an answer may have.
+// takeExtension takes the only extension that an answer may have. Its parameters are
+// between the peers: the proxy neither inflates nor deflates.
 func (a *Answer) takeExtension(e *extension, expected *Expected) error {
 	switch {
 	case a.Deflate:
 		return fault(field.SecWebSocketExtensions, "has more than one extension")
 	case e.name != permessageDeflate || !expected.deflate:
 		return fault(field.SecWebSocketExtensions, "has an extension that was not offered")
-	case !e.isAnswer():
-		return fault(field.SecWebSocketExtensions, "has an illegal parameter")
-	case e.params&^expected.deflateParams&clientMaxWindowBits != 0: // RFC 7692 7.1.2.2
-		return fault(field.SecWebSocketExtensions, "has client_max_window_bits, which was not offered")
 	}
 	a.Deflate, a.extension = true, e.text
 	return nil
@@ -172,22 +166,28 @@ func acceptOf(key string) (accept [acceptLen]byte) {
 	return accept
 }
 
-// AppendResponse rebuilds the 101 for the client.
+// AppendResponse rebuilds the 101 for the client. A length of 0 passes, since some clients
+// depend on it: it says what every 101 means.
 func (a *Answer) AppendResponse(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"...)
 	dst = field.Append(dst, field.Upgrade, "websocket")
 	dst = field.Append(dst, field.Connection, field.Upgrade)
 	dst = field.Append(dst, field.SecWebSocketAccept, string(a.accept[:]))
-	if a.Subprotocol != "" {
-		dst = field.Append(dst, field.SecWebSocketProtocol, a.Subprotocol)
+	for subprotocol := range subprotocols(a.fields) {
+		dst = field.Append(dst, field.SecWebSocketProtocol, subprotocol)
 	}
 	if a.Deflate {
 		dst = field.Append(dst, field.SecWebSocketExtensions, a.extension)
 	}
 	for _, f := range a.fields {
-		if fromUpstream.passes(f.Name, a.named) {
+		if fromUpstream.passes(f.Name, a.named) || isNoLength(f) {
 			dst = field.Append(dst, f.Name, f.Value)
 		}
 	}
 	return append(dst, "\r\n"...)
+}
+
+// isNoLength reports whether a field says that a body has no byte.
+func isNoLength(f field.Field) bool {
+	return f.Value == "0" && ascii.EqualFold(f.Name, field.ContentLength)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"holdfast/proxy/internal/field"
 )
 
 // answer is a right 101; extra lines stand at its end, and each swap replaces text.
@@ -19,7 +21,7 @@ func offering(t testing.TB) *Offer {
 }
 
 func TestCheckAnswer(t *testing.T) {
-	const protocol, extensions = "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"
+	const extensions = "Sec-WebSocket-Extensions"
 	tests := []struct {
 		why, head string
 		fault     string // the field that the error names
@@ -32,10 +34,22 @@ func TestCheckAnswer(t *testing.T) {
 		{"an empty subprotocol", answer("Sec-WebSocket-Protocol:\r\n"), ""},
 		{"an empty extension list", answer("Sec-WebSocket-Extensions:\r\n"), ""},
 		{"an accepted extension", answer("Sec-WebSocket-Extensions: permessage-deflate\r\n"), ""},
+		{"HTTP/1.0, as Python's http.server has it", answer("", "HTTP/1.1", "HTTP/1.0"), ""},
+		{"chunked, as all answers of some services", answer("Transfer-Encoding: chunked\r\n"), ""},
+		{"a length, which a 101 cannot have", answer("Content-Length: 5\r\n"), ""},
+		{"two lengths and a coding", answer("Content-Length: 0\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n"), ""},
+		{"an option that is not a token", answer("", ": Upgrade\r", ": Upgrade, a b\r"), ""},
+		{"a subprotocol that was not offered", answer("Sec-WebSocket-Protocol: c\r\n"), ""},
+		{"a subprotocol that is not a token", answer("Sec-WebSocket-Protocol: a/b=:\r\n"), ""},
+		{"a whole list of subprotocols", answer("Sec-WebSocket-Protocol: a, b\r\n"), ""},
+		{"a doubled subprotocol", answer("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n"), ""},
+		{"a parameter that was not offered", answer("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10\r\n"), ""},
+		{"a parameter that nobody knows", answer("Sec-WebSocket-Extensions: permessage-deflate; x\r\n"), ""},
+		{"a window that is too small", answer("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7\r\n"), ""},
+		{"a window without a value", answer("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"), ""},
 		{"parameters that need no offer", answer("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; " +
 			"client_no_context_takeover; server_max_window_bits=8; client_max_window_bits=\"15\"\r\n"), ""},
 
-		{"HTTP/1.0", answer("", "HTTP/1.1", "HTTP/1.0"), "status line"},
 		{"another status", answer("", "101", "200"), "status line"},
 		{"no Upgrade", answer("", "Upgrade: websocket\r\n", ""), "Upgrade"},
 		{"another Upgrade", answer("", "websocket\r", "h2c\r"), "Upgrade"},
@@ -43,25 +57,14 @@ func TestCheckAnswer(t *testing.T) {
 		{"doubled Upgrade", answer("Upgrade: websocket\r\n"), "Upgrade"},
 		{"no Connection", answer("", "Connection: Upgrade\r\n", ""), "Connection"},
 		{"Connection: close", answer("", ": Upgrade\r", ": close\r"), "Connection"},
-		{"Connection no list of tokens", answer("", ": Upgrade\r", ": Upgrade, a b\r"), "Connection"},
+		{"too many options", answer("", ": Upgrade\r", ": Upgrade"+strings.Repeat(",a", field.MaxElements+1)+"\r"), "Connection"},
 		{"no accept", answer("", "Sec-WebSocket-Accept: "+testAccept+"\r\n", ""), "Sec-WebSocket-Accept"},
 		{"another accept", answer("", "s3pP", "S3pP"), "Sec-WebSocket-Accept"},
 		{"doubled accept", answer("Sec-WebSocket-Accept: " + testAccept + "\r\n"), "Sec-WebSocket-Accept"},
-		{"a body", answer("Content-Length: 5\r\n"), "Content-Length"},
-		{"a body after all", answer("Content-Length: 0\r\nContent-Length: 5\r\n"), "Content-Length"},
-		{"chunked", answer("Transfer-Encoding: chunked\r\n"), "Transfer-Encoding"},
-		{"subprotocol not offered", answer("Sec-WebSocket-Protocol: c\r\n"), protocol},
-		{"subprotocol in another case", answer("Sec-WebSocket-Protocol: A\r\n"), protocol},
-		{"two subprotocols in one", answer("Sec-WebSocket-Protocol: a, b\r\n"), protocol},
-		{"doubled subprotocol", answer("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n"), protocol},
 		{"extension not offered", answer("Sec-WebSocket-Extensions: x-other\r\n"), extensions},
 		{"two extensions", answer("Sec-WebSocket-Extensions: permessage-deflate, permessage-deflate\r\n"), extensions},
 		{"two over two fields", answer("Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Extensions: x\r\n"), extensions},
 		{"extensions malformed", answer("Sec-WebSocket-Extensions: permessage-deflate;\r\n"), extensions},
-		{"unknown parameter", answer("Sec-WebSocket-Extensions: permessage-deflate; x\r\n"), extensions},
-		{"doubled parameter", answer("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; server_no_context_takeover\r\n"), extensions},
-		{"window too small", answer("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7\r\n"), extensions},
-		{"window without a value", answer("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"), extensions},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
@@ -82,14 +85,12 @@ func TestCheckAnswer(t *testing.T) {
 	}
 }
 
-func TestAnswersToWhatWasNotOffered(t *testing.T) {
+func TestExtensionsThatWereNotOffered(t *testing.T) {
 	tests := []struct{ why, offer, answer string }{
 		{"no extension offered", "", "Sec-WebSocket-Extensions: permessage-deflate\r\n"},
 		{"an offer that was dropped", "Sec-WebSocket-Extensions: permessage-deflate; x\r\n", "Sec-WebSocket-Extensions: permessage-deflate\r\n"},
 		{"another extension offered", "Sec-WebSocket-Extensions: x\r\n", "Sec-WebSocket-Extensions: x\r\n"},
-		{"client's window not offered", "Sec-WebSocket-Extensions: permessage-deflate\r\n",
-			"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10\r\n"},
-		{"no subprotocol offered", "", "Sec-WebSocket-Protocol: a\r\n"},
+		{"an offer behind a malformed one", "Sec-WebSocket-Extensions: x;, permessage-deflate\r\n", "Sec-WebSocket-Extensions: permessage-deflate\r\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
@@ -104,34 +105,89 @@ func TestAnswersToWhatWasNotOffered(t *testing.T) {
 	}
 }
 
+// LeaveOutCompression leaves nothing of the extension to be accepted.
+func TestCompressionThatWasLeftOut(t *testing.T) {
+	o := offering(t)
+	o.LeaveOutCompression()
+	if got := string(o.AppendRequest(nil, Via{})); strings.Contains(got, "Sec-WebSocket-Extensions") {
+		t.Errorf("an extension is offered:\n%s", got)
+	}
+	r, err := ParseResponse([]byte(answer("Sec-WebSocket-Extensions: permessage-deflate\r\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Expects().CheckAnswer(r); err == nil {
+		t.Error("an answer that compresses is accepted")
+	}
+}
+
+func TestUnaskedSubprotocols(t *testing.T) {
+	for _, tt := range []struct {
+		asked, answered string
+		want            bool
+	}{
+		{"X=", "", false},
+		{"X=Sec-WebSocket-Protocol: a, b\r\n", "", false},
+		{"X=Sec-WebSocket-Protocol: a, b\r\n", "Sec-WebSocket-Protocol:\r\n", false},
+		{"X=Sec-WebSocket-Protocol: a, b\r\n", "Sec-WebSocket-Protocol: b\r\n", false},
+		{"X=Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: x/y=\r\n", "Sec-WebSocket-Protocol: x/y=\r\n", false},
+		{"X=", "Sec-WebSocket-Protocol: a\r\n", true},
+		{"X=Sec-WebSocket-Protocol:\r\n", "Sec-WebSocket-Protocol: a\r\n", true},
+		{"X=Sec-WebSocket-Protocol: a, b\r\n", "Sec-WebSocket-Protocol: A\r\n", true},
+		{"X=Sec-WebSocket-Protocol: a, b\r\n", "Sec-WebSocket-Protocol: a, b\r\n", true},
+		{"X=Sec-WebSocket-Protocol: a, b\r\n", "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n", true},
+	} {
+		r, err := ParseResponse([]byte(answer(tt.answered)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := mustOffer(t, handshake(tt.asked)).Expects().CheckAnswer(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Unasked != tt.want {
+			t.Errorf("%q to %q is unasked: %t, want %t", tt.answered, tt.asked, a.Unasked, tt.want)
+		}
+	}
+}
+
 func TestAppendResponse(t *testing.T) {
 	const start = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: " + testAccept + "\r\n"
 	tests := []struct {
 		why, head, want string
-		subprotocol     string
 		deflate         bool
 	}{
-		{"smallest", answer(""), start + "\r\n", "", false},
-		{"the reason is ours", answer("", "Switching Protocols", "Web Socket Protocol Handshake"), start + "\r\n", "", false},
+		{"smallest", answer(""), start + "\r\n", false},
+		{"the reason is ours", answer("", "Switching Protocols", "Web Socket Protocol Handshake"), start + "\r\n", false},
 		{
 			"what was negotiated",
 			answer("sec-websocket-extensions: permessage-deflate ;server_max_window_bits=9,\r\nsec-websocket-protocol: b\r\n"),
 			start + "Sec-WebSocket-Protocol: b\r\nSec-WebSocket-Extensions: permessage-deflate ;server_max_window_bits=9\r\n\r\n",
-			"b", true,
+			true,
 		},
 		{
 			"end-to-end fields keep order and spelling",
 			answer("Server: a/1\r\nset-cookie: a=b\r\nSet-Cookie: c=d\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"),
-			start + "Server: a/1\r\nset-cookie: a=b\r\nSet-Cookie: c=d\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n", "", false,
+			start + "Server: a/1\r\nset-cookie: a=b\r\nSet-Cookie: c=d\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n", false,
 		},
 		{
 			"this hop's fields stay here",
-			answer("Keep-Alive: 5\r\nContent-Length: 0\r\nX-Hop: a\r\nSec-WebSocket-Location: ws://a/\r\nX-End: b\r\n",
+			answer("Keep-Alive: 5\r\nX-Hop: a\r\nSec-WebSocket-Location: ws://a/\r\nX-End: b\r\n",
 				": Upgrade\r", ": Upgrade, X-hop, Sec-WebSocket-Accept\r"),
-			start + "X-End: b\r\n\r\n", "", false,
+			start + "X-End: b\r\n\r\n", false,
 		},
-		{"white space before a colon is removed", answer("Server : a\r\n"), start + "Server: a\r\n\r\n", "", false},
+		{"HTTP/1.0 becomes HTTP/1.1", answer("", "HTTP/1.1", "HTTP/1.0"), start + "\r\n", false},
+		{"a length of 0 passes as it came", answer("A: b\r\ncontent-length: 0\r\nC: d\r\n"),
+			start + "A: b\r\ncontent-length: 0\r\nC: d\r\n\r\n", false},
+		{"other lengths and codings stay here",
+			answer("Content-Length: 5\r\nContent-Length: 00\r\nContent_Length: 0\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\nA: b\r\n"),
+			start + "A: b\r\n\r\n", false},
+		{"subprotocols pass as they came", answer("sec-websocket-protocol: A, b\r\nSec-WebSocket-Protocol:\r\nSec-WebSocket-Protocol: x/y=\r\n"),
+			start + "Sec-WebSocket-Protocol: A, b\r\nSec-WebSocket-Protocol: x/y=\r\n\r\n", false},
+		{"parameters pass as they came", answer("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; x=\"y z\"\r\n",
+			"y z", "yz"), start + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; x=\"yz\"\r\n\r\n", true},
+		{"white space before a colon is removed", answer("Server : a\r\n"), start + "Server: a\r\n\r\n", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
@@ -146,8 +202,8 @@ func TestAppendResponse(t *testing.T) {
 			if got := string(a.AppendResponse(nil)); got != tt.want {
 				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
 			}
-			if a.Subprotocol != tt.subprotocol || a.Deflate != tt.deflate {
-				t.Errorf("subprotocol %q, deflate %t; want %q, %t", a.Subprotocol, a.Deflate, tt.subprotocol, tt.deflate)
+			if a.Deflate != tt.deflate {
+				t.Errorf("deflate %t, want %t", a.Deflate, tt.deflate)
 			}
 		})
 	}

@@ -13,14 +13,15 @@
 //	AppendRequest   the request for the upstream, rebuilt    (offer.go)
 //	AppendTarget    its target, behind the upstream's path   (target.go)
 //	Expects         what its answer is checked against       (answer.go)
-//	ParseResponse   the upstream's head                      (response.go)
+//	CheckStart      the upstream's answer can be one         (response.go)
+//	ParseResponse   its head                                 (response.go)
 //	CheckAnswer     a right 101 to that very offer           (answer.go)
 //	AppendResponse  the 101 for the client, rebuilt          (answer.go)
 //
 // Beside it stand extensions.go (what may be negotiated), drop.go (which fields of a
-// handshake are not passed on), hop.go (which of other answers) and refusal.go (the
-// answer that ends a handshake here). Package field has the grammar of fields and the
-// table of their names.
+// handshake are not passed on), hop.go (which of other answers), loop.go (whether a
+// request has passed the proxy before) and refusal.go (the answer that ends a handshake
+// here). Package field has the grammar of fields and the table of their names.
 //
 // Request smuggling needs two readers of one message who disagree. So a request
 // head has one reading or is refused, and neither peer is ever sent the other's
@@ -28,7 +29,7 @@
 // heads are read as leniently as RFC 9112 lets a recipient be, as long as that
 // leaves one reading.
 //
-// A request either wants a WebSocket and is held to every rule of the handshake,
+// A request either wants a WebSocket and is held to the rules of the handshake,
 // or is plain HTTP: a handshake that is wrong in some way never goes upstream as the
 // latter, where it might still be answered with a 101 that nobody checks.
 //

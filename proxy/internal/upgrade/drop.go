@@ -33,14 +33,11 @@ func isNamed(name string, named []string) bool {
 	return false
 }
 
-// named returns the fields that Connection names beyond those dropped anyway. It returns
-// false if Connection is not a list of tokens, or absurdly long.
+// named returns the fields that Connection names beyond those dropped anyway. An option
+// that is not a token names nothing. It returns false if there are absurdly many.
 func (d dropped) named(fields field.Fields) (names []string, ok bool) {
 	for option := range fields.Elements(field.Connection) {
-		if !field.IsToken(option) {
-			return nil, false
-		}
-		if d.has(option) {
+		if !field.IsToken(option) || d.has(option) {
 			continue
 		}
 		if len(names) == field.MaxElements {

@@ -15,10 +15,10 @@ const permessageDeflate = "permessage-deflate"
 type extension struct {
 	text   string // as spelled
 	name   string
-	params deflateParams // its parameters, read as permessage-deflate's
+	params deflateParams // its parameters, read as those of an offer of permessage-deflate
 }
 
-// deflateParams is the set of parameters given to permessage-deflate (RFC 7692 7.1).
+// deflateParams is the set of parameters offered for permessage-deflate (RFC 7692 7.1).
 type deflateParams uint8
 
 const (
@@ -26,18 +26,12 @@ const (
 	clientNoContextTakeover
 	serverMaxWindowBits
 	clientMaxWindowBits
-	clientBitsWithoutValue // only an offer may leave the value out
-	illegalParam           // unknown, doubled, or with a wrong value
+	illegalParam // unknown, doubled, or with a wrong value
 )
 
 // isOffer reports whether a client may offer this.
 func (e *extension) isOffer() bool {
 	return e.name == permessageDeflate && e.params&illegalParam == 0
-}
-
-// isAnswer reports whether a server may answer this to permessage-deflate.
-func (e *extension) isAnswer() bool {
-	return e.isOffer() && e.params&clientBitsWithoutValue == 0
 }
 
 // extensions walks all elements of Sec-WebSocket-Extensions, which may be spread
@@ -109,9 +103,6 @@ func (p deflateParams) with(name, value string) deflateParams {
 		param, legal = serverMaxWindowBits, isWindowBits(value)
 	case "client_max_window_bits":
 		param, legal = clientMaxWindowBits, value == "" || isWindowBits(value)
-		if value == "" {
-			p |= clientBitsWithoutValue
-		}
 	}
 	if !legal || p&param != 0 {
 		return p | illegalParam

@@ -213,8 +213,11 @@ func wantSwitching(t *testing.T, a *Answer, out []byte) {
 	if got := r.Header.Values("Sec-WebSocket-Accept"); len(got) != 1 || got[0] != testAccept {
 		t.Fatalf("accept %q", got)
 	}
-	if got := r.Header.Get("Sec-WebSocket-Protocol"); got != a.Subprotocol {
-		t.Fatalf("subprotocol %q, want %q", got, a.Subprotocol)
+	if got, want := r.Header.Values("Sec-WebSocket-Protocol"), slices.Collect(subprotocols(a.fields)); !slices.Equal(got, want) {
+		t.Fatalf("subprotocols %q, want %q", got, want)
+	}
+	if len(r.TransferEncoding) > 0 || r.ContentLength > 0 {
+		t.Fatalf("a body: %q, %d bytes", r.TransferEncoding, r.ContentLength)
 	}
 	if got := len(r.Header.Values("Sec-WebSocket-Extensions")) > 0; got != a.Deflate {
 		t.Fatalf("an extension is named: %t, want %t", got, a.Deflate)

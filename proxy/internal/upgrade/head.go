@@ -47,6 +47,8 @@ const (
 	errFieldValue  = malformed("a field value has a control character")
 	errStatusLine  = malformed("the status line is not HTTP/1.x and a status")
 	errStatusRange = malformed("the status is below 100")
+	// ErrTLS is within the error of an answer that is TLS.
+	ErrTLS = malformed("it is TLS; write wss:// or https:// in HOLDFAST_UPSTREAM")
 )
 
 // lines reads a head line by line.

@@ -2,21 +2,19 @@ package upgrade
 
 import (
 	"cmp"
-	"encoding/base64"
+	"iter"
 	"net/http"
-	"slices"
+	"strings"
 
 	"holdfast/proxy/internal/field"
 )
 
 // Offer is a WebSocket opening handshake that may go upstream.
 type Offer struct {
-	request       *Request
-	key           string
-	subprotocols  []string
-	deflate       []string // the offers of permessage-deflate, as spelled
-	deflateParams deflateParams
-	named         []string // fields that Connection gives to this hop
+	request *Request
+	key     string
+	deflate []string // the offers of permessage-deflate, as spelled
+	named   []string // fields that Connection gives to this hop
 }
 
 // offerRules are what RFC 6455 4.2.1 and this proxy ask of a handshake. The first
@@ -32,8 +30,6 @@ var offerRules = [...]func(*Offer) *Refusal{
 	(*Offer).checkBody,
 	(*Offer).checkExpect,
 	(*Offer).checkOrigin,
-	(*Offer).checkSubprotocols,
-	(*Offer).checkExtensions,
 }
 
 // Check decides whether the request is a WebSocket opening handshake that may
@@ -45,6 +41,7 @@ func (r *Request) Check() (*Offer, *Refusal) {
 			return nil, refusal
 		}
 	}
+	o.takeExtensions()
 	return o, nil
 }
 
@@ -89,7 +86,7 @@ func (o *Offer) checkConnection() *Refusal {
 	}
 	var ok bool
 	if o.named, ok = fromClient.named(o.request.Fields); !ok {
-		return badRequest("The request's Connection is not a list of options, or too long.")
+		return badRequest("The request's Connection has too many options.")
 	}
 	return nil
 }
@@ -104,22 +101,15 @@ func (o *Offer) checkVersion() *Refusal {
 	return nil
 }
 
+// checkKey leaves it to the upstream whether the key is 16 bytes in base64. A proxy in
+// front may have joined two keys with a comma, which no key has.
 func (o *Offer) checkKey() *Refusal {
 	key, n := o.request.Fields.Single(field.SecWebSocketKey)
-	if n != 1 || !isKey(key) {
-		return badRequest("The request's Sec-WebSocket-Key is not one key of 16 bytes in base64.")
+	if n != 1 || key == "" || strings.Contains(key, ",") {
+		return badRequest("The request's Sec-WebSocket-Key is missing, empty or doubled.")
 	}
 	o.key = key
 	return nil
-}
-
-func isKey(s string) bool {
-	var key [18]byte
-	if len(s) != base64.StdEncoding.EncodedLen(16) {
-		return false
-	}
-	n, err := base64.StdEncoding.Decode(key[:], []byte(s))
-	return err == nil && n == 16
 }
 
 // checkBody: one side would read a body as frames, and the other as a body.
@@ -145,31 +135,34 @@ func (o *Offer) checkOrigin() *Refusal {
 	return nil
 }
 
-// checkSubprotocols: each a token, and none twice (RFC 6455 4.1).
-func (o *Offer) checkSubprotocols() *Refusal {
-	for subprotocol := range o.request.Fields.Elements(field.SecWebSocketProtocol) {
-		if !field.IsToken(subprotocol) || slices.Contains(o.subprotocols, subprotocol) || len(o.subprotocols) == field.MaxElements {
-			return badRequest("The request's Sec-WebSocket-Protocol is not a list of different tokens, or too long.")
+// subprotocols walks the values of the request's Sec-WebSocket-Protocol. They are between
+// the peers, and some are not tokens: JWTs with padding, URLs.
+func (o *Offer) subprotocols() iter.Seq[string] { return subprotocols(o.request.Fields) }
+
+// subprotocols walks the values of Sec-WebSocket-Protocol that are not empty.
+func subprotocols(fields field.Fields) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for value := range fields.Values(field.SecWebSocketProtocol) {
+			if value != "" && !yield(value) {
+				return
+			}
 		}
-		o.subprotocols = append(o.subprotocols, subprotocol)
 	}
-	return nil
 }
 
-// checkExtensions keeps the offers that can be negotiated through, and forgets
-// the others: a server may decline any offer.
-func (o *Offer) checkExtensions() *Refusal {
+// takeExtensions keeps the offers that can be negotiated through, and leaves out the
+// others: a server may decline any offer. What follows a malformed offer is left out with
+// it, since it is in doubt where that offer ends.
+func (o *Offer) takeExtensions() {
 	for e, ok := range extensions(o.request.Fields) {
-		if !ok {
-			return badRequest("The request's Sec-WebSocket-Extensions is malformed.")
-		}
-		if e.isOffer() {
+		if ok && e.isOffer() {
 			o.deflate = append(o.deflate, e.text)
-			o.deflateParams |= e.params
 		}
 	}
-	return nil
 }
+
+// LeaveOutCompression makes the request offer no permessage-deflate.
+func (o *Offer) LeaveOutCompression() { o.deflate = nil }
 
 // Via is what the proxy has to say about the way of a request.
 type Via struct {
@@ -181,6 +174,8 @@ type Via struct {
 	// client sent under these names is dropped. None of them may be one that the
 	// handshake states itself.
 	Fields field.Fields
+	// Name is the proxy's in CDN-Loop; none if it is empty.
+	Name string
 	// Believed says that the client is a trusted proxy, whose X-Forwarded-* pass;
 	// of others they are dropped. X-Forwarded-For, X-Forwarded-Proto,
 	// X-Forwarded-Host and Forwarded are the proxy's own in any case.
@@ -198,7 +193,9 @@ func (o *Offer) AppendRequest(dst []byte, via Via) []byte {
 	dst = field.Append(dst, field.Connection, field.Upgrade)
 	dst = field.Append(dst, field.SecWebSocketKey, o.key)
 	dst = field.Append(dst, field.SecWebSocketVersion, "13")
-	dst = appendList(dst, field.SecWebSocketProtocol, o.subprotocols)
+	for subprotocol := range o.subprotocols() {
+		dst = field.Append(dst, field.SecWebSocketProtocol, subprotocol)
+	}
 	dst = appendList(dst, field.SecWebSocketExtensions, o.deflate)
 	for _, f := range o.request.Fields {
 		if fromClient.passes(f.Name, o.named) && !via.drops(f.Name) {
@@ -209,6 +206,9 @@ func (o *Offer) AppendRequest(dst []byte, via Via) []byte {
 		if !via.Fields[i+1:].HasAlias(f.Name) {
 			dst = field.Append(dst, f.Name, f.Value)
 		}
+	}
+	if via.Name != "" {
+		dst = field.Append(dst, field.CDNLoop, via.Name)
 	}
 	return append(dst, "\r\n"...)
 }

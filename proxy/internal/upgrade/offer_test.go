@@ -1,10 +1,10 @@
 package upgrade
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
+	"holdfast/internal/wire"
 	"holdfast/proxy/internal/field"
 )
 
@@ -89,7 +89,8 @@ func TestCheck(t *testing.T) {
 		{"Connection: close", handshake("Connection=Connection: close\r\n"), 400},
 		{"Connection as Firefox has it", handshake("Connection=Connection: keep-alive, Upgrade\r\n"), ok},
 		{"Connection in the second field", handshake("Connection=Connection: keep-alive\r\nConnection: upgrade\r\n"), ok},
-		{"Connection is not a list of tokens", handshake("Connection=Connection: Upgrade, a b\r\n"), 400},
+		{"an option that is not a token", handshake("Connection=Connection: Upgrade, a b\r\n"), ok},
+		{"Upgrade is part of an option", handshake("Connection=Connection: Upgrade; a\r\n"), 400},
 		{"Connection too long", handshake("Connection=Connection: Upgrade" + strings.Repeat(",a", field.MaxElements+1) + "\r\n"), 400},
 
 		{"no version", handshake("Sec-WebSocket-Version="), 426},
@@ -100,10 +101,13 @@ func TestCheck(t *testing.T) {
 
 		{"no key", handshake("Sec-WebSocket-Key="), 400},
 		{"doubled key", handshake("X=Sec-WebSocket-Key: " + testKey + "\r\n"), 400},
-		{"key of 15 bytes", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j\r\n"), 400},
-		{"key of 17 bytes", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWE=\r\n"), 400},
-		{"key without padding", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n"), 400},
-		{"key in URL base64", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j-_==\r\n"), 400},
+		{"an empty key", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key:\r\n"), 400},
+		{"two keys, joined by a proxy", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: " + testKey + ", " + testKey + "\r\n"), 400},
+		{"key of 15 bytes", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j\r\n"), ok},
+		{"key of 17 bytes", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWE=\r\n"), ok},
+		{"key without padding", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n"), ok},
+		{"key in URL base64", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j-_==\r\n"), ok},
+		{"key that is not base64", handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: charger no. 5\r\n"), ok},
 
 		{"chunked body", handshake("X=Transfer-Encoding: chunked\r\n"), 400},
 		{"body", handshake("X=Content-Length: 5\r\n"), 400},
@@ -115,27 +119,37 @@ func TestCheck(t *testing.T) {
 
 		{"subprotocols", handshake("X=Sec-WebSocket-Protocol: a, ,b,\r\nSec-WebSocket-Protocol: A\r\n"), ok},
 		{"no subprotocol after all", handshake("X=Sec-WebSocket-Protocol:\r\n"), ok},
-		{"subprotocol no token", handshake("X=Sec-WebSocket-Protocol: a b\r\n"), 400},
-		{"subprotocol doubled", handshake("X=Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b, a\r\n"), 400},
-		{"too many subprotocols", handshake("X=Sec-WebSocket-Protocol: " + manySubprotocols(field.MaxElements+1) + "\r\n"), 400},
-		{"many subprotocols", handshake("X=Sec-WebSocket-Protocol: " + manySubprotocols(field.MaxElements) + "\r\n"), ok},
-		{"extensions malformed", handshake("X=Sec-WebSocket-Extensions: a;\r\n"), 400},
+		{"subprotocol that is not a token", handshake("X=Sec-WebSocket-Protocol: a b, https://c.example/d?e=f, eyJhbGciOiJub25lIn0=.e30=\r\n"), ok},
+		{"subprotocol with a control character", handshake("X=Sec-WebSocket-Protocol: a\x01\r\n"), 400},
+		{"subprotocol doubled", handshake("X=Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b, a\r\n"), ok},
+		{"very many subprotocols", handshake("X=Sec-WebSocket-Protocol: " + strings.Repeat("p,", 10_000) + "\r\n"), ok},
+		{"very many fields", handshake("X=" + strings.Repeat("A: b\r\n", 5000)), ok},
+		{"extensions malformed", handshake("X=Sec-WebSocket-Extensions: a;\r\n"), ok},
 		{"extension unknown", handshake("X=Sec-WebSocket-Extensions: a; b=\"c\"\r\n"), ok},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
-			_, refusal := mustParse(t, tt.head).Check()
+			_, refusal := check(tt.head)
 			wantStatus(t, refusal, tt.want)
 		})
 	}
 }
 
-func manySubprotocols(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, "p%d,", i)
+// The upstream gets the key as it came, and its answer is checked against that.
+func TestKeysPassAsTheyCame(t *testing.T) {
+	for _, key := range []string{testKey, "1", "charger no. 5", strings.Repeat("k", 2000)} {
+		o := mustOffer(t, handshake("Sec-WebSocket-Key=Sec-WebSocket-Key: "+key+"\r\n"))
+		if got := string(o.AppendRequest(nil, Via{})); !strings.Contains(got, "\r\nSec-WebSocket-Key: "+key+"\r\n") {
+			t.Errorf("the upstream gets\n%s\nwithout the key %q", got, key)
+		}
+		r, err := ParseResponse([]byte(answer("", testAccept, wire.Accept(key))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.Expects().CheckAnswer(r); err != nil {
+			t.Errorf("the answer to the key %.20q: %v", key, err)
+		}
 	}
-	return b.String()
 }
 
 func TestRefusalsSayWhatWouldBeRight(t *testing.T) {
@@ -168,11 +182,19 @@ func TestAppendRequest(t *testing.T) {
 			start + "COOKIE: a=b\r\nOrigin: https://a.example\r\nauthorization: Basic eDp5\r\nCookie: c=\xff\r\nA_B: c\r\n" + end,
 		},
 		{
-			"lists are gathered",
-			handshake("X=Sec-WebSocket-Protocol: b,,a\r\nSec-WebSocket-Protocol: c\r\n" +
-				"Sec-WebSocket-Extensions: x-old, permessage-deflate; client_max_window_bits\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"),
-			start + "Sec-WebSocket-Protocol: b, a, c\r\n" +
-				"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, permessage-deflate\r\n" + end,
+			"subprotocols pass as they came",
+			handshake("X=sec-websocket-protocol: b,,a\r\nSec-WebSocket-Protocol:\r\nSec-WebSocket-Protocol: a, x/y:=\r\n"),
+			start + "Sec-WebSocket-Protocol: b,,a\r\nSec-WebSocket-Protocol: a, x/y:=\r\n" + end,
+		},
+		{
+			"a malformed offer is left out, and what follows it",
+			handshake("X=Sec-WebSocket-Extensions: permessage-deflate, a;, permessage-deflate; client_max_window_bits\r\n"),
+			start + "Sec-WebSocket-Extensions: permessage-deflate\r\n" + end,
+		},
+		{
+			"offers of compression are gathered",
+			handshake("X=Sec-WebSocket-Extensions: x-old, permessage-deflate; client_max_window_bits\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"),
+			start + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, permessage-deflate\r\n" + end,
 		},
 		{
 			"hop-by-hop fields stay here",

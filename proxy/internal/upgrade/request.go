@@ -99,7 +99,7 @@ func isVersion(s string) bool {
 // brought into origin-form, and its authority stands above Host (RFC 9112 3.2.2).
 func (r *Request) setTarget(target string) *Refusal {
 	if !isTarget(target) {
-		return badRequest("The request target has a character that no URI has.")
+		return badRequest("The request target has a space, a control character or a #.")
 	}
 	if r.Target = target; r.isAsterisk() {
 		return nil
@@ -145,11 +145,12 @@ func (r *Request) setHost(authority string) {
 	r.Fields = append(r.Fields, field.Field{Name: field.Host, Value: authority})
 }
 
-// isTarget reports whether all bytes are visible ASCII and not a #. Clients never send a
-// fragment, and readers disagree on what a # in a target means.
+// isTarget reports whether s has no space, no control character and no #. Clients never
+// send a fragment, and readers disagree on what a # in a target means. Bytes from 0x80
+// stand in no URI, but some clients send UTF-8 as it is, and all readers agree on it.
 func isTarget(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
+		if c := s[i]; c <= ' ' || c == 0x7f || c == '#' {
 			return false
 		}
 	}

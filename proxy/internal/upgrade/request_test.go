@@ -133,7 +133,10 @@ func TestTargets(t *testing.T) {
 		{"control character", "/a\x01", refused, ""},
 		{"NUL", "/a\x00", refused, ""},
 		{"DEL", "/a\x7f", refused, ""},
-		{"obs-text", "/\xc3\xa9", refused, ""},
+		{"UTF-8 that is not encoded", "/caf\u00e9/\xff?\xc3\xa9=\x80", "/caf\u00e9/\xff?\xc3\xa9=\x80", "h.example"},
+		{"absolute-form with UTF-8", "http://a.example/\u00e9", "/\u00e9", "a.example"},
+		{"absolute-form with a zone", "http://[fe80::1%25eth0]:80/b", "/b", "[fe80::1%25eth0]:80"},
+		{"an authority with UTF-8", "http://\u00e9.example/", refused, ""},
 		{"CRLF", "/a\r\nX: y", refused, ""},
 		{"a lone % in the path", "/100%", refused, ""},
 		{"no hexadecimal digits", "/%zz", refused, ""},
@@ -212,6 +215,30 @@ func TestOrigin(t *testing.T) {
 	for fields, want := range map[string]string{"": "", "X=oRIGIN: https://a.example\r\n": "https://a.example", "X=Origin: null\r\n": "null", "X=Origin:\r\n": ""} {
 		if got, there := mustParse(t, handshake(fields)).Origin(); got != want || there != (fields != "") {
 			t.Errorf("the origin of a request with %q is %q, there: %t; want %q", fields, got, there, want)
+		}
+	}
+}
+
+func TestZonePassesAsItCame(t *testing.T) {
+	for _, host := range []string{"[fe80::1%eth0]", "[fe80::1%25eth0]:8080"} {
+		if got := string(mustOffer(t, handshake("Host=Host: "+host+"\r\n")).AppendRequest(nil, Via{})); !strings.Contains(got, "\r\nHost: "+host+"\r\n") {
+			t.Errorf("the Host %q becomes\n%s", host, got)
+		}
+	}
+}
+
+func TestLoggedPath(t *testing.T) {
+	long := strings.Repeat("a", 255)
+	for target, want := range map[string]string{
+		"/a/b":                     "/a/b",
+		"/a?token=b":               "/a",
+		"/caf\u00e9/\xff\"?\u00e9": "/caf%C3%A9/%FF\"",
+		"/" + long + "?b":          "/" + long,
+		"/" + long + "b":           "/" + long + "…",
+		"/" + long[1:] + "\u00e9":  "/" + long[1:] + "%C3…",
+	} {
+		if got := (&Request{Target: target}).LoggedPath(); got != want {
+			t.Errorf("%q is logged as %q, want %q", target, got, want)
 		}
 	}
 }

@@ -51,6 +51,19 @@ func (r *Response) Append(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
+// CheckStart returns an error if b does not begin as a response does. No more of it need be
+// awaited then: what is not HTTP may have no line's end.
+func CheckStart(b []byte) error {
+	const start, tlsAlert = "HTTP/1.", 21 // RFC 8446 5.1
+	switch n := min(len(b), len(start)); {
+	case n > 0 && b[0] == tlsAlert:
+		return malformedResponse(ErrTLS)
+	case string(b[:n]) != start[:n]:
+		return malformedResponse(errStatusLine)
+	}
+	return nil
+}
+
 // ParseResponse reads a whole response head, as HeadEnd found it.
 func ParseResponse(head []byte) (*Response, error) {
 	l := lines{rest: unfold(string(head)), lenient: true}

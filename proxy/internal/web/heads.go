@@ -65,6 +65,9 @@ func (c *heads) brokenOff(err error) error {
 func (c *heads) take(b []byte) {
 	c.held = append(c.held, b...)
 	for !c.done {
+		if c.err = upgrade.CheckStart(c.held); c.err != nil {
+			return
+		}
 		end := upgrade.HeadEnd(c.held, c.searched)
 		c.searched = len(c.held)
 		if end > c.limit || end < 0 && len(c.held) > c.limit {

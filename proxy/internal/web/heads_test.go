@@ -60,7 +60,9 @@ func TestHeadsThatAreRefused(t *testing.T) {
 		{"a control character", "HTTP/1.1 200 OK\r\nX: a\x00\r\n\r\nbody", "malformed response: a field value has a control character"},
 		{"no HTTP", "SSH-2.0\r\n\r\nbody", "malformed response: the status line is not HTTP/1.x and a status"},
 		{"too long", "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", limit) + "\r\n\r\nbody", errAnswerHead.Error()},
-		{"too long, without an end", strings.Repeat("a", limit+1), errAnswerHead.Error()},
+		{"no HTTP, and no line's end", "SSH-2.0", "malformed response: the status line is not HTTP/1.x and a status"},
+		{"TLS", "\x15\x03\x01", "malformed response: it is TLS; write wss:// or https:// in HOLDFAST_UPSTREAM"},
+		{"too long, without an end", "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", limit), errAnswerHead.Error()},
 		{"broken off", "HTTP/1.1 200 OK\r\nA : b", io.ErrUnexpectedEOF.Error()},
 	} {
 		for _, before := range []string{"", interim} {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"time"
 
 	"holdfast/proxy/internal/field"
@@ -28,7 +27,8 @@ type passage struct {
 	request  *upgrade.Request
 	upstream Upstream
 	reply    *reply
-	spelling spelling // of the request's fields
+	spelling spelling   // of the request's fields
+	first    firstLines // none if net/http writes the right ones
 	progress progress
 }
 
@@ -108,8 +108,12 @@ func (p *passage) logCut(left bool) {
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	s, out := p.server, pr.Out
 	host := p.request.Fields.Get(field.Host)
-	out.URL = p.upstream.target(p.request.Target)
-	out.Host = cmp.Or(s.cfg.Host, host)
+	out.URL = &url.URL{Scheme: p.upstream.Scheme, Host: p.upstream.Authority, Opaque: p.upstream.target(p.request.Target)}
+	out.Host = cmp.Or(s.cfg.Host, host, p.upstream.Authority)
+	if lines := (firstLines{out.URL.Opaque, out.Host}); !lines.passAsTheyAre() {
+		p.first = lines
+		out.URL.Opaque, out.Host = placeholder.target, placeholder.host
+	}
 	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host, Anonymous: p.guest.Anonymous}
 	story := s.cfg.Trust.Resolve(hop, p.request.Fields.Values)
 	for name := range out.Header {
@@ -123,6 +127,9 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	for _, f := range s.cfg.Fields {
 		out.Header.Set(f.Name, f.Value)
 		p.spelling[http.CanonicalHeaderKey(f.Name)] = f.Name
+	}
+	if s.cfg.Name != "" {
+		out.Header.Add(field.CDNLoop, s.cfg.Name)
 	}
 	p.rewriteBody(pr, story.Believed)
 }
@@ -152,26 +159,12 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 	p.reply.body, pr.Out.Body = b, b
 }
 
-// target is the URL for a request target, whose bytes are to go upstream as
-// they are. Opaque does that for all but those that begin with two slashes, which
-// it would take for an authority. They go by RawPath, which does it if all
-// bytes of the path may stand in a URI, and percent-encodes those that may not.
-func (u *Upstream) target(requested string) *url.URL {
-	to := &url.URL{Scheme: u.Scheme, Host: u.Authority}
+// target returns what the upstream is asked for by a client that asks for requested.
+func (u *Upstream) target(requested string) string {
 	if requested == "*" { // it means the server as a whole (RFC 9112 3.2.4)
-		to.Opaque = requested
-		return to
+		return requested
 	}
-	target := string(upgrade.AppendTarget(nil, u.Prefix, requested))
-	if !strings.HasPrefix(target, "//") {
-		to.Opaque = target
-		return to
-	}
-	path, query, _ := strings.Cut(target, "?")
-	to.RawPath, to.RawQuery = path, query
-	to.ForceQuery = len(path) < len(target)
-	to.Path, _ = url.PathUnescape(path) // ParseRequest has let it pass
-	return to
+	return string(upgrade.AppendTarget(nil, u.Prefix, requested))
 }
 
 var errSwitched = errors.New("101 to a request that asks for no upgrade")
@@ -248,19 +241,12 @@ func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
 	}
 }
 
-// loggedPath bounds how much of a path is logged, in bytes.
-const loggedPath = 256
-
 // log tells of a request, without its query, which may hold secrets.
 func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
-	path := p.request.Path()
-	if len(path) > loggedPath {
-		path = path[:loggedPath] + "…"
-	}
 	attrs := []slog.Attr{
 		slog.String("client", p.guest.name()),
 		slog.String("method", p.request.Method),
-		slog.String("path", path),
+		slog.String("path", p.request.LoggedPath()),
 		slog.String("upstream", p.upstream.Name),
 	}
 	if p.server.cfg.Rations.Allows(level, message) {

@@ -46,8 +46,12 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	request, refusal := upgrade.ParseRequest(head) // which refuses CONNECT
-	if refusal == nil && strings.EqualFold(request.Method, http.MethodTrace) {
+	switch {
+	case refusal != nil:
+	case strings.EqualFold(request.Method, http.MethodTrace):
 		refusal = refuseTrace // methods have a case, but the upstream may think otherwise
+	case request.HasPassed(s.cfg.Name):
+		refusal = upgrade.RefuseLoop
 	}
 	if refusal != nil {
 		out.closing = true // where its body ends may be in doubt

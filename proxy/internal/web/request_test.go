@@ -58,9 +58,27 @@ func TestRequestGoesUpstream(t *testing.T) {
 		"GET //a? HTTP/1.1\r\n" + host + "\r\n",
 		"GET //a? HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
-		"two slashes: only there what no URI has is percent-encoded",
-		"GET //a|b?c|d HTTP/1.1\r\n" + host + "\r\n",
-		"GET //a%7Cb?c|d HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
+		"UTF-8 that is not encoded, as curl sends it",
+		"GET /caf\u00e9?\xff HTTP/1.1\r\n" + host + "\r\n",
+		"GET /caf\u00e9?\xff HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
+	}, {
+		"two slashes, and what no URI has",
+		"GET //a|b\u00e9?c|d HTTP/1.1\r\n" + host + "\r\n",
+		"GET //a|b\u00e9?c|d HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
+	}, {
+		"two slashes, and a method and a body that fill more than one write",
+		strings.Repeat("M", 5000) + " //a HTTP/1.1\r\n" + host + "Content-Length: 9000\r\n\r\n" + strings.Repeat("b", 9000),
+		strings.Repeat("M", 5000) + " //a HTTP/1.1\r\n" + host + "Content-Length: 9000\r\n" + forward + told + last + "\r\n" + strings.Repeat("b", 9000),
+	}, {
+		"two slashes, and no Host",
+		"GET //a HTTP/1.0\r\n\r\n",
+		"GET //a HTTP/1.1\r\nHost: upstream.example:80\r\nForwarded: for=192.0.2.1;proto=http\r\n" +
+			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n" + last + "\r\n",
+	}, {
+		"a zone in Host",
+		"GET /a HTTP/1.1\r\nHost: [fe80::1%25eth0]:80\r\n\r\n",
+		"GET /a HTTP/1.1\r\nHost: [fe80::1%25eth0]:80\r\nForwarded: for=192.0.2.1;host=\"[fe80::1%25eth0]:80\";proto=http\r\n" +
+			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: [fe80::1%25eth0]:80\r\nX-Forwarded-Proto: http\r\n" + last + "\r\n",
 	}, {
 		"absolute-form becomes origin-form, and its authority stands above Host (RFC 9112 3.2.2)",
 		"GET http://service.example/a?b HTTP/1.1\r\nHost: other.example\r\n\r\n",
@@ -299,7 +317,8 @@ func TestRequestIsRefused(t *testing.T) {
 		{"two Hosts", get(host), 400},
 		{"a list of hosts", "GET /a HTTP/1.1\r\nHost: service.example,evil.example\r\n\r\n", 400},
 		{"a fragment", "GET /a#b HTTP/1.1\r\n" + host + "\r\n", 400},
-		{"a target that is no ASCII", "GET /\xc3\xa4 HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"a control character in the target", "GET /\x7f HTTP/1.1\r\n" + host + "\r\n", 400},
+		{"a zone with a space", "GET /a HTTP/1.1\r\nHost: [fe80::1%a b]\r\n\r\n", 400},
 		{"a malformed percent-encoding", "GET /%2 HTTP/1.1\r\n" + host + "\r\n", 400},
 		{"no path", "GET a HTTP/1.1\r\n" + host + "\r\n", 400},
 		{"an asterisk that is no OPTIONS", "GET * HTTP/1.1\r\n" + host + "\r\n", 400},

@@ -30,6 +30,8 @@ const readAhead = 8 << 10
 type Config struct {
 	// Upstream returns where a request goes. It must not block.
 	Upstream func(*upgrade.Request) Upstream
+	// Name is the proxy's in CDN-Loop: see upgrade.HasPassed.
+	Name string
 	// Host is sent instead of the client's; empty means the client's.
 	Host string
 	// Fields are the operator's, added to every request. A client cannot send

@@ -45,7 +45,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	t.progress.start()
-	h := &handover{conn: t.server.readsHeads(moving{conn, &t.progress}, t.reply.spells)}
+	moves := t.first.on(moving{conn, &t.progress}, r.Method)
+	h := &handover{conn: t.server.readsHeads(moves, t.reply.spells)}
 	defer h.withdraw()
 	r = r.WithContext(context.WithValue(r.Context(), handoverKey{}, h))
 	r.Header = maps.Clone(r.Header)
