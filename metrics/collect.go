@@ -35,6 +35,10 @@ var (
 		"Bytes sent on accepted connections, handshakes and WebSocket framing included, by the side they went to.", "side")
 	bufferedDesc = describe("holdfast_buffered_bytes",
 		"Bytes that wait in the proxy to be sent, by the side they go to.", "side")
+	logLinesLostDesc = describe("holdfast_log_lines_lost_total",
+		"Log lines that were lost because the log's reader was too slow.")
+	reloadFailuresDesc = describe("holdfast_reload_failures_total",
+		"Times that changed TLS files could not be used; those loaded before stayed in use.")
 	pausedDesc = describe("holdfast_reads_paused",
 		"Connections that are not read from because the other side of their session is slow, by their own side.", "side")
 )
@@ -53,6 +57,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s := scrape{loops: c.m.allLoops(), m: c.m, ch: ch}
 	s.sessions()
 	s.handshakes()
+	s.counter(logLinesLostDesc, c.m.logLinesLost())
+	s.counter(reloadFailuresDesc, c.m.reloadFailures.Load())
 	for side := range Side(legs) {
 		s.traffic(side)
 		s.heartbeat(side)

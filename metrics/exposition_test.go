@@ -79,6 +79,11 @@ func TestBusyExposition(t *testing.T) {
 	m.HTTPRequest(http.StatusNotFound)
 	m.SetTLSCertificateExpiry(time.Unix(1_900_000_000, 0))
 
+	// What an operator does not see elsewhere.
+	m.CountLogLinesLost(func() uint64 { return 7 })
+	m.ReloadFailed()
+	m.ReloadFailed()
+
 	fixture.Golden(t, "busy.prom", exposition(t, m))
 }
 

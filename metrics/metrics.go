@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,9 @@ type Metrics struct {
 	upstreamSessions  *prometheus.GaugeVec
 
 	expiryOnce sync.Once // registers certificateExpiry
+
+	lost           atomic.Pointer[func() uint64] // counts the log lines that were lost; nil: none are
+	reloadFailures atomic.Uint64
 
 	mu    sync.Mutex
 	loops []*Loop // guarded by mu; only ever appended to
@@ -52,7 +56,7 @@ func New(version string) *Metrics {
 		}),
 		upstreamUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "holdfast_upstream_up",
-			Help: "1 if new sessions may go to this upstream, 0 if it is considered down.",
+			Help: "1 if this upstream works, 0 if it is down: no check and no connection for a client has succeeded yet, or two checks or three such connections in a row have failed.",
 		}, []string{"upstream"}),
 		upstreamSessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "holdfast_upstream_sessions_active",
@@ -98,6 +102,19 @@ func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 // SetSessionsLimit sets how many sessions may be open at once.
 func (m *Metrics) SetSessionsLimit(n int) { m.sessionsLimit.Set(float64(n)) }
 
+// CountLogLinesLost makes every scrape ask lost how many log lines have been lost.
+func (m *Metrics) CountLogLinesLost(lost func() uint64) { m.lost.Store(&lost) }
+
+func (m *Metrics) logLinesLost() uint64 {
+	if lost := m.lost.Load(); lost != nil {
+		return (*lost)()
+	}
+	return 0
+}
+
+// ReloadFailed counts changed TLS files that could not be used.
+func (m *Metrics) ReloadFailed() { m.reloadFailures.Add(1) }
+
 // SetDraining sets whether the proxy is shutting down.
 func (m *Metrics) SetDraining(draining bool) { m.draining.Set(boolean(draining)) }
 
@@ -118,7 +135,7 @@ func (m *Metrics) Upstream(name string) *UpstreamGauges {
 	}
 }
 
-// SetUp sets whether new sessions may go to the upstream.
+// SetUp sets whether the upstream works.
 func (u *UpstreamGauges) SetUp(up bool) { u.up.Set(boolean(up)) }
 
 // Sessions changes the number of sessions open to the upstream.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -77,7 +78,7 @@ func bind(cfg *Config) (std net.Listener, file socketFile, err error) {
 		return std, socketFile{}, err
 	}
 	if path, isUnix := strings.CutPrefix(cfg.Listen, unixScheme); isUnix {
-		return bindUnix(path)
+		return bindUnix(path, cfg.ListenMode)
 	}
 	var how net.ListenConfig
 	how.SetMultipathTCP(false) // its sockets refuse TCP_USER_TIMEOUT
@@ -181,7 +182,9 @@ func (l *loop) place(conn transport, from netip.AddrPort) {
 	if seat == peraddress.TurnedAway {
 		_ = conn.Close() // it is given up either way
 		l.metrics.Handshake(metrics.ResultLimitPerIP)
-		l.log.Debug("connection closed at once", "client", clientName(from), "why", errAddressFull)
+		if l.server.mayLog(slog.LevelInfo, metrics.ResultLimitPerIP) {
+			l.log.Info("connection closed at once", "client", clientName(from), "why", errAddressFull)
+		}
 		return
 	}
 	var refusal *upgrade.Refusal

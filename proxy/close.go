@@ -130,7 +130,7 @@ func (l *loop) end(s *session, side Side, reason Reason) {
 
 // internal ends a session or a handshake because of a fault of the proxy's own.
 func (l *loop) internal(s *session, err error) {
-	l.log.Error("internal error", idAttr(s), "error", err)
+	l.log.Error("internal error", idAttr(s.id), "error", err)
 	if s.opening != nil {
 		l.abandon(s, metrics.ResultInternal, "handshake", err)
 		return
@@ -256,7 +256,7 @@ func (l *loop) cut(s *session, side Side) {
 	}
 	l.dropTail(g, side)
 	if err := g.io.Close(); err != nil {
-		l.log.Error("close", idAttr(s), "side", side, "error", err)
+		l.log.Error("close", idAttr(s.id), "side", side, "error", err)
 	}
 	g.cut()
 	if side == client {
@@ -359,7 +359,7 @@ func (l *loop) finish(s *session) {
 		l.pause(&s.legs[side], side, false)
 	}
 	if s.cause.kind == closing { // whatever ends the leg that owes the answer must change the cause
-		l.log.Error("a session ended without a cause", idAttr(s))
+		l.log.Error("a session ended without a cause", idAttr(s.id))
 		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal}
 	}
 	e := l.ended(s)

@@ -304,3 +304,18 @@ func TestCloseBehindAFailedWrite(t *testing.T) {
 	c.hangsUp()
 	st.dropped(upstream, metrics.CloseTimeout)
 }
+
+// A stop that has no time left cuts a close handshake in its middle.
+func TestCutOfACloseHandshake(t *testing.T) {
+	st := newStage(t, onlyClients)
+	c, u := st.session(false)
+	c.sends(wire.Close(1000, ""))
+	u.wants("the Close", wire.Close(1000, ""))
+	st.l.cutAll()
+	c.hangsUp()
+	u.hangsUp()
+	st.dropped(proxy, metrics.Drain)
+	if log := st.log.String(); strings.Contains(log, "without a cause") || !strings.Contains(log, "cut before the other side's Close was answered") {
+		t.Errorf("the log says:\n%s", log)
+	}
+}

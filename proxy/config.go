@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -36,6 +37,9 @@ type Config struct {
 	// Listen is the address to accept clients on: host:port, or unix: and the path of a
 	// socket to make.
 	Listen string
+	// ListenMode is the mode of the file of a unix socket that Listen names; 0 leaves it to
+	// the umask of the process.
+	ListenMode fs.FileMode
 	// ListenFile is a listening socket that another process has made, such as systemd;
 	// nil if there is none. It takes precedence over Listen.
 	ListenFile *os.File
@@ -88,6 +92,17 @@ type Config struct {
 	// HTTPTimeout is how long a request that is not an upgrade may make no progress, in
 	// either direction.
 	HTTPTimeout time.Duration
+	// HealthInterval is the time between two checks of an upstream that works. A check
+	// connects, and gets HealthPath if that is set. Without HealthPath, a connection made
+	// for a client takes the place of a check. 0 means that an upstream that works is not
+	// checked. Negative means that it is not even checked at the start, and counts as up
+	// until it fails. An upstream that is down is checked in any case.
+	HealthInterval time.Duration
+	// HealthPath is the path that a check gets; empty means that a connection is enough.
+	// The upstream works if the answer's status is 2xx or 3xx.
+	HealthPath string
+	// HealthHost is the Host field of that request.
+	HealthHost string
 	// WriteTimeout is how long a leg may take no bytes while bytes wait for it.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a peer may take to answer a Close, and then to end its TCP.

@@ -23,7 +23,9 @@
 // whose target begins with the backend's path (prefix.go). answer.go collects the answer;
 // probe.go collects it for a caller that tries an upstream out. A checked 101 opens the
 // session (open.go). Any other final answer goes to relay.go, which passes it on and closes
-// both connections. refuse.go sends the proxy's own refusals.
+// both connections. refuse.go sends the proxy's own refusals. log.go
+// writes all lines about sessions and handshakes; clients can cause the latter, so they are
+// rationed (internal/ration).
 //
 // A request that is not an upgrade. pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade request follows on it (rejoin). The
@@ -63,7 +65,7 @@
 // runs the loops. room.go counts the clients and limits how many there are at once.
 //
 // Beside the loops run TLS handshakes, lookups, refusals that are passed on, and requests
-// that are not upgrades. internal/backend probes a backend that is down. trim.go gives back
+// that are not upgrades. internal/backend checks whether the backend works. trim.go gives back
 // the memory that a storm of handshakes left behind.
 //
 // The world outside. seams.go says what a loop needs from the kernel, a connection, the

@@ -1,11 +1,13 @@
 package proxy_test
 
 import (
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"holdfast/internal/wire"
@@ -118,4 +120,25 @@ func TestListenFile(t *testing.T) {
 	client, upstream := r.opens()
 	client.sends(wire.Text("hello"))
 	upstream.wants("through a socket that was given", wire.Text("hello"))
+}
+
+// The file of a socket has the mode that was asked for, whatever the umask is, or that of
+// the umask.
+func TestUnixSocketMode(t *testing.T) {
+	umask := syscall.Umask(0o027) // other tests of this package make no files meanwhile
+	defer syscall.Umask(umask)
+	for mode, want := range map[fs.FileMode]fs.FileMode{0: 0o750, 0o660: 0o660, 0o600: 0o600, 0o777: 0o777} {
+		path := filepath.Join(t.TempDir(), "holdfast.sock")
+		r := newRig(t, func(cfg *proxy.Config) {
+			cfg.Listen, cfg.ListenMode = "unix:"+path, mode
+		})
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("asked for mode %#o the socket has %#o, want %#o", mode, got, want)
+		}
+		r.shutdown(patience)
+	}
 }

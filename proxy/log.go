@@ -13,11 +13,7 @@ import (
 )
 
 // idAttr is the attribute that names a session in the log.
-func idAttr(s *session) slog.Attr { return slog.String("session", strconv.FormatUint(s.id, 10)) }
-
-// durationAttr logs a duration as a string with its unit. As a Duration it would be a
-// bare number of nanoseconds in JSON.
-func durationAttr(name string, d time.Duration) slog.Attr { return slog.String(name, d.String()) }
+func idAttr(id uint64) slog.Attr { return slog.String("session", strconv.FormatUint(id, 36)) }
 
 // loggedCode returns a close code as package metrics takes it: -1 for an empty Close.
 func loggedCode(code uint16) int {
@@ -39,13 +35,13 @@ func (l *loop) logEnd(e *Ended) {
 	}
 	attrs := make([]slog.Attr, 0, 24)
 	attrs = append(attrs,
-		slog.String("session", strconv.FormatUint(e.ID, 10)),
+		idAttr(e.ID),
 		slog.String("client", clientName(e.Client)),
 		slog.String("path", e.Path),
 		slog.String("upstream", e.Upstream),
 		slog.String("side", e.Side.String()),
 		slog.String("reason", reason),
-		durationAttr("duration", e.Duration),
+		slog.Duration("duration", e.Duration),
 		slog.Uint64("client_frames", c.Frames),
 		slog.Uint64("upstream_frames", u.Frames),
 		slog.Uint64("client_bytes", c.Received),
@@ -76,7 +72,7 @@ func appendCode(attrs []slog.Attr, name string, code uint16) []slog.Attr {
 
 func appendRTT(attrs []slog.Attr, name string, g *EndedLeg) []slog.Attr {
 	if g.Measured {
-		return append(attrs, durationAttr(name, g.RTT))
+		return append(attrs, slog.Duration(name, g.RTT))
 	}
 	return attrs
 }
@@ -93,12 +89,20 @@ func clientName(remote netip.AddrPort) string {
 	}
 }
 
-// logHandshake logs why a handshake failed. A failure that an operator must look into is
-// a warning; one that any client can cause is logged at debug level. A handshake that
-// failed before its request was read has no upstream.
+// mayLog reports whether the log is to have one more line about a handshake that ended
+// like this. Clients can cause as many handshakes as they like, see package ration.
+func (s *Server) mayLog(level slog.Level, result metrics.Result) bool {
+	return s.rations.Allows(level, result.String())
+}
+
+// logHandshake logs why a handshake failed. A handshake that failed before its request
+// was read has no upstream.
 func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result, step string, err error) {
+	if !l.server.mayLog(level, result) {
+		return
+	}
 	attrs := make([]slog.Attr, 0, 7)
-	attrs = append(attrs, idAttr(s), slog.String("client", clientName(s.remote())), slog.String("path", s.path))
+	attrs = append(attrs, idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path))
 	if s.backend != nil {
 		attrs = append(attrs, slog.String("upstream", s.backend.Name()))
 	}
@@ -109,25 +113,56 @@ func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result,
 	l.log.LogAttrs(context.Background(), level, "handshake failed", attrs...)
 }
 
-// logRefusal logs why a client was refused, at debug level: any client can cause it.
+// levelOf returns the level at which a handshake is logged that was given up with result.
+func levelOf(result metrics.Result) slog.Level {
+	switch result {
+	case metrics.ResultLimit: // this host has too little of something
+		return slog.LevelWarn
+	case metrics.ResultClientGone, metrics.ResultInternal: // any client may leave; a fault was logged before
+		return slog.LevelDebug
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// upstreamLevel returns the level at which a failure of the upstream is logged: a warning,
+// unless the log has said that the upstream is down.
+func upstreamLevel(s *session) slog.Level {
+	if s.backend.Up() {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// logRefusal logs why a client was refused.
 func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal) {
+	if !l.server.mayLog(slog.LevelInfo, result) {
+		return
+	}
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, "handshake refused",
+		idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path),
+		slog.String("result", result.String()), slog.Int("status", r.Status), slog.String("why", r.Reason))
+}
+
+// logOpened logs that a session has opened, at debug level: its end has a line of its own.
+func (l *loop) logOpened(s *session, handshake time.Duration) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
-		l.log.LogAttrs(context.Background(), slog.LevelDebug, "handshake refused",
-			idAttr(s), slog.String("client", clientName(s.remote())),
-			slog.String("result", result.String()), slog.Int("status", r.Status), slog.String("why", r.Reason))
+		l.log.LogAttrs(context.Background(), slog.LevelDebug, "session opened",
+			idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path),
+			slog.String("upstream", s.backend.Name()), slog.Duration("handshake", handshake))
 	}
 }
 
 func (l *loop) logPing(s *session, side Side) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "ping sent",
-			idAttr(s), slog.String("side", side.String()))
+			idAttr(s.id), slog.String("side", side.String()))
 	}
 }
 
 func (l *loop) logPong(s *session, side Side, pong heartbeat.Answer) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "pong received",
-			idAttr(s), slog.String("side", side.String()), durationAttr("rtt", pong.Took), slog.Bool("echo", pong.Echo))
+			idAttr(s.id), slog.String("side", side.String()), slog.Duration("rtt", pong.Took), slog.Bool("echo", pong.Echo))
 	}
 }

@@ -16,6 +16,7 @@ func (l *loop) open(s *session) {
 	l.metrics.Opened()
 	l.metrics.Handshake(metrics.ResultOK)
 	l.metrics.HandshakeDuration(metrics.Total, l.now.Sub(o.began))
+	l.logOpened(s, l.now.Sub(o.began))
 	l.take(s, client, o.head)
 	l.take(s, upstream, o.reply)
 	if l.draining { // the 101 was written while the drain began

@@ -163,8 +163,7 @@ func (l *loop) readPreface(s *session) {
 		err = l.learnSource(s, o.head[:end])
 	}
 	if err != nil {
-		l.logHandshake(s, slog.LevelDebug, metrics.ResultBadRequest, "PROXY protocol header", err)
-		l.refuse(s, metrics.ResultBadRequest, refusePreface)
+		l.fail(s, slog.LevelInfo, metrics.ResultBadRequest, "PROXY protocol header", err, refusePreface)
 		return
 	}
 	if l.sit(s); s.seat == peraddress.TurnedAway {

@@ -127,7 +127,7 @@ func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn
 	defer leave()
 	conn, err := to.Connect(ctx)
 	if out := to.Learn(err); out != backend.Reached {
-		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result())}
+		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result()), Known: !to.Up()}
 	}
 	s.outlast(conn)
 	return conn, nil
@@ -237,6 +237,7 @@ func (s *Server) webConfig() web.Config {
 		HTTPTimeout:      s.cfg.HTTPTimeout,
 		MaxHeaderSize:    s.cfg.MaxHeaderSize,
 		Log:              s.cfg.Log,
+		Rations:          s.rations,
 		Count:            s.cfg.Metrics.HTTPRequest,
 		Upgrade:          s.rejoin,
 		Gone:             s.guestGone,

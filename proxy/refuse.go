@@ -14,26 +14,43 @@ import (
 	"holdfast/proxy/internal/upgrade"
 )
 
-// upstreamFailed refuses a handshake because of the upstream, and logs a warning.
+// upstreamFailed refuses a handshake because of the upstream.
 func (l *loop) upstreamFailed(s *session, result metrics.Result, step string, err error) {
-	l.logHandshake(s, slog.LevelWarn, result, step, err)
-	l.refuse(s, result, upstreamRefusal(result))
+	l.fail(s, upstreamLevel(s), result, step, err, upstreamRefusal(result))
 }
 
-// refuse answers a handshake with an HTTP error and counts it as result. Before TLS it
-// can only close the connection.
+// refuse answers a handshake with an HTTP error, counts it as result and logs it. Before
+// TLS it can only close the connection.
 func (l *loop) refuse(s *session, result metrics.Result, r *upgrade.Refusal) {
-	o := s.opening
-	step := o.step()
-	if step.over {
-		return
-	}
-	if l.cfg.TLS != nil && step.beforeTLS {
+	switch {
+	case s.opening.step().over:
+	case l.beforeTLS(s):
 		l.abandon(s, result, "TLS handshake with client", errors.New(r.Reason))
-		return
+	default:
+		l.logRefusal(s, result, r)
+		l.turnAway(s, result, r)
 	}
+}
+
+// fail is like refuse, but logs the step that failed, and the error.
+func (l *loop) fail(s *session, level slog.Level, result metrics.Result, step string, err error, r *upgrade.Refusal) {
+	switch {
+	case s.opening.step().over:
+	case l.beforeTLS(s):
+		l.abandon(s, result, step, err)
+	default:
+		l.logHandshake(s, level, result, step, err)
+		l.turnAway(s, result, r)
+	}
+}
+
+// beforeTLS reports whether the client cannot be answered, because TLS is not up.
+func (l *loop) beforeTLS(s *session) bool { return l.cfg.TLS != nil && s.opening.step().beforeTLS }
+
+// turnAway answers a handshake with an HTTP error and counts it as result.
+func (l *loop) turnAway(s *session, result metrics.Result, r *upgrade.Refusal) {
+	o := s.opening
 	l.metrics.Handshake(result)
-	l.logRefusal(s, result, r)
 	l.hangUp(s)
 	l.vacate(s)
 	o.state = refusing
@@ -88,7 +105,7 @@ func (l *loop) linger(s *session) {
 func (l *loop) abandon(s *session, result metrics.Result, step string, err error) {
 	if !s.opening.step().over {
 		l.metrics.Handshake(result)
-		l.logHandshake(s, slog.LevelDebug, result, step, err)
+		l.logHandshake(s, levelOf(result), result, step, err)
 	}
 	l.cutOpening(s)
 }

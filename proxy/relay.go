@@ -33,7 +33,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		time:    max(o.by.Sub(l.now), l.cfg.HandshakeTimeout),
 		from:    s.addr,
 		seat:    s.seat,
-		log:     l.log.With(idAttr(s), "client", clientName(s.remote()), "path", s.path, "upstream", s.backend.Name()),
+		log:     l.log.With(idAttr(s.id), "client", clientName(s.remote()), "path", s.path, "upstream", s.backend.Name()),
 	}
 	l.vacate(s)
 	conns, err := l.detach(s)
@@ -127,6 +127,9 @@ func (r *relay) copy(c, u net.Conn) metrics.Result {
 	if err := resp.Write(c); err != nil {
 		r.log.Debug("upstream's refusal was not passed on whole", "error", err)
 	}
+	if result := metrics.ResultUpstreamRefused; r.server.mayLog(slog.LevelInfo, result) {
+		r.log.Info("handshake refused", "result", result.String(), "status", resp.StatusCode, "why", "the upstream's answer")
+	}
 	return metrics.ResultUpstreamRefused
 }
 
@@ -137,7 +140,9 @@ func bodiless(status int) bool {
 }
 
 func (r *relay) badGateway(c net.Conn, err error) {
-	r.log.Warn("handshake failed", "step", "upstream's answer", "error", err)
+	if result := metrics.ResultUpstreamInvalid; r.server.mayLog(slog.LevelWarn, result) {
+		r.log.Warn("handshake failed", "result", result.String(), "step", "upstream's answer", "error", err)
+	}
 	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid)
 	_, _ = c.Write(refusal.Append(nil)) // an error means that the client has gone
 }

@@ -62,6 +62,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 		HandshakeTimeout: patience,
 		HTTPTimeout:      patience,
 		DialTimeout:      patience,
+		HealthInterval:   -1, // the upstream sees the test's connections alone
 		WriteTimeout:     patience,
 		CloseTimeout:     patience,
 		MaxHeaderSize:    32 << 10,

@@ -46,8 +46,10 @@ type world struct {
 	// beside runs a job that may block, such as a TLS handshake, a lookup or a relay. The
 	// job returns its result to the loop by post.
 	beside func(job func())
-	// after runs a job that may block, such as a probe, when some time has passed.
+	// after runs a job that may block, such as a check, when some time has passed.
 	after func(d time.Duration, job func())
+	// ids is a number below the ids of all handshakes. It differs from start to start.
+	ids uint64
 }
 
 // secured is a connection with TLS. Its Handshake blocks, so it is a job for beside.

@@ -15,6 +15,7 @@ import (
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
+	"holdfast/proxy/internal/ration"
 	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
@@ -26,7 +27,7 @@ type Server struct {
 	cfg      Config
 	name     string // the process's own, by which it knows a request that has passed it before
 	pool     *backend.Pool
-	ended    context.Context    // done when probes, lookups and trim must end
+	ended    context.Context    // done when checks, lookups and trim must end
 	end      context.CancelFunc // ends them
 	listener *listener
 	loops    []*loop
@@ -47,6 +48,7 @@ type Server struct {
 	draining     atomic.Bool
 	emptied      chan struct{} // has an item if live may have fallen to 0 while draining
 
+	rations    *ration.Book // of log lines that clients cause
 	perAddress *peraddress.Table
 	relays     relays
 	pages      *web.Server // requests that are not upgrades
@@ -81,9 +83,11 @@ func newServer(cfg Config, w world) (*Server, error) {
 		emptied:    make(chan struct{}, 1),
 		options:    cfg.socketOptions(),
 		listener:   &listener{fd: -1},
+		rations:    ration.New(cfg.Log, w.clock.now, w.after),
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
+	s.ids.Store(w.ids)
 	service, err := backend.New(ended, s.backendConfig())
 	if err != nil {
 		end()
@@ -103,11 +107,19 @@ func (s *Server) backendConfig() backend.Config {
 		Find:        s.cfg.find,
 		Options:     s.options,
 		DialTimeout: s.cfg.DialTimeout,
-		Clock:       s.clock.now,
-		Beside:      s.beside,
-		After:       s.after,
-		Log:         s.cfg.Log,
-		Metrics:     s.cfg.Metrics,
+		Health: backend.Health{
+			Interval:      s.cfg.HealthInterval,
+			Path:          s.cfg.HealthPath,
+			Host:          s.cfg.HealthHost,
+			Header:        s.cfg.UpstreamHeader,
+			AnswerTimeout: s.cfg.DialTimeout,
+			MaxHeaderSize: s.cfg.MaxHeaderSize,
+		},
+		Clock:   s.clock.now,
+		Beside:  s.beside,
+		After:   s.after,
+		Log:     s.cfg.Log,
+		Metrics: s.cfg.Metrics,
 	}
 }
 
@@ -147,8 +159,8 @@ func (s *Server) Addr() net.Addr { return s.listener.addr }
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// UpstreamUp reports whether the upstream accepted the last connection. It is true as
-// well before the first one was tried.
+// UpstreamUp reports whether the upstream works, as far as dials and checks have shown:
+// see Config.HealthInterval.
 func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
 // Sessions returns the number of clients that have a session, a handshake under way, or
@@ -164,6 +176,7 @@ func (s *Server) Run() error {
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
 	running.Go(func() { s.trim(s.ended) })
+	s.pool.Watch()
 	for i, l := range s.loops {
 		running.Go(func() {
 			if errs[i] = l.run(); errs[i] != nil {

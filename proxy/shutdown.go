@@ -80,6 +80,9 @@ func (l *loop) cutAll() {
 			return
 		}
 		l.end(s, proxy, metrics.Drain)
+		if s.cause.kind == closing {
+			s.cause = cause{kind: dropped, side: proxy, reason: metrics.Drain, detail: "cut before the other side's Close was answered"}
+		}
 		for _, side := range sides {
 			l.cutShort(s, side)
 		}

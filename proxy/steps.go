@@ -82,8 +82,7 @@ func slowTLS(l *loop, s *session) {
 }
 
 func slowQueue(l *loop, s *session) {
-	l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "wait for other handshakes", errQueuedTooLong)
-	l.refuse(s, metrics.ResultLimit, refuseBusy)
+	l.fail(s, slog.LevelWarn, metrics.ResultLimit, "wait for other handshakes", errQueuedTooLong, refuseBusy)
 }
 
 func slowUpstream(l *loop, s *session) {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -162,7 +161,6 @@ func (l *loop) clientSecured(s *session, err error) {
 		}
 		l.readRequest(s) // bytes that came with the end of the handshake are in user space
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		l.logHandshake(s, slog.LevelWarn, metrics.ResultLimit, "TLS handshake with client", err)
 		l.abandon(s, metrics.ResultLimit, "TLS handshake with client", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		l.abandon(s, metrics.ResultTimeout, "TLS handshake with client", err)

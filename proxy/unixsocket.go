@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,22 +19,42 @@ type socketFile struct {
 	info fs.FileInfo
 }
 
-// bindUnix makes a unix socket. It replaces the socket of a process that has ended.
-func bindUnix(path string) (net.Listener, socketFile, error) {
+// bindUnix makes a unix socket whose file has that mode; 0 leaves it to the umask. It
+// replaces the socket of a process that has ended.
+func bindUnix(path string, mode fs.FileMode) (net.Listener, socketFile, error) {
 	if err := removeStale(path); err != nil {
 		return nil, socketFile{}, err
 	}
-	made, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	made, err := listenUnix(path, mode)
 	if err != nil {
 		return nil, socketFile{}, err
 	}
-	made.SetUnlinkOnClose(false) // listener.close removes the file
 	file, err := socketAt(path)
+	if err == nil && mode != 0 {
+		err = os.Chmod(path, mode) // with what the umask has taken away
+	}
 	if err != nil {
-		_ = made.Close() // err is the error to return
+		_ = made.Close()  // err is the error to return
+		_ = file.remove() // the same
 		return nil, socketFile{}, err
 	}
 	return made, file, nil
+}
+
+// listenUnix makes the socket and its file. From the start the file has no permission that
+// mode does not have: bind gives it those of the socket, without those of the umask.
+func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	var how net.ListenConfig
+	if mode != 0 {
+		how.Control = func(_, _ string, raw syscall.RawConn) (err error) {
+			return errors.Join(raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), uint32(mode)) }), err)
+		}
+	}
+	made, err := how.Listen(context.Background(), "unix", path)
+	if err == nil {
+		made.(*net.UnixListener).SetUnlinkOnClose(false) // listener.close removes the file
+	}
+	return made, err
 }
 
 // removeStale removes the socket of a process that has ended. It leaves a socket that a

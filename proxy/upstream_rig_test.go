@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -164,13 +165,51 @@ func TestNameIsNotFoundInTime(t *testing.T) {
 					return nil, ctx.Err()
 				})
 			})
-			client := r.dials()
-			client.sendsString(ask)
-			client.wantsStatus("DNS is silent", http.StatusGatewayTimeout)
-			if r.server.UpstreamUp() {
-				t.Error("the upstream is up though its name is not found")
-			}
+			r.failsThrice("its name is not found", ask, http.StatusGatewayTimeout)
 		})
+	}
+}
+
+// Whether the upstream works is known before the first client comes, and without one.
+func TestUpstreamIsCheckedWithoutClients(t *testing.T) {
+	t.Parallel()
+	var exists atomic.Bool
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.HealthInterval = time.Millisecond
+		cfg.Upstream.Host = "service.example:" + cfg.Upstream.Port()
+		cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) {
+			if exists.Load() {
+				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			}
+			return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+		})
+	})
+	service := http.Server{ErrorLog: log.New(io.Discard, "", 0), TLSConfig: serverTLS()}
+	defer service.Close()
+	if r.tls.upstream {
+		go service.ServeTLS(r.service, "", "")
+	}
+	if r.server.UpstreamUp() {
+		t.Error("the upstream is up though it does not exist")
+	}
+	r.eventually("the log says so", func() bool { return strings.Contains(r.log.String(), "upstream is down") })
+	exists.Store(true)
+	r.eventually("a check has found it", r.server.UpstreamUp)
+	r.service.Close()
+	r.eventually("a check has missed it", func() bool { return !r.server.UpstreamUp() })
+}
+
+// failsThrice asks three times, and wants the upstream down after the third failure.
+func (r *rig) failsThrice(why, ask string, status int) {
+	r.t.Helper()
+	for i := range 3 {
+		client := r.dials()
+		client.sendsString(ask)
+		client.wantsStatus(why, status)
+		client.tcp().Close()
+		if r.server.UpstreamUp() != (i < 2) {
+			r.t.Errorf("%s: after %d attempts the upstream is up: %v", why, i+1, r.server.UpstreamUp())
+		}
 	}
 }
 
@@ -298,8 +337,8 @@ func TestReadinessNeedsTheRightCertificate(t *testing.T) {
 		client := r.dials()
 		client.sendsString([]string{page, wire.Request()}[i%2])
 		client.wantsStatus("nobody vouches for the upstream", http.StatusBadGateway)
-		if r.server.UpstreamUp() {
-			t.Errorf("after %d attempts the upstream is up", i+1)
+		if r.server.UpstreamUp() != (i < 2) {
+			t.Errorf("after %d attempts the upstream is up: %v", i+1, r.server.UpstreamUp())
 		}
 		client.tcp().Close()
 	}

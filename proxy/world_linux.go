@@ -8,12 +8,18 @@ import (
 	"holdfast/heartbeat"
 )
 
+// idsPerMilli is the width of an id behind the time of the start in milliseconds. So ids
+// of two runs of the proxy are the same only if the first run has had more than a million
+// handshakes in every millisecond, or if both started in one.
+const idsPerMilli = 20
+
 // realWorld returns the world of production.
 func realWorld() world {
 	return world{
 		clock:  newClock(),
 		beside: func(job func()) { go job() },
 		after:  func(d time.Duration, job func()) { time.AfterFunc(d, job) },
+		ids:    uint64(time.Now().UnixMilli()) << idsPerMilli,
 	}
 }
 

@@ -7,6 +7,7 @@ package activation
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -106,4 +107,25 @@ func checkListening(fd int) error {
 		return errors.New("is a socket of a protocol other than TCP; remove SocketProtocol from the socket unit")
 	}
 	return nil
+}
+
+// Address returns where a socket listens: host:port, or unix: and a path.
+func Address(socket *os.File) (string, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	var at syscall.Sockaddr
+	if ctl := raw.Control(func(fd uintptr) { at, err = syscall.Getsockname(int(fd)) }); ctl != nil || err != nil {
+		return "", errors.Join(ctl, err)
+	}
+	switch at := at.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port)).String(), nil
+	case *syscall.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(at.Addr), uint16(at.Port)).String(), nil
+	case *syscall.SockaddrUnix:
+		return "unix:" + at.Name, nil
+	}
+	return "", errors.New("the socket has no address that is known here")
 }

@@ -3,6 +3,7 @@ package activation
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -114,5 +115,24 @@ func TestCheckListeningOnMPTCP(t *testing.T) {
 	const want = "is a socket of a protocol other than TCP; remove SocketProtocol from the socket unit"
 	if err := checkListening(fd); textOf(err) != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestAddress(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.sock")
+	for _, tc := range []struct{ network, address string }{{"tcp", "127.0.0.1:0"}, {"unix", path}} {
+		listener := fixture.Listen(t, tc.network, tc.address)
+		want := listener.Addr().String()
+		if tc.network == "unix" {
+			want = "unix:" + path
+		}
+		file := fixture.File(t, listener)
+		if got, err := Address(file); err != nil || got != want {
+			t.Errorf("%s listens on %q, %v", want, got, err)
+		}
+	}
+	everywhere := fixture.Listen(t, "tcp", ":0")
+	if at, err := Address(fixture.File(t, everywhere)); err != nil || at != everywhere.Addr().String() {
+		t.Errorf("%v listens on %q, %v", everywhere.Addr(), at, err)
 	}
 }

@@ -29,9 +29,15 @@ func NewHoldfast(p *Process, dial func(ctx context.Context, network, address str
 	}
 }
 
-// IsReady asks /readyz.
-func (h *Holdfast) IsReady() bool {
-	response, err := h.scraper.Get(h.Admin + "/readyz")
+// Lives asks /healthz.
+func (h *Holdfast) Lives() bool { return h.says("/healthz") }
+
+// IsReady asks /readyz, which wants the service to work.
+func (h *Holdfast) IsReady() bool { return h.says("/readyz") }
+
+// says reports whether the answer at a path is 200.
+func (h *Holdfast) says(path string) bool {
+	response, err := h.scraper.Get(h.Admin + path)
 	if err != nil {
 		return false
 	}

@@ -61,3 +61,17 @@ func TestSocketActivation(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The address of a socket that systemd passes is known when it is there.
+func TestSocketActivationRefusesALoop(t *testing.T) {
+	web := fixture.Listen(t, "tcp", "127.0.0.1:0")
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
+	cmd.Env = []string{runsMain + "=1", "LISTEN_FDS=1", "LISTEN_FDNAMES=web",
+		"HOLDFAST_UPSTREAM=ws://" + web.Addr().String(), "HOLDFAST_LISTEN=systemd:web", "HOLDFAST_ADMIN_LISTEN=off"}
+	cmd.ExtraFiles = []*os.File{fixture.File(t, web)}
+	out, _ := cmd.CombinedOutput()
+	want := "leads back to this proxy, which listens on " + web.Addr().String() + ", the socket that systemd has passed"
+	if cmd.ProcessState.ExitCode() != exitConfig || !strings.Contains(string(out), want) {
+		t.Errorf("exit code %d, %s; want %d, and one with %s", cmd.ProcessState.ExitCode(), out, exitConfig, want)
+	}
+}

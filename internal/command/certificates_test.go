@@ -81,11 +81,18 @@ func TestServeWithTLS(t *testing.T) {
 	listen, metrics := valueOf(started, "listen"), "http://"+valueOf(started, "admin")+"/metrics"
 	wantsCertificate(t, listen, first)
 	wantsExpiry(t, metrics, first)
+	const noFailure = "\nholdfast_reload_failures_total 0\n"
+	if !strings.Contains(scraped(t, metrics), noFailure) {
+		t.Error("a reload has failed before there was one")
+	}
 
 	fixture.Rewrite(t, certFile, second.cert)
 	p.signal(syscall.SIGHUP)
 	p.logs("level=ERROR", "TLS files cannot be used", "side=client", "HOLDFAST_TLS_KEY_FILE")
 	wantsCertificate(t, listen, first)
+	if strings.Contains(scraped(t, metrics), noFailure) {
+		t.Error("the reload that failed is not counted")
+	}
 
 	fixture.Rewrite(t, keyFile, second.key)
 	p.signal(syscall.SIGHUP)
@@ -112,6 +119,14 @@ func wantsCertificate(t *testing.T, address string, want identity) {
 
 func wantsExpiry(t *testing.T, metrics string, want identity) {
 	t.Helper()
+	line := fmt.Sprintf("\nholdfast_tls_certificate_expiry_timestamp_seconds %v\n", float64(want.expires.Unix()))
+	if !strings.Contains(scraped(t, metrics), line) {
+		t.Errorf("the metrics lack%s", line)
+	}
+}
+
+func scraped(t *testing.T, metrics string) string {
+	t.Helper()
 	answer, err := http.Get(metrics)
 	if err != nil {
 		t.Fatal(err)
@@ -121,10 +136,7 @@ func wantsExpiry(t *testing.T, metrics string, want identity) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := fmt.Sprintf("\nholdfast_tls_certificate_expiry_timestamp_seconds %v\n", float64(want.expires.Unix()))
-	if !strings.Contains(string(body), line) {
-		t.Errorf("the metrics lack%s", line)
-	}
+	return string(body)
 }
 
 func TestServeWarnsOfAnExpiredCertificate(t *testing.T) {

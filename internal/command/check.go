@@ -43,7 +43,9 @@ func check(p process, args []string) int {
 	if !*connect {
 		return exitOK
 	}
-	verdict, err := tryUpstream(c, &loaded, *path)
+	verdict, err := tryUpstream(c, &loaded, *path, func(step probe.Step, limit time.Duration) {
+		fmt.Fprintf(p.stderr, "%s: %s\n", c.Upstream, waiting(c, step, limit))
+	})
 	if err != nil {
 		fmt.Fprintf(p.stderr, "%s: %v\n", c.Upstream, err)
 		return exitFailed
@@ -60,8 +62,10 @@ func isPath(path string) bool {
 // tryUpstream opens a session with the upstream, as a client that requests path would. It
 // returns the result in words. It is an error if the upstream does not answer the ping,
 // but only if its sessions would be dropped for that.
-func tryUpstream(c config.Config, loaded *config.Certificates, path string) (verdict string, err error) {
+// waits is told what it waits for, if that takes long.
+func tryUpstream(c config.Config, loaded *config.Certificates, path string, waits func(probe.Step, time.Duration)) (verdict string, err error) {
 	t := targetOf(c, loaded, path)
+	t.Waits = waits
 	result, err := probe.Try(t)
 	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
 	var failure *probe.Failure
@@ -77,11 +81,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates, path string) (ver
 	case !result.Silent:
 		return judgeOtherPong(c, fmt.Sprintf("%s, answered a ping in %v with another payload", verdict, probe.Rounded(result.Answered)))
 	}
-	limit := "HOLDFAST_UPSTREAM_PING_TIMEOUT"
-	if c.UpstreamPingTimeout == 0 {
-		limit = "HOLDFAST_HANDSHAKE_TIMEOUT"
-	}
-	return judgeSilence(c, fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, limit, t.PingTimeout))
+	return judgeSilence(c, fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, pingLimit(c), t.PingTimeout))
 }
 
 // judgeOtherPong completes the verdict on an upstream that answers a ping, but not with an

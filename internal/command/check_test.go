@@ -19,6 +19,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"holdfast/internal/config"
 	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 )
@@ -228,20 +229,82 @@ func TestCheckConnectToNoService(t *testing.T) {
 		{"silent", "https", silent, `: no TLS within HOLDFAST_DIAL_TIMEOUT=200ms; if it does not speak TLS, write http:// in HOLDFAST_UPSTREAM\n$`},
 		{"asks for TLS", "ws", asksForTLS, `: refused to upgrade / with HTTP status 400; .*; if it speaks TLS, write wss:// in HOLDFAST_UPSTREAM\n$`},
 		{"alerts", "http", alerts, `: it speaks TLS; write https:// in HOLDFAST_UPSTREAM\n$`},
-		{"babbles", "http", babbles, `: cannot upgrade: malformed response: the status line is not HTTP/1.x and a status; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
+		{"babbles", "http", babbles, `: cannot upgrade: malformed response: the status line is not HTTP/1.x and a status; is it a WebSocket service, and is the port right\?; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 	} {
 		t.Run(tc.name+" "+tc.scheme, func(t *testing.T) {
 			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
 			var done sync.WaitGroup
 			done.Go(func() {
-				if conn, err := listener.Accept(); err == nil {
+				for { // an upgrade that failed is followed by a try with TLS
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
 					tc.behave(conn)
 				}
 			})
-			environ := []string{"HOLDFAST_UPSTREAM=" + tc.scheme + "://" + listener.Addr().String(), "HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=" + soon, "HOLDFAST_DIAL_TIMEOUT=" + soon}
+			environ := []string{"HOLDFAST_UPSTREAM=" + tc.scheme + "://" + listener.Addr().String()}
+			if tc.name == "silent" {
+				environ = append(environ, "HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT="+soon, "HOLDFAST_DIAL_TIMEOUT="+soon)
+			}
 			holdfast(environ, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, tc.stderr)
+			listener.Close()
 			done.Wait()
 		})
+	}
+}
+
+// A service that answers with a status is told by it.
+func TestCheckConnectToAnotherService(t *testing.T) {
+	for name, tc := range map[string]struct {
+		status   int
+		location string
+		stderr   string
+	}{
+		"redirects":      {302, "https://app.example/ws?token=s3cret", `: redirects to "https://app.example/ws\?…" with HTTP status 302, and WebSocket clients do not follow; write that address in HOLDFAST_UPSTREAM, with ws:// or wss://\n$`},
+		"has pages":      {200, "", `: answered with a page, HTTP status 200, and did not upgrade: it is not a WebSocket service, or not at this path; .*\n$`},
+		"wants a token":  {401, "", `: refused to upgrade with HTTP status 401: it wants credentials or an Origin, .* set HOLDFAST_UPSTREAM_HEADERS to what every request needs\n$`},
+		"forbids":        {403, "", `with HTTP status 403: it wants credentials or an Origin`},
+		"wants a name":   {421, "", `set HOLDFAST_UPSTREAM_HOST to its own\n$`},
+		"fails":          {503, "", `: failed with HTTP status 503; its own log says why\n$`},
+		"has no path":    {404, "", `: refused to upgrade / with HTTP status 404; `},
+		"has no purpose": {300, "", `: refused to upgrade / with HTTP status 300; `},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if tc.location != "" {
+					w.Header().Set("Location", tc.location)
+				}
+				w.WriteHeader(tc.status)
+			}))
+			defer server.Close()
+			holdfast([]string{"HOLDFAST_UPSTREAM=" + server.URL}, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`, tc.stderr)
+		})
+	}
+}
+
+func TestNameThatDoesNotResolve(t *testing.T) {
+	lookup := &net.DNSError{Name: "service.example", Err: "no such host", IsNotFound: true}
+	got := explainDial(config.Config{}, &net.OpError{Op: "dial", Net: "tcp", Err: lookup}).Error()
+	const want = "its name does not resolve: lookup service.example: no such host; correct HOLDFAST_UPSTREAM, or the resolver of this host"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Small images have no CAs, and then no certificate can be checked.
+func TestCheckWithoutCAs(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshake is to fail
+	server.StartTLS()
+	defer server.Close()
+	cmd := exec.Command(os.Args[0], "check", "-connect")
+	cmd.Env = []string{runsMain + "=1", "SSL_CERT_FILE=/nowhere", "SSL_CERT_DIR=/nowhere", "HOLDFAST_UPSTREAM=" + server.URL}
+	out, err := cmd.CombinedOutput()
+	want := regexp.MustCompile(`^warning: HOLDFAST_UPSTREAM_TLS_CA_FILE is not set, and this system has no CAs .*\nconfiguration ok\n` +
+		`https://\S+: this system has no CAs at all to check its certificate by \(.*\); install them \(ca-certificates\), or set HOLDFAST_UPSTREAM_TLS_CA_FILE .*\n$`)
+	if err == nil || !want.Match(out) {
+		t.Errorf("got %s, %v", out, err)
 	}
 }
 
@@ -299,7 +362,7 @@ func TestCheckConnectWays(t *testing.T) {
 		{"TLS that is none", []string{"HOLDFAST_UPSTREAM=wss://" + tcp}, "",
 			`: it does not speak TLS \(.*does not look like a TLS handshake\); write ws:// in HOLDFAST_UPSTREAM, or correct the port\n$`},
 		{"TLS that is not expected", []string{"HOLDFAST_UPSTREAM=http://" + secure}, "",
-			`: refused to upgrade / with HTTP status 400; .*; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
+			`: it speaks TLS; write https:// in HOLDFAST_UPSTREAM\n$`},
 		{"unix", []string{"HOLDFAST_UPSTREAM=unix:" + socket}, "localhost", `^$`},
 		{"unix, nobody there", []string{"HOLDFAST_UPSTREAM=unix:" + socket + "x"}, "", `cannot connect: dial unix .*no such file or directory; start the service, or correct HOLDFAST_UPSTREAM\n$`},
 		{"another host", []string{"HOLDFAST_UPSTREAM=unix:" + socket, "HOLDFAST_UPSTREAM_HOST=service.example:80"}, "service.example:80", `^$`},

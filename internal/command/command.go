@@ -7,10 +7,12 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 
 	"holdfast/internal/config"
 	"holdfast/internal/shown"
@@ -88,10 +90,39 @@ func unknown(name string) string {
 		names = append(names, c.name)
 	}
 	complaint := "unknown command " + shown.Quoted(name)
-	if meant := config.Nearest(name, "", names); meant != "" {
+	bare := strings.ToLower(strings.TrimLeft(name, "-"))
+	if meant := cmp.Or(synonyms[bare], config.Nearest(bare, "", names)); meant != "" {
 		complaint += "; did you mean " + meant + "?"
 	}
 	return complaint
+}
+
+// synonyms are what other programs call our commands, and flags without their command.
+var synonyms = map[string]string{
+	"run": "serve", "start": "serve", "up": "serve", "proxy": "serve",
+	"validate": "check", "verify": "check", "test": "check", "config": "check", "configtest": "check", "lint": "check",
+	"connect": "check -connect", "probe": "check -connect", "ping": "check -connect",
+	"variables": "env", "environment": "env", "settings": "env", "format": "env -format",
+	"health": "healthcheck", "ready": "healthcheck", "readyz": "healthcheck", "status": "healthcheck",
+	"once": "demo -once", "v": "version", "usage": "help", "?": "help",
+}
+
+// nearestFlag returns the end of a message about an unknown flag: the nearest one of the
+// command's flags, or nothing.
+func nearestFlag(flags *flag.FlagSet, args []string) string {
+	var known []string
+	flags.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	for _, arg := range args {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if flags.Lookup(name) != nil || !strings.HasPrefix(arg, "-") {
+			continue
+		}
+		if meant := config.Nearest(name, "", known); meant != "" {
+			return "; did you mean -" + meant + "?"
+		}
+		break
+	}
+	return ""
 }
 
 // parse reads a command's flags from args. If ok is false, the command must end with code
@@ -103,7 +134,7 @@ func (p process) parse(flags *flag.FlagSet, args []string) (code int, ok bool) {
 	case errors.Is(err, flag.ErrHelp):
 		return help(p, []string{flags.Name()}), false
 	case err != nil:
-		return p.misused(shown.Printable(err.Error())), false
+		return p.misused(shown.Printable(err.Error()) + nearestFlag(flags, args)), false
 	case flags.NArg() > 0:
 		return p.misused("unexpected argument " + shown.Quoted(flags.Arg(0))), false
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"holdfast/internal/config"
 	"holdfast/internal/fixture"
@@ -63,6 +64,15 @@ func TestCommandLine(t *testing.T) {
 		{"serve -h", nil, 0, "usage: holdfast serve\n", ""},
 		{"help chek", nil, 2, "", `holdfast: unknown command "chek"; did you mean check?` + "\n\n" + usage},
 		{"help check now", nil, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
+		{"help env", nil, 0, "usage: holdfast env [-format table|markdown|dotenv|json]\n\n  show every variable", ""},
+		{"-h demo", nil, 0, "usage: holdfast demo [-once]\n", ""},
+		{"version -h", nil, 0, "usage: holdfast version\n", ""},
+		{"run", good, 2, "", `holdfast: unknown command "run"; did you mean serve?` + "\n"},
+		{"-check", good, 2, "", `holdfast: unknown command "-check"; did you mean check?` + "\n"},
+		{"Check", good, 2, "", `holdfast: unknown command "Check"; did you mean check?` + "\n"},
+		{"-once", good, 2, "", `holdfast: unknown command "-once"; did you mean demo -once?` + "\n"},
+		{"validate", good, 2, "", `holdfast: unknown command "validate"; did you mean check?` + "\n"},
+		{"health", good, 2, "", `holdfast: unknown command "health"; did you mean healthcheck?` + "\n"},
 		{"demo -x", nil, 2, "", "holdfast: flag provided but not defined: -x\n\n" + usage},
 		{"demo -once now", nil, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
 		{"version", nil, 0, "holdfast ", ""},
@@ -76,10 +86,10 @@ func TestCommandLine(t *testing.T) {
 		{"env -format=json", good, 0, `"ws://localhost:9000"`, ""},
 		{"chek", good, 2, "", `holdfast: unknown command "chek"; did you mean check?` + "\n\n" + usage},
 		{"frobnicate", good, 2, "", `holdfast: unknown command "frobnicate"` + "\n\n" + usage},
-		{"-connect", good, 2, "", `holdfast: unknown command "-connect"` + "\n\n" + usage},
+		{"-connect", good, 2, "", `holdfast: unknown command "-connect"; did you mean check -connect?` + "\n\n" + usage},
 		{"serve now", good, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
 		{"check now", good, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
-		{"check -conect", good, 2, "", "holdfast: flag provided but not defined: -conect\n\n" + usage},
+		{"check -conect", good, 2, "", "holdfast: flag provided but not defined: -conect; did you mean -connect?\n\n" + usage},
 		{"env -format yaml", good, 2, "", `holdfast: unknown format "yaml"` + "\n\n" + usage},
 		{"env -format", good, 2, "", "holdfast: flag needs an argument: -format\n\n" + usage},
 		{"version 2", nil, 2, "", `holdfast: unexpected argument "2"` + "\n\n" + usage},
@@ -176,6 +186,27 @@ func TestEnvReportsAWriteError(t *testing.T) {
 		var stderr bytes.Buffer
 		if code := Run([]string{"env", "-format", format}, nil, brokenWriter{}, &stderr); code != exitFailed {
 			t.Errorf("%s: exit code %d, want %d", format, code, exitFailed)
+		}
+	}
+}
+
+// Help fits a terminal of 100 columns, and each command has its own.
+func TestHelpFits(t *testing.T) {
+	asks := [][]string{{"-h"}, {"frobnicate"}}
+	for _, c := range commands() {
+		asks = append(asks, []string{"help", c.name}, []string{c.name, "-h"})
+	}
+	for _, args := range asks {
+		o := holdfast(nil, args...)
+		for line := range strings.Lines(o.stdout + o.stderr) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
+				t.Errorf("%v: a line has %d columns: %s", args, n, line)
+			}
+		}
+	}
+	for name := range details {
+		if _, ok := commandNamed(name); !ok {
+			t.Errorf("there are details for %s, which is not a command", name)
 		}
 	}
 }

@@ -36,6 +36,9 @@ func explainDial(c config.Config, err error) error {
 		return fmt.Errorf("no connection within HOLDFAST_DIAL_TIMEOUT=%v (%w); is the address right, and does a firewall let the connection through?",
 			time.Duration(c.DialTimeout), err)
 	}
+	if unknown := explainName(err); unknown != nil {
+		return unknown
+	}
 	return fmt.Errorf("cannot connect: %w; start the service, or correct HOLDFAST_UPSTREAM", err)
 }
 
@@ -47,6 +50,8 @@ func explainTLS(c config.Config, err error) error {
 	switch {
 	case errors.As(err, &authority) && c.UpstreamTLSCAFile != "":
 		return fmt.Errorf("its certificate leads to none of the CAs in HOLDFAST_UPSTREAM_TLS_CA_FILE=%s (%w); add the CA's certificate there", c.UpstreamTLSCAFile, err)
+	case errors.As(err, &authority) && c.LacksCAs():
+		return fmt.Errorf("this system has no CAs at all to check its certificate by (%w); install them (ca-certificates), or set HOLDFAST_UPSTREAM_TLS_CA_FILE to a file with the CA's certificate", err)
 	case errors.As(err, &authority):
 		return fmt.Errorf("its certificate leads to no CA of this system (%w); set HOLDFAST_UPSTREAM_TLS_CA_FILE to a file with the CA's certificate", err)
 	case errors.As(err, &name):
@@ -75,21 +80,23 @@ func explainUpgrade(c config.Config, f *probe.Failure, path string) error {
 	if c.Upstream.Scheme == "ws" || c.Upstream.Scheme == "http" {
 		secure = fmt.Sprintf("; if it speaks TLS, write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
 	}
-	switch {
+	switch answer := explainAnswer(f); {
+	case f.SpeaksTLS, errors.Is(f.Err, proxy.ErrUpstreamTLS) && secure != "":
+		return fmt.Errorf("it speaks TLS; write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
+	case answer != nil:
+		return answer
 	case f.Status == 400 && secure != "": // the answer of many TLS servers to plain HTTP
 		return fmt.Errorf("%w%s", explainStatus(c, f.Status, path), secure)
 	case f.Status != 0:
 		return explainStatus(c, f.Status, path)
 	case isTimeout(f.Err):
 		return fmt.Errorf("did not answer the upgrade within HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.UpstreamHandshakeTimeout))
-	case errors.Is(f.Err, proxy.ErrUpstreamTLS) && secure != "":
-		return fmt.Errorf("it speaks TLS; write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
 	case isAskedForCertificate(f.Err):
 		return fmt.Errorf("it requires a certificate (%w); set HOLDFAST_UPSTREAM_TLS_CERT_FILE and HOLDFAST_UPSTREAM_TLS_KEY_FILE", f.Err)
 	case isEnd(f.Err):
 		return fmt.Errorf("closed the connection without an answer to the upgrade (%w)%s", f.Err, secure)
 	}
-	return fmt.Errorf("cannot upgrade: %w%s", f.Err, secure)
+	return fmt.Errorf("cannot upgrade: %w; is it a WebSocket service, and is the port right?%s", f.Err, secure)
 }
 
 func explainStatus(c config.Config, status int, path string) error {

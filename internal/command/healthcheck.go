@@ -80,7 +80,7 @@ func unready(address, status string, body []byte) error {
 	case *why.Draining:
 		return errors.New("not ready: it is draining and takes no new clients")
 	case !*why.UpstreamUp:
-		return errors.New("not ready: the upstream accepts no connection; `holdfast check -connect` says more")
+		return errors.New("not ready: the upstream is down; `holdfast check -connect` says more")
 	}
 	return fmt.Errorf("not ready: HTTP status %s", shown.Printable(status))
 }

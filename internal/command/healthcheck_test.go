@@ -27,7 +27,7 @@ func TestHealthcheck(t *testing.T) {
 		body, want string
 	}{
 		{503, `{"ready":false,"draining":true,"upstream_up":false,"sessions":2}`, "it is draining and takes no new clients"},
-		{503, `{"ready":false,"draining":false,"upstream_up":false,"sessions":2}`, "the upstream accepts no connection; `holdfast check -connect` says more"},
+		{503, `{"ready":false,"draining":false,"upstream_up":false,"sessions":2}`, "the upstream is down; `holdfast check -connect` says more"},
 		{503, "", "HTTP status 503 Service Unavailable; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=" + address + "?"},
 		{404, "{}", "HTTP status 404 Not Found; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=" + address + "?"},
 	} {

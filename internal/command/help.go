@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"holdfast/internal/config"
+	"holdfast/internal/shown"
 )
 
 // help prints the help for the command that args name, or for the program.
@@ -38,18 +38,46 @@ func helpWith(p process, name string) int {
 	if !ok {
 		return p.misused(unknown(name))
 	}
-	fmt.Fprintf(p.stdout, "usage: holdfast %s\n\n  %s\n\nholdfast -h lists all commands and environment variables.\n", c.call(), c.does)
+	fmt.Fprintf(p.stdout, "usage: holdfast %s\n\n%s\n", c.call(), shown.Wrapped(c.does, "  "))
+	for _, detail := range details[c.name] {
+		fmt.Fprintf(p.stdout, "\n%s\n", shown.Wrapped(detail, "  "))
+	}
+	fmt.Fprintln(p.stdout, "\nholdfast -h lists all commands and environment variables.")
 	return exitOK
+}
+
+// details are what the help for one command says beyond the list of all.
+var details = map[string][]string{
+	"serve": {
+		"Takes its configuration from environment variables alone. SIGTERM and SIGINT end it: clients and upstream are sent a Close. A second signal ends it at once. SIGHUP makes it read TLS files again.",
+		"Exit codes: 0 clean; 1 runtime error, or sessions had to be cut; 78 bad configuration.",
+	},
+	"demo": {
+		"Runs a service that never pings, a middlebox that forgets silent connections, and clients with and without Holdfast between. It serves a page that shows them, until it is interrupted.",
+		"-once: ends by itself, with one line as the result. Exit code 0 if Holdfast kept its promises, else 1.",
+	},
+	"check": {
+		"Reports every problem with the environment, one a line, each with its variable. Warnings do not change the exit code.",
+		"-connect: opens a session with the upstream too, as a client would, and pings it. It says how long both took, or what to do.",
+		"-path: what that client requests; / unless it is given. A path in HOLDFAST_UPSTREAM is put before it.",
+		"Exit codes: 0 all is well; 1 no session with the upstream; 78 bad configuration.",
+	},
+	"env": {
+		"The formats: table for reading; markdown and json for documents and programs; dotenv for docker run --env-file. Secrets are not shown.",
+		"Exit codes: 0; 78 bad configuration, which is shown all the same.",
+	},
+	"healthcheck": {
+		"Asks for /readyz at HOLDFAST_ADMIN_LISTEN, and reads no other variable. For images without a shell.",
+	},
 }
 
 // call returns the name of c and its arguments, for the usage text.
 func (c command) call() string { return strings.TrimSpace(c.name + " " + c.args) }
 
+// writeCommands writes the usage of the program: what each command takes and does.
 func writeCommands(w io.Writer) {
 	fmt.Fprint(w, "usage: holdfast [command]\n\n")
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range commands() {
-		fmt.Fprintf(table, "  %s\t%s\n", c.call(), c.does)
+		fmt.Fprintf(w, "  %s\n%s\n", c.call(), shown.Wrapped(c.does, "      "))
 	}
-	table.Flush()
 }

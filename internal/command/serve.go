@@ -44,7 +44,7 @@ func serve(p process, args []string) int {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 
-	d, err := daemon.New(c, loaded, listen, log, ownVersion())
+	d, err := daemon.New(c, loaded, listen, log, lines.Lost, ownVersion())
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed
@@ -66,6 +66,11 @@ func listenFile(environ []string, c config.Config) (*os.File, error) {
 	file, err := activation.Listener(environ, name)
 	if err != nil {
 		return nil, config.Problems{{Variable: "HOLDFAST_LISTEN", Value: string(c.Listen), Reason: err.Error()}}
+	}
+	if at, err := activation.Address(file); err == nil && c.LeadsBack(at) {
+		file.Close()
+		return nil, config.Problems{{Variable: "HOLDFAST_UPSTREAM", Value: c.Upstream.String(), Reason: "leads back to this proxy, which listens on " +
+			at + ", the socket that systemd has passed; name the service behind the proxy, or change that address"}}
 	}
 	return file, nil
 }

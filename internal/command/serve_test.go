@@ -96,8 +96,9 @@ func valueOf(line, key string) string {
 
 // The whole program, from its first log line to its last, ended by a signal.
 func TestServe(t *testing.T) {
-	p := startServe(t, someUpstream)
-	p.logs(`msg="holdfast starts"`, "version=", "listen=127.0.0.1:", "tls=false", "upstream=ws://localhost:9000", "admin=127.0.0.1:")
+	p := startServe(t, someUpstream, "HOLDFAST_MAX_SESSIONS=7")
+	p.logs(`msg="holdfast starts"`, "version=", "listen=127.0.0.1:", "tls=false", "upstream=ws://localhost:9000", "admin=127.0.0.1:",
+		"max_sessions=7 limited_by=HOLDFAST_MAX_SESSIONS")
 	p.signal(syscall.SIGHUP)
 	p.logs("level=INFO", "there are none to read again")
 	p.ends()
@@ -139,5 +140,15 @@ func TestAddressOfAnotherMachine(t *testing.T) {
 func TestServeWarnsOfTheUserTimeout(t *testing.T) {
 	p := startServe(t, someUpstream, "HOLDFAST_TCP_USER_TIMEOUT=3s")
 	p.logs("level=WARN", "HOLDFAST_TCP_USER_TIMEOUT", "HOLDFAST_WRITE_TIMEOUT=30s")
+	p.ends()
+}
+
+// A proxy whose upstream is not there says so before a client comes, to those who read
+// its log and to those who ask.
+func TestServeWithoutItsUpstream(t *testing.T) {
+	p := startServe(t, "HOLDFAST_UPSTREAM=ws://"+fixture.Unused(t).String())
+	admin := valueOf(p.logs(`msg="holdfast starts"`), "admin")
+	p.logs("level=WARN", `msg="upstream is down`, "connection refused")
+	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=" + admin}, "healthcheck").wants(t, exitFailed, "", "not ready: the upstream is down")
 	p.ends()
 }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caarlos0/env/v10"
@@ -37,7 +38,7 @@ import (
 //     suffix _FILE, names a file that holds the value; this is that one's meaning
 type Config struct {
 	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix ({/ws} and a request for {/} give {/ws}); or {unix:/path}"`
-	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path}, or {systemd:NAME} for a socket of that {FileDescriptorName}"`
+	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path} (with {?mode=0660} the socket gets that mode), or {systemd:NAME} for a socket of that {FileDescriptorName}"`
 	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN" envDefault:"127.0.0.1:8081" meaning:"metrics and health: {host:port} or {off}"`
 
 	PingInterval         time.Duration      `env:"HOLDFAST_PING_INTERVAL" envDefault:"20s" meaning:"both legs; {0} = no pings"`
@@ -87,6 +88,9 @@ type Config struct {
 	Compression     compression        `env:"HOLDFAST_COMPRESSION" envDefault:"pass" meaning:"{pass}: permessage-deflate is between client and upstream; {off}: it is not offered to the upstream, for services whose compression is at fault"`
 	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are not WebSocket upgrades: {proxy} to the upstream, or {refuse} with 426"`
 
+	HealthInterval time.Duration `env:"HOLDFAST_HEALTH_INTERVAL" envDefault:"10s" meaning:"the upstream is connected to at the start, and whenever no client needed a connection for so long; two such checks in a row that fail, or three connections for clients, make it down, and {/readyz} 503; {0} = only at the start and while it is down"`
+	HealthPath     healthPath    `env:"HOLDFAST_HEALTH_PATH" meaning:"a check also asks for this path, which the upstream's own is not put before: it must answer with a status of 2xx or 3xx; unset = a connection is enough"`
+
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
 	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN" envDefault:"1012" meaning:"what a client is sent whose session is idle, too old or drained"`
@@ -99,7 +103,11 @@ type Config struct {
 // Load returns the checked configuration of environ with its TLS files, and every
 // problem with them. The configuration must not be used unless found is empty.
 func Load(environ []string) (c Config, loaded Certificates, found Problems) {
-	c, found = readSettings(environ).config()
+	s := readSettings(environ)
+	c, found = s.config()
+	if !slices.ContainsFunc(found, func(p Problem) bool { return p.Variable == upstreamName }) {
+		found = append(found, c.loops(s, lookUp)...)
+	}
 	loaded, bad := c.certificates()
 	found = append(found, bad...)
 	found.sort()
@@ -135,11 +143,16 @@ func (s settings) parse(c *Config) (found Problems) {
 	for _, v := range variables {
 		if !v.secret {
 			given[v.name], from[v.name] = s.effective(v)
-			continue
+		} else {
+			var bad Problems
+			given[v.name], from[v.name], bad = s.reveal(v.name)
+			found = append(found, bad...)
 		}
-		var bad Problems
-		given[v.name], from[v.name], bad = s.reveal(v.name)
-		found = append(found, bad...)
+		bare, reason := unwrap(v, given[v.name])
+		given[v.name] = bare
+		if reason != "" && from[v.name] == v.name {
+			found = append(found, Problem{v.name, s.shown(v.name), reason})
+		}
 	}
 	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})
 	var all env.AggregateError

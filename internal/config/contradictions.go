@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"holdfast/internal/certs"
 	"holdfast/proxy"
 )
 
@@ -23,6 +24,9 @@ func (c Config) contradictions(s settings) (found Problems) {
 		found = append(found, c.problem(s, &c.TLSClientCAFile, "needs HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE; set them, or unset it"))
 	}
 	found = append(found, c.needlessUpstreamTLS(s)...)
+	if c.PProf && s["HOLDFAST_ADMIN_LISTEN"] == "off" {
+		found = append(found, c.problem(s, &c.PProf, "has no effect with HOLDFAST_ADMIN_LISTEN=off, since the admin listener serves the profiles; unset one of them"))
+	}
 	if c.UpstreamTLSInsecure && c.UpstreamTLSCAFile != "" {
 		found = append(found, c.problem(s, &c.UpstreamTLSInsecure, "switches off the check of the certificate that HOLDFAST_UPSTREAM_TLS_CA_FILE is for; unset one of them"))
 	}
@@ -42,17 +46,58 @@ func (c Config) Warnings() (found Problems) {
 	if c.UpstreamTLSInsecure {
 		found = append(found, Problem{c.nameOf(&c.UpstreamTLSInsecure), "true", "lets anyone on the network path to the upstream read and change everything; unset it where that matters"})
 	}
+	if c.LacksCAs() {
+		found = append(found, Problem{c.nameOf(&c.UpstreamTLSCAFile), "", "is not set, and this system has no CAs by which the upstream's certificate could be checked; install them (ca-certificates), or set it"})
+	}
 	return found
 }
 
-// maxSessionsWarning returns a warning if MaxSessions is more than the descriptors d allow.
+// LacksCAs reports whether the upstream's certificate is to be checked by the system's CAs,
+// and there are none.
+func (c Config) LacksCAs() bool {
+	return c.hasUpstreamTLS() && c.UpstreamTLSCAFile == "" && !c.UpstreamTLSInsecure && !certs.SystemHasCAs()
+}
+
+// fewSessions is a number of sessions that hardly anybody means. A limit of descriptors
+// that allows no more is warned of.
+const fewSessions = 100
+
+// maxSessionsWarning returns a warning if MaxSessions is more than the descriptors d allow,
+// or if it is not set and they allow few sessions.
 func (c Config) maxSessionsWarning(d proxy.Descriptors) (found Problems) {
-	if int64(c.MaxSessions) <= d.Clients() {
-		return nil
+	name := c.nameOf(&c.MaxSessions)
+	switch {
+	case int64(c.MaxSessions) > d.Clients():
+		return Problems{{name, strconv.Itoa(c.MaxSessions), fmt.Sprintf(
+			"is more than the limit of file descriptors allows, which is %d: %s; set at most that, or raise the limit (ulimit -Hn) to %d",
+			d.Limit, atMost(d.Clients()), d.LimitFor(int64(c.MaxSessions)))}}
+	case c.MaxSessions == 0 && d.Clients() < fewSessions:
+		return Problems{{name, "", fmt.Sprintf(
+			"is not set, and the limit of file descriptors allows few, as it is %d: %s; raise the limit (ulimit -Hn), to %d for 1000 sessions",
+			d.Limit, atMost(d.Clients()), d.LimitFor(1000))}}
 	}
-	return Problems{{c.nameOf(&c.MaxSessions), strconv.Itoa(c.MaxSessions), fmt.Sprintf(
-		"is more than the limit of file descriptors allows, which is %d: at most %d sessions hold; set at most that, or raise the limit (ulimit -Hn) to %d",
-		d.Limit, d.Clients(), d.LimitFor(int64(c.MaxSessions)))}}
+	return nil
+}
+
+// atMost says how many sessions there may be.
+func atMost(sessions int64) string {
+	if sessions == 1 {
+		return "at most one session holds"
+	}
+	return fmt.Sprintf("at most %d sessions hold", sessions)
+}
+
+// SessionLimit returns how many sessions there may be at once, and what sets that limit.
+func (c Config) SessionLimit() (limit int64, from string) {
+	return c.sessionLimit(proxy.OwnDescriptors(0))
+}
+
+// sessionLimit is SessionLimit with the descriptors d.
+func (c Config) sessionLimit(d proxy.Descriptors) (limit int64, from string) {
+	if asked := int64(c.MaxSessions); asked > 0 && asked <= d.Clients() {
+		return asked, c.nameOf(&c.MaxSessions)
+	}
+	return d.Clients(), fmt.Sprintf("the limit of %d file descriptors", d.Limit)
 }
 
 // upstreamTLSPrefix is the prefix of the variables about TLS with the upstream.

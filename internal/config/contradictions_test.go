@@ -1,10 +1,21 @@
 package config
 
 import (
+	"fmt"
 	"testing"
 
 	"holdfast/proxy"
 )
+
+// Profiles are served by the admin listener.
+func TestProfilesWithoutAListener(t *testing.T) {
+	_, err := load(someUpstream, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_PPROF=true")
+	const want = `HOLDFAST_PPROF="true" has no effect with HOLDFAST_ADMIN_LISTEN=off, since the admin listener serves the profiles; unset one of them`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	mustLoad(t, someUpstream, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_PPROF=false")
+}
 
 // Fewer sessions than were asked for hold, and nobody is to find that out under load.
 func TestMoreSessionsThanDescriptors(t *testing.T) {
@@ -17,6 +28,45 @@ func TestMoreSessionsThanDescriptors(t *testing.T) {
 	} {
 		if got := mustLoad(t, someUpstream, "HOLDFAST_MAX_SESSIONS="+tc.max).maxSessionsWarning(d).Error(); got != tc.warning {
 			t.Errorf("%s sessions: warns %q, want %q", tc.max, got, tc.warning)
+		}
+	}
+}
+
+// With so few descriptors that hardly a session holds, an operator is told at once, and
+// not by the second client's 503.
+func TestFewDescriptors(t *testing.T) {
+	for _, tc := range []struct {
+		limit   int64
+		max     string
+		warning string
+	}{
+		{256, "100", `HOLDFAST_MAX_SESSIONS="100" is more than the limit of file descriptors allows, which is 256: at most one session holds; ` +
+			"set at most that, or raise the limit (ulimit -Hn) to 464"},
+		{256, "1", ""}, // it is what was asked for
+		{256, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 256: at most one session holds; " +
+			"raise the limit (ulimit -Hn), to 2264 for 1000 sessions"},
+		{461, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 461: at most 98 sessions hold; " +
+			"raise the limit (ulimit -Hn), to 2264 for 1000 sessions"},
+		{464, "0", ""},
+	} {
+		d := proxy.Descriptors{Limit: tc.limit, Reserved: 264}
+		if got := mustLoad(t, someUpstream, "HOLDFAST_MAX_SESSIONS="+tc.max).maxSessionsWarning(d).Error(); got != tc.warning {
+			t.Errorf("%s sessions of %d descriptors: warns %q, want %q", tc.max, tc.limit, got, tc.warning)
+		}
+	}
+}
+
+func TestSessionLimit(t *testing.T) {
+	d := proxy.Descriptors{Limit: 1024, Reserved: 264}
+	for max, want := range map[string]string{
+		"0":   "380 by the limit of 1024 file descriptors",
+		"100": "100 by HOLDFAST_MAX_SESSIONS",
+		"380": "380 by HOLDFAST_MAX_SESSIONS",
+		"381": "380 by the limit of 1024 file descriptors",
+	} {
+		limit, from := mustLoad(t, someUpstream, "HOLDFAST_MAX_SESSIONS="+max).sessionLimit(d)
+		if got := fmt.Sprintf("%d by %s", limit, from); got != want {
+			t.Errorf("MAX_SESSIONS=%s: %s, want %s", max, got, want)
 		}
 	}
 }

@@ -3,8 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
 	"holdfast/internal/hostport"
@@ -12,11 +15,15 @@ import (
 
 func parseListen(value string) (listenAddress, error) {
 	if path, ok := strings.CutPrefix(value, unixScheme); ok {
-		if strings.Contains(path, "?") {
-			return "", errors.New("has options behind a question mark, which are not supported by this version; leave them out")
-		}
+		path, options, hasOptions := strings.Cut(path, "?")
 		path, err := socketPath(path)
+		if err == nil && hasOptions {
+			path, err = path+"?"+options, checkSocketOptions(options)
+		}
 		return listenAddress(unixScheme + path), err
+	}
+	if isOff(value) {
+		return "", errors.New(`cannot be switched off, since clients need an address; write for example ":8080"`)
 	}
 	if name, ok := strings.CutPrefix(value, systemdScheme); ok {
 		return listenAddress(value), checkSocketName(name)
@@ -28,6 +35,43 @@ func parseListen(value string) (listenAddress, error) {
 // another kind of address.
 func (a listenAddress) Systemd() (name string, ok bool) {
 	return strings.CutPrefix(string(a), systemdScheme)
+}
+
+// modeOption is the one option of a unix socket. The socket's file gets that mode.
+const modeOption = "mode="
+
+// checkSocketOptions checks what follows the question mark in unix:/path?mode=0660.
+func checkSocketOptions(options string) error {
+	digits, isMode := strings.CutPrefix(options, modeOption)
+	mode, err := strconv.ParseUint(digits, 8, 32)
+	switch {
+	case !isMode:
+		return errors.New(`has an unknown option; the only one is mode, like "?mode=0660"`)
+	case err != nil || mode > uint64(fs.ModePerm):
+		return errors.New(`has no valid mode; write it in octal, like "?mode=0660"`)
+	case mode&0o222 == 0:
+		return errors.New(`has a mode that lets nobody connect, since that needs the permission to write; write for example "?mode=0660"`)
+	}
+	return nil
+}
+
+// Address returns a as package net takes it, or unix: and a path: without options.
+func (a listenAddress) Address() string {
+	if !strings.HasPrefix(string(a), unixScheme) {
+		return string(a)
+	}
+	address, _, _ := strings.Cut(string(a), "?")
+	return address
+}
+
+// mode returns the mode that the file of a unix socket gets; 0 means that of the umask.
+func (a listenAddress) mode() fs.FileMode {
+	_, digits, found := strings.Cut(string(a), "?"+modeOption)
+	if !found || !strings.HasPrefix(string(a), unixScheme) {
+		return 0
+	}
+	mode, _ := strconv.ParseUint(digits, 8, 32) // parseListen has checked it
+	return fs.FileMode(mode)
 }
 
 // checkSocketName accepts what systemd accepts as a FileDescriptorName:
@@ -47,12 +91,18 @@ func parseAdminListen(value string) (adminAddress, error) {
 	switch {
 	case value == "off":
 		return "", nil
-	case strings.EqualFold(value, "off"):
+	case isOff(value):
 		return "", errors.New(`must be host:port or off; write "off"`)
 	case strings.HasPrefix(value, unixScheme), strings.HasPrefix(value, systemdScheme):
 		return "", errors.New("must be host:port or off; other sockets are for HOLDFAST_LISTEN alone")
 	}
 	return adminAddress(value), checkHostPort(value, "127.0.0.1:", `"127.0.0.1:8081" or "[::1]:8081"`)
+}
+
+// isOff reports whether value is a word with which other programs switch something off.
+func isOff(value string) bool {
+	words := []string{"off", "no", "none", "false", "disable", "disabled", "never", "null", "nil", "0", "-"}
+	return slices.Contains(words, strings.ToLower(value))
 }
 
 // checkHostPort checks an address to listen on. The host may be missing, and the port may

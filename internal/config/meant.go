@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"holdfast/internal/hostport"
@@ -23,7 +24,6 @@ var schemeMark = regexp.MustCompile(`^(?i:(wss?|https?)(:/*|//+))`)
 
 // writeUpstream returns what to write instead of a value of HOLDFAST_UPSTREAM.
 func writeUpstream(value string) string {
-	value = strings.Trim(value, " \t\r\n\"'") // env files and shells may leave these
 	scheme, rest := "ws", value
 	if mark := schemeMark.FindStringSubmatch(value); mark != nil {
 		scheme, rest = strings.ToLower(mark[1]), value[len(mark[0]):]
@@ -35,6 +35,33 @@ func writeUpstream(value string) string {
 		return upstreamExample
 	}
 	return "write " + shown.Quoted(meant)
+}
+
+// days matches a number of whole days.
+var days = regexp.MustCompile(`^(\d{1,3})(d|days?)$`)
+
+// longUnits match the words for units, and what they are written as.
+var longUnits = strings.NewReplacer(
+	"hours", "h", "hour", "h", "hrs", "h", "hr", "h",
+	"minutes", "m", "minute", "m", "mins", "m", "min", "m",
+	"milliseconds", "ms", "millis", "ms", "msec", "ms",
+	"seconds", "s", "second", "s", "secs", "s", "sec", "s",
+)
+
+// writeDuration returns what to write instead of a value that is not a duration.
+func writeDuration(value string) string {
+	meant := strings.ReplaceAll(strings.ToLower(value), " ", "")
+	if n := days.FindStringSubmatch(meant); n != nil {
+		number, _ := strconv.Atoi(n[1]) // three digits at most
+		meant = strconv.Itoa(24*number) + "h"
+	}
+	meant = longUnits.Replace(meant)
+	if durationShape.MatchString(meant) {
+		if _, err := parseDuration(meant); err == nil {
+			return "write " + shown.Quoted(meant)
+		}
+	}
+	return `write a number and a unit, like "500ms", "20s" or "1h30m"`
 }
 
 // authorityMeant returns the right spelling of host:port. It puts localhost before a port

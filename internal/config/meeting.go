@@ -23,14 +23,14 @@ func placeOf(hostPort string) (p place, ok bool) {
 	return place{at.Host, port}, ok && port > 0
 }
 
-// addr returns the address of p. It is invalid for every name but localhost, because
+// addr returns the address of p, without a zone. It is invalid for every name but localhost, because
 // names are not looked up.
 func (p place) addr() netip.Addr {
 	if strings.EqualFold(strings.TrimSuffix(p.host, "."), "localhost") {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}) // which package net prefers to listen on
 	}
 	addr, _ := netip.ParseAddr(p.host)
-	return addr.Unmap()
+	return addr.Unmap().WithZone("")
 }
 
 // isEverywhere reports whether a listener at p listens on every address of this machine,
@@ -68,7 +68,7 @@ func ownAddresses() (own []netip.Addr) {
 	all, _ := net.InterfaceAddrs()
 	for _, a := range all {
 		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
-			own = append(own, prefix.Addr().Unmap())
+			own = append(own, prefix.Addr().Unmap().WithZone(""))
 		}
 	}
 	return own
@@ -87,7 +87,7 @@ func (c Config) meetings(s settings) (found Problems) {
 	}
 	network, address := c.UpstreamAddress()
 	if network == "unix" {
-		if string(c.Listen) == unixScheme+address {
+		if c.Listen.Address() == unixScheme+address {
 			found = append(found, c.problem(s, &c.Upstream, c.isItself(&c.Listen, string(c.Listen))))
 		}
 		return found

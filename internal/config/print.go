@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"holdfast/internal/shown"
 )
@@ -79,13 +80,15 @@ func (s settings) list(c Config, refused Problems) []Setting {
 	return all
 }
 
-// WriteDefaults writes every variable with its default and its meaning.
+// WriteDefaults writes every variable with its default and its meaning, for a terminal.
 func WriteDefaults(w io.Writer) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, v := range variables {
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", v.name, cmp.Or(v.def, v.parent), plain(v.meaning))
+		def := cmp.Or(v.def, v.parent)
+		if def != "" {
+			def = " (" + def + ")"
+		}
+		fmt.Fprintf(w, "  %s%s\n%s\n", v.name, def, shown.Wrapped(plain(v.meaning), "      "))
 	}
-	table.Flush()
 }
 
 func writeTable(w io.Writer, all []Setting) error {
@@ -132,8 +135,10 @@ func code(text string) string {
 	return "`" + strings.ReplaceAll(text, "|", `\|`) + "`"
 }
 
-// writeDotenv comments out variables that are not set: a copied default would stay when
-// a later version changes the default. It comments out secrets too.
+// writeDotenv writes what docker run --env-file reads back as it was: it takes the rest of
+// a line for the value, and knows no quotes. Variables that are not set are commented out:
+// a copied default would stay when a later version changes the default. Secrets are
+// commented out too.
 func writeDotenv(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	for i, s := range all {
@@ -141,28 +146,41 @@ func writeDotenv(w io.Writer, all []Setting) error {
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(&b, "# %s\n", plain(s.Meaning))
-		if s.From != fromEnvironment || s.Value == redacted {
+		value, note := dotenvValue(s.Value)
+		if s.Value == redacted {
+			note = notShown
+		}
+		if s.From == fromEnvironment && note != "" {
+			fmt.Fprintf(&b, "# %s\n", note)
+		}
+		if s.From != fromEnvironment || s.Value == redacted || note == notInFiles {
 			b.WriteByte('#')
 		}
-		fmt.Fprintf(&b, "%s=%s\n", s.Name, dotenvQuoted(s.Value))
+		fmt.Fprintf(&b, "%s=%s\n", s.Name, value)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// dotenvQuoted quotes a value where systemd, Docker Compose or a shell would
-// read it as something else.
-func dotenvQuoted(value string) string {
-	special := strings.ContainsFunc(value, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._:/%[]@+=", r))
-	})
-	switch {
-	case !special:
-		return value
-	case !strings.Contains(value, "'"):
-		return "'" + value + "'"
+const (
+	notShown   = "This value is a secret, and is not shown."
+	notInFiles = "This value cannot stand in such a file; set the variable in another way."
+	asItIs     = "For docker's --env-file. Docker Compose, systemd and shells read this value otherwise: quote it there."
+)
+
+// dotenvValue returns a value as it stands in a file for docker, and a note on readers
+// that would read something else.
+func dotenvValue(value string) (text, note string) {
+	isPlain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._:/%[]@+=,*", r)
 	}
-	return strconv.Quote(value)
+	switch {
+	case !utf8.ValidString(value) || strings.ContainsAny(value, "\n\r\x00"):
+		return strconv.Quote(value), notInFiles
+	case strings.ContainsFunc(value, func(r rune) bool { return !isPlain(r) }):
+		return value, asItIs
+	}
+	return value, ""
 }
 
 func writeJSON(w io.Writer, all []Setting) error {

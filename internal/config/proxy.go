@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"log/slog"
 	"os"
 	"time"
@@ -14,7 +15,8 @@ import (
 // the proxy's listening socket; if it is nil, the proxy opens one.
 func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m *metrics.Metrics) proxy.Config {
 	return proxy.Config{
-		Listen:             string(c.Listen),
+		Listen:             c.Listen.Address(),
+		ListenMode:         c.Listen.mode(),
 		ListenFile:         listen,
 		TLS:                loaded.serverTLS(),
 		Upstream:           c.Upstream,
@@ -33,6 +35,9 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		HandshakeTimeout:   time.Duration(c.HandshakeTimeout),
 		HTTPTimeout:        time.Duration(c.HTTPTimeout),
 		DialTimeout:        time.Duration(c.DialTimeout),
+		HealthInterval:     c.HealthInterval,
+		HealthPath:         string(c.HealthPath),
+		HealthHost:         c.healthHost(),
 		WriteTimeout:       time.Duration(c.WriteTimeout),
 		CloseTimeout:       time.Duration(c.CloseTimeout),
 		IdleTimeout:        c.IdleTimeout,
@@ -64,6 +69,10 @@ func (c Config) upstreamHost() string {
 	}
 	return string(c.UpstreamHost)
 }
+
+// healthHost returns the Host of the requests that check the upstream: that of sessions,
+// or the upstream's own if those have the client's.
+func (c Config) healthHost() string { return cmp.Or(c.upstreamHost(), hostOf(c.Upstream)) }
 
 // rules returns the keepalive rules of a leg.
 func (c Config) rules(interval, timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {

@@ -34,7 +34,7 @@ func TestProxyConfig(t *testing.T) {
 		"HOLDFAST_MAX_SESSIONS_PER_IP=10", "HOLDFAST_ALLOWED_ORIGINS=*.example.com", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8,unix:",
 		"HOLDFAST_PROXY_PROTOCOL=accept", "HOLDFAST_UPSTREAM_HOST=upstream", "HOLDFAST_UPSTREAM_HEADERS=A=1;B=2", "HOLDFAST_HTTP=refuse",
 		"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=11s", "HOLDFAST_COMPRESSION=off",
-		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_HTTP_TIMEOUT=11s", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
+		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_HEALTH_INTERVAL=12s", "HOLDFAST_HEALTH_PATH=/up?a", "HOLDFAST_HTTP_TIMEOUT=11s", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
 	got := c.Proxy(&Certificates{}, nil, log, m)
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
@@ -56,6 +56,9 @@ func TestProxyConfig(t *testing.T) {
 		HandshakeTimeout:   5 * time.Second,
 		HTTPTimeout:        11 * time.Second,
 		DialTimeout:        6 * time.Second,
+		HealthInterval:     12 * time.Second,
+		HealthPath:         "/up?a",
+		HealthHost:         "localhost:9000",
 		TCPUserTimeout:     7 * time.Second,
 		MaxSessions:        8,
 		MaxSessionsPerIP:   10,

@@ -24,16 +24,16 @@ const maxSecret = 64 << 10
 // one that names a file.
 func (s settings) reveal(name string) (value, from string, found Problems) {
 	file := name + fileSuffix
-	path := s[file]
+	path, _ := unwrap(variableNamed(file), s[file]) // parse reports what was around it
 	switch {
 	case path == "":
 		return s[name], name, nil
 	case s[name] != "":
-		return "", file, Problems{{file, path, "is set, and " + name + " too; unset one of them"}}
+		return "", file, Problems{{file, s[file], "is set, and " + name + " too; unset one of them"}}
 	}
 	value, err := readSecret(path)
 	if err != nil {
-		return "", file, Problems{{file, path, err.Error()}}
+		return "", file, Problems{{file, s[file], err.Error()}}
 	}
 	return value, file, nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/internal/hostport"
 	"holdfast/internal/shown"
 )
 
@@ -36,6 +37,21 @@ func (s settings) effective(v variable) (value, from string) {
 	return value, v.parent
 }
 
+// portMeant returns what to write instead of a variable that was to set a port. It returns
+// "" for other variables.
+func portMeant(name, value string) string {
+	if !serviceLink.MatchString(name) || !strings.HasSuffix(name, "_PORT") || !hostport.IsPort(value) {
+		return ""
+	}
+	switch {
+	case strings.Contains(name, "UPSTREAM"):
+		return "the port of the service is part of HOLDFAST_UPSTREAM"
+	case strings.Contains(name, "ADMIN"), strings.Contains(name, "METRICS"):
+		return "write HOLDFAST_ADMIN_LISTEN=127.0.0.1:" + value
+	}
+	return "write HOLDFAST_LISTEN=:" + value
+}
+
 // strangers reports variables with our prefix that do not exist, or that this version does
 // not support. Their values are never shown: some of them are secrets.
 func (s settings) strangers() (found Problems) {
@@ -46,15 +62,23 @@ func (s settings) strangers() (found Problems) {
 			if s[name] != "" {
 				found = append(found, Problem{Variable: name, Reason: "is not supported by this version; unset it"})
 			}
-		case serviceLink.MatchString(name):
+		case isServiceLink(name, s[name]):
 		default:
-			found = append(found, Problem{Variable: shown.Printable(name), Reason: unknown(name)})
+			found = append(found, Problem{Variable: shown.Printable(name), Reason: unknown(name, s[name])})
 		}
 	}
 	return found
 }
 
-func unknown(name string) string {
+// unknown returns what is wrong with a variable that does not exist. Of value only a port
+// is shown.
+func unknown(name, value string) string {
+	if owner, ok := strings.CutSuffix(name, fileSuffix); ok && slices.ContainsFunc(variables, func(v variable) bool { return v.name == owner }) {
+		return "is not a variable of Holdfast: only secrets are read from files; set " + owner + " itself"
+	}
+	if reason := portMeant(name, value); reason != "" {
+		return "is not a variable of Holdfast; " + reason
+	}
 	if meant := Nearest(name, prefix, Names()); meant != "" {
 		return "is not a variable of Holdfast; did you mean " + meant + "?"
 	}

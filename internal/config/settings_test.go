@@ -1,6 +1,9 @@
 package config
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // Names of the documented configuration are refused as what they are, and not taken for
 // misspelt ones.
@@ -21,8 +24,6 @@ func TestUnsupported(t *testing.T) {
 		"HOLDFAST_DRAIN_DELAY",
 		"HOLDFAST_DRAIN_SPREAD",
 		"HOLDFAST_DRAIN_TIMEOUT",
-		"HOLDFAST_HEALTH_INTERVAL",
-		"HOLDFAST_HEALTH_PATH",
 		"HOLDFAST_MAX_MESSAGE_SIZE",
 		"HOLDFAST_SLOW_START",
 		"HOLDFAST_TAKEOVER",
@@ -71,11 +72,12 @@ func TestServiceLinks(t *testing.T) {
 			"_PORT_8080_TCP", "_PORT_8080_TCP_PROTO", "_PORT_8080_TCP_PORT", "_PORT_8080_TCP_ADDR",
 			"_PORT_8080_UDP", "_PORT_8080_UDP_PROTO", "_PORT_8080_UDP_PORT", "_PORT_8080_UDP_ADDR",
 		} {
-			environ = append(environ, service+suffix+"=tcp://10.0.0.1:8080")
+			environ = append(environ, service+suffix+"="+linked(suffix))
 		}
 	}
 	mustLoad(t, environ...)
 
+	mustLoad(t, someUpstream, "HOLDFAST_PORT=", "HOLDFAST_PORT=tcp://[2001:db8::1]:80", "HOLDFAST_SERVICE_HOST=2001:db8::1")
 	for _, name := range []string{"HOLDFAST_PORTS", "HOLDFAST_PORT_TCP", "HOLDFAST_SERVICE", "HOLDFAST_SERVICE_HOSTS"} {
 		if _, err := load(someUpstream, name+"=1"); err == nil {
 			t.Errorf("%s was taken for a service link", name)
@@ -84,6 +86,43 @@ func TestServiceLinks(t *testing.T) {
 	for _, name := range Names() {
 		if serviceLink.MatchString(name) {
 			t.Errorf("%s looks like a service link", name)
+		}
+	}
+}
+
+// linked is what Kubernetes sets a service link with that suffix to.
+func linked(suffix string) string {
+	switch {
+	case strings.HasSuffix(suffix, "_HOST"), strings.HasSuffix(suffix, "_ADDR"):
+		return "10.0.0.1"
+	case strings.HasSuffix(suffix, "_PROTO"):
+		return strings.ToLower(suffix[len("_PORT_8080_"):][:3])
+	case strings.Contains(suffix, "_SERVICE_PORT"), strings.HasSuffix(suffix, "P_PORT"):
+		return "8080"
+	}
+	return "tcp://10.0.0.1:8080"
+}
+
+// A variable that Kubernetes would have set to something else was set by a user, who is
+// told what to write.
+func TestWhatKubernetesHasNotSet(t *testing.T) {
+	const no = " is not a variable of Holdfast; "
+	for environ, want := range map[string]string{
+		"HOLDFAST_PORT=9099":                  "HOLDFAST_PORT" + no + "write HOLDFAST_LISTEN=:9099",
+		"HOLDFAST_LISTEN_PORT=9099":           "HOLDFAST_LISTEN_PORT" + no + "write HOLDFAST_LISTEN=:9099",
+		"HOLDFAST_ADMIN_PORT=9099":            "HOLDFAST_ADMIN_PORT" + no + "write HOLDFAST_ADMIN_LISTEN=127.0.0.1:9099",
+		"HOLDFAST_METRICS_PORT=9099":          "HOLDFAST_METRICS_PORT" + no + "write HOLDFAST_ADMIN_LISTEN=127.0.0.1:9099",
+		"HOLDFAST_UPSTREAM_PORT=9099":         "HOLDFAST_UPSTREAM_PORT" + no + "the port of the service is part of HOLDFAST_UPSTREAM",
+		"HOLDFAST_PORT=:9099":                 "HOLDFAST_PORT" + no + "`holdfast env` lists all",
+		"HOLDFAST_PORT=http://10.0.0.1:80":    "HOLDFAST_PORT" + no + "`holdfast env` lists all",
+		"HOLDFAST_SERVICE_HOST=localhost":     "HOLDFAST_SERVICE_HOST" + no + "`holdfast env` lists all",
+		"HOLDFAST_SERVICE_PORT=http":          "HOLDFAST_SERVICE_PORT" + no + "`holdfast env` lists all",
+		"HOLDFAST_PORT_8080_TCP_PROTO=any":    "HOLDFAST_PORT_8080_TCP_PROTO" + no + "`holdfast env` lists all",
+		"HOLDFAST_UPSTREAM_FILE=/run/up":      "HOLDFAST_UPSTREAM_FILE is not a variable of Holdfast: only secrets are read from files; set HOLDFAST_UPSTREAM itself",
+		"HOLDFAST_TLS_CERT_FILE_FILE=/run/up": "HOLDFAST_TLS_CERT_FILE_FILE is not a variable of Holdfast: only secrets are read from files; set HOLDFAST_TLS_CERT_FILE itself",
+	} {
+		if _, err := load(someUpstream, environ); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -91,7 +90,7 @@ func (c Config) hasUpstreamTLS() bool {
 // UpstreamRequest returns what a client's request for path becomes: the target, and the
 // Host. The client is taken to name the upstream as its own Host.
 func (c Config) UpstreamRequest(path string) (target, host string) {
-	return proxy.UpstreamTarget(c.Upstream, path), cmp.Or(c.upstreamHost(), hostOf(c.Upstream))
+	return proxy.UpstreamTarget(c.Upstream, path), c.healthHost()
 }
 
 // Words that may stand for a Host.
@@ -133,4 +132,17 @@ func parseServerName(value string) (serverName, error) {
 		return "", errors.New("must be a host name or an IP address, without scheme, brackets and port")
 	}
 	return serverName(value), nil
+}
+
+func parseHealthPath(value string) (healthPath, error) {
+	isBad := func(r rune) bool { return r <= ' ' || r > '~' }
+	switch {
+	case !strings.HasPrefix(value, "/"):
+		return "", errors.New(`does not begin with a slash; write a path like "/healthz"`)
+	case strings.ContainsFunc(value, isBad):
+		return "", errors.New("has white space or bytes that are not ASCII; write those as %20 and the like")
+	case strings.Contains(value, "#"):
+		return "", errors.New("has a fragment, which no request has; leave it out")
+	}
+	return healthPath(value), nil
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/url"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,9 @@ import (
 
 // Types of configuration values, each with its own rule in parsers.
 type (
-	listenAddress string        // host:port, unix:/path or systemd:NAME
+	listenAddress string        // host:port, unix:/path with its options, or systemd:NAME
 	adminAddress  string        // host:port, or "" for none
+	healthPath    string        // the target of a request, or "" for none
 	serverName    string        // a host name or an IP address
 	upstreamHost  string        // a Host, or one of two words
 	proxyProtocol bool          // whether connections begin with a PROXY protocol header
@@ -54,6 +56,7 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[url.URL]():            rule(parseUpstream),
 	reflect.TypeFor[listenAddress]():      rule(parseListen),
 	reflect.TypeFor[adminAddress]():       rule(parseAdminListen),
+	reflect.TypeFor[healthPath]():         rule(parseHealthPath),
 	reflect.TypeFor[serverName]():         rule(parseServerName),
 	reflect.TypeFor[upstreamHost]():       rule(parseUpstreamHost),
 	reflect.TypeFor[proxy.HeaderFields](): rule(proxy.ParseHeaderFields),
@@ -143,17 +146,24 @@ func parseDuration(value string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(value)
 	switch {
+	case err != nil && durationShape.MatchString(value): // package time could not hold it
+		return 0, errTooLong
 	case err != nil:
-		return 0, errors.New(`is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`)
+		return 0, errors.New("is not a duration; " + writeDuration(value))
 	case d < 0:
 		return 0, errors.New("must not be negative")
 	case d > 0 && d < minDuration:
 		return 0, fmt.Errorf("is too short; the shortest is %q", "1ms")
 	case d > maxDuration:
-		return 0, fmt.Errorf("is too long; the longest is %q", "8760h")
+		return 0, errTooLong
 	}
 	return d, nil
 }
+
+var errTooLong = errors.New(`is too long; the longest is "8760h"`)
+
+// durationShape matches durations of any length.
+var durationShape = regexp.MustCompile(`^\+?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$`)
 
 func parsePositive(value string) (positive, error) {
 	d, err := parseDuration(value)

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+
+	"holdfast/internal/hostport"
 )
 
 const prefix = "HOLDFAST_"
@@ -52,12 +55,10 @@ func quoteWords(meaning string) string {
 
 // unsupported are names that are reserved for later versions. They are refused: with a
 // setting that is silently ignored, users would rely on a feature that does not exist, for
-// example on a health check.
+// example on a limit.
 var unsupported = []string{
 	"HOLDFAST_MAX_MESSAGE_SIZE",
 	"HOLDFAST_BALANCE",
-	"HOLDFAST_HEALTH_INTERVAL",
-	"HOLDFAST_HEALTH_PATH",
 	"HOLDFAST_SLOW_START",
 	"HOLDFAST_DRAIN_DELAY",
 	"HOLDFAST_DRAIN_SPREAD",
@@ -88,6 +89,29 @@ var unsupported = []string{
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 var serviceLink = regexp.MustCompile(`^HOLDFAST(_[A-Z0-9_]+)?` +
 	`(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// isServiceLink reports whether Kubernetes may have set a variable: its name and its value
+// are of that form.
+func isServiceLink(name, value string) bool {
+	_, err := netip.ParseAddr(value)
+	switch {
+	case !serviceLink.MatchString(name):
+		return false
+	case value == "":
+		return true
+	case strings.HasSuffix(name, "_SERVICE_HOST"), strings.HasSuffix(name, "_ADDR"):
+		return err == nil
+	case strings.HasSuffix(name, "_PROTO"):
+		return slices.Contains([]string{"tcp", "udp", "sctp"}, value)
+	case strings.Contains(name, "_SERVICE_PORT"), linkedPort.MatchString(name):
+		return hostport.IsPort(value)
+	}
+	scheme, _, hasScheme := strings.Cut(value, "://")
+	return hasScheme && slices.Contains([]string{"tcp", "udp", "sctp"}, scheme)
+}
+
+// linkedPort matches the names of service links whose value is the number of a port.
+var linkedPort = regexp.MustCompile(`_PORT_[0-9]+_(TCP|UDP|SCTP)_PORT$`)
 
 // variableNamed returns the variable with a name that is known to exist.
 func variableNamed(name string) variable {

@@ -40,6 +40,7 @@ func (d *Daemon) rereadCertificates() {
 func (d *Daemon) certificatesRead(w config.Watched, changed bool, err error) {
 	switch {
 	case err != nil:
+		d.metrics.ReloadFailed()
 		d.log.Error("TLS files cannot be used; those loaded before stay in use", "side", w.Side, "error", err)
 	case changed:
 		d.noteCertificates(w)

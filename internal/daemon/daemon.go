@@ -11,6 +11,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -40,9 +41,9 @@ type Daemon struct {
 }
 
 // New builds the proxy and its admin listener from c and binds their addresses. The proxy
-// accepts on listen; if that is nil, it opens its own listener. New closes listen. The log
-// and the metrics show version.
-func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog.Logger, version string) (*Daemon, error) {
+// accepts on listen; if that is nil, it opens its own listener. New closes listen. lost
+// returns how many lines of the log have been lost. The log and the metrics show version.
+func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog.Logger, lost func() uint64, version string) (*Daemon, error) {
 	defer listen.Close() // proxy.New duplicates it; Close on nil does nothing
 	adminListener, err := listenAdmin(string(c.AdminListen))
 	if err != nil {
@@ -50,12 +51,16 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	}
 	host, _ := os.Hostname() // if it fails, the admin listener does not accept the machine's own name
 	m := metrics.New(version)
+	m.CountLogLinesLost(lost)
 	server, err := proxy.New(c.Proxy(&loaded, listen, log, m))
 	if err != nil {
 		if adminListener != nil {
 			adminListener.Close()
 		}
-		return nil, named("HOLDFAST_LISTEN", string(c.Listen), err)
+		if isTaken(c.Listen.Address(), adminListener, err) {
+			return nil, fmt.Errorf("HOLDFAST_LISTEN: %w; HOLDFAST_ADMIN_LISTEN=%s is the same address: give each its own port", err, c.AdminListen)
+		}
+		return nil, named("HOLDFAST_LISTEN", c.Listen.Address(), err)
 	}
 	d := &Daemon{
 		proxy: server,
@@ -77,12 +82,15 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 
 // announce logs what starts, and which settings need attention.
 func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
+	limit, from := c.SessionLimit()
 	d.log.Info("holdfast starts",
 		"version", version,
 		"listen", nameOf(listen),
 		"tls", d.certificates.Server != nil,
 		"upstream", c.Upstream.String(),
-		"admin", addressOf(d.adminListener))
+		"admin", addressOf(d.adminListener),
+		"max_sessions", limit,
+		"limited_by", from)
 	for _, warning := range c.Warnings() {
 		d.log.Warn("configuration needs attention", "variable", warning.Variable, "why", warning.String())
 	}

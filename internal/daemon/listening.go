@@ -76,6 +76,17 @@ func unixRemedy(path string, err error) string {
 	return ""
 }
 
+// isTaken reports whether err says that an address is in use, and the listener admin is
+// what uses it. Addresses can be written in ways that only the kernel knows to be the same.
+func isTaken(address string, admin net.Listener, err error) bool {
+	if admin == nil || !errors.Is(err, syscall.EADDRINUSE) {
+		return false
+	}
+	_, port, _ := net.SplitHostPort(address)
+	_, own, _ := net.SplitHostPort(admin.Addr().String())
+	return port == own
+}
+
 // nameOf returns an address in the form that its variable has.
 func nameOf(address net.Addr) string {
 	if address.Network() == "unix" {

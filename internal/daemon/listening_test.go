@@ -27,3 +27,32 @@ func TestRemedies(t *testing.T) {
 		}
 	}
 }
+
+// A name for this machine is not looked up when the configuration is read. So two
+// listeners may still want one address, and then the other program is this one.
+func TestAddressTakenByTheOtherListener(t *testing.T) {
+	admin, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	_, port, _ := net.SplitHostPort(admin.Addr().String())
+	inUse := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
+	denied := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", syscall.EACCES)}
+	for _, tc := range []struct {
+		address string
+		admin   net.Listener
+		err     error
+		want    bool
+	}{
+		{"this-machine.example:" + port, admin, inUse, true},
+		{"this-machine.example:" + port, admin, denied, false},
+		{"this-machine.example:" + port, nil, inUse, false},
+		{"this-machine.example:1", admin, inUse, false},
+		{"unix:/run/a.sock", admin, inUse, false},
+	} {
+		if got := isTaken(tc.address, tc.admin, tc.err); got != tc.want {
+			t.Errorf("%s, %v: taken by the admin listener: %v, want %v", tc.address, tc.err, got, tc.want)
+		}
+	}
+}

@@ -26,6 +26,7 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 		Upstream:         &url.URL{Scheme: "ws", Host: upstream},
 		Client:           rules,
 		UpstreamSide:     upstreamRules,
+		HealthInterval:   -1, // the middlebox shows every connection, and a check's is not a session
 		HandshakeTimeout: 5 * time.Second,
 		HTTPTimeout:      5 * time.Second,
 		DialTimeout:      5 * time.Second,

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,13 +29,13 @@ const maxPendingLog = 1 << 20
 
 // New returns a logger that never waits for out, and the Writer behind it. The Writer
 // must be closed, or the last lines are lost. The lines are JSON unless text is set.
+// Durations are for readers in text, like 1m0.5s, and for programs in JSON, see inUnits.
 func New(out io.Writer, text bool, level slog.Level) (*slog.Logger, *Writer) {
 	handler := func(w io.Writer) slog.Handler {
-		options := &slog.HandlerOptions{Level: level}
 		if text {
-			return slog.NewTextHandler(w, options)
+			return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: rounded})
 		}
-		return slog.NewJSONHandler(w, options)
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: inUnits})
 	}
 	direct := slog.New(handler(out))
 	w := newWriter(out, maxPendingLog, func(lost int) {
@@ -65,6 +66,8 @@ type Writer struct {
 	wake   chan struct{}  // holds a token while there may be something to write
 	done   chan struct{}  // closed when writeLines has ended
 
+	total atomic.Uint64 // lines lost so far
+
 	mu      sync.Mutex // guards the fields below; held no longer than for a copy
 	pending []byte
 	lost    int
@@ -90,11 +93,15 @@ func (w *Writer) Write(line []byte) (int, error) {
 		w.pending = append(w.pending, line...)
 	} else {
 		w.lost++
+		w.total.Add(1)
 	}
 	w.mu.Unlock()
 	w.wakeUp()
 	return len(line), nil
 }
+
+// Lost returns how many lines have been lost so far.
+func (w *Writer) Lost() uint64 { return w.total.Load() }
 
 // Close waits until the pending lines are written. It returns an error if ctx ends first.
 // Lines that are written later are lost.

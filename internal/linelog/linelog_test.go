@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLogFormats(t *testing.T) {
@@ -30,6 +31,27 @@ func TestLogFormats(t *testing.T) {
 		}
 		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tc.want) {
 			t.Errorf("text %v: got %q, want %q", tc.text, got, tc.want)
+		}
+	}
+}
+
+// Text is read by people, and JSON by programs, which add durations up.
+func TestDurations(t *testing.T) {
+	for _, tc := range []struct {
+		text bool
+		want string
+	}{
+		{true, "duration=1h1m1.235s client_rtt=235µs dial=0s"},
+		{false, `"duration_s":3661.235,"client_rtt_ms":0.235,"dial_s":0}`},
+	} {
+		var out bytes.Buffer
+		log, lines := New(&out, tc.text, slog.LevelInfo)
+		log.Info("ended", "duration", time.Hour+61234567*time.Microsecond, "client_rtt", 234567*time.Nanosecond, slog.Duration("dial", 0))
+		if err := lines.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), tc.want) {
+			t.Errorf("text %v: got %q, want %q", tc.text, out.String(), tc.want)
 		}
 	}
 }
@@ -95,6 +117,9 @@ func TestLogNeverBlocks(t *testing.T) {
 	}
 	if lost == 0 {
 		t.Error("nothing was lost: the test proves nothing")
+	}
+	if lines.Lost() != uint64(lost) {
+		t.Errorf("%d lines are counted as lost, and %d reported", lines.Lost(), lost)
 	}
 	if written+lost != logged {
 		t.Errorf("%d lines written, %d reported lost, want %d in all", written, lost, logged)

@@ -34,6 +34,10 @@ type Target struct {
 	HandshakeTimeout time.Duration // the upstream's answer
 	PingTimeout      time.Duration // the pong
 	MaxHeaderSize    int           // of the answer
+
+	// Waits is told, from another goroutine, that a step has taken a second and may take
+	// up to limit. It may be nil.
+	Waits func(step Step, limit time.Duration)
 }
 
 // Result is the result of a probe whose upgrade succeeded.
@@ -59,6 +63,9 @@ type Failure struct {
 	Step   Step
 	Status int // of an answer that is not a 101; 0 if Err is another failure
 	Err    error
+
+	Location  string // of an answer that is not a 101
+	SpeaksTLS bool   // the upgrade failed without TLS, and the upstream speaks TLS
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
@@ -72,9 +79,10 @@ func Try(t Target) (Result, error) {
 	began := time.Now()
 	conn, incoming, err := t.upgrade()
 	if err != nil {
-		return r, err
+		return r, t.examine(err)
 	}
 	defer conn.Close()
+	defer t.waits(Ping, t.PingTimeout)()
 	r.Upgraded = time.Since(began)
 
 	if err := conn.SetDeadline(time.Now().Add(t.PingTimeout)); err != nil {
@@ -93,11 +101,15 @@ func Try(t Target) (Result, error) {
 // upgrade returns an upgraded connection, and a reader of all that the upstream sends
 // after its answer.
 func (t Target) upgrade() (net.Conn, io.Reader, error) {
+	stop := t.waits(Dial, t.DialTimeout)
 	conn, err := t.dial()
+	stop()
 	if err != nil {
 		return nil, nil, err
 	}
+	stop = t.waits(Upgrade, t.HandshakeTimeout)
 	incoming, err := t.ask(conn)
+	stop()
 	if err != nil {
 		conn.Close()
 		return nil, nil, err

@@ -28,7 +28,7 @@ func (t Target) ask(conn net.Conn) (io.Reader, error) {
 	case err != nil:
 		return nil, &Failure{Step: Upgrade, Err: err}
 	case answer.Status != http.StatusSwitchingProtocols:
-		return nil, &Failure{Step: Upgrade, Status: answer.Status, Err: fmt.Errorf("HTTP status %d", answer.Status)}
+		return nil, &Failure{Step: Upgrade, Status: answer.Status, Location: answer.Fields.Get("Location"), Err: fmt.Errorf("HTTP status %d", answer.Status)}
 	}
 	return io.MultiReader(bytes.NewReader(answer.Early), conn), nil
 }

@@ -35,10 +35,11 @@ type Config struct {
 	Options socket.Options
 	// DialTimeout bounds a lookup, and all of a Connect.
 	DialTimeout time.Duration
+	Health      Health
 
 	Clock   func() heartbeat.Time
 	Beside  func(job func())                  // runs a job that may block
-	After   func(d time.Duration, job func()) // runs a job that may block, after some time
+	After   func(d time.Duration, job func()) // runs a job that may block, such as a check, after some time
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
 }
@@ -54,16 +55,13 @@ type Backend struct {
 	prefix string             // the path of its URL
 	tls    func() *tls.Config // nil for plain connections
 
-	ended      context.Context // done when the proxy shuts down
-	probeEvery time.Duration
+	ended  context.Context // done when the proxy shuts down
+	gauges *metrics.UpstreamGauges
 
 	answersPings atomic.Bool // it has answered a ping of ours
 	unasked      atomic.Bool // it has answered with a subprotocol that was not asked for
-	down         atomic.Bool // a dial has failed, and none has succeeded since
-	probing      atomic.Bool // a probe is under way
-	gauges       *metrics.UpstreamGauges
-
-	failures failures
+	state        state
+	failures     failures
 
 	// The addresses of host, guarded by mu.
 	mu      sync.Mutex
@@ -72,12 +70,13 @@ type Backend struct {
 	waiting *list.List // of func([]socket.Endpoint, error): what the lookup under way calls; nil without a lookup
 }
 
-// New returns a Backend. Its lookups and probes end when ended is done.
+// New returns a Backend. Its lookups and checks end when ended is done. Watch begins the
+// checks.
 func New(ended context.Context, cfg Config) (*Backend, error) {
 	if cfg.Find == nil {
 		cfg.Find = systemResolver
 	}
-	b := &Backend{cfg: cfg, ended: ended, probeEvery: probeInterval}
+	b := &Backend{cfg: cfg, ended: ended}
 	if err := b.locate(cfg.URL); err != nil {
 		return nil, err
 	}
@@ -87,7 +86,7 @@ func New(ended context.Context, cfg Config) (*Backend, error) {
 		}
 	}
 	b.gauges = cfg.Metrics.Upstream(b.name)
-	b.gauges.SetUp(true) // until a dial fails
+	b.setUp(cfg.Health.Interval < 0) // Watch is not called yet, so this needs no lock
 	return b, nil
 }
 

@@ -55,7 +55,6 @@ func TestLookupIsShared(t *testing.T) {
 	if _, fresh := b.Known(now.Add(addressesFresh)); fresh {
 		t.Error("the addresses stay fresh")
 	}
-	b.probing.Store(true) // or it would be
 	b.Learn(ErrTimeout)
 	if _, fresh := b.Known(now); fresh {
 		t.Error("the addresses are fresh after a dial to them has failed")

@@ -13,3 +13,6 @@ func (p *Pool) Pick(*upgrade.Request) *Backend { return p.only }
 
 // Up reports whether a request that comes now has a backend that is up.
 func (p *Pool) Up() bool { return p.only.Up() }
+
+// Watch begins to check the backends.
+func (p *Pool) Watch() { p.only.Watch() }

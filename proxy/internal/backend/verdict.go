@@ -12,7 +12,7 @@ import (
 )
 
 // An Outcome is the result of a dial to a backend. It means the same whether a handshake,
-// a request for a page or the probe has dialled.
+// a request for a page or a check has dialled.
 type Outcome uint8
 
 const (
@@ -50,16 +50,16 @@ func isLack(err error) bool {
 	return false
 }
 
-// Learn records what the outcome of a dial says about the backend; err is the dial's
-// error. Nothing else decides whether the backend is up.
+// Learn records what the outcome of a client's dial says about the backend; err is the
+// dial's error. Together with the checks it decides whether the backend is up.
 func (b *Backend) Learn(err error) Outcome {
 	out := outcomeOf(err)
 	switch out {
 	case Reached:
-		b.works()
+		b.dialWorked()
 	case Unreachable, Unanswered:
 		b.stale()
-		b.fails()
+		b.dialFailed(err)
 	case Unprovided, GivenUp:
 	}
 	return out

@@ -51,16 +51,19 @@ func TestOutcomeOfDials(t *testing.T) {
 	}
 	for _, test := range tests {
 		b := newBackend(t, "ws://127.0.0.1:1")
-		b.probing.Store(true) // or it would be
+		b.setUp(true)
 		got := b.Learn(test.err)
-		if got != test.want || got.Result() != test.result || b.down.Load() != test.down {
-			t.Errorf("%v: outcome %d, result %v, down %v; want %d, %v, %v",
-				test.err, got, got.Result(), b.down.Load(), test.want, test.result, test.down)
+		for range dialsUntilDown - 1 {
+			b.Learn(test.err)
 		}
-		b.down.Store(true)
+		if got != test.want || got.Result() != test.result || b.Up() == test.down {
+			t.Errorf("%v: outcome %d, result %v, up %v; want %d, %v, %v",
+				test.err, got, got.Result(), b.Up(), test.want, test.result, !test.down)
+		}
+		b.setUp(false)
 		b.Learn(test.err)
-		if up := !b.down.Load(); up != (test.want == Reached) {
-			t.Errorf("%v: an upstream that was down is up: %v", test.err, up)
+		if b.Up() != (test.want == Reached) {
+			t.Errorf("%v: an upstream that was down is up: %v", test.err, b.Up())
 		}
 	}
 }

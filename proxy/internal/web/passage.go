@@ -230,6 +230,8 @@ func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
 		return refuseTimeout, slog.LevelWarn
 	case p.reply.body != nil && p.reply.body.broken.Load():
 		return refuseBody, slog.LevelDebug
+	case isDial && undialled.Known:
+		return undialled.Refusal, slog.LevelInfo
 	case isDial:
 		return undialled.Refusal, slog.LevelWarn
 	case isNet && timeout.Timeout():
@@ -247,5 +249,7 @@ func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
 		slog.String("path", p.request.LoggedPath()),
 		slog.String("upstream", p.upstream.Name),
 	}
-	p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)
+	if p.server.cfg.Rations.Allows(level, message) {
+		p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
+	"holdfast/proxy/internal/ration"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -51,7 +52,8 @@ type Config struct {
 	// some 4 KiB more of a request's.
 	MaxHeaderSize int
 
-	Log *slog.Logger
+	Log     *slog.Logger
+	Rations *ration.Book // of log lines that clients cause
 	// Count is told the status that a request was answered with. One whose
 	// client went away before is not counted.
 	Count func(status int)

@@ -1,0 +1,62 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"holdfast/internal/config"
+	"holdfast/internal/probe"
+	"holdfast/internal/shown"
+)
+
+// explainAnswer returns an error that says what an upstream's answer to an upgrade means,
+// and what to do about it. It returns nil for an answer that says nothing in particular.
+func explainAnswer(f *probe.Failure) error {
+	switch s := f.Status; {
+	case s >= 300 && s < 400 && f.Location != "":
+		return fmt.Errorf("redirects to %s with HTTP status %d, and WebSocket clients do not follow; write that address in HOLDFAST_UPSTREAM, with ws:// or wss://",
+			shown.Quoted(f.Location), s)
+	case s >= 200 && s < 300:
+		return fmt.Errorf("answered with a page, HTTP status %d, and did not upgrade: it is not a WebSocket service, or not at this path; "+
+			"if it upgrades another path, try that with -path, or write it in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", s)
+	case s == 401, s == 403, s == 407:
+		return fmt.Errorf("refused to upgrade with HTTP status %d: it wants credentials or an Origin, which clients may send and this check does not; "+
+			"set HOLDFAST_UPSTREAM_HEADERS to what every request needs", s)
+	case s == 421:
+		return fmt.Errorf("refused to upgrade with HTTP status %d: it is not responsible for this Host; set HOLDFAST_UPSTREAM_HOST to its own", s)
+	case s >= 500:
+		return fmt.Errorf("failed with HTTP status %d; its own log says why", s)
+	}
+	return nil
+}
+
+// explainName returns an error that says what to do about a name that does not resolve, or
+// nil for other errors.
+func explainName(err error) error {
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
+		return fmt.Errorf("its name does not resolve: %w; correct HOLDFAST_UPSTREAM, or the resolver of this host", lookup)
+	}
+	return nil
+}
+
+// waiting returns what check -connect says when a step takes long.
+func waiting(c config.Config, step probe.Step, limit time.Duration) string {
+	switch step {
+	case probe.Dial, probe.SecureTLS:
+		return fmt.Sprintf("waits for a connection, %v at most (HOLDFAST_DIAL_TIMEOUT)", limit)
+	case probe.Upgrade:
+		return fmt.Sprintf("is connected, and waits for the answer to the upgrade, %v at most (HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT)", limit)
+	default:
+		return fmt.Sprintf("has upgraded, and waits for the answer to a ping, %v at most (%s)", limit, pingLimit(c))
+	}
+}
+
+// pingLimit returns the variable that limits how long check -connect waits for a pong.
+func pingLimit(c config.Config) string {
+	if c.UpstreamPingTimeout == 0 {
+		return "HOLDFAST_HANDSHAKE_TIMEOUT"
+	}
+	return "HOLDFAST_UPSTREAM_PING_TIMEOUT"
+}

@@ -1,0 +1,55 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+
+	"holdfast/proxy"
+)
+
+// Files with variables are read by many rules. Some readers keep quotes, blanks and
+// carriage returns that others remove. The process then gets them as a part of the value.
+// So they are named as what they are, and the value is checked without them.
+
+const (
+	inQuotes   = "is in quotes, which are part of the value for docker's --env-file and for Kubernetes; leave them out"
+	withReturn = "ends with a carriage return, as each line does in a file with Windows line ends; convert the file"
+	withBlanks = "begins or ends with a blank; remove it"
+)
+
+// blanks are the white space around a value that cannot be part of it.
+const blanks = " \t\r\n"
+
+// trimmers are the types whose rules ignore blanks around a value.
+var trimmers = map[reflect.Type]bool{
+	reflect.TypeFor[originList]():         true,
+	reflect.TypeFor[trusted]():            true,
+	reflect.TypeFor[proxy.HeaderFields](): true,
+}
+
+// unwrap returns the value of v without quotes, carriage returns and blanks around it. It
+// returns what is wrong with the value as it was, or "".
+func unwrap(v variable, value string) (bare, reason string) {
+	bare = value
+	field := reflect.TypeFor[Config]().Field(v.field)
+	isFile := field.Tag.Get("env") != v.name // of a secret
+	if isFile || !trimmers[field.Type] {
+		bare = strings.Trim(value, blanks)
+	}
+	switch {
+	case isQuoted(strings.Trim(value, blanks)):
+		bare = strings.Trim(value, blanks)
+		return strings.Trim(bare[1:len(bare)-1], blanks), inQuotes
+	case bare == value:
+		return value, ""
+	case strings.HasSuffix(value, "\r"):
+		return bare, withReturn
+	}
+	return bare, withBlanks
+}
+
+// isQuoted reports whether the first and the last byte are the same quotation mark.
+func isQuoted(value string) bool {
+	end := len(value) - 1
+	return end > 0 && value[0] == value[end] && strings.IndexByte("\"'`", value[0]) >= 0
+}

@@ -1,0 +1,139 @@
+package proxy_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"holdfast/internal/fixture"
+	"holdfast/internal/wire"
+	"holdfast/proxy"
+)
+
+// A logged line, as far as tests look at it.
+type logged struct {
+	Level, Msg, Session, Client, Path, Upstream string
+	Result, Step, Why, Kind                     string
+	Status, Lines                               int
+}
+
+// wantsLine waits for a line with that message, and returns it.
+func (r *rig) wantsLine(log *fixture.Transcript, message string) (line logged) {
+	r.t.Helper()
+	r.eventually("the log says "+message, func() bool {
+		for text := range strings.Lines(log.String()) {
+			line = logged{}
+			if err := json.Unmarshal([]byte(text), &line); err == nil && line.Msg == message {
+				return true
+			}
+		}
+		return false
+	})
+	return line
+}
+
+// Who was refused, and why, stands in the log of an operator who changed nothing.
+func TestRefusalsAreLogged(t *testing.T) {
+	t.Parallel()
+	pattern, err := proxy.ParseOrigin("https://app.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := func(head string) func(*rig, *peer) {
+		return func(r *rig, client *peer) {
+			client.sendsString(wire.Request())
+			upstream := r.accepts()
+			upstream.wantsRequest()
+			upstream.sendsString(head)
+			upstream.hangsUp()
+		}
+	}
+	asks := func(head string) func(*rig, *peer) {
+		return func(_ *rig, client *peer) { client.sendsString(head) }
+	}
+	for name, test := range map[string]struct {
+		happens func(r *rig, client *peer)
+		want    logged
+	}{
+		"origin": {asks(wire.Request("Origin: https://elsewhere.example")),
+			logged{Level: "INFO", Msg: "handshake refused", Path: "/chat", Result: "origin_denied", Status: 403, Why: "Pages of this origin may not open sessions here."}},
+		"bad request": {asks("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+			logged{Level: "INFO", Msg: "handshake refused", Result: "bad_request", Status: 400}},
+		"too large": {asks(wire.Request("X-Field: " + strings.Repeat("a", 64<<10))),
+			logged{Level: "INFO", Msg: "handshake refused", Result: "limit", Status: 431}},
+		"upstream's 403": {answers(wire.Head("HTTP/1.1 403 Forbidden", "Content-Length: 0")),
+			logged{Level: "INFO", Msg: "handshake refused", Path: "/chat", Result: "upstream_refused", Status: 403, Why: "the upstream's answer"}},
+		"upstream's 503": {answers(wire.Head("HTTP/1.1 503 Service Unavailable", "Content-Length: 0")),
+			logged{Level: "INFO", Msg: "handshake refused", Path: "/chat", Result: "upstream_refused", Status: 503, Why: "the upstream's answer"}},
+		"upstream's nonsense": {answers("220 mail.example\r\n\r\n"),
+			logged{Level: "WARN", Msg: "handshake failed", Path: "/chat", Result: "upstream_invalid", Step: "upstream's answer"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log fixture.Transcript
+			r := newRig(t, func(cfg *proxy.Config) {
+				cfg.AllowedOrigins = []proxy.OriginPattern{pattern}
+				cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
+			})
+			client := r.dials()
+			test.happens(r, client)
+			got := r.wantsLine(&log, test.want.Msg)
+			if got.Session == "" || got.Client != client.conn.LocalAddr().String() {
+				t.Errorf("the line names session %q of client %q, which is %v", got.Session, got.Client, client.conn.LocalAddr())
+			}
+			if test.want.Why == "" {
+				got.Why = "" // package upgrade tests its words
+			}
+			got.Session, got.Client, got.Upstream = "", "", ""
+			if got != test.want {
+				t.Errorf("the log says %+v, want %+v", got, test.want)
+			}
+			client.hangsUp()
+		})
+	}
+}
+
+// Ids of two runs differ, so that the lines of a log that both have written do not mix.
+func TestIdsDifferFromRunToRun(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 2 {
+		r := newRig(t, nil)
+		client, upstream := r.opens()
+		client.hangsUp()
+		upstream.hangsUp()
+		id := r.wantsLine(&r.log, "session opened").Session
+		if id == "" || id == "1" || seen[id] {
+			t.Errorf("a session has the id %q", id)
+		}
+		seen[id] = true
+	}
+}
+
+// An outage is told once, and not again for each client that it meets.
+func TestOutageIsToldOnce(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ ask, message string }{
+		"page":    {page, "request failed"},
+		"session": {wire.Request(), "handshake failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log fixture.Transcript
+			r := newRig(t, func(cfg *proxy.Config) { cfg.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
+			r.service.Close()
+			for range 8 {
+				client := r.dials()
+				client.sendsString(test.ask)
+				client.wantsStatus("nobody listens there", 502)
+				client.tcp().Close()
+			}
+			warnings := strings.Count(log.String(), `"level":"WARN"`)
+			down := strings.Count(log.String(), `"level":"WARN","msg":"upstream is down`)
+			if tries := strings.Count(log.String(), test.message); tries != 8 || down != 1 || warnings > 3 {
+				t.Errorf("the log has %d lines about clients and %d warnings, %d of them that the upstream is down:\n%s", tries, warnings, down, log.String())
+			}
+		})
+	}
+}
