@@ -61,7 +61,7 @@ func main() {
 
 // gcPercent lets a worker collect the garbage of many seeds at once: a world leaves much
 // garbage, and little lives.
-const gcPercent = 2000
+const gcPercent = 400
 
 func (r *run) playSeeds(workers int) {
 	var playing sync.WaitGroup

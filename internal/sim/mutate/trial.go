@@ -11,13 +11,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // A trial is what became of a mutant.
 type trial struct {
 	mutant
-	seed  int    // the first that has caught it; 0 if none has
+	by    string // the kept plan or the first seed that has caught it
 	found string // what was wrong there
 	err   error  // it could not be tried
 }
@@ -32,11 +33,12 @@ func (t trial) String() string {
 	case t.found == "":
 		return fmt.Sprintf("%s: SURVIVED", t.name)
 	default:
-		return fmt.Sprintf("%s: seed %d: %s", t.name, t.seed, t.found)
+		return fmt.Sprintf("%s: %s: %s", t.name, t.by, t.found)
 	}
 }
 
-// try builds the simulation with a mutant, and plays seeds until one catches it.
+// try builds the simulation with a mutant, and plays the plans that are kept, and then
+// seeds, until one catches it.
 func try(m mutant, seeds int) trial {
 	t := trial{mutant: m}
 	dir, err := os.MkdirTemp("", "mutant")
@@ -47,7 +49,7 @@ func try(m mutant, seeds int) trial {
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's directory for that
 	sim := filepath.Join(dir, "sim")
 	if t.err = m.build(dir, sim); t.err == nil {
-		t.seed, t.found, t.err = play(sim, seeds)
+		t.by, t.found, t.err = play(sim, seeds)
 	}
 	return t
 }
@@ -91,24 +93,41 @@ const patience = 5 * time.Minute
 
 var broken = regexp.MustCompile(`(?m)^seed (\d+): (?:at \S+: )?(.*)$`)
 
-// play plays seeds in one thread, from 1 on.
-func play(sim string, seeds int) (seed int, found string, err error) {
+// kept are the plans that have found a fault before.
+const kept = "internal/sim/testdata/*.json"
+
+// play plays the kept plans, and then seeds from 1 on, in one thread.
+func play(sim string, seeds int) (by, found string, err error) {
+	plans, err := filepath.Glob(kept)
+	if err != nil {
+		return "", "", err
+	}
+	for _, plan := range plans {
+		if _, found, err = playWith(sim, "-plan", plan); found != "" || err != nil {
+			return "the plan " + strings.TrimSuffix(filepath.Base(plan), ".json"), found, err
+		}
+	}
+	seed, found, err := playWith(sim, "-workers", "1", "-enough", "1", "-seeds", strconv.Itoa(seeds))
+	return "seed " + seed, found, err
+}
+
+// playWith runs the simulation once, and returns the first seed that broke a promise.
+func playWith(sim string, arguments ...string) (seed, found string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, sim, "-workers", "1", "-enough", "1", "-seeds", strconv.Itoa(seeds)).CombinedOutput()
+	out, err := exec.CommandContext(ctx, sim, arguments...).CombinedOutput()
 	_, exited := errors.AsType[*exec.ExitError](err)
 	switch {
 	case err == nil:
-		return 0, "", nil
+		return "", "", nil
 	case ctx.Err() != nil:
-		return 0, "a seed does not end", nil
+		return "that does not end", "it does not end", nil
 	case !exited:
-		return 0, "", err
+		return "", "", err
 	}
 	first := broken.FindSubmatch(bytes.TrimSpace(out))
 	if first == nil {
-		return 0, "", fmt.Errorf("%w: %s", err, out)
+		return "", "", fmt.Errorf("%w: %s", err, out)
 	}
-	seed, err = strconv.Atoi(string(first[1]))
-	return seed, string(first[2]), err
+	return string(first[1]), string(first[2]), nil
 }
