@@ -94,6 +94,8 @@ func (p *peer) act(a Action) {
 		p.leaves()
 	case Resets:
 		p.resets()
+	default:
+		panic("there is no such act: " + a.Kind.String())
 	}
 }
 

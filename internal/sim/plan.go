@@ -261,6 +261,7 @@ func action(rnd *rand.Rand, wild bool) Action {
 		a.Size = rnd.IntN(60_000)
 	case Violates:
 		a.Size = rnd.IntN(len(violations))
+	default: // the size is that of a message
 	}
 	return a
 }

@@ -196,6 +196,7 @@ func (t *talk) answers(request string) {
 		return
 	case ServiceWrong:
 		key = "AAAAAAAAAAAAAAAAAAAAAA=="
+	default: // it answers as it should
 	}
 	accept := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
