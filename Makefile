@@ -2,7 +2,7 @@ FUZZTIME ?= 10s
 BENCHFLAGS ?=
 FAULTS ?= .
 SOAK ?= 15m
-SEEDS ?= 50000
+SEEDS ?= 100000
 MUTANTSEEDS ?= 5000
 
 .PHONY: help build test race vet lint fuzz sim mutants e2e faults soak bench ci

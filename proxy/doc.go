@@ -52,7 +52,8 @@
 // A heartbeat. The wheel calls alarm in deadlines.go. expireLive asks each leg's
 // heartbeat.State what is due (judgeLeg, beat). flush and injectPing write a ping; take and
 // control handle its pong. If the pong is late, delivery.go asks the kernel whether the
-// ping has arrived (internal/socket). A missed deadline ends the session.
+// ping has arrived (internal/socket). absence.go gives time again to a peer whose bytes
+// lay unread while the loop was away. A missed deadline ends the session.
 //
 // An end. close.go latches the first cause (latch), and farewell.go says what each leg is
 // told. settle moves both legs on until their connections are closed. overdue ends a leg

@@ -46,6 +46,7 @@ type loop struct {
 	alarms    int // timers that went off
 	bustle    bustle
 	unseen    int // events since timers last ran, while more may be waiting
+	absence   absence
 	ready     []epoll.Event
 	frame     frame.ControlFrame             // scratch
 	in        [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
@@ -66,6 +67,7 @@ func newLoop(server *Server, k kernel, source io.Reader) *loop {
 		backoff:  cfg.longestBackoff(),
 		longest:  frame.LimitOf(cfg.MaxFrameSize),
 		patience: patience{write: cfg.WriteTimeout, close: cfg.CloseTimeout},
+		absence:  absence{from: cfg.shortestAbsence()},
 		metrics:  cfg.Metrics.NewLoop(),
 		log:      cfg.Log,
 		clock:    clock,
@@ -97,6 +99,7 @@ func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
 	}
 	if l.countInput(len(events)) {
 		l.wheel.Advance(now, l.alarm)
+		l.absence.over()
 	}
 	l.inbox.run()
 	l.callNext()

@@ -18,6 +18,9 @@ import (
 // again.
 func (l *loop) readable(s *session, from Side) {
 	g := &s.legs[from]
+	if l.absence.away {
+		l.excuse(g, from)
+	}
 	switch g.in {
 	case inOpen:
 	case inDiscard:

@@ -23,6 +23,7 @@ type link struct {
 	acked int64
 	heard heartbeat.Time // when an acknowledgement last came
 	gap   bool           // of bytes behind others that were lost
+	data  heartbeat.Time // when bytes of its peer last came
 	full  bool           // its peer has no room, and acknowledges probes
 }
 
@@ -56,7 +57,8 @@ func (c *corked) LastACKs() socket.ACKs {
 	if c.link.full {
 		return socket.ACKs{Last: time.Second, Full: true}
 	}
-	return socket.ACKs{Last: c.link.st.now.Sub(c.link.heard), Gap: c.link.gap}
+	now := c.link.st.now
+	return socket.ACKs{Last: now.Sub(c.link.heard), Gap: c.link.gap, Data: now.Sub(c.link.data)}
 }
 
 func (c *corked) Write(b []byte) (int, error) {

@@ -136,18 +136,15 @@ func (st *stage) peer(side Side) *peer {
 func (st *stage) run() {
 	st.t.Helper()
 	for range 100_000 {
-		events, err := st.l.epoll.Poll()
-		if err != nil {
-			st.t.Fatal(err)
-		}
-		st.l.turn(st.now, events)
+		st.l.poll()
+		st.l.turn(st.l.now, st.l.ready)
 		st.wantsDeadlines()
 		for _, leg := range st.legs {
 			if leg.holding {
 				st.t.Fatal("the kernel was told that the end follows at once, and the turn is over")
 			}
 		}
-		if len(events) == 0 {
+		if len(st.l.ready) == 0 {
 			return
 		}
 	}

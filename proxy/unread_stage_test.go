@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/internal/wire"
+	"holdfast/metrics"
 )
 
 // What arrived before a deadline is read before the peer is judged, even if one read
@@ -61,4 +62,98 @@ func TestNothingIsJudgedUnread(t *testing.T) {
 		st.drains(u)
 		c.wants("all was read, and it was not there", wire.Close(1011, "keepalive ping timeout"))
 	})
+}
+
+// While the process is stopped, a receive buffer fills up. What the peer answers then
+// waits in the peer's kernel, and comes after the buffer has been read.
+func TestAnswerBehindAFullBuffer(t *testing.T) {
+	small := wire.Encode(true, wire.Binary("12345678"))
+	flood := []byte(strings.Repeat(string(small), 10_000))
+	for _, stop := range []struct {
+		name       string
+		begins     time.Duration // after the ping, or the Close
+		ends       time.Duration
+		full       time.Duration // when the buffer is full
+		kept, late time.Duration // when it is answered, and when an answer is too late
+	}{
+		{"over the deadline", 0, 10 * time.Minute, time.Second, 10*time.Minute + 19*time.Second, 10*time.Minute + 21*time.Second},
+		{"over the first look", 9 * time.Second, 19 * time.Second, 9500 * time.Millisecond, 38 * time.Second, 40 * time.Second},
+		{"between the two", 11 * time.Second, 19 * time.Second, 12 * time.Second, 38 * time.Second, 40 * time.Second},
+		{"and no time: it is full for a moment", 11 * time.Second, 19 * time.Second, 18950 * time.Millisecond, 19500 * time.Millisecond, 21 * time.Second},
+	} {
+		t.Run("stopped "+stop.name, func(t *testing.T) {
+			for _, answers := range []bool{true, false} {
+				st := newStage(t, onlyClients)
+				c, u := st.session(false)
+				link := c.slows()
+				st.pass(20 * time.Second)
+				pong := c.wantsPing("due")
+				link.acknowledges(1 << 20)
+				asked := st.now
+				at := func(d time.Duration) { st.pass(asked.Add(d).Sub(st.now) - wheelLag) }
+				at(stop.begins)
+				c.pushes(flood)
+				link.data = asked.Add(stop.full)
+				st.now = asked.Add(stop.ends)
+				st.drains(u)
+				if answers {
+					at(stop.kept)
+					c.sends(pong)
+					at(stop.late)
+					c.wantsPing("the pong came in time: the next ping, and no Close")
+				} else {
+					at(stop.kept)
+					c.wants("nothing: there is time")
+					at(stop.late)
+					c.wants("the time is over", wire.Close(1011, "keepalive ping timeout"))
+				}
+			}
+		})
+	}
+	t.Run("a Close", func(t *testing.T) {
+		st := newStage(t, onlyClients)
+		c, u := st.session(false)
+		u.sends(wire.Close(1000, ""))
+		c.wants("the Close", wire.Close(1000, ""))
+		c.pushes(flood)
+		st.now = st.now.Add(time.Minute)
+		st.drains(u)
+		st.pass(9 * time.Second)
+		c.sends(wire.Close(1000, ""))
+		u.hangsUp()
+		c.hangsUp()
+		st.closed(upstream)
+	})
+	t.Run("a Close that never comes", func(t *testing.T) {
+		st := newStage(t, onlyClients)
+		c, u := st.session(false)
+		u.sends(wire.Close(1000, ""))
+		c.wants("the Close", wire.Close(1000, ""))
+		c.pushes(flood)
+		st.now = st.now.Add(time.Minute)
+		st.drains(u)
+		st.pass(11 * time.Second)
+		u.hangsUp()
+		st.dropped(client, metrics.CloseTimeout)
+	})
+}
+
+// A peer that floods and does not answer is found in time, as long as the loop is.
+func TestFloodIsNoExcuse(t *testing.T) {
+	small := wire.Encode(true, wire.Binary("12345678"))
+	flood := []byte(strings.Repeat(string(small), 10_000))
+	st := newStage(t, onlyClients)
+	c, u := st.session(false)
+	st.pass(20 * time.Second)
+	c.wantsPing("due")
+	link := c.slows()
+	for range 38 {
+		c.pushes(flood)
+		link.data = st.now
+		st.drains(u)
+		st.pass(500*time.Millisecond - wheelLag)
+	}
+	c.wants("nothing yet")
+	st.pass(time.Second)
+	c.wants("its time is over", wire.Close(1011, "keepalive ping timeout"))
 }

@@ -75,7 +75,7 @@ func (l *loop) loiter() {
 	ready, more, err := l.epoll.Loiter()
 	l.look(ready, err)
 	l.bustle.hot = more
-	l.now = l.clock()
+	l.tick()
 	for _, ev := range l.ready {
 		l.dispatch(ev)
 	}
@@ -87,9 +87,16 @@ func (l *loop) loiter() {
 // before l.now is among the events, which are handled before timers are judged by l.now.
 // poll reports whether there are events.
 func (l *loop) poll() bool {
-	l.now = l.clock()
+	l.tick()
 	l.look(l.kernel.Poll())
 	return len(l.ready) > 0
+}
+
+// tick reads the clock.
+func (l *loop) tick() {
+	now := l.clock()
+	l.absence.note(l.now, now, l.wheel.Next())
+	l.now = now
 }
 
 func (l *loop) look(ready []epoll.Event, err error) {

@@ -226,9 +226,9 @@ func newInventedWorld(t *testing.T, change func(*Config)) *inventedWorld {
 func (w *inventedWorld) run() {
 	w.t.Helper()
 	for range 10_000 {
-		ready, _ := w.kernel.Poll()
-		w.l.turn(w.now, ready)
-		if len(ready) == 0 {
+		w.l.poll()
+		w.l.turn(w.l.now, w.l.ready)
+		if len(w.l.ready) == 0 {
 			return
 		}
 	}

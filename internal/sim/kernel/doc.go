@@ -19,7 +19,7 @@
 //	ends           FIN behind the data, half closes, a close with unread input
 //	resets         ahead of what was not sent; ECONNREFUSED, ECONNRESET or EPIPE, told once
 //	window         never taken back; closed by a reader that does not read; probes
-//	loss           sent again after a wait that grows; TCP_USER_TIMEOUT; orphans
+//	loss           sent again after a wait that grows, 15 times; TCP_USER_TIMEOUT; orphans
 //	asking         SIOCOUTQ, SIOCOUTQNSD, SIOCINQ and what TCP_INFO says of acknowledgements
 //	connects       at once, later, refused, never answered, not even begun
 //

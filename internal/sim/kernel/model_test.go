@@ -328,6 +328,41 @@ func TestCuts(t *testing.T) {
 	}
 }
 
+// Without a user timeout TCP gives a silent peer up after net.ipv4.tcp_retries2 tries. With
+// the limits of net/tcp.h that is after 924.6 seconds, and Linux documents that figure.
+func TestTriesAreLimited(t *testing.T) {
+	for name, write := range map[string]int{"lost": 1, "behind a full window": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t)
+			st.SendBuffer = 1 << 20
+			ours, _ := st.pair(0)
+			if write > 1 {
+				st.writes(ours, string(bytesFrom(0, st.ReceiveBuffer+1)))
+				st.pass(time.Hour)
+				if err := ours.Connected(); err != nil {
+					t.Fatalf("a peer that is full and answers is given up: %v", err)
+				}
+			}
+			ours.Out.Lost = true
+			if write == 1 {
+				st.writes(ours, "x")
+			}
+			gone := 924600 * time.Millisecond
+			if write > 1 {
+				gone = 15 * retryLimit // the wait has grown before
+			}
+			st.pass(gone - retryLimit - time.Second)
+			if err := ours.Connected(); err != nil {
+				t.Fatalf("it is given up too early: %v", err)
+			}
+			st.pass(2*retryLimit + 2*time.Second)
+			if err := ours.Connected(); !errors.Is(err, unix.ETIMEDOUT) {
+				t.Errorf("in the end the error is %v", err)
+			}
+		})
+	}
+}
+
 // A full peer answers probes, a peer that is gone does not, and TCP gives up in the end.
 func TestSilence(t *testing.T) {
 	st := newStage(t)

@@ -288,6 +288,7 @@ func (s *Socket) LastACKs() proxy.ACKs {
 		Gap:  s.gapThere,
 		Full: s.full(),
 		RTT:  s.rtt,
+		Data: (s.m.now() - s.fed).Truncate(time.Millisecond),
 	}
 }
 

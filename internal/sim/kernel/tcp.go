@@ -33,11 +33,13 @@ type stream struct {
 	outlasts  bool          // UserTimeout does not hold
 	gapThere  bool          // the peer has a gap
 	heard     time.Duration // when the last segment came
+	fed       time.Duration // when bytes last came
 	rtt       time.Duration
 
 	armed    bool          // a timer is in the queue
 	retryAt  time.Duration // when it is to do something
 	tries    int           // since the peer has acknowledged anything new
+	unheard  int           // tries since a segment of the peer came
 	progress time.Duration // when that was
 	lostFrom int64
 }
@@ -47,6 +49,7 @@ const never = int64(-1)
 
 const (
 	orphanTries = 8               // in tcp_orphan_retries
+	triesInAll  = 15              // net.ipv4.tcp_retries2
 	retryLimit  = 2 * time.Minute // TCP_RTO_MAX in net/tcp.h
 )
 
@@ -247,7 +250,7 @@ func (s *Socket) arrive(seg segment) {
 		s.resetBy()
 		return
 	}
-	s.heard = s.m.now()
+	s.heard, s.unheard = s.m.now(), 0
 	s.takeAck(seg)
 	if len(seg.data) > 0 || seg.fin || seg.ask {
 		s.take(seg)
@@ -320,6 +323,7 @@ func (s *Socket) take(seg segment) {
 			had := s.next - seg.seq
 			s.in = append(s.in, seg.data[had:had+fresh]...)
 			s.next += fresh
+			s.fed = s.m.now()
 			s.wake(proxy.Readable)
 		}
 		if seg.fin && s.next == seg.seq+int64(len(seg.data)) {
@@ -391,7 +395,8 @@ func (s *Socket) arm() {
 }
 
 // retry is tcp_retransmit_timer and tcp_probe_timer. It sends again what was lost, and
-// asks the peer for a word otherwise.
+// asks the peer for a word otherwise. A user timeout takes the place of the limit on
+// tries.
 func (s *Socket) retry() {
 	s.armed = false
 	now := s.m.now()
@@ -405,11 +410,15 @@ func (s *Socket) retry() {
 	case s.m.UserTimeout > 0 && !s.outlasts && now-s.progress >= s.m.UserTimeout:
 		s.fail(unix.ETIMEDOUT)
 		return
+	case s.unheard >= triesInAll && (s.m.UserTimeout == 0 || s.outlasts):
+		s.fail(unix.ETIMEDOUT)
+		return
 	case s.closed && s.abandoned():
 		s.die()
 		return
 	}
 	s.tries++
+	s.unheard++
 	if s.lostFrom == never {
 		s.emit(segment{seq: s.seqOut(), ask: true})
 	} else {

@@ -36,7 +36,7 @@ func ask(fd int, question uintptr) (n int, ok bool) {
 	return int(told), errno == 0
 }
 
-// ACKs says how the peer's TCP acknowledges.
+// ACKs says what the peer's TCP has sent and acknowledged of late.
 type ACKs struct {
 	// Last is how long ago the peer's TCP last acknowledged anything, new or not. It is 0
 	// if the kernel does not say, as for a unix socket.
@@ -49,9 +49,12 @@ type ACKs struct {
 	Full bool
 	// RTT is the path's round trip as TCP measures it, or 0 if the kernel does not say.
 	RTT time.Duration
+	// Data is how long ago bytes of the peer last arrived. It is 0 if the kernel does not
+	// say.
+	Data time.Duration
 }
 
-// LastACKs returns how the peer of fd acknowledges.
+// LastACKs returns what the kernel says of the peer of fd.
 func LastACKs(fd int) ACKs {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
@@ -62,5 +65,6 @@ func LastACKs(fd int) ACKs {
 		Gap:  info.Sacked > 0,
 		Full: info.Notsent_bytes > 0 && info.Snd_wnd < (info.Unacked+1)*info.Snd_mss,
 		RTT:  time.Duration(info.Rtt) * time.Microsecond,
+		Data: time.Duration(info.Last_data_recv) * time.Millisecond,
 	}
 }

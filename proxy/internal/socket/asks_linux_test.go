@@ -3,7 +3,9 @@ package socket
 import (
 	"net"
 	"os"
+	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,6 +99,25 @@ func TestBytesAreSomewhere(t *testing.T) {
 	}
 	for Unacked(a) > 0 || Unread(b) > 0 {
 		drain(t, b)
+	}
+}
+
+func TestAgeOfTheLastData(t *testing.T) {
+	a, b := pair(t, "tcp")
+	if _, err := unix.Write(a, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for Unread(b) == 0 {
+		runtime.Gosched()
+	}
+	for LastACKs(b).Data < 20*time.Millisecond { // it grows while nothing comes, though the byte lies unread
+		runtime.Gosched()
+	}
+	if _, err := unix.Write(a, []byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	for LastACKs(b).Data >= 20*time.Millisecond {
+		runtime.Gosched()
 	}
 }
 
