@@ -54,6 +54,7 @@ func (l *loop) injectClose(s *session, side Side) {
 func (l *loop) injectPing(s *session, side Side) {
 	g := &s.legs[side]
 	queued := g.tail != nil || l.sampleQueue(g)
+	l.marksUnread(g, side)
 	payload := l.random.Uint64()
 	var buf [8]byte
 	switch l.sendControl(s, side, ws.OpPing, heartbeat.AppendPayload(buf[:0], payload)) {
@@ -78,10 +79,16 @@ func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 	l.metrics.PingLag(max(0, now.Sub(g.beat.Due()))) // a ping that was early, or deferred and not late, has no lag
 	g.beat.Sent(&l.rules[side], now, payload, l.answersPings(s, side), queued)
 	g.marks(now)
+	l.logPing(s, side)
+}
+
+// marksUnread is called before a ping is written. If any pong may answer the ping, it
+// records what has arrived by now: that does not follow the ping. After the write it would
+// be too late, because a peer on this machine may have answered already.
+func (l *loop) marksUnread(g *leg, side Side) {
 	if l.rules[side].Liveness == heartbeat.AnyByte && !g.beat.Echoes() {
 		g.marksUnread()
 	}
-	l.logPing(s, side)
 }
 
 // answersPings reports whether the peer is known to answer pings, for the `auto` modes. A

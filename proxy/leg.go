@@ -85,8 +85,8 @@ type pending struct {
 	pressAt heartbeat.Time // when the pong does not wait for the end of a message any more
 	close   []byte         // payload of the Close, for outHeld, outEnding and outClosing
 
-	// unread is a position in the peer's stream. What lies before it had arrived when our
-	// latest ping left. 0 means that all of it was read.
+	// unread is a position in the peer's stream. What lies before it had arrived before our
+	// latest ping was written. 0 means that all of it was read.
 	unread uint64
 }
 
@@ -152,9 +152,9 @@ func (g *leg) tidy() {
 	}
 }
 
-// marksUnread records where in the peer's stream the bytes begin that can only arrive
-// after the ping that has just left. What is held or unread arrived before. With TLS the
-// unread bytes are ciphertext, so the mark may lie a little too far ahead.
+// marksUnread records where in the peer's stream the bytes begin that have not arrived
+// yet. With TLS the unread bytes are ciphertext, so the mark may lie a little too far
+// ahead.
 func (g *leg) marksUnread() {
 	unread := uint64(g.io.Unread())
 	switch {

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/heartbeat"
 	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
@@ -118,6 +120,29 @@ func TestPongFromBeforeThePing(t *testing.T) {
 			pinged(st, p, wire.Encode(p.masks(), wire.Pong("")))
 			st.drains(other)
 			st.counts(map[string]float64{count: 0})
+		})
+	}
+}
+
+// A peer on the same machine may answer before the write of the ping returns.
+func TestPongAtOnce(t *testing.T) {
+	for _, side := range sides {
+		t.Run(side.String(), func(t *testing.T) {
+			st := newStage(t, nil)
+			p, _ := st.way(side)
+			pong := wire.Encode(p.masks(), wire.Pong(""))
+			leg := st.l.session(p).legs[side].io.(*corked)
+			leg.wrote = func() {
+				if n, err := unix.Write(p.fd, pong); n != len(pong) {
+					t.Error(err)
+				}
+			}
+			st.pass(20 * time.Second)
+			leg.wrote = nil
+			st.counts(map[string]float64{
+				"pongs_received_total{" + side.String() + "}": 1,
+				"ping_rtt_seconds{" + side.String() + "}":     1,
+			})
 		})
 	}
 }

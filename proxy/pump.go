@@ -247,6 +247,10 @@ func (l *loop) writable(s *session, side Side) {
 	if t == nil {
 		return
 	}
+	pinging := g.pingInTail()
+	if pinging {
+		l.marksUnread(g, side)
+	}
 	n, err := g.write(t.bytes())
 	if err != nil {
 		l.broke(s, side, lostReason(err))
@@ -255,7 +259,6 @@ func (l *loop) writable(s *session, side Side) {
 	if n == 0 {
 		return
 	}
-	pinging := g.pingInTail()
 	t.from += n
 	l.countSent(g, side, n)
 	l.metrics.Buffered(side, -n)

@@ -14,6 +14,7 @@ type corked struct {
 	holding bool   // WriteLast was called, and neither CloseWrite nor Close
 	link    *link  // nil: bytes are at the peer as soon as they are written
 	taken   int64  // bytes written
+	wrote   func() // is called after each write; may be nil
 }
 
 // A link is a network with a TCP that acknowledges when the test says so.
@@ -64,6 +65,9 @@ func (c *corked) LastACKs() socket.ACKs {
 func (c *corked) Write(b []byte) (int, error) {
 	n, err := c.transport.Write(b)
 	c.taken += int64(n)
+	if c.wrote != nil {
+		c.wrote()
+	}
 	return n, err
 }
 
