@@ -101,7 +101,7 @@ func (h *Hermetic) Called(loop int) bool {
 
 // Drain begins the end of all that a loop holds, and CutAll ends it at once. As for any
 // other job, the loop must not be in a turn.
-func (h *Hermetic) Drain(loop int)  { h.server.draining.Store(true); h.server.loops[loop].drain() }
+func (h *Hermetic) Drain(loop int)  { h.server.draining.Store(true); h.server.loops[loop].drain(0) }
 func (h *Hermetic) CutAll(loop int) { h.server.loops[loop].cutAll() }
 
 // Close ends what the server does beside its loops.

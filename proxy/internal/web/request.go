@@ -38,7 +38,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	defer s.answered(out)
 	// net/http passes over a Content-Length beside Transfer-Encoding. A proxy in front
 	// may have gone by it (RFC 9112 6.1). The first head has been read strictly.
-	out.closing = out.closing || g.requests > 0 && r.TransferEncoding != nil
+	out.closing = out.closing || g.requests > 0 && r.TransferEncoding != nil || s.retired.Load()
 	g.requests++
 	if len(head) > s.cfg.MaxHeaderSize {
 		out.closing = true

@@ -95,6 +95,7 @@ type Server struct {
 
 	answering atomic.Int64 // connections with a request that is not answered wholly
 	idlers    idlers       // connections that wait for their next request
+	retired   atomic.Bool  // each answer is the last of its connection
 
 	mu     sync.Mutex
 	closed bool
@@ -192,6 +193,9 @@ func (s *Server) gone(g *Guest) {
 		s.guests.Done()
 	})
 }
+
+// Retire makes each answer from now on the last of its connection.
+func (s *Server) Retire() { s.retired.Store(true) }
 
 // Shutdown answers no more requests, waits for the answers under way until ctx
 // is done, and cuts what is left; cut is how many answers were cut. When it
