@@ -50,7 +50,7 @@ sbom: release ## dist/holdfast.cdx.json: what the release was built from, as Cyc
 vuln: release ## known vulnerabilities in the source and in the release; asks vuln.go.dev, or GOVULNDB
 	tools/supply/vuln dist/holdfast
 
-supply: verify reproducible gosec sbom vuln ## the five above
+supply: verify reproducible gosec sbom vuln ## all of the five
 
 fuzz: ## every fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)
