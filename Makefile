@@ -4,14 +4,19 @@ FAULTS ?= .
 SOAK ?= 15m
 SEEDS ?= 100000
 MUTANTSEEDS ?= 5000
+VERSION ?=
 
-.PHONY: help build test race vet lint fuzz sim mutants e2e faults soak bench ci
+.PHONY: help build release test race vet lint verify reproducible gosec sbom vuln supply \
+	fuzz sim mutants e2e faults soak bench ci
 
 help: ## this list of targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, ./holdfast
 	go build -o holdfast .
+
+release: ## dist/holdfast, static, with VERSION in it; the same source gives the same bytes
+	tools/release dist/holdfast $(VERSION)
 
 test: ## the tests that need nothing but Go
 	go test ./...
@@ -27,6 +32,25 @@ vet: ## go vet, the tests behind build tags included
 
 lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
 	tools/lint
+
+verify: ## whether the modules on disk are those that go.sum names
+	go mod verify
+	go -C tools mod verify
+	go -C tools/supply mod verify
+
+reproducible: ## the release built twice, in two folders with two caches: are the bytes the same?
+	tools/supply/reproducible
+
+gosec: ## gosec on the packages that the binary is made of
+	tools/supply/gosec
+
+sbom: release ## dist/holdfast.cdx.json: what the release was built from, as CycloneDX
+	tools/supply/sbom dist/holdfast
+
+vuln: release ## known vulnerabilities in the source and in the release; asks vuln.go.dev, or GOVULNDB
+	tools/supply/vuln dist/holdfast
+
+supply: verify reproducible gosec sbom vuln ## all of the five
 
 fuzz: ## every fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)

@@ -227,6 +227,27 @@ func TestBannedCalls(t *testing.T) {
 	}
 }
 
+// Masks, the payloads of pings and the proxy's name in CDN-Loop come from crypto/rand: the
+// product imports no other source of random numbers, and the loops of a server get that one.
+func TestRandomBytesCannotBePredicted(t *testing.T) {
+	for _, s := range sources(t) {
+		if !isProduct(s.name) || strings.HasPrefix(s.name, "internal/sim/") {
+			continue
+		}
+		for _, other := range []string{"math/rand", "math/rand/v2"} {
+			if s.nameOf(other) != "" {
+				t.Errorf("%s imports %s", s.name, other)
+			}
+		}
+		if s.name == "proxy/server.go" {
+			reader := ban{pkg: "crypto/rand", names: []string{"Reader"}}
+			if len(reader.uses(s)) != 1 {
+				t.Errorf("%s does not give crypto/rand's Reader to its loops", s.name)
+			}
+		}
+	}
+}
+
 // Jobs beside the loops are started in few places, so that a test and a simulation
 // can decide when they run: see world in proxy/seams.go.
 func TestGoroutinesStartInFewPlaces(t *testing.T) {
