@@ -19,6 +19,7 @@ import (
 
 	"holdfast/internal/admin"
 	"holdfast/internal/config"
+	"holdfast/internal/panics"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -69,7 +70,7 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 			Host:      host,
 			Metrics:   m.Handler(),
 			Profiling: c.PProf,
-			Log:       log,
+			ErrorLog:  panics.New(log, m.CountPanic).ErrorLog(slog.LevelWarn),
 		}),
 		adminListener: adminListener,
 		certificates:  loaded,

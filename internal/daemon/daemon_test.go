@@ -109,7 +109,7 @@ func TestAdminWhileDraining(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	d := &Daemon{
 		proxy:         server,
-		admin:         admin.NewServer(admin.Config{Proxy: server, Metrics: http.NotFoundHandler(), Log: log}),
+		admin:         admin.NewServer(admin.Config{Proxy: server, Metrics: http.NotFoundHandler(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}),
 		adminListener: listener,
 		log:           log,
 	}
