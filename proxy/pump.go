@@ -92,6 +92,7 @@ func (l *loop) count(s *session, from Side, n int) {
 // it, however many frames were cut out in between.
 func (l *loop) take(s *session, from Side, b []byte) {
 	g, to := &s.legs[from], opposite(from)
+	before := l.doubt(to)
 	var seen frame.Counts
 	size, controls := len(b), 0
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
@@ -134,6 +135,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 		}
 	}
 	l.passOn(s, from, b[:run])
+	l.faults.unsure[to] = before
 	g.crowded = controls >= crowd && controls*crowdSpacing >= size
 	l.countFrames(g, from, &seen)
 	l.flush(s, from) // the pong to the peer's latest ping
@@ -197,6 +199,7 @@ func (l *loop) send(s *session, to Side, b []byte) sending {
 	if !g.takes() {
 		return lost
 	}
+	before := l.doubt(to)
 	if g.tail == nil {
 		n, err := g.write(b)
 		if err != nil {
@@ -205,6 +208,7 @@ func (l *loop) send(s *session, to Side, b []byte) sending {
 		}
 		l.countSent(g, to, n)
 		if n == len(b) {
+			l.faults.unsure[to] = before
 			return gone
 		}
 		b = b[n:]
@@ -215,6 +219,7 @@ func (l *loop) send(s *session, to Side, b []byte) sending {
 	}
 	g.tail.append(b)
 	l.metrics.Buffered(to, len(b))
+	l.faults.unsure[to] = before
 	return kept
 }
 
@@ -244,16 +249,18 @@ func (l *loop) writable(s *session, side Side) {
 	if t == nil {
 		return
 	}
+	before := l.doubt(side)
 	n, err := g.write(t.bytes())
 	if err != nil {
 		l.broke(s, side, lostReason(err))
 		return
 	}
+	pinging := g.pingInTail()
+	t.from += n
+	l.faults.unsure[side] = before
 	if n == 0 {
 		return
 	}
-	pinging := g.pingInTail()
-	t.from += n
 	l.countSent(g, side, n)
 	l.metrics.Buffered(side, -n)
 	t.by = t.wait.Ask(l.now, l.patience.write)
@@ -333,8 +340,8 @@ func (l *loop) pause(g *leg, side Side, paused bool) {
 		l.metrics.Paused(side, 1)
 		return
 	}
-	g.resumes(&l.rules[side], l.now)
 	l.metrics.Paused(side, -1)
+	g.resumes(&l.rules[side], l.now) // it asks the kernel, which may panic
 }
 
 // want tells the poller what to wait for on a leg. A descriptor of which nothing is

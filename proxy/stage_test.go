@@ -141,6 +141,7 @@ func (st *stage) run() {
 			st.t.Fatal(err)
 		}
 		st.l.turn(st.now, events)
+		wantsNoPanic(st.t, st.server, false)
 		st.wantsDeadlines()
 		for _, leg := range st.legs {
 			if leg.holding {
