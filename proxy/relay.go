@@ -80,10 +80,11 @@ func (r *relay) pass() {
 	}
 	defer r.server.relays.remove(c, u)
 	deadline := r.server.clock.in(r.time)
-	_ = c.SetDeadline(deadline)                                 // it fails only on a closed connection, which the copy shows
-	_ = u.SetDeadline(deadline)                                 // it fails only on a closed connection, which the copy shows
-	result := metrics.ResultInternal                            // if copy panics
-	_ = r.server.panics.Guard(func() { result = r.copy(c, u) }) // the panic is recorded
+	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
+	_ = u.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
+
+	result := metrics.ResultInternal // if copy panics, which Guard records
+	_ = r.server.panics.Guard(func() { result = r.copy(c, u) })
 	r.metrics.Handshake(result)
 	_ = u.Close() // the response is copied; the client may take its time
 	r.finish(c)
