@@ -24,7 +24,7 @@ var imports = map[string][]string{
 		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/shown",
 		"holdfast/heartbeat", "holdfast/proxy",
 	},
-	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics"},
+	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics", "holdfast/internal/panics"},
 	"internal/demo": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
@@ -46,14 +46,14 @@ var imports = map[string][]string{
 	"internal/race":     {},
 	"internal/wire":     {"github.com/gobwas/ws"},
 	"proxy": {
-		"holdfast/heartbeat", "holdfast/metrics",
+		"holdfast/heartbeat", "holdfast/metrics", "holdfast/internal/panics",
 		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
 		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface", "holdfast/proxy/internal/ration",
 		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade", "holdfast/proxy/internal/web",
 		"github.com/gobwas/ws", "golang.org/x/sys/unix",
 	},
 	"proxy/internal/backend": {
-		"holdfast/heartbeat", "holdfast/metrics",
+		"holdfast/heartbeat", "holdfast/metrics", "holdfast/internal/panics",
 		"holdfast/proxy/internal/field", "holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade",
 		"golang.org/x/sys/unix",
 	},
@@ -78,6 +78,7 @@ var imports = map[string][]string{
 		"github.com/prometheus/client_golang/prometheus/collectors",
 		"github.com/prometheus/client_golang/prometheus/promhttp",
 	},
+	"internal/panics":   {},
 	"internal/hostport": {"holdfast/internal/ascii"},
 	"internal/ascii":    {},
 

@@ -39,6 +39,8 @@ var (
 		"Log lines that were lost because the log's reader was too slow.")
 	reloadFailuresDesc = describe("holdfast_reload_failures_total",
 		"Times that changed TLS files could not be used; those loaded before stayed in use.")
+	panicsDesc = describe("holdfast_panics_total",
+		"Panics in the proxy's own code that were caught; the log has the first of each place.")
 	pausedDesc = describe("holdfast_reads_paused",
 		"Connections that are not read from because the other side of their session is slow, by their own side.", "side")
 )
@@ -59,6 +61,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s.handshakes()
 	s.counter(logLinesLostDesc, c.m.logLinesLost())
 	s.counter(reloadFailuresDesc, c.m.reloadFailures.Load())
+	s.counter(panicsDesc, c.m.panics.Load())
 	for side := range Side(legs) {
 		s.traffic(side)
 		s.heartbeat(side)

@@ -255,10 +255,11 @@ func (l *loop) cut(s *session, side Side) {
 		return
 	}
 	l.dropTail(g, side)
-	if err := g.io.Close(); err != nil {
+	conn := g.io
+	g.cut() // before Close, which closes the descriptor even if it panics
+	if err := conn.Close(); err != nil {
 		l.log.Error("close", idAttr(s.id), "side", side, "error", err)
 	}
-	g.cut()
 	if side == client {
 		l.rise(s)
 	}
@@ -350,11 +351,12 @@ func (l *loop) cutShort(s *session, side Side) {
 }
 
 // finish is the one exit of an open session: its connections are closed, the session is
-// counted and logged once, and its slot is freed.
+// counted and logged once, and its slot is freed, even if the log or Config.Ended panics.
 func (l *loop) finish(s *session) {
 	if !l.table.holds(s) {
 		return
 	}
+	defer l.release(s)
 	for _, side := range sides {
 		l.pause(&s.legs[side], side, false)
 	}
@@ -378,7 +380,6 @@ func (l *loop) finish(s *session) {
 		told := e // a copy: e itself stays off the heap where nobody is told
 		l.cfg.Ended(&told)
 	}
-	l.release(s)
 }
 
 // Bounds on what a peer may send after the end of its session began, in KiB. All of it is

@@ -34,6 +34,7 @@ func (l *loop) resolved(s *session, addrs []socket.Endpoint, err error) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.state != resolving {
 		return
 	}
+	l.serve(s)
 	s.opening.forgo = nil
 	if err != nil {
 		l.dialFailed(s, "resolve upstream", err)

@@ -65,6 +65,11 @@
 // A stop. shutdown.go drains every loop, waits, and cuts what is left. server.go makes and
 // runs the loops. room.go counts the clients and limits how many there are at once.
 //
+// A panic. panic.go ends the session, the client or the job that the loop was busy with
+// (serve, recovers), and continues the turn (complete). audit.go then holds what the loop
+// counts against what it holds (examine). A panic beside the loops ends its job
+// (holdfast/internal/panics).
+//
 // Beside the loops run TLS handshakes, lookups, refusals that are passed on, and requests
 // that are not upgrades. internal/backend checks whether the backend works. trim.go gives back
 // the memory that a storm of handshakes left behind.
@@ -72,8 +77,7 @@
 // The world outside. seams.go says what a loop needs from the kernel, a connection, the
 // clock, and the jobs beside it. kernel_linux.go, world_linux.go and random.go are the
 // real kernel, clock and source of random bytes; tests replace them. hermetic.go gives the
-// same seams to the simulation in internal/sim, and audit.go holds what the loops count
-// against what they hold.
+// same seams to the simulation in internal/sim, which asks audit.go after every turn.
 //
 // # Where to begin
 //

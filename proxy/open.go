@@ -10,8 +10,8 @@ import (
 // sent before this point is scanned like everything that follows.
 func (l *loop) open(s *session) {
 	o := s.opening
-	s.opening = nil
 	l.begin(s, o.deflate)
+	s.opening = nil // behind begin: a session that panics has been counted as opened
 	s.backend.Sessions(1)
 	l.metrics.Opened()
 	l.metrics.Handshake(metrics.ResultOK)

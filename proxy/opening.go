@@ -51,8 +51,7 @@ type opening struct {
 // accepted starts the handshake of a client that has connected, and takes over its
 // connection and its seat.
 func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Seat, refusal *upgrade.Refusal) {
-	s := l.newHandshake(conn, from)
-	s.seat = seat
+	s := l.newHandshake(conn, from, seat)
 	s.opening.refusal = refusal
 	s.opening.state = l.firstState()
 	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
@@ -66,11 +65,12 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 
 // newHandshake returns a session for a client's connection, which the loop does not wait
 // for yet.
-func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
+func (l *loop) newHandshake(conn transport, from netip.AddrPort, seat peraddress.Seat) *session {
 	s := &session{
 		id:    l.server.nextID(),
 		addr:  from.Addr(),
 		port:  from.Port(),
+		seat:  seat,
 		until: heartbeat.Never,
 		opening: &opening{
 			began: l.now,
@@ -82,6 +82,7 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	}
 	s.legs[client].io = conn
 	l.admit(s)
+	l.serve(s)
 	return s
 }
 

@@ -66,12 +66,14 @@ func (l *loop) admit(s *session) {
 // closed, because only closing removes a descriptor whose removal the poller has refused.
 func (l *loop) detach(s *session) (conns [2]transport, err error) {
 	for _, side := range sides {
-		g := &s.legs[side]
-		conns[side] = g.io
-		if g.interest != 0 {
+		if g := &s.legs[side]; g.interest != 0 {
 			err = errors.Join(err, l.kernel.Remove(g.io.FD()))
+			g.interest = 0
 		}
-		g.io, g.interest = nil, 0
+	}
+	for _, side := range sides { // not earlier: until then a panic leaves all with the loop
+		g := &s.legs[side]
+		conns[side], g.io = g.io, nil
 	}
 	l.leaves(s)
 	if err == nil {
@@ -79,7 +81,7 @@ func (l *loop) detach(s *session) (conns [2]transport, err error) {
 	}
 	for _, conn := range conns {
 		if conn != nil {
-			_ = conn.Close() // err is the error to return
+			_ = l.server.panics.Guard(func() { _ = conn.Close() }) // err is the error to return
 		}
 	}
 	return [2]transport{}, err

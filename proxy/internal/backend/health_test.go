@@ -284,6 +284,27 @@ func TestCheckThatThisHostCannotMake(t *testing.T) {
 	w.wantsUp("no descriptor is left", true)
 }
 
+// A check that panics is followed by another.
+func TestCheckThatPanics(t *testing.T) {
+	w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Interval: 10 * time.Second})
+	w.setUp(true)
+	w.ended = panickingContext{w.ended}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("there was no panic")
+			}
+		}()
+		w.check()
+	}()
+	w.wantsPlan("the check has panicked", recheck)
+	w.wantsUp("the check has panicked", true)
+}
+
+type panickingContext struct{ context.Context }
+
+func (panickingContext) Deadline() (time.Time, bool) { panic("in the check") }
+
 func TestPathThatIsChecked(t *testing.T) {
 	answer := func(head string) func(net.Conn) {
 		return func(conn net.Conn) { _, _ = io.WriteString(conn, head+"\r\n\r\n") }
