@@ -2,10 +2,11 @@ FUZZTIME ?= 10s
 BENCHFLAGS ?=
 FAULTS ?= .
 SOAK ?= 15m
+INJECT ?= all
 SEEDS ?= 50000
 MUTANTSEEDS ?= 5000
 
-.PHONY: help build test race vet lint fuzz sim mutants e2e faults soak bench ci
+.PHONY: help build test race vet lint fuzz sim mutants e2e faults inject compare soak bench ci
 
 help: ## this list of targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +24,7 @@ race: ## the same tests with the race detector, in random order; those of proxy 
 vet: ## go vet, the tests behind build tags included
 	go vet ./...
 	go vet -tags e2e ./e2e
-	go vet -tags faults ./faults
+	go vet -tags faults ./faults/...
 
 lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
 	tools/lint
@@ -45,6 +46,9 @@ e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProx
 faults: ## the binary in networks that slow down, lose packets and fail, between peers that freeze and flood; needs root
 	faults/install
 	go test -tags faults -count=1 -parallel=8 -timeout=10m -run '$(FAULTS)' ./faults
+
+inject: ## each system call of the running binary fails with each of its errors; INJECT=quick takes about a minute
+	INJECT=$(INJECT) go test -tags faults -count=1 -parallel=4 -timeout=60m -v ./faults/inject
 
 soak: ## the binary with sessions of all kinds for SOAK, while faults come and go; needs root
 	faults/install
