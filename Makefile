@@ -45,14 +45,18 @@ e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProx
 
 faults: ## the binary in networks that slow down, lose packets and fail, between peers that freeze and flood; needs root
 	faults/install
-	go test -tags faults -count=1 -parallel=8 -timeout=10m -run '$(FAULTS)' ./faults
+	go test -tags faults -count=1 -parallel=8 -timeout=10m -run '$(FAULTS)' -skip '^Test(Compare|Soak)' ./faults
 
 inject: ## each system call of the running binary fails with each of its errors; INJECT=quick takes about a minute
 	INJECT=$(INJECT) go test -tags faults -count=1 -parallel=4 -timeout=60m -v ./faults/inject
 
-soak: ## the binary with sessions of all kinds for SOAK, while faults come and go; needs root
+compare: ## how long Holdfast and other proxies take to end dead sessions; writes the table of docs/reliability.md; needs root
+	faults/install nginx haproxy caddy
+	go test -tags faults -count=1 -parallel=16 -timeout=10m -v -run '^TestCompare$$' ./faults
+
+soak: ## the binary for SOAK among sessions of all kinds, thousands of them, squeezed and killed; needs root
 	faults/install
-	SOAK=$(SOAK) go test -tags faults -count=1 -timeout=0 -v -run '^TestSoak$$' ./faults
+	SOAK=$(SOAK) go test -tags faults -count=1 -timeout=0 -v -run '^TestSoak' ./faults
 
 bench: ## Holdfast compared with other proxies; BENCHFLAGS=-quick takes about a minute
 	go run ./bench $(BENCHFLAGS)

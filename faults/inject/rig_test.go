@@ -105,7 +105,11 @@ func (w *witness) lives() error {
 
 func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "holdfast-") // t.TempDir is too long for a unix socket's name
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	settings := []string{
 		"HOLDFAST_LISTEN=127.0.0.1:0",
 		"HOLDFAST_ADMIN_LISTEN=127.0.0.1:0",
