@@ -91,6 +91,7 @@ func abort(conn net.Conn) {
 type client struct {
 	network, address string
 	tls              *tls.Config // nil without TLS
+	holds            func() bool // asks whether the proxy holds bytes for clients
 }
 
 // callLimit bounds each thing that a client of the load does. A call that failed may leave
@@ -145,22 +146,21 @@ func says(conn net.Conn, message string) error {
 	return err
 }
 
-// ask sends a request that is not an upgrade and reads the whole answer.
-func ask(conn net.Conn, path string) error {
+// ask sends a request that is not an upgrade and returns the whole answer.
+func ask(conn net.Conn, path string) (answer []byte, err error) {
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: holdfast\r\n\r\n", path); err != nil {
-		return err
+		return nil, err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
-	_, err = io.Copy(io.Discard, response.Body)
-	return err
+	return io.ReadAll(response.Body)
 }
 
 // rounds is how many different rounds there are.
-const rounds = 8
+const rounds = 4
 
 // round does one of everything that clients do. Each part may fail: which parts do is what
 // the proxy counts.
@@ -190,10 +190,10 @@ func (c *client) session(ctx context.Context, n int) {
 	if says(conn, "a message") != nil {
 		return
 	}
-	if n%rounds == 0 && !isPushed(conn) {
+	if n%rounds == 0 && !c.isPushed(conn) {
 		return
 	}
-	switch n % 4 {
+	switch n % rounds {
 	case 0:
 		_ = ws.WriteFrame(conn, ws.MaskFrameInPlace(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, ""))))
 	case 1:
@@ -208,16 +208,17 @@ func (c *client) session(ctx context.Context, n int) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-// pause is how long a slow client does not read.
-const pause = 100 * time.Millisecond
+// pushLimit is how long a slow client waits for the proxy to hold bytes for it.
+const pushLimit = 5 * time.Second
 
 // isPushed lets the service send a message that fills the sockets on the way, and reads it
-// late.
-func isPushed(conn net.Conn) bool {
+// when the proxy has to keep a part.
+func (c *client) isPushed(conn net.Conn) bool {
 	if wsutil.WriteClientText(conn, []byte(pushPlease)) != nil {
 		return false
 	}
-	time.Sleep(pause)
+	for began := time.Now(); !c.holds() && time.Since(began) < pushLimit; { // holds takes a while
+	}
 	_, err := wsutil.ReadServerText(conn)
 	return err == nil
 }
@@ -230,7 +231,7 @@ func (c *client) page(ctx context.Context, joins bool) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(callLimit))
-	if ask(conn, pagePath) != nil || !joins {
+	if _, err := ask(conn, pagePath); err != nil || !joins {
 		return
 	}
 	if upgrade(conn, echoPath) == nil {

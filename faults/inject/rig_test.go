@@ -130,7 +130,7 @@ func newRig(t *testing.T, s setup) *rig {
 	}
 	listener := fixture.Listen(t, network, address)
 	r := &rig{}
-	r.client.network = s.network
+	r.client.network, r.client.holds = s.network, r.holds
 	if s.secret {
 		certificate := fixture.SelfSigned("127.0.0.1", fixture.Soon())
 		cert, key := fixture.PEM(certificate)
