@@ -115,6 +115,9 @@ var calls = []call{
 	{"newfstatat", unix.SYS_NEWFSTATAT, anyOperation, none, []row{
 		fails(unix.EACCES, unix.ENOENT, unix.ENOMEM),
 	}, false, false},
+	{"getdents64", unix.SYS_GETDENTS64, anyOperation, none, []row{
+		fails(unix.ENOENT),
+	}, true, false}, // how open descriptors are counted before Linux 6.2
 	{"fstat", unix.SYS_FSTAT, anyOperation, none, []row{
 		fails(unix.ENOMEM),
 	}, true, false},
@@ -155,6 +158,7 @@ var excluded = map[int]string{
 	unix.SYS_MUNMAP:            "the Go runtime ends the process if it cannot give memory back",
 	unix.SYS_MADVISE:           "advice: the Go runtime ignores what it returns",
 	unix.SYS_MPROTECT:          "the Go runtime's own memory",
+	unix.SYS_PRCTL:             "names the Go runtime's memory; it ignores what it returns",
 	unix.SYS_CLONE:             "the Go runtime ends the process without a thread that it needs",
 	unix.SYS_CLONE3:            "the Go runtime ends the process without a thread that it needs",
 	unix.SYS_RT_SIGPROCMASK:    "the Go runtime ends the process",

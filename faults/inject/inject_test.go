@@ -322,7 +322,7 @@ func (now results) since(before results) string {
 	return strings.Join(all, ", ")
 }
 
-// Some faults end the process, and must: it says which, and ends with an error.
+// Some faults end the process, and must: it names the call, and ends with an error.
 func TestFaultsThatEndTheProcess(t *testing.T) {
 	for _, e := range endings {
 		for _, errno := range e.errors {
@@ -331,7 +331,7 @@ func TestFaultsThatEndTheProcess(t *testing.T) {
 				r := newRig(t, setups[0])
 				tr := r.traces(fault{Call: e.call.number, Errno: errno, First: 1,
 					Operation: e.call.operation, Descriptor: e.call.descriptor, Spared: r.spared})
-				for !r.HasEnded() {
+				for began := time.Now(); !r.HasEnded() && time.Since(began) < patience; {
 					for _, w := range r.witnesses {
 						_ = w.lives() // it ends with the process
 					}

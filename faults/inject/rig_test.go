@@ -190,8 +190,12 @@ func (r *rig) opensWitnesses() {
 		r.witnesses = append(r.witnesses, w)
 	}
 	r.wantsWitnesses()
-	r.own = r.descriptors()
-	sockets := r.own.of("socket:")
+	var sockets []uint64
+	r.Until("it has the listeners' sockets and the witnesses'", func() bool {
+		r.own = r.descriptors()
+		sockets = r.own.of("socket:")
+		return len(sockets) == 2+2*witnesses
+	})
 	r.polls = r.own.of("anon_inode:[eventpoll]")
 	r.listeners = sockets[:2] // they were opened before any connection
 	r.runtimes = []uint64{r.polls[0], r.own.of("anon_inode:[eventfd]")[0]}
