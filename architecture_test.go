@@ -88,9 +88,10 @@ var imports = map[string][]string{
 	"internal/sim/mutate": {},
 
 	// It measures the proxy from outside, as any other.
-	"bench":  {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
-	"e2e":    {},
-	"faults": {},
+	"bench":         {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
+	"e2e":           {},
+	"faults":        {},
+	"faults/inject": {},
 }
 
 // clock are the functions that ask the time or wait for it to pass.

@@ -254,7 +254,7 @@ func (l *loop) writable(s *session, side Side) {
 	}
 	pinging := g.pingInTail()
 	if pinging {
-		l.marksUnread(g, side)
+		l.marksUnread(s, side)
 	}
 	before := l.doubt(side)
 	n, err := g.write(t.bytes())
