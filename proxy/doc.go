@@ -54,8 +54,8 @@
 // control handle its pong. If the pong is late, delivery.go asks the kernel whether the
 // ping has arrived (internal/socket). A missed deadline ends the session.
 //
-// An end. close.go latches the first cause (latch), and farewell.go says what each leg is
-// told. settle moves both legs on until their connections are closed. overdue ends a leg
+// An end. close.go latches the first cause (latch), and how long each peer had been silent
+// (silence.go). farewell.go says what each leg is told. settle moves both legs on until their connections are closed. overdue ends a leg
 // whose time is up, and wasted ends a leg whose peer floods. finish is the one exit: it
 // makes an Ended (ended.go), counts it, logs it and hands it on. leg.go has the fields and
 // the states of a leg. session.go has those of a session, and shows how a session comes to

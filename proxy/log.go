@@ -42,6 +42,8 @@ func (l *loop) logEnd(e *Ended) {
 		slog.String("side", e.Side.String()),
 		slog.String("reason", reason),
 		slog.Duration("duration", e.Duration),
+		slog.Duration("client_silent", c.Silent),
+		slog.Duration("upstream_silent", u.Silent),
 		slog.Uint64("client_frames", c.Frames),
 		slog.Uint64("upstream_frames", u.Frames),
 		slog.Uint64("client_bytes", c.Received),

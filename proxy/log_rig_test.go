@@ -137,3 +137,61 @@ func TestOutageIsToldOnce(t *testing.T) {
 		})
 	}
 }
+
+// Heads count as bytes of their legs, and so does every byte of a frame. TLS does not.
+func TestWhatCountsAsAByte(t *testing.T) {
+	t.Parallel()
+	for name, secure := range map[string]func(*proxy.Config){
+		"without TLS":             nil,
+		"with TLS to the service": secureUpstream,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var ended *proxy.Ended
+			told := make(chan struct{})
+			r := newRig(t, func(cfg *proxy.Config) {
+				cfg.Client.Interval, cfg.UpstreamSide.Interval = 0, 0
+				cfg.Ended = func(e *proxy.Ended) { ended = e; close(told) }
+				if secure != nil {
+					secure(cfg)
+				}
+			})
+			client := r.dials()
+			request := wire.Request()
+			client.sendsString(request)
+			upstream := r.accepts()
+			answer := wire.Answer(upstream.wantsRequest())
+			upstream.sendsString(answer)
+			client.wantsSwitch()
+			client.sends(wire.Text("hello"), wire.Ping("x"))
+			upstream.wants("it is passed on", wire.Text("hello"))
+			client.wants("the ping is answered here", wire.Pong("x"))
+			client.sends(wire.Close(1000, ""))
+			upstream.wants("it is passed on", wire.Close(1000, ""))
+			upstream.sends(wire.Close(1000, ""))
+			client.wants("it is passed on", wire.Close(1000, ""))
+			client.hangsUp()
+			upstream.hangsUp()
+			<-told
+			const (
+				header, mask = 2, 4
+				text, ping   = 5, 1
+				code         = 2
+			)
+			c, u := ended.Legs[0], ended.Legs[1]
+			if want := uint64(len(request) + 3*(header+mask) + text + ping + code); c.Received != want && !r.tls.client {
+				t.Errorf("%d bytes of the client count, want %d", c.Received, want)
+			}
+			if want := uint64(len(answer) + header + code); u.Received != want {
+				t.Errorf("%d bytes of the upstream count, want %d", u.Received, want)
+			}
+			r.wantsNoSessions()
+			if n := r.metric("received_bytes_total{client}"); n != int(c.Received) {
+				t.Errorf("the metric has %d bytes of the client, the end %d", n, c.Received)
+			}
+			if n := r.metric("sent_bytes_total{client}"); n != int(c.Sent) {
+				t.Errorf("the metric has %d bytes to the client, the end %d", n, c.Sent)
+			}
+		})
+	}
+}

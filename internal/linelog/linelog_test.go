@@ -41,12 +41,12 @@ func TestDurations(t *testing.T) {
 		text bool
 		want string
 	}{
-		{true, "duration=1h1m1.235s client_rtt=235µs dial=0s"},
-		{false, `"duration_s":3661.235,"client_rtt_ms":0.235,"dial_s":0}`},
+		{true, "duration=1h1m1.235s client_silent=1m0.01s client_rtt=235µs dial=0s"},
+		{false, `"duration_s":3661.235,"client_silent_s":60.01,"client_rtt_ms":0.235,"dial_s":0}`},
 	} {
 		var out bytes.Buffer
 		log, lines := New(&out, tc.text, slog.LevelInfo)
-		log.Info("ended", "duration", time.Hour+61234567*time.Microsecond, "client_rtt", 234567*time.Nanosecond, slog.Duration("dial", 0))
+		log.Info("ended", "duration", time.Hour+61234567*time.Microsecond, "client_silent", 60010*time.Millisecond, "client_rtt", 234567*time.Nanosecond, slog.Duration("dial", 0))
 		if err := lines.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
