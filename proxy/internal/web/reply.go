@@ -177,12 +177,3 @@ func (r *reply) stalledBy() fault {
 	}
 	return r.progress.stalledBy()
 }
-
-// hurry bounds the time in which net/http reads what the client still sends,
-// before a connection is closed.
-func (r *reply) hurry(patience time.Duration) {
-	if r.closing {
-		deadline := time.Now().Add(patience)
-		_ = http.NewResponseController(r).SetReadDeadline(deadline) // it fails only if the connection is gone
-	}
-}
