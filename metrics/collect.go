@@ -38,7 +38,7 @@ var (
 	bufferedDesc = describe("holdfast_buffered_bytes",
 		"Bytes that wait in the proxy to be sent, by the side they go to.", "side")
 	logLinesLostDesc = describe("holdfast_log_lines_lost_total",
-		"Log lines that were lost because the log's reader was too slow.")
+		"Log lines that were lost because the log's reader was too slow, or because the log could not be written.")
 	reloadFailuresDesc = describe("holdfast_reload_failures_total",
 		"Times that changed TLS files could not be used; those loaded before stayed in use.")
 	pausedDesc = describe("holdfast_reads_paused",
