@@ -14,7 +14,7 @@ import (
 // A logged line, as far as tests look at it.
 type logged struct {
 	Level, Msg, Session, Client, Path, Upstream string
-	Result, Step, Why, Kind                     string
+	Result, Step, Why, Kind, Origin             string
 	Status, Lines                               int
 }
 
@@ -57,7 +57,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		want    logged
 	}{
 		"origin": {asks(wire.Request("Origin: https://elsewhere.example")),
-			logged{Level: "INFO", Msg: "handshake refused", Path: "/chat", Result: "origin_denied", Status: 403, Why: "Pages of this origin may not open sessions here."}},
+			logged{Level: "INFO", Msg: "handshake refused", Path: "/chat", Result: "origin_denied", Status: 403, Why: "Pages of this origin may not open sessions here.", Origin: "https://elsewhere.example"}},
 		"bad request": {asks("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
 			logged{Level: "INFO", Msg: "handshake refused", Result: "bad_request", Status: 400}},
 		"too large": {asks(wire.Request("X-Field: " + strings.Repeat("a", 64<<10))),
