@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -116,6 +117,30 @@ func TestFiguresAreThoseOfTheTables(t *testing.T) {
 	for _, number := range regexp.MustCompile(`\d+\.\d+`).FindAllString(cost, -1) {
 		if !stands(number, idle) {
 			t.Errorf("docs/configuration.md: %s is not a figure of docs/performance.md", number)
+		}
+	}
+}
+
+// A promise is worth what its tests are.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	exists := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	err := filepath.WalkDir(".", func(file string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(file, "_test.go") {
+			for _, found := range declared.FindAllStringSubmatch(document(t, file), -1) {
+				exists[found[1]] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range documents {
+		for _, found := range regexp.MustCompile("`((?:Test|Fuzz|Benchmark)\\w+)`").FindAllStringSubmatch(document(t, doc), -1) {
+			if !exists[found[1]] {
+				t.Errorf("%s names %s, which does not exist", doc, found[1])
+			}
 		}
 	}
 }
