@@ -16,7 +16,7 @@ type cause struct {
 	reason Reason    // dropped; live: the reason of the end that comes at until
 	short  bool      // a leg was cut while a write to it or an answer from its peer was due
 	waste  [2]uint16 // KiB that came on each leg and were dropped, see wasted
-	detail string    // dropped: for the log, in our own words
+	detail *string   // dropped: for the log, in our own words; nil: there is nothing more to say
 }
 
 // endKind is how far a session's end has come.
@@ -85,7 +85,7 @@ func (l *loop) violated(s *session, from Side, v *frame.Violation, detail string
 		l.unanswered(s, from, reason, detail+", instead of an answer to the other side's Close")
 		return
 	}
-	l.drop(s, cause{side: from, reason: reason, detail: detail}, v)
+	l.drop(s, cause{side: from, reason: reason, detail: new(detail)}, v)
 }
 
 // lost handles the end of a peer's TCP, or a read that failed.
@@ -100,7 +100,7 @@ func (l *loop) lost(s *session, side Side, err error) {
 		l.broke(s, side, reason)
 	}
 	if s.cause.kind == live {
-		l.drop(s, cause{side: side, reason: reason, detail: detail}, nil)
+		l.drop(s, cause{side: side, reason: reason, detail: new(detail)}, nil)
 		return
 	}
 	l.unanswered(s, side, reason, noAnswer)
@@ -114,7 +114,7 @@ const noAnswer = "no answer to the other side's Close"
 // session counts as dropped, with detail.
 func (l *loop) unanswered(s *session, side Side, reason Reason, detail string) {
 	if s.cause.kind == closing && side != s.cause.side {
-		s.cause = cause{kind: dropped, side: side, reason: reason, detail: detail}
+		s.cause = cause{kind: dropped, side: side, reason: reason, detail: new(detail)}
 		s.cause.short = reason == metrics.CloseTimeout || reason == metrics.WriteTimeout
 		l.cut(s, side)
 		beginner := &s.legs[opposite(side)]
@@ -135,7 +135,7 @@ func (l *loop) internal(s *session, err error) {
 		l.abandon(s, metrics.ResultInternal, "handshake", err)
 		return
 	}
-	l.drop(s, cause{side: proxy, reason: metrics.Internal, detail: err.Error()}, nil)
+	l.drop(s, cause{side: proxy, reason: metrics.Internal, detail: new(err.Error())}, nil)
 }
 
 // unwatched ends a session after the poller has refused one of its legs. The leg is
@@ -149,7 +149,7 @@ func (l *loop) unwatched(s *session, side Side, err error) {
 	}
 	beginner, lost := s.cause.side, s.legs[side].tail != nil
 	if s.cause.kind == closing || s.cause.kind == closed && lost {
-		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: err.Error()}
+		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: new(err.Error())}
 		if side != beginner {
 			l.say(s, beginner, farewell{how: tell, code: s.legs[beginner].closeIn})
 		}
@@ -178,11 +178,12 @@ func (l *loop) drop(s *session, c cause, broken *frame.Violation) {
 // and then.
 const endsWithin = 10
 
-// latch sets how the session ends, and stops its heartbeats and limits. From here on
+// latch sets how the session ends, and stops its heartbeats, limits and silences. From here on
 // until is the time at which what is left of the session is cut. So no wait is without a
 // deadline.
 func (l *loop) latch(s *session, c cause) {
 	s.cause = c
+	s.stopsSilences(l.now)
 	s.until = l.now.Add(endsWithin*l.patience.write + l.patience.close)
 	for i := range s.legs {
 		s.legs[i].silence()
@@ -330,7 +331,7 @@ func (l *loop) giveUp(s *session, side Side) {
 	case s.cause.kind != closing:
 		l.cutShort(s, side)
 	case side == s.cause.side && stuck: // the other peer's answer may be unread, and can be read without this leg
-		s.cause = cause{kind: dropped, side: side, reason: metrics.WriteTimeout, detail: "took nothing while its Close waited for an answer"}
+		s.cause = cause{kind: dropped, side: side, reason: metrics.WriteTimeout, detail: new("took nothing while its Close waited for an answer")}
 		l.cutShort(s, side)
 	case side == s.cause.side:
 		l.cutShort(s, side)

@@ -9,10 +9,7 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-var (
-	errUpstreamSilent = errors.New("no answer in time")
-	errHeadTooLarge   = errors.New("response head is larger than HOLDFAST_MAX_HEADER_SIZE")
-)
+var errUpstreamSilent = errors.New("no answer in time")
 
 // resolve finds the backend's addresses and continues with dial.
 func (l *loop) resolve(s *session) {

@@ -55,12 +55,13 @@
 // ping has arrived (internal/socket). absence.go gives time again to a peer whose bytes
 // lay unread while the loop was away. A missed deadline ends the session.
 //
-// An end. close.go latches the first cause (latch), and farewell.go says what each leg is
-// told. settle moves both legs on until their connections are closed. overdue ends a leg
-// whose time is up, and wasted ends a leg whose peer floods. finish is the one exit: it
-// makes an Ended (ended.go), counts it, logs it and hands it on. leg.go has the fields and
-// the states of a leg. session.go has those of a session, and shows how a session comes to
-// a loop and leaves it (admit, detach, release).
+// An end. close.go latches the first cause (latch), and how long each peer had been silent
+// (silence.go). farewell.go says what each leg is told. settle moves both legs on until
+// their connections are closed. overdue ends a leg whose time is up, and wasted ends a leg
+// whose peer floods. finish is the one exit: it makes an Ended (ended.go), counts it, logs
+// it and hands it on. leg.go has the fields and the states of a leg. session.go has those
+// of a session, and shows how a session comes to a loop and leaves it (admit, detach,
+// release).
 //
 // A stop. shutdown.go drains every loop, waits, and cuts what is left. server.go makes and
 // runs the loops. room.go counts the clients and limits how many there are at once.

@@ -30,6 +30,7 @@ func (l *loop) begin(s *session, deflate bool) {
 	s.until, s.cause.reason = l.oldAt(), metrics.MaxDuration
 	phase := l.random.Float64()
 	for _, side := range sides {
+		s.hears(side, l.now)
 		g := &s.legs[side]
 		g.scan = frame.NewScanner(side == client, deflate)
 		g.beat.Open(&l.rules[side], l.now, phase)

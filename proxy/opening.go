@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"slices"
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
@@ -299,11 +298,8 @@ func (l *loop) refusalFor(s *session) (metrics.Result, *upgrade.Refusal) {
 }
 
 // allows reports whether the page that sent the request may open a session. A client that
-// is not a browser sends no Origin, and may. An empty Origin matches no pattern.
+// is not a browser sends no Origin, and may.
 func (c *Config) allows(request *upgrade.Request) bool {
 	origin, there := request.Origin()
-	if !there || len(c.AllowedOrigins) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(c.AllowedOrigins, func(p OriginPattern) bool { return p.Matches(origin) })
+	return !there || AllowsOrigin(c.AllowedOrigins, origin)
 }

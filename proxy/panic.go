@@ -174,7 +174,7 @@ func (l *loop) dropFaulty(s *session, summary string) {
 			l.cut(s, side)
 		}
 	}
-	fault := cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: summary, short: short}
+	fault := cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: &summary, short: short}
 	switch s.cause.kind {
 	case live:
 		l.drop(s, fault, nil)
@@ -204,7 +204,7 @@ func (l *loop) wipe(s *session, summary string) {
 		return
 	}
 	if s.cause.kind == live || s.cause.kind == closing {
-		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: summary, short: true}
+		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: &summary, short: true}
 	}
 	for _, side := range sides {
 		l.cut(s, side)

@@ -21,19 +21,19 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// A moment is when a call of the kernel panics.
-type moment string
+// A timing is when a call of the kernel panics.
+type timing string
 
 const (
-	before moment = "before" // nothing was done
-	after  moment = "after"  // all was done, and nobody knows
-	always moment = "always" // before, and at every later call for the same connection
+	before timing = "before" // nothing was done
+	after  timing = "after"  // all was done, and nobody knows
+	always timing = "always" // before, and at every later call for the same connection
 )
 
 // A panicking kernel is an invented one whose n-th call panics.
 type panicking struct {
 	*invented
-	at     moment
+	at     timing
 	left   int                            // calls until one panics
 	armed  bool                           // calls are counted
 	stuck  func(kind string, fd int) bool // says of later calls whether they panic
@@ -411,7 +411,7 @@ func TestKernelPanics(t *testing.T) {
 		whole.lives(whole.attends())
 		whole.balanced(1)
 		maps.Copy(kinds, whole.k.kinds)
-		for _, at := range []moment{before, after, always} {
+		for _, at := range []timing{before, after, always} {
 			t.Run(fmt.Sprint(name, "/", at), func(t *testing.T) {
 				for n := 1; n <= whole.k.calls; n++ {
 					kernelPanics(t, change, at, n)
@@ -428,7 +428,7 @@ func TestKernelPanics(t *testing.T) {
 }
 
 // kernelPanics lets the n-th call panic.
-func kernelPanics(t *testing.T, change func(*Config), at moment, n int) {
+func kernelPanics(t *testing.T, change func(*Config), at timing, n int) {
 	b := newBrokenWorld(t, change)
 	defer func() {
 		if t.Failed() {
@@ -454,7 +454,7 @@ func kernelPanics(t *testing.T, change func(*Config), at moment, n int) {
 // A stop ends all sessions, whatever call of the kernel panics.
 func TestStopPanics(t *testing.T) {
 	for name, change := range map[string]func(*Config){"plain": nil, "TLS": withTLS} {
-		for _, at := range []moment{before, after, always} {
+		for _, at := range []timing{before, after, always} {
 			t.Run(fmt.Sprint(name, "/", at), func(t *testing.T) {
 				for n, panicked := 1, true; panicked; n++ {
 					panicked = stopPanics(t, change, at, n)
@@ -465,7 +465,7 @@ func TestStopPanics(t *testing.T) {
 }
 
 // stopPanics lets the n-th call of a stop panic, if there are so many.
-func stopPanics(t *testing.T, change func(*Config), at moment, n int) (panicked bool) {
+func stopPanics(t *testing.T, change func(*Config), at timing, n int) (panicked bool) {
 	b := newBrokenWorld(t, change)
 	defer func() {
 		if t.Failed() {

@@ -44,6 +44,7 @@ func (l *loop) readable(s *session, from Side) {
 	inside := g.insideFrame() || start < frame.MaxHeld
 	l.take(s, from, chunk[start:frame.MaxHeld+n])
 	g.beat.Heard(&l.rules[from], l.now, inside || g.insideFrame())
+	s.hears(from, l.now)
 }
 
 // A control frame costs as much as some kilobytes of data. A read is crowded if it
@@ -125,12 +126,18 @@ func (l *loop) take(s *session, from Side, b []byte) {
 			case beginClose:
 				l.passOn(s, from, b[:run])
 				run = 0
+				if len(b)-at+r.Size < size {
+					s.hears(from, l.now) // the Close is not all that came
+				}
 				l.closeReceived(s, from, raw, &l.frame)
 			case swallow, answer: // control did all of it
 			}
 		case frame.Broken:
 			l.passOn(s, from, b[:run])
 			run = 0
+			if len(b)-at < size {
+				s.hears(from, l.now) // the broken frame is not all that came
+			}
 			l.violated(s, from, r.Violation, r.Violation.Detail(b[at:]))
 		case frame.More:
 			g.hold(b[at:])

@@ -43,6 +43,7 @@ type session struct {
 
 	opened   heartbeat.Time // when the 101 was written
 	lastData heartbeat.Time // when data last came from either peer
+	silence  [2]moment      // by side: when bytes last came from the peer; once the session ends, how long ago that was
 	until    heartbeat.Time // when a live session ends, or an ending one is cut, whatever its peers do
 	timer    heartbeat.Time // when the wheel calls alarm; never later than due
 

@@ -83,7 +83,7 @@ func (l *loop) cutAll() {
 		}
 		l.end(s, proxy, metrics.Drain)
 		if s.cause.kind == closing {
-			s.cause = cause{kind: dropped, side: proxy, reason: metrics.Drain, detail: "cut before the other side's Close was answered"}
+			s.cause = cause{kind: dropped, side: proxy, reason: metrics.Drain, detail: new("cut before the other side's Close was answered")}
 		}
 		for _, side := range sides {
 			l.cutShort(s, side)

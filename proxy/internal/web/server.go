@@ -168,7 +168,7 @@ func (s *Server) changed(c net.Conn, state http.ConnState) {
 	case state != http.StateIdle:
 		s.idlers.remove(g)
 		g.headIsRead()
-	case g.ahead:
+	case g.ahead, g.heads.hasBegun():
 		g.ahead = false
 		g.beginHead()
 	default:
