@@ -68,6 +68,8 @@ func (s *Server) awaitEmpty(ctx context.Context) {
 		case <-s.emptied:
 		case <-ctx.Done():
 			return
+		case <-s.ended.Done(): // a loop has failed, and takes its clients with it
+			return
 		}
 	}
 }
@@ -77,9 +79,9 @@ func (s *Server) awaitEmpty(ctx context.Context) {
 // clients that connect again do not come all at once.
 func (l *loop) drain(spread time.Duration) {
 	l.draining = true
-	l.stopAccept()
+	l.attempt((*loop).stopAccept)
 	sessions := 0
-	l.table.all(func(s *session) {
+	l.forEach(func(s *session) {
 		if s.opening == nil {
 			sessions++
 		} else if stop := s.opening.step().stop; stop != nil {
@@ -89,7 +91,7 @@ func (l *loop) drain(spread time.Duration) {
 	})
 	part := float64(spread) / float64(max(1, sessions))
 	next := 0.0
-	l.table.all(func(s *session) {
+	l.forEach(func(s *session) {
 		if s.opening == nil {
 			l.endBy(s, l.now.Add(time.Duration((next+l.random.Float64())*part)))
 			l.update(s)
@@ -114,14 +116,14 @@ var errShutdown = errors.New("the proxy is shutting down")
 // cutAll closes every session and every handshake of the loop. It returns how many of the
 // sessions had still to be told their end, or waited for a peer's answer.
 func (l *loop) cutAll() (short int) {
-	l.table.all(func(s *session) {
+	l.forEach(func(s *session) {
 		if s.opening != nil {
 			l.abandon(s, metrics.ResultDraining, "shutdown", errShutdown)
 			return
 		}
 		l.end(s, proxy, metrics.Drain)
 		if s.cause.kind == closing {
-			s.cause = cause{kind: dropped, side: proxy, reason: metrics.Drain, detail: "cut before the other side's Close was answered"}
+			s.cause = cause{kind: dropped, side: proxy, reason: metrics.Drain, detail: new("cut before the other side's Close was answered")}
 		}
 		if s.unfinished() {
 			short++

@@ -2,11 +2,12 @@
 //
 // The event loops log, and a loop that waits stalls all of its sessions. So New returns a
 // logger that only copies its lines into memory, up to a limit. One goroutine writes the
-// lines to the log. Lines for which there is no room are lost, and a later line says how
-// many were lost. Close writes the lines that are left.
+// lines to the log. Lines for which there is no room are lost, and so are those that the log
+// refuses, as a full disk does. A later line says how many were lost. Close writes the lines that are left.
 package linelog
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -39,7 +40,7 @@ func New(out io.Writer, text bool, level slog.Level) (*slog.Logger, *Writer) {
 	}
 	direct := slog.New(handler(out))
 	w := newWriter(out, maxPendingLog, func(lost int) {
-		direct.Error("log lines lost: the log's reader was too slow", "lines", lost)
+		direct.Error("log lines lost: the log was too slow, or could not be written", "lines", lost)
 	})
 	return slog.New(handler(w)), w
 }
@@ -57,8 +58,8 @@ func IsTerminal(out io.Writer) bool {
 
 // Writer stands between the event loops, which must never wait, and a log that may block:
 // a full pipe, a stopped terminal. It keeps up to limit bytes of lines for one goroutine
-// to write. A line that does not fit is lost. The number of lost lines is reported as soon
-// as the log takes bytes again.
+// to write. A line that does not fit is lost, and so is one whose write fails. The number of
+// lost lines is reported as soon as the log takes bytes again.
 type Writer struct {
 	out    io.Writer      // only writeLines writes to it
 	report func(lost int) // writes to out; only writeLines calls it
@@ -125,23 +126,49 @@ func (w *Writer) wakeUp() {
 	}
 }
 
-// writeLines is the goroutine that writes to out and waits for it. It ignores errors of
-// out: they cannot be reported, since out is the log.
+// writeLines is the goroutine that writes to out and waits for it. An error of out cannot be
+// reported at once, since out is the log.
 func (w *Writer) writeLines() {
 	defer close(w.done)
 	var batch []byte
+	unreported, torn := 0, false // torn: out ends inside a line
 	for closed := false; !closed; {
 		<-w.wake
 		time.Sleep(gather)
 		var lost int
 		batch, lost, closed = w.take(batch)
+		unreported += lost
 		if len(batch) > 0 {
-			_, _ = w.out.Write(batch)
+			refused, tears := w.writeBatch(batch, torn)
+			unreported += refused
+			if torn = tears; refused > 0 {
+				continue
+			}
 		}
-		if lost > 0 {
-			w.report(lost)
+		if unreported > 0 {
+			w.report(unreported)
+			unreported = 0
 		}
 	}
+}
+
+// writeBatch writes lines to out, and returns how many of them out refused. A line that out
+// took in part is among those; out is torn then, and the next batch begins a new line.
+func (w *Writer) writeBatch(batch []byte, torn bool) (refused int, tears bool) {
+	if torn {
+		if _, err := w.out.Write([]byte("\n")); err != nil {
+			refused = bytes.Count(batch, []byte("\n"))
+			w.total.Add(uint64(refused))
+			return refused, true
+		}
+	}
+	n, err := w.out.Write(batch)
+	if err == nil {
+		return 0, false
+	}
+	refused = bytes.Count(batch[n:], []byte("\n"))
+	w.total.Add(uint64(refused))
+	return refused, n > 0 && batch[n-1] != '\n'
 }
 
 // take returns the pending lines. The next lines reuse the memory of written, the batch

@@ -44,10 +44,11 @@ type Guest struct {
 	headTime time.Duration // how long a head may take from its first byte on; set by Serve
 	waiting  waiting       // guarded by idlers.mu
 
-	progress atomic.Pointer[progress] // of the request that is being passed on; nil if none is
-	writing  atomic.Bool              // the client is to take what is written
-	idle     atomic.Bool              // whether waiting has a place; written under idlers.mu
-	expired  atomic.Bool              // it is closed to make room; written under idlers.mu before idle is
+	progress atomic.Pointer[progress]  // of the request that is being passed on; nil if none is
+	writing  atomic.Bool               // the client is to take what is written
+	idle     atomic.Bool               // whether waiting has a place; written under idlers.mu
+	expired  atomic.Bool               // it is closed to make room; written under idlers.mu before idle is
+	lastRead atomic.Pointer[time.Time] // when nothing is read any more; nil while the connection goes on
 
 	leaving sync.Once // guards against a second farewell
 }
@@ -93,6 +94,22 @@ func (g *Guest) read(b []byte) (int, error) {
 		g.tellLate()
 	}
 	return n, err
+}
+
+// endsBy bounds the time in which net/http reads what the client still sends, before it
+// closes the connection.
+func (g *Guest) endsBy(deadline time.Time) {
+	g.lastRead.Store(&deadline)
+	_ = g.SetReadDeadline(deadline) // it fails only if the connection is gone
+}
+
+// SetReadDeadline is the connection's. While a body is still being read, net/http interrupts
+// that at the end of the answer, takes the deadline away, and reads the body's rest.
+func (g *Guest) SetReadDeadline(t time.Time) error {
+	if last := g.lastRead.Load(); last != nil && (t.IsZero() || t.After(*last)) {
+		t = *last
+	}
+	return g.Conn.SetReadDeadline(t)
 }
 
 // beginHead gives the head whose first byte has come its time.

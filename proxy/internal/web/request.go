@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
@@ -35,7 +36,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := newReply(w, r, s.cfg.HTTPTimeout)
-	defer s.answered(out)
+	defer s.answered(out, g)
 	// net/http passes over a Content-Length beside Transfer-Encoding. A proxy in front
 	// may have gone by it (RFC 9112 6.1). The first head has been read strictly.
 	out.closing = out.closing || g.requests > 0 && r.TransferEncoding != nil || s.retired.Load()
@@ -62,7 +63,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 }
 
 // answered ends a request, whether or not its answer was cut short.
-func (s *Server) answered(out *reply) {
+func (s *Server) answered(out *reply, g *Guest) {
 	if out.status == 0 {
 		return // the client was gone
 	}
@@ -74,5 +75,7 @@ func (s *Server) answered(out *reply) {
 	if stalled == ofUploader {
 		patience = 0 // it was used up
 	}
-	out.hurry(patience)
+	if out.closing {
+		g.endsBy(time.Now().Add(patience))
+	}
 }
