@@ -18,6 +18,9 @@ type Stop struct {
 	Timeout time.Duration // what is left is cut when so much time has passed after the Spread
 }
 
+// Longest returns how long a Stop takes at most.
+func (s Stop) Longest() time.Duration { return s.Delay + s.Spread + s.Timeout }
+
 // Shutdown ends the server as how says. When ctx is done, it goes on at once with the last
 // step: it cuts what is left. cut is how many sessions had to be cut while they lived or
 // while their close was not complete. A session whose peer has not answered the Close

@@ -16,6 +16,10 @@ import (
 	"holdfast/proxy"
 )
 
+// supervisorsMargin is how much longer than a stop a supervisor should wait before it kills
+// the process.
+const supervisorsMargin = 5 * time.Second
+
 // check validates the configuration. With -connect it also opens a session with the
 // upstream.
 func check(p process, args []string) int {
@@ -48,6 +52,9 @@ func check(p process, args []string) int {
 	}
 	fmt.Fprintln(p.stdout, "configuration ok")
 	if !*connect {
+		stop := c.Stop().Longest()
+		fmt.Fprintf(p.stdout, "a stop takes %v at most: let the supervisor wait for %v (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec)\n",
+			stop, stop+supervisorsMargin)
 		return exitOK
 	}
 	if *origin != "" && !c.AllowsOrigin(*origin) {

@@ -133,7 +133,7 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 		if s == os.Interrupt {
 			how = d.interrupt
 		}
-		d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions(), "at_most_s", (how.Delay + how.Spread + how.Timeout).Seconds())
+		d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions(), "at_most_s", how.Longest().Seconds())
 		return d.drain(how, signals, ended)
 	}
 }
