@@ -1,7 +1,6 @@
 package main
 
 import (
-	"container/heap"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,8 +32,6 @@ type World struct {
 
 	network, faults, schedule, choices *rand.Rand
 
-	events   events
-	order    uint64
 	talks    []*talk
 	running  []loopState
 	ended    []*proxy.Ended
@@ -268,34 +265,8 @@ func (w *World) serviceAccepts(s *kernel.Socket) {
 	newService(w, s)
 }
 
-// An event is something that a peer does, or that happens to the network.
-type event struct {
-	at    time.Duration
-	order uint64
-	do    func()
-}
-
-type events []event
-
-func (e events) Len() int      { return len(e) }
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
-}
-
-func (e *events) Pop() any {
-	last := len(*e) - 1
-	x := (*e)[last]
-	*e = (*e)[:last]
-	return x
-}
-
 // after lets something happen later.
-func (w *World) after(d time.Duration, do func()) {
-	w.order++
-	heap.Push(&w.events, event{w.now + d, w.order, do})
-}
+func (w *World) after(d time.Duration, do func()) { w.machine.After(d, do) }
 
 // runUntil lets time pass until a moment, or until nothing can happen any more.
 func (w *World) runUntil(end time.Duration) {
@@ -307,10 +278,7 @@ func (w *World) runUntil(end time.Duration) {
 			return
 		}
 		w.now = max(w.now, at)
-		w.machine.Advance()
-		for len(w.events) > 0 && w.events[0].at <= w.now {
-			heap.Pop(&w.events).(event).do()
-		}
+		w.machine.Run()
 		w.wakeLoops()
 		for i := range w.running {
 			l := &w.running[i]
@@ -329,9 +297,6 @@ func (w *World) next() time.Duration {
 	at := never
 	if t, ok := w.machine.Next(); ok {
 		at = min(at, t)
-	}
-	if len(w.events) > 0 {
-		at = min(at, w.events[0].at)
 	}
 	for _, l := range w.running {
 		at = min(at, l.wakes)
