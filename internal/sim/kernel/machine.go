@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"crypto/tls"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,9 @@ type Machine struct {
 	Dial func(to proxy.Endpoint) Outcome
 	// TLS puts TLS around a connection of the process. hello is nil for an upstream's.
 	TLS func(conn proxy.Transport, hello []byte, config *tls.Config) proxy.Secured
+	// Detach gives a connection of the process to what runs beside its loops. It may be
+	// nil: then the connection is closed.
+	Detach func(s *Socket) (net.Conn, error)
 	// Misused is told of a call on a connection that the caller has closed. It may be nil.
 	Misused func(call string, s *Socket)
 	// Trace is told of each call of the process. It may be nil.
