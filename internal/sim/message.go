@@ -88,7 +88,7 @@ func (p *peer) mayBeClosed(payload []byte) {
 func (t *talk) wantsLastWord() {
 	for _, p := range []*peer{t.client, t.service} {
 		o := p.other
-		if !p.lastWord || !t.prompt || o.brokeAt != never || o.closing && o.closedAt < p.closedAt+t.lag() || t.w.stopping || !o.hasClose {
+		if !p.lastWord || !t.prompt || o.brokeAt != never || !o.hasClose {
 			continue
 		}
 		t.w.see(p.side.String() + " has its last word")

@@ -187,6 +187,13 @@ func (p *Plan) gathers(rnd *rand.Rand) {
 				a.Does = append(a.Does, Action{After: spread(rnd, 5*time.Second), Kind: Breaks, Size: 1 + rnd.IntN(200)})
 			}
 		}
+		if c := &p.Sessions[i]; rnd.IntN(15) == 0 { // one of two plain peers resets right behind its Close
+			a := c.actors()[rnd.IntN(2)]
+			a.Does = []Action{{After: spread(rnd, 5*time.Second), Kind: Slams}}
+			for _, a := range c.actors() {
+				a.Rate, a.Heap = 0, 0
+			}
+		}
 	}
 }
 
