@@ -161,6 +161,13 @@ func (d *detached) Write(b []byte) (written int, err error) {
 	return written, nil
 }
 
+func (d *detached) CloseWrite() error {
+	if d.closed {
+		return net.ErrClosed
+	}
+	return d.Transport.CloseWrite()
+}
+
 func (d *detached) Close() error {
 	if d.closed {
 		return net.ErrClosed

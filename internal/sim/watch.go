@@ -163,7 +163,7 @@ func (p *peer) dies() {
 	idle := p.goesOn() && p.open && p.other.open && len(p.rest) == 0 && len(p.other.rest) == 0
 	p.brokeNow()
 	p.frozen, p.deadAt = never, p.w.now
-	p.halts = p.halts || len(p.rest) > 0
+	p.halts = p.halts || len(p.rest) > 0 || p.out.len() > 0
 	if !known || !idle {
 		return
 	}
