@@ -299,5 +299,5 @@ func (p *peer) violates(i int) {
 	p.w.see(p.side.String() + " violates by " + v.name)
 	p.breaksProtocol()
 	p.writes(v.send(p))
-	p.closing = true // it says nothing more
+	p.closing, p.closedAt = true, p.w.now // it says nothing more
 }
