@@ -25,7 +25,7 @@ func TestDrainIsSpread(t *testing.T) {
 	}
 	proxy.Signal(syscall.SIGTERM)
 	proxy.Until("it is not ready", func() bool {
-		answer, err := http.Get("http://" + proxy.Admin + "/readyz")
+		answer, err := http.Get(proxy.Admin + "/readyz")
 		if err != nil {
 			return false
 		}
