@@ -33,16 +33,21 @@ type Guest struct {
 	TLS bool
 
 	// Owned by the connection's goroutine.
-	answering bool      // see Server.changed
-	requests  int       // so far
-	headBy    time.Time // when a head that has begun must be whole; zero if none is being read
-	late      bool      // the head was not whole by then, and the client has been told
-	ahead     bool      // the next head has begun before the answer to this one was over
-	heads     recorder
+	requests int       // so far
+	headBy   time.Time // when a head that has begun must be whole; zero if none is being read
+	late     bool      // the head was not whole by then, and the client has been told
+	ahead    bool      // the next head has begun before the answer to this one was over
+	heads    recorder
 
 	idlers   *idlers       // where it waits for its next request; set by Serve
 	headTime time.Duration // how long a head may take from its first byte on; set by Serve
 	waiting  waiting       // guarded by idlers.mu
+
+	answers   *atomic.Int64 // guests whose answering is true; set by Serve
+	answering atomic.Bool   // it has a request that is not answered wholly
+
+	inHandler atomic.Bool               // its request's handler runs, and bounds all waits; see waits.go
+	endBy     atomic.Pointer[time.Time] // when what follows an answer must be over; nil between requests
 
 	progress atomic.Pointer[progress] // of the request that is being passed on; nil if none is
 	writing  atomic.Bool              // the client is to take what is written
@@ -55,6 +60,9 @@ type Guest struct {
 // Read gives Early first. Like the connection's own, it is for one goroutine at
 // a time.
 func (g *Guest) Read(b []byte) (int, error) {
+	if g.afterAnswer() != nil { // net/http reads on when the answer is written
+		g.setAnswering(false)
+	}
 	if len(g.Early) == 0 {
 		return g.read(b)
 	}
@@ -116,6 +124,7 @@ func (g *Guest) Write(b []byte) (int, error) {
 	if g.late {
 		return len(b), nil
 	}
+	g.boundWrite()
 	g.writing.Store(true)
 	n, err := g.Conn.Write(b)
 	g.writing.Store(false)
@@ -129,7 +138,7 @@ func (g *Guest) Write(b []byte) (int, error) {
 func (g *Guest) headIsRead() {
 	if !g.headBy.IsZero() {
 		g.headBy = time.Time{}
-		_ = g.Conn.SetReadDeadline(time.Time{}) // as net/http has asked for; it fails only on a closed connection
+		_ = g.SetReadDeadline(time.Time{}) // as net/http has asked for; it fails only on a closed connection
 	}
 }
 
