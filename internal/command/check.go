@@ -71,7 +71,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates, path string, wait
 	var failure *probe.Failure
 	switch {
 	case errors.As(err, &failure) && failure.Step == probe.Ping:
-		return "", fmt.Errorf("%s, then: %w", verdict, failure.Err)
+		return "", fmt.Errorf("%s, then: %w", verdict, explainEnd(failure.Err))
 	case errors.As(err, &failure):
 		return "", explain(c, failure, t.Path)
 	case err != nil:
@@ -116,5 +116,6 @@ func targetOf(c config.Config, loaded *config.Certificates, path string) probe.T
 		HandshakeTimeout: time.Duration(c.UpstreamHandshakeTimeout),
 		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),
 		MaxHeaderSize:    int(c.MaxHeaderSize),
+		MaxFrameSize:     int64(c.MaxFrameSize),
 	}
 }
