@@ -41,8 +41,8 @@ func explainEnd(err error) error {
 		if closed.Code != 0 {
 			with = fmt.Sprintf("a Close with code %d and reason %s", closed.Code, shown.Quoted(closed.Reason))
 		}
-		return fmt.Errorf("it sent %s instead of answering a ping; its own log may say why: "+
-			"it may want another path, which -path sets, or what this check does not send and clients do", with)
+		return fmt.Errorf("it sent %s instead of answering a ping; the service's own log may say why; "+
+			"it may want another path (-path), or a field that clients send and this check does not", with)
 	}
 	violation, ok := errors.AsType[*proxy.UpstreamViolation](err)
 	switch {

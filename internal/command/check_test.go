@@ -119,7 +119,7 @@ func TestCheckConnect(t *testing.T) {
 			`^configuration ok\n$`, `^ws://\S+: upgraded in \S+s, did not answer a ping within HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
 		{"silent, without a deadline", silent, []string{"HOLDFAST_UPSTREAM_PING_TIMEOUT=0", "HOLDFAST_UPSTREAM_PONG=require", "HOLDFAST_HANDSHAKE_TIMEOUT=200ms"}, 0,
 			`: upgraded in \S+s, did not answer a ping within HOLDFAST_HANDSHAKE_TIMEOUT=200ms, and will not be held to it\n$`, `^$`},
-		{"closes", closes, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it sent a Close with code 1008 and reason "no" instead of answering a ping; its own log may say why: `},
+		{"closes", closes, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it sent a Close with code 1008 and reason "no" instead of answering a ping; the service's own log may say why; it may want another path \(-path\), or a field that clients send and this check does not\n$`},
 		{"closes and ends", closesAndEnds, nil, 1, `^configuration ok\n$`, `, then: it sent a Close with code 1008 and reason "no" instead of answering a ping; `},
 		{"closes without a code", closesEmpty, nil, 1, `^configuration ok\n$`, `, then: it sent a Close without a code instead of answering a ping; `},
 		{"sends a long frame", sendsLong, nil, 0, `, answered a ping in \S+s\n$`, `^$`},
