@@ -20,10 +20,10 @@ type Offer struct {
 // offerRules are what RFC 6455 4.2.1 and this proxy ask of a handshake. The first
 // that is broken decides the answer.
 var offerRules = [...]func(*Offer) *Refusal{
-	(*Offer).checkUpgrade,
 	(*Offer).checkHTTP,
 	(*Offer).checkTarget,
 	(*Offer).checkMethod,
+	(*Offer).checkUpgrade,
 	(*Offer).checkConnection,
 	(*Offer).checkVersion,
 	(*Offer).checkKey,
@@ -68,8 +68,6 @@ func (o *Offer) checkMethod() *Refusal {
 	return nil
 }
 
-// checkUpgrade comes first: who asks for no upgrade is told of it, whatever else the
-// request is.
 func (o *Offer) checkUpgrade() *Refusal {
 	if !o.request.WantsWebSocket() {
 		return refuseUpgrade("This is a WebSocket service, and the request asks for no Upgrade to websocket.")
