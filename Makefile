@@ -2,16 +2,22 @@ FUZZTIME ?= 10s
 BENCHFLAGS ?=
 FAULTS ?= .
 SOAK ?= 15m
+INJECT ?= all
 SEEDS ?= 100000
 MUTANTSEEDS ?= 5000
+VERSION ?=
 
-.PHONY: help build test race vet lint fuzz sim mutants e2e faults soak bench ci
+.PHONY: help build release test race vet lint verify reproducible gosec sbom vuln supply \
+	fuzz sim mutants e2e faults inject compare soak bench ci
 
 help: ## this list of targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, ./holdfast
 	go build -o holdfast .
+
+release: ## dist/holdfast, static, with VERSION in it; the same source gives the same bytes
+	tools/release dist/holdfast $(VERSION)
 
 test: ## the tests that need nothing but Go
 	go test ./...
@@ -23,10 +29,29 @@ race: ## the same tests with the race detector, in random order; those of proxy 
 vet: ## go vet, the tests behind build tags included
 	go vet ./...
 	go vet -tags e2e ./e2e
-	go vet -tags faults ./faults
+	go vet -tags faults ./faults/...
 
 lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
 	tools/lint
+
+verify: ## whether the modules on disk are those that go.sum names
+	go mod verify
+	go -C tools mod verify
+	go -C tools/supply mod verify
+
+reproducible: ## the release built twice, in two folders with two caches: are the bytes the same?
+	tools/supply/reproducible
+
+gosec: ## gosec on the packages that the binary is made of
+	tools/supply/gosec
+
+sbom: release ## dist/holdfast.cdx.json: what the release was built from, as CycloneDX
+	tools/supply/sbom dist/holdfast
+
+vuln: release ## known vulnerabilities in the source and in the release; asks vuln.go.dev, or GOVULNDB
+	tools/supply/vuln dist/holdfast
+
+supply: verify reproducible gosec sbom vuln ## all of the five
 
 fuzz: ## every fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)
@@ -44,11 +69,18 @@ e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProx
 
 faults: ## the binary in networks that slow down, lose packets and fail, between peers that freeze and flood; needs root
 	faults/install
-	go test -tags faults -count=1 -parallel=8 -timeout=10m -run '$(FAULTS)' ./faults
+	go test -tags faults -count=1 -parallel=8 -timeout=10m -run '$(FAULTS)' -skip '^Test(Compare|Soak)' ./faults
 
-soak: ## the binary with sessions of all kinds for SOAK, while faults come and go; needs root
+inject: ## each system call of the running binary fails with each of its errors; INJECT=quick takes about a minute
+	INJECT=$(INJECT) go test -tags faults -count=1 -parallel=4 -timeout=60m -v ./faults/inject
+
+compare: ## how long Holdfast and other proxies take to end dead sessions; writes the table of docs/reliability.md; needs root
+	faults/install nginx haproxy caddy
+	go test -tags faults -count=1 -parallel=16 -timeout=10m -v -run '^TestCompare$$' ./faults
+
+soak: ## the binary for SOAK among sessions of all kinds, thousands of them, squeezed and killed; needs root
 	faults/install
-	SOAK=$(SOAK) go test -tags faults -count=1 -timeout=0 -v -run '^TestSoak$$' ./faults
+	SOAK=$(SOAK) go test -tags faults -count=1 -timeout=0 -v -run '^TestSoak' ./faults
 
 bench: ## Holdfast compared with other proxies; BENCHFLAGS=-quick takes about a minute
 	go run ./bench $(BENCHFLAGS)

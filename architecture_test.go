@@ -24,14 +24,14 @@ var imports = map[string][]string{
 		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/shown",
 		"holdfast/heartbeat", "holdfast/proxy",
 	},
-	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics"},
+	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics", "holdfast/internal/panics"},
 	"internal/demo": {
-		"holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
+		"holdfast/internal/hostport", "holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
 	},
 	"internal/probe":      {"holdfast/proxy", "github.com/gobwas/ws"},
 	"internal/activation": {"holdfast/internal/shown"},
-	"internal/admin":      {"holdfast/proxy"},
+	"internal/admin":      {"holdfast/internal/hostport", "holdfast/proxy"},
 	"internal/config": {
 		"holdfast/internal/certs", "holdfast/internal/hostport", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",
 		"github.com/caarlos0/env/v10",
@@ -46,14 +46,14 @@ var imports = map[string][]string{
 	"internal/race":     {},
 	"internal/wire":     {"github.com/gobwas/ws"},
 	"proxy": {
-		"holdfast/heartbeat", "holdfast/metrics",
+		"holdfast/heartbeat", "holdfast/metrics", "holdfast/internal/panics",
 		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
 		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface", "holdfast/proxy/internal/ration",
 		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade", "holdfast/proxy/internal/web",
 		"github.com/gobwas/ws", "golang.org/x/sys/unix",
 	},
 	"proxy/internal/backend": {
-		"holdfast/heartbeat", "holdfast/metrics",
+		"holdfast/heartbeat", "holdfast/metrics", "holdfast/internal/panics",
 		"holdfast/proxy/internal/field", "holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade",
 		"golang.org/x/sys/unix",
 	},
@@ -78,6 +78,7 @@ var imports = map[string][]string{
 		"github.com/prometheus/client_golang/prometheus/collectors",
 		"github.com/prometheus/client_golang/prometheus/promhttp",
 	},
+	"internal/panics":   {},
 	"internal/hostport": {"holdfast/internal/ascii"},
 	"internal/ascii":    {},
 
@@ -87,9 +88,10 @@ var imports = map[string][]string{
 	"internal/sim/mutate": {},
 
 	// It measures the proxy from outside, as any other.
-	"bench":  {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
-	"e2e":    {},
-	"faults": {},
+	"bench":         {"github.com/gobwas/ws", "golang.org/x/sys/unix"},
+	"e2e":           {},
+	"faults":        {},
+	"faults/inject": {},
 }
 
 // clock are the functions that ask the time or wait for it to pass.
@@ -222,6 +224,27 @@ func TestBannedCalls(t *testing.T) {
 		for name := range b.except {
 			if !slices.ContainsFunc(all, func(s source) bool { return s.name == name && len(b.uses(s)) > 0 }) {
 				t.Errorf("%s is excepted from %q without need", name, b.why)
+			}
+		}
+	}
+}
+
+// Masks, the payloads of pings and the proxy's name in CDN-Loop come from crypto/rand: the
+// product imports no other source of random numbers, and the loops of a server get that one.
+func TestRandomBytesCannotBePredicted(t *testing.T) {
+	for _, s := range sources(t) {
+		if !isProduct(s.name) || strings.HasPrefix(s.name, "internal/sim/") {
+			continue
+		}
+		for _, other := range []string{"math/rand", "math/rand/v2"} {
+			if s.nameOf(other) != "" {
+				t.Errorf("%s imports %s", s.name, other)
+			}
+		}
+		if s.name == "proxy/server.go" {
+			reader := ban{pkg: "crypto/rand", names: []string{"Reader"}}
+			if len(reader.uses(s)) != 1 {
+				t.Errorf("%s does not give crypto/rand's Reader to its loops", s.name)
 			}
 		}
 	}

@@ -223,6 +223,60 @@ func TestDocumentsNameMetricsThatExist(t *testing.T) {
 	}
 }
 
+// A test that is named as the keeper of a promise exists. "`TestA` in `e2e`" says where.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	where := map[string][]string{} // the folders of each test
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && isTest(s.name) {
+				where[f.Name.Name] = append(where[f.Name.Name], path.Dir(s.name))
+			}
+		}
+	}
+	name := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)`(?:(?:,| and) `(?:Test|Fuzz)\\w*`)*(?: in `(\\w+)`)?")
+	for _, doc := range documents {
+		text := document(t, doc)
+		for {
+			at := name.FindStringSubmatchIndex(text)
+			if at == nil {
+				break
+			}
+			test, folder := text[at[2]:at[3]], ""
+			if at[4] >= 0 {
+				folder = text[at[4]:at[5]]
+			}
+			if len(where[test]) == 0 || folder != "" && !slices.Contains(where[test], folder) {
+				t.Errorf("%s: there is no %s in %q", doc, test, folder)
+			}
+			text = text[at[3]:]
+		}
+	}
+}
+
+// Each promise names a test: in the table of docs/reliability.md, and for what SECURITY.md
+// lists in bold in the table below its list.
+func TestEachPromiseHasATest(t *testing.T) {
+	const rows = `(?m)^\| ([^|]+) \| ([^|]+) \|$`
+	security := section(t, "SECURITY.md", "What Holdfast protects against")
+	reliability, _, _ := strings.Cut(document(t, "docs/reliability.md"), "\n## ")
+	tests := map[string]string{}
+	for _, row := range regexp.MustCompile(rows).FindAllStringSubmatch(security+reliability, -1) {
+		tests[row[1]] = row[2]
+		if row[1] != "promise" && !regexp.MustCompile("`(?:Test|Fuzz)|`make fuzz`").MatchString(row[2]) {
+			t.Errorf("no test is named for %q", row[1])
+		}
+	}
+	promises := regexp.MustCompile(`(?m)^- \*\*(.+?)\.?\*\*`).FindAllStringSubmatch(security, -1)
+	if len(promises) == 0 {
+		t.Error("SECURITY.md lists no promise")
+	}
+	for _, promise := range promises {
+		if tests[promise[1]] == "" {
+			t.Errorf("SECURITY.md: %q has no row with tests", promise[1])
+		}
+	}
+}
+
 // Links within the repository lead somewhere, and so do the files that are
 // named in code style. A link starts from its document. A name without a
 // directory may be the proxy's.

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -87,13 +88,31 @@ const pingsFor = 12
 
 func startNginxRecipe(t *testing.T, proxy *holdfast, own identity) (address string) {
 	t.Helper()
+	return startNginxOn(t, own, replaced(t, recipe(t, "nginx.conf"),
+		"http://127.0.0.1:8080", "http://"+proxy.address(),
+		"proxy_read_timeout 60s;", "proxy_read_timeout "+idle+";"))
+}
+
+// By a unix socket, nginx has its default of 60 s.
+func startNginxUnixRecipe(t *testing.T, proxy *holdfast, own identity) (address string) {
+	t.Helper()
+	path, isUnix := strings.CutPrefix(proxy.address(), "unix:")
+	if info, err := os.Lstat(path); !isUnix || err != nil || info.Mode().Perm() != 0o660 {
+		t.Fatalf("the proxy listens at %s (%v), want a unix socket of mode 0660", proxy.address(), err)
+	}
+	return startNginxOn(t, own, replaced(t, recipe(t, "nginx-unix.conf"),
+		"unix:/run/holdfast/ws.sock", "unix:"+path,
+		"proxy_http_version 1.1;", "proxy_http_version 1.1; proxy_read_timeout "+idle+";"))
+}
+
+// startNginxOn runs nginx on a recipe's site.
+func startNginxOn(t *testing.T, own identity, site string) (address string) {
+	t.Helper()
 	listen := reserve(t)
-	site := replaced(t, recipe(t, "nginx.conf"),
+	site = replaced(t, site,
 		"listen 443 ssl;", "listen "+listen+" reuseport ssl;",
 		"/etc/ssl/chat.example.com.pem", own.certFile,
-		"/etc/ssl/chat.example.com.key", own.keyFile,
-		"http://127.0.0.1:8080", "http://"+proxy.address(),
-		"proxy_read_timeout 60s;", "proxy_read_timeout "+idle+";")
+		"/etc/ssl/chat.example.com.key", own.keyFile)
 	dir := t.TempDir()
 	config := filledIn(t, "site.conf", struct{ Dir, Site string }{dir, site})
 	return startFront(t, listen, filepath.Join(dir, "nginx.conf"), config, "nginx", "-c")
@@ -119,20 +138,27 @@ func TestRecipesOfFronts(t *testing.T) {
 	for _, front := range []struct {
 		heading string
 		starts  func(*testing.T, *holdfast, identity) string
+		way     string // that the service is told, beside the client
 	}{
-		{"Behind nginx", startNginxRecipe},
-		{"Behind HAProxy, with HTTP/2 towards browsers", startHAProxyRecipe},
+		{"Behind nginx", startNginxRecipe, ", 127.0.0.1"},
+		{"Behind nginx on the same machine, by a unix socket", startNginxUnixRecipe, ""},
+		{"Behind HAProxy, with HTTP/2 towards browsers", startHAProxyRecipe, ", 127.0.0.1"},
 	} {
 		t.Run(front.heading, func(t *testing.T) {
 			t.Parallel()
 			ca := newAuthority(t)
 			server := startServer(t, node, serverOptions{})
-			proxy := startHoldfast(t, server.url, append(settingsOf(t, front.heading), frequentPings...)...)
+			settings := append(settingsOf(t, front.heading), frequentPings...)
+			if strings.Contains(front.heading, "unix socket") {
+				settings = append(settings, "HOLDFAST_LISTEN=unix:"+filepath.Join(shortDir(t), "ws.sock")+"?mode=0660")
+			}
+			proxy := startHoldfast(t, server.url, settings...)
 			address := front.starts(t, proxy, ca.issues("127.0.0.1"))
 			client := startClient(t, python)
 			told := map[string]string{
 				"host":              address,
-				"x-forwarded-for":   alice + ", 127.0.0.1",
+				"x-forwarded-for":   alice + front.way,
+				"x-real-ip":         alice,
 				"x-forwarded-proto": "https",
 				"x-forwarded-host":  address,
 			}
@@ -153,6 +179,22 @@ func TestRecipesOfFronts(t *testing.T) {
 			client.wantsClosed("b", 1000, "")
 			proxy.wantsLoggedClient("/b", alice)
 		})
+	}
+}
+
+// HAProxy takes the recipe's file as it stands there, without a warning. Only the
+// certificate is this machine's.
+func TestHAProxyRecipeIsComplete(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	config := replaced(t, recipe(t, "haproxy.cfg"), "/etc/haproxy/chat.example.com.pem", newAuthority(t).issues("127.0.0.1").pem(t))
+	file := filepath.Join(t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(tool(t, "haproxy"), "-c", "-f", file).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "WARNING") {
+		t.Errorf("haproxy -c says, %v:\n%s", err, out)
 	}
 }
 

@@ -15,6 +15,10 @@
 // happened, one JSON object a line. Tests wait for what is told. They wait for time
 // to pass only where the fault itself is time.
 //
+// soak_test.go and its kin take as long as they are told to, and hold what the proxy has at
+// the end against what it had (trend_test.go). compare_test.go puts other proxies beside it,
+// with the configurations of peers/. Package inject makes its system calls fail.
+//
 // The namespaces have no names. Each lives as long as the process that holds it,
 // whose input is a pipe from the tests: whatever becomes of them, nothing is left.
 package faults

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,7 +30,12 @@ type holdfast struct {
 // same name the last one holds.
 func startHoldfast(t *testing.T, n *network, settings ...string) *holdfast {
 	t.Helper()
-	cmd := n.proxy.command(binary)
+	return startHoldfastAs(t, n, n.proxy.command(binary), settings...)
+}
+
+// startHoldfastAs is startHoldfast with a command that becomes the proxy.
+func startHoldfastAs(t *testing.T, n *network, cmd *exec.Cmd, settings ...string) *holdfast {
+	t.Helper()
 	cmd.Env = append([]string{
 		"HOLDFAST_UPSTREAM=ws://" + upstreamListen,
 		"HOLDFAST_LISTEN=" + proxyListen,

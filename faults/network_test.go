@@ -87,6 +87,12 @@ func (l *link) isSilent() {
 	l.ip("route add blackhole "+l.peer+"/32", "route add blackhole "+l.proxy+"/32")
 }
 
+// loses makes the router lose all that it is given for one address, and tell nobody.
+func (l *link) loses(address string) {
+	l.t.Helper()
+	l.ip("route add blackhole " + address + "/32")
+}
+
 func (l *link) heals() {
 	l.t.Helper()
 	l.ip("route del blackhole "+l.peer+"/32", "route del blackhole "+l.proxy+"/32")

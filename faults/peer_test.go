@@ -18,6 +18,7 @@ type peer struct {
 	*blackbox.Process
 	input  *json.Encoder
 	events chan event
+	hears  bool // it tells what it receives
 }
 
 // startUpstream runs the service and waits until it listens.
@@ -51,7 +52,7 @@ func startPeer(t *testing.T, in *namespace, name string, b behaviour) *peer {
 	}
 	cmd := in.command(self)
 	cmd.Env = append(os.Environ(), peerVariable+"="+string(wanted))
-	p := &peer{events: make(chan event, 1<<16)}
+	p := &peer{events: make(chan event, 1<<16), hears: b.TellEvery > 0}
 	input, output := pipes(t, cmd)
 	p.input = json.NewEncoder(input)
 	p.Process = start(t, name, cmd)

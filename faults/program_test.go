@@ -30,6 +30,7 @@ type behaviour struct {
 	Sessions int    // that a client opens, 1 if 0
 	Path     string // that it asks for, "/" if empty
 	CA       string // a client's: the file of the certificate that it trusts; then it uses TLS
+	At       string // where a server listens, or which proxy a client visits; empty for upstreamListen or proxyListen
 
 	ReadRate    int           // bytes a second; 0 = as fast as they come
 	ReadBuffer  int           // SO_RCVBUF; 0 = the kernel's default
@@ -43,12 +44,13 @@ type behaviour struct {
 	AnswerAfter int           // behind so many bytes of messages
 	AnswerSize  int           // of so many bytes each
 	Quiet       bool          // tells neither "opened" nor orderly ends
-	Visit       string        // "close" or "abort": ends the session after one echo, and opens the next
+	Visit       string        // "close" or "abort": ends the session after one echo, and opens the next; "stay" opens the next after an end
+	Tolerant    bool          // tells nothing of sessions that fail to open, or that end without a Close
 }
 
 // A command is what a peer is told to do on each of its sessions.
 type command struct {
-	Do     string // "send", "flood", "close" or "finish": begins no session any more, and closes all
+	Do     string // "send", "flood", "close", "reset", or "finish": begins no session any more, and closes all
 	Bytes  int    // send: in all
 	Size   int    // send and flood: of a message
 	Rate   int    // flood: bytes a second; 0 = as fast as they are taken
@@ -125,7 +127,7 @@ func (p *program) fails(err error) { p.out <- event{Event: "failed", Error: err.
 
 func (p *program) serve() {
 	config := net.ListenConfig{Control: p.control}
-	listener, err := config.Listen(context.Background(), "tcp", upstreamListen)
+	listener, err := config.Listen(context.Background(), "tcp", cmp.Or(p.At, upstreamListen))
 	if err != nil {
 		p.fails(err)
 		return
@@ -166,9 +168,11 @@ func (p *program) accepted(conn net.Conn) {
 func (p *program) visits() {
 	for p.mayBegin() {
 		conn, early, err := p.dial()
-		if err != nil {
+		switch {
+		case err != nil && p.Tolerant:
+		case err != nil:
 			p.fails(err)
-		} else {
+		default:
 			s := p.newSession(conn, early)
 			s.client = true
 			p.begins(s)
@@ -194,11 +198,12 @@ func (p *program) mayBegin() bool {
 
 func (p *program) dial() (net.Conn, io.Reader, error) {
 	dialer := net.Dialer{Control: p.control}
-	conn, err := dialer.Dial("tcp", proxyListen)
+	at := cmp.Or(p.At, proxyListen)
+	conn, err := dialer.Dial("tcp", at)
 	if err != nil {
 		return nil, nil, err
 	}
-	target := url.URL{Scheme: "ws", Host: proxyListen, Path: cmp.Or(p.Path, "/")}
+	target := url.URL{Scheme: "ws", Host: at, Path: cmp.Or(p.Path, "/")}
 	if p.CA != "" {
 		target.Scheme = "wss"
 		pem, err := os.ReadFile(p.CA)

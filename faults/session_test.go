@@ -76,7 +76,7 @@ func (s *session) run() {
 			return
 		}
 		s.out <- event{Event: "closed", Session: s.id, Bytes: s.received, Code: int(code), Reason: reason}
-	case s.Visit == "abort" && s.received > 0: // our own doing
+	case s.Tolerant, s.Visit == "abort" && s.received > 0: // the latter is our own doing
 	default:
 		s.out <- event{Event: "ended", Session: s.id, Bytes: s.received, Error: fmt.Sprint(err)}
 	}
@@ -231,6 +231,9 @@ func (s *session) does(c command) {
 		s.floods(c.Size, c.Rate)
 	case "close":
 		s.close(c.Code, c.Reason)
+	case "reset":
+		_ = s.conn.(*net.TCPConn).SetLinger(0) // it fails only on a connection that is closed
+		s.conn.Close()
 	}
 }
 

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"cmp"
 	"os"
 	"strings"
 	"testing"
@@ -22,13 +23,7 @@ const (
 // TestSoak runs sessions of all kinds for a while, with a fault every some seconds
 // that all but the frozen must survive. Then everything must be as in the beginning.
 func TestSoak(t *testing.T) {
-	if os.Getenv("SOAK") == "" {
-		t.Skip("`make soak` runs it")
-	}
-	length, err := time.ParseDuration(os.Getenv("SOAK"))
-	if err != nil {
-		t.Fatalf("SOAK: %v", err)
-	}
+	length := soakLength(t) / soakParts
 	s := newSoak(t)
 	descriptors, memory := len(s.proxy.Descriptors()), s.proxy.memory()
 	s.comes()
@@ -42,19 +37,34 @@ func TestSoak(t *testing.T) {
 		{"the clients' link is slow", s.isSlow},
 		{"the proxy is stopped", s.stops},
 	}
-	for began, i := time.Now(), 0; time.Since(began) < length && !t.Failed(); i++ {
+	trend := s.proxy.watches(15)
+	for i := 0; time.Since(trend.began) < length && !t.Failed(); i++ {
 		fault := faults[i%len(faults)]
 		fault.happens()
 		time.Sleep(soakRest)
-		t.Logf("%v: %s; %.0f sessions opened, %.0f active", time.Since(began).Round(time.Second), fault.name,
-			s.proxy.Metric("holdfast_sessions_opened_total"), s.proxy.Metric("holdfast_sessions_active"))
+		t.Logf("%s; %.0f sessions opened", fault.name, s.proxy.Metric("holdfast_sessions_opened_total"))
+		trend.look()
 		s.isWell()
 	}
+	trend.wantsFlat()
 	s.goes()
 	s.wantsOnlyTheFrozenDropped()
 	s.proxy.Until("its descriptors are those of the beginning", func() bool { return len(s.proxy.Descriptors()) <= descriptors })
 	s.proxy.Until("its memory is that of the beginning, but for 32 MiB", func() bool { return s.proxy.memory() <= memory+soakMemory })
 	t.Logf("memory %d KiB at the beginning, %d KiB at the end", memory>>10, s.proxy.memory()>>10)
+}
+
+// soakParts is how many tests share the time of a soak.
+const soakParts = 6
+
+// soakLength returns how long a soak takes in all: SOAK, or a minute.
+func soakLength(t *testing.T) time.Duration {
+	t.Helper()
+	length, err := time.ParseDuration(cmp.Or(os.Getenv("SOAK"), "1m"))
+	if err != nil {
+		t.Fatalf("SOAK: %v", err)
+	}
+	return length
 }
 
 // A soak is a network with all that goes on in it.

@@ -91,7 +91,7 @@ func (w *Wheel) Len() int {
 // fire later: then Advance fires nothing, and Next is closer to that timer. Next returns
 // the now of the latest Advance if a timer is due already, and Never if no timer is armed.
 func (w *Wheel) Next() Time {
-	if !w.empty(due) {
+	if !w.empty(due) || !w.empty(firing) {
 		return w.now
 	}
 	_, begin, ok := w.firstSlot()
@@ -103,7 +103,8 @@ func (w *Wheel) Next() Time {
 
 // Advance disarms each timer whose time has come, and calls fire for it. fire may Set
 // and Cancel any timer. A timer that it sets for now or earlier fires at the next
-// Advance. Ticks without a timer cost nothing, however many have passed.
+// Advance. Ticks without a timer cost nothing, however many have passed. If fire panics,
+// the timers behind the one that it was called for fire at the next Advance.
 func (w *Wheel) Advance(now Time, fire func(id uint32)) {
 	w.now = max(w.now, now)
 	w.catchUp(tickBefore(w.now))

@@ -123,6 +123,35 @@ func TestWheelFireMaySetAndCancel(t *testing.T) {
 	})
 }
 
+// A panic does not keep the timers behind it from firing.
+func TestWheelFirePanics(t *testing.T) {
+	w := NewWheel(0)
+	for id := range uint32(4) {
+		w.Set(id, 1)
+	}
+	const at = Time(1 << tickBits)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("there was no panic")
+			}
+		}()
+		w.Advance(at, func(id uint32) {
+			if id == 1 {
+				panic("in a timer")
+			}
+		})
+	}()
+	if w.Next() != at || w.Len() != 2 {
+		t.Errorf("%d timers are armed, the next for %v, want 2 and %v", w.Len(), w.Next(), at)
+	}
+	w.Cancel(2)
+	wantFired(t, w, at, 3)
+	if w.Next() != Never {
+		t.Errorf("a timer is armed for %v", w.Next())
+	}
+}
+
 func TestWheelIgnoresAClockThatWentBack(t *testing.T) {
 	w := NewWheel(1000 * tick)
 	w.Set(1, 1001*tick)

@@ -10,7 +10,7 @@ var (
 	activeDesc = describe("holdfast_sessions_active",
 		"Sessions open now: those opened that were neither closed nor dropped.")
 	openedDesc = describe("holdfast_sessions_opened_total",
-		"Sessions that began: the client was sent its whole 101, or the session was taken over from another process.")
+		"Sessions that began: the client was sent its whole 101.")
 	closedDesc = describe("holdfast_sessions_closed_total",
 		"Sessions that ended by a completed close handshake, by the side that began it.", "side")
 	droppedDesc = describe("holdfast_sessions_dropped_total",
@@ -30,15 +30,19 @@ var (
 	framesDesc = describe("holdfast_frames_total",
 		"WebSocket frames received, by the side that sent them and their opcode.", "side", "opcode")
 	receivedDesc = describe("holdfast_received_bytes_total",
-		"Bytes received on accepted connections, handshakes and WebSocket framing included, by the side they came from.", "side")
+		"Bytes received for sessions, by the side they came from: heads of handshakes, and frames as they came, with their headers and control frames. "+
+			"TLS and requests that are not upgrades are left out.", "side")
 	sentDesc = describe("holdfast_sent_bytes_total",
-		"Bytes sent on accepted connections, handshakes and WebSocket framing included, by the side they went to.", "side")
+		"Bytes sent for sessions, by the side they went to: heads of handshakes, and frames as they left, with their headers and the proxy's own. "+
+			"TLS and requests that are not upgrades are left out.", "side")
 	bufferedDesc = describe("holdfast_buffered_bytes",
 		"Bytes that wait in the proxy to be sent, by the side they go to.", "side")
 	logLinesLostDesc = describe("holdfast_log_lines_lost_total",
-		"Log lines that were lost because the log's reader was too slow.")
+		"Log lines that were lost because the log's reader was too slow, or because the log could not be written.")
 	reloadFailuresDesc = describe("holdfast_reload_failures_total",
 		"Times that changed TLS files could not be used; those loaded before stayed in use.")
+	panicsDesc = describe("holdfast_panics_total",
+		"Panics in the proxy's own code that were caught; the log has the first of each place.")
 	pausedDesc = describe("holdfast_reads_paused",
 		"Connections that are not read from because the other side of their session is slow, by their own side.", "side")
 )
@@ -59,6 +63,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s.handshakes()
 	s.counter(logLinesLostDesc, c.m.logLinesLost())
 	s.counter(reloadFailuresDesc, c.m.reloadFailures.Load())
+	s.counter(panicsDesc, c.m.panics.Load())
 	for side := range Side(legs) {
 		s.traffic(side)
 		s.heartbeat(side)

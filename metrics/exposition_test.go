@@ -83,6 +83,7 @@ func TestBusyExposition(t *testing.T) {
 	m.CountLogLinesLost(func() uint64 { return 7 })
 	m.ReloadFailed()
 	m.ReloadFailed()
+	m.CountPanic()
 
 	fixture.Golden(t, "busy.prom", exposition(t, m))
 }

@@ -15,7 +15,7 @@ type httpRequests [len(statusClasses)]prometheus.Counter
 func newHTTPRequests(registry *prometheus.Registry) (h httpRequests) {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "holdfast_http_requests_total",
-		Help: "Requests passed on that were no WebSocket upgrade, by the class of the status they were answered with.",
+		Help: "Requests passed on that were not WebSocket upgrades, by the class of the status they were answered with.",
 	}, []string{"code"})
 	registry.MustRegister(vec)
 	for i, class := range statusClasses {

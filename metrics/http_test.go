@@ -15,7 +15,7 @@ func TestHTTPRequests(t *testing.T) {
 		m.HTTPRequest(status)
 	}
 	const want = `
-# HELP holdfast_http_requests_total Requests passed on that were no WebSocket upgrade, by the class of the status they were answered with.
+# HELP holdfast_http_requests_total Requests passed on that were not WebSocket upgrades, by the class of the status they were answered with.
 # TYPE holdfast_http_requests_total counter
 holdfast_http_requests_total{code="1xx"} 0
 holdfast_http_requests_total{code="2xx"} 2

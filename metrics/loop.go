@@ -49,9 +49,8 @@ type leg struct {
 	closed      atomic.Uint64
 }
 
-// Opened counts a session that begins: its whole 101 has been written, or the session
-// was taken over from another process. Exactly one call of Closed or Dropped must follow
-// for each session.
+// Opened counts a session that begins: its whole 101 has been written. Exactly one call of
+// Closed or Dropped must follow for each session.
 func (l *Loop) Opened() { l.opened.Add(1) }
 
 // Closed counts a session that ended by a completed close handshake, which the

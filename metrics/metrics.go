@@ -32,6 +32,7 @@ type Metrics struct {
 
 	lost           atomic.Pointer[func() uint64] // counts the log lines that were lost; nil: none are
 	reloadFailures atomic.Uint64
+	panics         atomic.Uint64
 
 	mu    sync.Mutex
 	loops []*Loop // guarded by mu; only ever appended to
@@ -114,6 +115,9 @@ func (m *Metrics) logLinesLost() uint64 {
 
 // ReloadFailed counts changed TLS files that could not be used.
 func (m *Metrics) ReloadFailed() { m.reloadFailures.Add(1) }
+
+// CountPanic counts a panic that was caught.
+func (m *Metrics) CountPanic() { m.panics.Add(1) }
 
 // SetDraining sets whether the proxy is shutting down.
 func (m *Metrics) SetDraining(draining bool) { m.draining.Set(boolean(draining)) }

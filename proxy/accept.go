@@ -98,6 +98,7 @@ func (ln *listener) close() {
 }
 
 func (l *loop) startAccept() {
+	l.faults.duty = acceptDuty
 	if !l.listener.open {
 		return // Shutdown came before the loops had begun
 	}
@@ -112,15 +113,19 @@ func (l *loop) stopAccept() {
 	if l.listener == nil || !l.listener.open {
 		return
 	}
+	defer l.closeListener()
 	for range backlogBatches {
 		if !l.acceptAll() {
 			break
 		}
 	}
+}
+
+func (l *loop) closeListener() {
+	defer l.listener.close()
 	l.listener.paused.Store(false)
 	l.wheel.Cancel(listenerSlot)
 	_ = l.kernel.Remove(l.listener.fd) // Close does not remove it if other processes have the socket; it may be removed already
-	l.listener.close()
 }
 
 // acceptBatch is how many clients are accepted in one turn at most.
@@ -139,6 +144,7 @@ func (l *loop) acceptAll() (more bool) {
 		return false // an event of the same batch has closed it
 	}
 	for range acceptBatch {
+		l.faults.duty = acceptDuty
 		if l.waitForPage() {
 			return false
 		}
@@ -178,7 +184,7 @@ func (l *loop) waitForPage() bool {
 // place hands a client to the loop that has the fewest. If the client's address has no
 // seat left, not even for a refusal, place closes the connection at once.
 func (l *loop) place(conn transport, from netip.AddrPort) {
-	seat := l.server.enterAtDoor(from.Addr())
+	seat := l.seatAtDoor(conn, from.Addr())
 	if seat == peraddress.TurnedAway {
 		_ = conn.Close() // it is given up either way
 		l.metrics.Handshake(metrics.ResultLimitPerIP)
@@ -201,6 +207,19 @@ func (l *loop) place(conn transport, from netip.AddrPort) {
 	}
 }
 
+// seatAtDoor returns the seat of a client that has just connected. If that panics, it
+// closes the connection, which no session has yet.
+func (l *loop) seatAtDoor(conn transport, from netip.Addr) (seat peraddress.Seat) {
+	seated := false
+	defer func() {
+		if !seated {
+			_ = conn.Close() // it is given up either way
+		}
+	}()
+	seat, seated = l.server.enterAtDoor(from), true
+	return seat
+}
+
 // takesNone closes a client's connection that was meant for l, which has ended.
 func (l *loop) takesNone(conn transport, from netip.AddrPort, seat peraddress.Seat) {
 	_ = conn.Close() // nothing can be done about an error
@@ -221,13 +240,14 @@ func (l *loop) pauseAccept(why string) {
 // restAccept stops watching the listener for acceptPause. Otherwise the listener would be
 // reported in every turn while its clients cannot be accepted.
 func (l *loop) restAccept() {
+	l.wheel.Set(listenerSlot, l.now.Add(acceptPause))
 	if !l.listener.paused.Swap(true) {
 		_ = l.kernel.Remove(l.listener.fd) // it fails only if the listener is not registered
 	}
-	l.wheel.Set(listenerSlot, l.now.Add(acceptPause))
 }
 
 func (l *loop) resumeAccept() {
+	l.faults.duty = acceptDuty
 	l.wheel.Set(listenerSlot, heartbeat.Never)
 	if !l.listener.open || !l.listener.paused.Swap(false) {
 		return

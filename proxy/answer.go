@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/upgrade"
 )
@@ -37,7 +38,7 @@ func (l *loop) scanAnswer(s *session) {
 		end := upgrade.HeadEnd(o.reply, o.scanned)
 		o.scanned = len(o.reply)
 		if end > l.cfg.MaxHeaderSize || end < 0 && len(o.reply) > l.cfg.MaxHeaderSize {
-			l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", errHeadTooLarge)
+			l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "upstream's answer", backend.ErrHeadTooLarge)
 			return
 		}
 		if end < 0 {

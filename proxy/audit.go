@@ -8,7 +8,8 @@ import (
 	"holdfast/metrics"
 )
 
-// Audit looks at all that the loops hold between two turns. It tells seen the step of
+// Audit looks at all that the loops hold between two turns. A loop does the same after a
+// panic, see examine. Audit tells seen the step of
 // each handshake, and the states of each leg and of each session's end, as indexes of
 // States, and returns how many descriptors they have. The error says what must never be:
 // something that waits without a deadline, a deadline without a timer, a count that does
@@ -16,23 +17,34 @@ import (
 func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
 	var errs []error
 	for i, l := range h.server.loops {
-		held := holding{places: [2]int{l.tlsQueue.places, l.dialQueue.places}}
-		l.table.all(func(s *session) {
-			s.tell(seen)
-			held.add(l, s)
-			if err := l.audit(s); err != nil {
-				errs = append(errs, fmt.Errorf("session %d: %w", s.id, err))
-			}
-		})
-		if l.listener != nil && l.listener.paused.Load() {
-			held.timers++
-		}
+		held, err := l.auditAll(seen)
 		descriptors += held.descriptors
-		if err := held.check(l); err != nil {
+		if err != nil {
 			errs = append(errs, fmt.Errorf("loop %d: %w", i, err))
 		}
 	}
 	return descriptors, errors.Join(errs...)
+}
+
+// auditAll is Audit for one loop. seen may be nil.
+func (l *loop) auditAll(seen func(state int)) (held holding, err error) {
+	for i, at := range []*queue{&l.tlsQueue, &l.dialQueue} {
+		held.places[i] = at.places + at.lent
+	}
+	var errs []error
+	l.table.all(func(s *session) {
+		if seen != nil {
+			s.tell(seen)
+		}
+		held.add(l, s)
+		if err := l.audit(s); err != nil {
+			errs = append(errs, fmt.Errorf("session %d: %w", s.id, err))
+		}
+	})
+	if l.listener != nil && l.listener.paused.Load() {
+		held.timers++
+	}
+	return held, errors.Join(append(errs, held.check(l))...)
 }
 
 // A holding is what the sessions of a loop hold together.

@@ -16,7 +16,7 @@ type cause struct {
 	reason Reason    // dropped; live: the reason of the end that comes at until
 	short  bool      // a leg was cut while a write to it or an answer from its peer was due
 	waste  [2]uint16 // KiB that came on each leg and were dropped, see wasted
-	detail string    // dropped: for the log, in our own words
+	detail *string   // dropped: for the log, in our own words; nil: there is nothing more to say
 }
 
 // endKind is how far a session's end has come.
@@ -85,7 +85,7 @@ func (l *loop) violated(s *session, from Side, v *frame.Violation, detail string
 		l.unanswered(s, from, reason, detail+", instead of an answer to the other side's Close")
 		return
 	}
-	l.drop(s, cause{side: from, reason: reason, detail: detail}, v)
+	l.drop(s, cause{side: from, reason: reason, detail: new(detail)}, v)
 }
 
 // lost handles the end of a peer's TCP, or a read that failed.
@@ -100,7 +100,7 @@ func (l *loop) lost(s *session, side Side, err error) {
 		l.broke(s, side, reason)
 	}
 	if s.cause.kind == live {
-		l.drop(s, cause{side: side, reason: reason, detail: detail}, nil)
+		l.drop(s, cause{side: side, reason: reason, detail: new(detail)}, nil)
 		return
 	}
 	l.unanswered(s, side, reason, noAnswer)
@@ -114,7 +114,7 @@ const noAnswer = "no answer to the other side's Close"
 // session counts as dropped, with detail.
 func (l *loop) unanswered(s *session, side Side, reason Reason, detail string) {
 	if s.cause.kind == closing && side != s.cause.side {
-		s.cause = cause{kind: dropped, side: side, reason: reason, detail: detail}
+		s.cause = cause{kind: dropped, side: side, reason: reason, detail: new(detail)}
 		s.cause.short = reason == metrics.CloseTimeout || reason == metrics.WriteTimeout
 		l.cut(s, side)
 		beginner := &s.legs[opposite(side)]
@@ -135,7 +135,7 @@ func (l *loop) internal(s *session, err error) {
 		l.abandon(s, metrics.ResultInternal, "handshake", err)
 		return
 	}
-	l.drop(s, cause{side: proxy, reason: metrics.Internal, detail: err.Error()}, nil)
+	l.drop(s, cause{side: proxy, reason: metrics.Internal, detail: new(err.Error())}, nil)
 }
 
 // unwatched ends a session after the poller has refused one of its legs. The leg is
@@ -149,7 +149,7 @@ func (l *loop) unwatched(s *session, side Side, err error) {
 	}
 	beginner, lost := s.cause.side, s.legs[side].tail != nil
 	if s.cause.kind == closing || s.cause.kind == closed && lost {
-		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: err.Error()}
+		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: new(err.Error())}
 		if side != beginner {
 			l.say(s, beginner, farewell{how: tell, code: s.legs[beginner].closeIn})
 		}
@@ -178,11 +178,12 @@ func (l *loop) drop(s *session, c cause, broken *frame.Violation) {
 // and then.
 const endsWithin = 10
 
-// latch sets how the session ends, and stops its heartbeats and limits. From here on
+// latch sets how the session ends, and stops its heartbeats, limits and silences. From here on
 // until is the time at which what is left of the session is cut. So no wait is without a
 // deadline.
 func (l *loop) latch(s *session, c cause) {
 	s.cause = c
+	s.stopsSilences(l.now)
 	s.until = l.now.Add(endsWithin*l.patience.write + l.patience.close)
 	for i := range s.legs {
 		s.legs[i].silence()
@@ -255,10 +256,11 @@ func (l *loop) cut(s *session, side Side) {
 		return
 	}
 	l.dropTail(g, side)
-	if err := g.io.Close(); err != nil {
+	conn := g.io
+	g.cut() // before Close, which closes the descriptor even if it panics
+	if err := conn.Close(); err != nil {
 		l.log.Error("close", idAttr(s.id), "side", side, "error", err)
 	}
-	g.cut()
 	if side == client {
 		l.rise(s)
 	}
@@ -329,7 +331,7 @@ func (l *loop) giveUp(s *session, side Side) {
 	case s.cause.kind != closing:
 		l.cutShort(s, side)
 	case side == s.cause.side && stuck: // the other peer's answer may be unread, and can be read without this leg
-		s.cause = cause{kind: dropped, side: side, reason: metrics.WriteTimeout, detail: "took nothing while its Close waited for an answer"}
+		s.cause = cause{kind: dropped, side: side, reason: metrics.WriteTimeout, detail: new("took nothing while its Close waited for an answer")}
 		l.cutShort(s, side)
 	case side == s.cause.side:
 		l.cutShort(s, side)
@@ -350,11 +352,12 @@ func (l *loop) cutShort(s *session, side Side) {
 }
 
 // finish is the one exit of an open session: its connections are closed, the session is
-// counted and logged once, and its slot is freed.
+// counted and logged once, and its slot is freed, even if the log or Config.Ended panics.
 func (l *loop) finish(s *session) {
 	if !l.table.holds(s) {
 		return
 	}
+	defer l.release(s)
 	for _, side := range sides {
 		l.pause(&s.legs[side], side, false)
 	}
@@ -378,7 +381,6 @@ func (l *loop) finish(s *session) {
 		told := e // a copy: e itself stays off the heap where nobody is told
 		l.cfg.Ended(&told)
 	}
-	l.release(s)
 }
 
 // Bounds on what a peer may send after the end of its session began, in KiB. All of it is

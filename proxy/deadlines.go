@@ -33,6 +33,7 @@ const earlyEnough = time.Second
 // alarm is called by the wheel. A session's timer may go off early, because the session's
 // deadline has moved on. Then alarm only sets it again.
 func (l *loop) alarm(slot uint32) {
+	l.faults.duty = ownDuty
 	if slot == listenerSlot {
 		l.resumeAccept()
 		return
@@ -42,10 +43,12 @@ func (l *loop) alarm(slot uint32) {
 		return
 	}
 	s.timer = heartbeat.Never
+	l.serve(s)
 	if l.now >= l.due(s) {
 		l.expire(s)
 	}
 	l.update(s)
+	l.faults.duty = ownDuty
 	l.pollBetweenAlarms()
 }
 
@@ -59,9 +62,8 @@ func (l *loop) pollBetweenAlarms() {
 	if l.alarms++; l.alarms%alarmsInARow != 0 || !l.poll() {
 		return
 	}
-	for _, ev := range l.ready {
-		l.dispatch(ev)
-	}
+	l.left = l.ready
+	l.dispatchAll()
 }
 
 // expire handles a session's deadlines that have passed.

@@ -9,10 +9,7 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-var (
-	errUpstreamSilent = errors.New("no answer in time")
-	errHeadTooLarge   = errors.New("response head is larger than HOLDFAST_MAX_HEADER_SIZE")
-)
+var errUpstreamSilent = errors.New("no answer in time")
 
 // resolve finds the backend's addresses and continues with dial.
 func (l *loop) resolve(s *session) {
@@ -34,6 +31,7 @@ func (l *loop) resolved(s *session, addrs []socket.Endpoint, err error) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.state != resolving {
 		return
 	}
+	l.serve(s)
 	s.opening.forgo = nil
 	if err != nil {
 		l.dialFailed(s, "resolve upstream", err)

@@ -55,15 +55,21 @@
 // ping has arrived (internal/socket). absence.go gives time again to a peer whose bytes
 // lay unread while the loop was away. A missed deadline ends the session.
 //
-// An end. close.go latches the first cause (latch), and farewell.go says what each leg is
-// told. settle moves both legs on until their connections are closed. overdue ends a leg
-// whose time is up, and wasted ends a leg whose peer floods. finish is the one exit: it
-// makes an Ended (ended.go), counts it, logs it and hands it on. leg.go has the fields and
-// the states of a leg. session.go has those of a session, and shows how a session comes to
-// a loop and leaves it (admit, detach, release).
+// An end. close.go latches the first cause (latch), and how long each peer had been silent
+// (silence.go). farewell.go says what each leg is told. settle moves both legs on until
+// their connections are closed. overdue ends a leg whose time is up, and wasted ends a leg
+// whose peer floods. finish is the one exit: it makes an Ended (ended.go), counts it, logs
+// it and hands it on. leg.go has the fields and the states of a leg. session.go has those
+// of a session, and shows how a session comes to a loop and leaves it (admit, detach,
+// release).
 //
 // A stop. shutdown.go drains every loop, waits, and cuts what is left. server.go makes and
 // runs the loops. room.go counts the clients and limits how many there are at once.
+//
+// A panic. panic.go ends the session, the client or the job that the loop was busy with
+// (serve, recovers), and continues the turn (complete). audit.go then holds what the loop
+// counts against what it holds (examine). A panic beside the loops ends its job
+// (holdfast/internal/panics).
 //
 // Beside the loops run TLS handshakes, lookups, refusals that are passed on, and requests
 // that are not upgrades. internal/backend checks whether the backend works. trim.go gives back
@@ -72,8 +78,7 @@
 // The world outside. seams.go says what a loop needs from the kernel, a connection, the
 // clock, and the jobs beside it. kernel_linux.go, world_linux.go and random.go are the
 // real kernel, clock and source of random bytes; tests replace them. hermetic.go gives the
-// same seams to the simulation in internal/sim, and audit.go holds what the loops count
-// against what they hold.
+// same seams to the simulation in internal/sim, which asks audit.go after every turn.
 //
 // # Where to begin
 //

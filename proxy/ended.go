@@ -33,6 +33,10 @@ type EndedLeg struct {
 	// 1005 if it had no code (RFC 6455 7.1.5).
 	CloseReceived, CloseSent uint16
 
+	// Silent is for how long nothing had come from the peer when the end began, in steps
+	// of 10 ms. What brought the end itself does not count: a Close or a broken frame.
+	Silent time.Duration
+
 	// RTT is the last round trip that was measured, if Measured.
 	RTT      time.Duration
 	Measured bool
@@ -48,14 +52,17 @@ func (l *loop) ended(s *session) Ended {
 		Closed:   s.cause.kind == closed,
 		Side:     s.cause.side,
 		Reason:   s.cause.reason,
-		Detail:   s.cause.detail,
 		Duration: l.now.Sub(s.opened),
+	}
+	if s.cause.detail != nil {
+		e.Detail = *s.cause.detail
 	}
 	for _, side := range sides {
 		g := &s.legs[side]
 		leg := &e.Legs[side]
 		leg.Frames, leg.Received, leg.Sent = g.frames, g.received, g.sent
 		leg.CloseReceived, leg.CloseSent = g.closeIn, g.closeOut
+		leg.Silent = s.silent(side)
 		leg.RTT, leg.Measured = g.beat.RTT()
 	}
 	return e

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,22 @@ func TestFloodAfterTheEnd(t *testing.T) {
 			t.Errorf("only %d bytes were taken from a peer that cannot know", n)
 		}
 	})
+}
+
+// After a read that brought a crowd of pings the next reads are small, so that a peer does
+// not fill the turns of the others. Each read is answered once, so the pongs count them.
+func TestFloodOfPingsIsReadInSmallPieces(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	for _, p := range []*peer{c, u} {
+		ping := wire.Encode(p.masks(), wire.Ping(""))
+		flood := bytes.Repeat(ping, 120_000/len(ping))
+		p.sendsBytes(flood)
+		p.read()
+		if reads, want := len(p.frames()), (len(flood)-readSize)/crowdedRead; reads < want {
+			t.Errorf("%v: %d bytes of pings were read in %d pieces, want at least %d", p.side, len(flood), reads, want)
+		}
+	}
 }
 
 // A peer that owes the answer to a Close, and floods instead, has not answered.

@@ -5,11 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// An inbox passes jobs from other goroutines to a loop. Only the loop calls run.
+// An inbox passes jobs from other goroutines to a loop. Only the loop calls take and
+// next.
 type inbox struct {
-	wake    func()      // static: wakes the loop, which then calls run
+	wake    func()      // static: wakes the loop, which then calls take
 	waiting atomic.Bool // there are jobs; without them a turn takes no lock
 	stopped atomic.Bool // no more jobs are accepted; written under mu
+
+	taken []func() // owned by the loop: those that take has taken and next has not returned
 
 	mu      sync.Mutex
 	jobs    []func()
@@ -34,19 +37,29 @@ func (b *inbox) post(job func()) bool {
 	return taken
 }
 
-// run runs the waiting jobs.
-func (b *inbox) run() {
+// take takes the jobs that wait. A job that is posted later, by one of them for example,
+// waits for the next take.
+func (b *inbox) take() {
 	if !b.waiting.Load() {
 		return
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.waiting.Store(false)
-	jobs := b.jobs
+	b.taken = append(b.taken, b.jobs...)
 	b.jobs = nil
-	b.mu.Unlock()
-	for _, job := range jobs {
-		job()
+}
+
+// next returns the next job that was taken, or nil.
+func (b *inbox) next() (job func()) {
+	if len(b.taken) == 0 {
+		b.taken = nil
+		return nil
 	}
+	job = b.taken[0]
+	b.taken[0] = nil
+	b.taken = b.taken[1:]
+	return job
 }
 
 // stop makes every later post return false. A job may call it.

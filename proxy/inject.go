@@ -54,7 +54,7 @@ func (l *loop) injectClose(s *session, side Side) {
 func (l *loop) injectPing(s *session, side Side) {
 	g := &s.legs[side]
 	queued := g.tail != nil || l.sampleQueue(g)
-	l.marksUnread(g, side)
+	l.marksUnread(s, side)
 	payload := l.random.Uint64()
 	var buf [8]byte
 	switch l.sendControl(s, side, ws.OpPing, heartbeat.AppendPayload(buf[:0], payload)) {
@@ -85,8 +85,9 @@ func (l *loop) pinged(s *session, side Side, payload uint64, queued bool) {
 // marksUnread is called before a ping is written. If any pong may answer the ping, it
 // records what has arrived by now: that does not follow the ping. After the write it would
 // be too late, because a peer on this machine may have answered already.
-func (l *loop) marksUnread(g *leg, side Side) {
-	if l.rules[side].Liveness == heartbeat.AnyByte && !g.beat.Echoes() {
+func (l *loop) marksUnread(s *session, side Side) {
+	g := &s.legs[side]
+	if s.cause.kind == live && l.rules[side].Liveness == heartbeat.AnyByte && !g.beat.Echoes() {
 		g.marksUnread()
 	}
 }

@@ -43,6 +43,8 @@ func (l *loop) logEnd(e *Ended) {
 		slog.String("side", e.Side.String()),
 		slog.String("reason", reason),
 		slog.Duration("duration", e.Duration),
+		slog.Duration("client_silent", c.Silent),
+		slog.Duration("upstream_silent", u.Silent),
 		slog.Uint64("client_frames", c.Frames),
 		slog.Uint64("upstream_frames", u.Frames),
 		slog.Uint64("client_bytes", c.Received),
@@ -60,15 +62,13 @@ func (l *loop) logEnd(e *Ended) {
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, message, attrs...)
 }
 
+// appendCode appends a close code, if there was a Close. Without a code it is 1005 (RFC 6455
+// 7.1.5), so that programs find a number.
 func appendCode(attrs []slog.Attr, name string, code uint16) []slog.Attr {
-	switch code {
-	case noCode:
+	if code == noCode {
 		return attrs
-	case emptyCode:
-		return append(attrs, slog.String(name, "empty"))
-	default:
-		return append(attrs, slog.Int(name, int(code)))
 	}
+	return append(attrs, slog.Int(name, int(code)))
 }
 
 func appendRTT(attrs []slog.Attr, name string, g *EndedLeg) []slog.Attr {
@@ -135,14 +135,24 @@ func upstreamLevel(b *backend.Backend) slog.Level {
 	return slog.LevelInfo
 }
 
+// loggedOrigin is how many bytes of a refused Origin are logged. No host name is longer
+// than 253.
+const loggedOrigin = 300
+
 // logRefusal logs why a client was refused.
 func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal) {
 	if !l.server.mayLog(slog.LevelInfo, result) {
 		return
 	}
-	l.log.LogAttrs(context.Background(), slog.LevelInfo, "handshake refused",
+	attrs := make([]slog.Attr, 0, 7)
+	attrs = append(attrs,
 		idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path),
 		slog.String("result", result.String()), slog.Int("status", r.Status), slog.String("why", r.Reason))
+	if result == metrics.ResultOriginDenied && s.opening.request != nil {
+		origin, _ := s.opening.request.Origin()
+		attrs = append(attrs, slog.String("origin", origin[:min(len(origin), loggedOrigin)]))
+	}
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, "handshake refused", attrs...)
 }
 
 // logOpened logs that a session has opened, at debug level: its end has a line of its own.

@@ -18,7 +18,7 @@ import (
 // A logged line, as far as tests look at it.
 type logged struct {
 	Level, Msg, Session, Client, Path, Upstream string
-	Result, Step, Why, Kind                     string
+	Result, Step, Why, Kind, Origin             string
 	Status, Lines                               int
 }
 
@@ -61,7 +61,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		want    logged
 	}{
 		"origin": {asks(wire.Request("Origin: https://elsewhere.example")),
-			logged{Level: "INFO", Msg: "handshake refused", Path: "/chat", Result: "origin_denied", Status: 403, Why: "Pages of this origin may not open sessions here."}},
+			logged{Level: "INFO", Msg: "handshake refused", Path: "/chat", Result: "origin_denied", Status: 403, Why: "Pages of this origin may not open sessions here.", Origin: "https://elsewhere.example"}},
 		"bad request": {asks("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
 			logged{Level: "INFO", Msg: "handshake refused", Result: "bad_request", Status: 400}},
 		"too large": {asks(wire.Request("X-Field: " + strings.Repeat("a", 64<<10))),
@@ -201,5 +201,63 @@ func serves(t *testing.T, r *rig, answers func(conn net.Conn, path string)) {
 		go service.ServeTLS(r.service, "", "")
 	} else {
 		go service.Serve(r.service)
+	}
+}
+
+// Heads count as bytes of their legs, and so does every byte of a frame. TLS does not.
+func TestWhatCountsAsAByte(t *testing.T) {
+	t.Parallel()
+	for name, secure := range map[string]func(*proxy.Config){
+		"without TLS":             nil,
+		"with TLS to the service": secureUpstream,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var ended *proxy.Ended
+			told := make(chan struct{})
+			r := newRig(t, func(cfg *proxy.Config) {
+				cfg.Client.Interval, cfg.UpstreamSide.Interval = 0, 0
+				cfg.Ended = func(e *proxy.Ended) { ended = e; close(told) }
+				if secure != nil {
+					secure(cfg)
+				}
+			})
+			client := r.dials()
+			request := wire.Request()
+			client.sendsString(request)
+			upstream := r.accepts()
+			answer := wire.Answer(upstream.wantsRequest())
+			upstream.sendsString(answer)
+			client.wantsSwitch()
+			client.sends(wire.Text("hello"), wire.Ping("x"))
+			upstream.wants("it is passed on", wire.Text("hello"))
+			client.wants("the ping is answered here", wire.Pong("x"))
+			client.sends(wire.Close(1000, ""))
+			upstream.wants("it is passed on", wire.Close(1000, ""))
+			upstream.sends(wire.Close(1000, ""))
+			client.wants("it is passed on", wire.Close(1000, ""))
+			client.hangsUp()
+			upstream.hangsUp()
+			<-told
+			const (
+				header, mask = 2, 4
+				text, ping   = 5, 1
+				code         = 2
+			)
+			c, u := ended.Legs[0], ended.Legs[1]
+			if want := uint64(len(request) + 3*(header+mask) + text + ping + code); c.Received != want && !r.tls.client {
+				t.Errorf("%d bytes of the client count, want %d", c.Received, want)
+			}
+			if want := uint64(len(answer) + header + code); u.Received != want {
+				t.Errorf("%d bytes of the upstream count, want %d", u.Received, want)
+			}
+			r.wantsNoSessions()
+			if n := r.metric("received_bytes_total{client}"); n != int(c.Received) {
+				t.Errorf("the metric has %d bytes of the client, the end %d", n, c.Received)
+			}
+			if n := r.metric("sent_bytes_total{client}"); n != int(c.Sent) {
+				t.Errorf("the metric has %d bytes to the client, the end %d", n, c.Sent)
+			}
+		})
 	}
 }

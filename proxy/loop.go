@@ -48,6 +48,8 @@ type loop struct {
 	unseen    int // events since timers last ran, while more may be waiting
 	absence   absence
 	ready     []epoll.Event
+	left      []epoll.Event // those that are still to be handled
+	faults    faults
 	frame     frame.ControlFrame             // scratch
 	in        [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
 
@@ -91,18 +93,49 @@ func (l *loop) waitsWith(p *epoll.Poller) {
 	l.inbox.wake = p.Wake
 }
 
-// turn is one pass of the loop: events, then timers, then the inbox.
+// turn is one pass of the loop: events, then timers, then the inbox. A panic ends the
+// session that it came from, and the turn goes on, see panic.go.
 func (l *loop) turn(now heartbeat.Time, events []epoll.Event) {
-	l.now = now
-	for _, ev := range events {
-		l.dispatch(ev)
-	}
+	l.now, l.left = now, events
+	l.complete((*loop).dispatchAll)
 	if l.countInput(len(events)) {
-		l.wheel.Advance(now, l.alarm)
+		l.complete((*loop).advance)
 		l.absence.over()
 	}
-	l.inbox.run()
+	l.complete((*loop).doJobs)
+	l.examine()
+}
+
+// dispatchAll handles the events that are left.
+func (l *loop) dispatchAll() {
+	for len(l.left) > 0 {
+		ev := l.left[0]
+		l.left = l.left[1:]
+		l.dispatch(ev)
+	}
+}
+
+// advance lets the timers go off that are due, behind the events that an alarm has polled
+// and a panic has left.
+func (l *loop) advance() {
+	l.dispatchAll()
+	l.faults.duty = ownDuty
+	l.wheel.Advance(l.now, l.alarm)
+}
+
+// doJobs runs the jobs of other goroutines, and then those that wait for a place.
+func (l *loop) doJobs() {
+	l.runJobs()
+	l.faults.duty = ownDuty
 	l.callNext()
+}
+
+func (l *loop) runJobs() {
+	l.inbox.take()
+	for job := l.inbox.next(); job != nil; job = l.inbox.next() {
+		l.faults.duty = jobDuty
+		job()
+	}
 }
 
 // countInput counts events and reports whether timers may run. Input comes before timers:
@@ -120,6 +153,7 @@ func (l *loop) countInput(events int) bool {
 
 // dispatch hands an event to its session.
 func (l *loop) dispatch(ev epoll.Event) {
+	l.faults.duty = ownDuty
 	if ev.Woken() {
 		return
 	}
@@ -131,6 +165,7 @@ func (l *loop) dispatch(ev epoll.Event) {
 	if s == nil {
 		return // the session has ended in this turn
 	}
+	l.serve(s)
 	if s.opening != nil {
 		l.openingReady(s, side, ev.Ready)
 	} else {

@@ -10,8 +10,8 @@ import (
 // sent before this point is scanned like everything that follows.
 func (l *loop) open(s *session) {
 	o := s.opening
-	s.opening = nil
 	l.begin(s, o.deflate)
+	s.opening = nil // behind begin: a session that panics has been counted as opened
 	s.backend.Sessions(1)
 	l.metrics.Opened()
 	l.metrics.Handshake(metrics.ResultOK)
@@ -30,6 +30,7 @@ func (l *loop) begin(s *session, deflate bool) {
 	s.until, s.cause.reason = l.oldAt(), metrics.MaxDuration
 	phase := l.random.Float64()
 	for _, side := range sides {
+		s.hears(side, l.now)
 		g := &s.legs[side]
 		g.scan = frame.NewScanner(side == client, deflate)
 		g.beat.Open(&l.rules[side], l.now, phase)

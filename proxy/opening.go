@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"slices"
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
@@ -51,8 +50,7 @@ type opening struct {
 // accepted starts the handshake of a client that has connected, and takes over its
 // connection and its seat.
 func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Seat, refusal *upgrade.Refusal) {
-	s := l.newHandshake(conn, from)
-	s.seat = seat
+	s := l.newHandshake(conn, from, seat)
 	s.opening.refusal = refusal
 	s.opening.state = l.firstState()
 	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
@@ -66,11 +64,12 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 
 // newHandshake returns a session for a client's connection, which the loop does not wait
 // for yet.
-func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
+func (l *loop) newHandshake(conn transport, from netip.AddrPort, seat peraddress.Seat) *session {
 	s := &session{
 		id:    l.server.nextID(),
 		addr:  from.Addr(),
 		port:  from.Port(),
+		seat:  seat,
 		until: heartbeat.Never,
 		opening: &opening{
 			began: l.now,
@@ -82,6 +81,7 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort) *session {
 	}
 	s.legs[client].io = conn
 	l.admit(s)
+	l.serve(s)
 	return s
 }
 
@@ -299,11 +299,8 @@ func (l *loop) refusalFor(s *session) (metrics.Result, *upgrade.Refusal) {
 }
 
 // allows reports whether the page that sent the request may open a session. A client that
-// is not a browser sends no Origin, and may. An empty Origin matches no pattern.
+// is not a browser sends no Origin, and may.
 func (c *Config) allows(request *upgrade.Request) bool {
 	origin, there := request.Origin()
-	if !there || len(c.AllowedOrigins) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(c.AllowedOrigins, func(p OriginPattern) bool { return p.Matches(origin) })
+	return !there || AllowsOrigin(c.AllowedOrigins, origin)
 }

@@ -25,20 +25,26 @@ func (l *loop) passRequest(s *session) {
 		l.refuse(s, metrics.ResultLimit, refuseFull)
 		return
 	}
+	passed := false
+	defer func() {
+		if !passed {
+			l.server.guests.Add(-1)
+		}
+	}()
 	o := s.opening
+	socket.SetUserTimeout(s.legs[client].io.FD(), l.cfg.pageUserTimeout())
 	conns, err := l.detach(s)
 	var conn net.Conn
 	if err == nil {
-		socket.SetUserTimeout(conns[client].FD(), l.cfg.pageUserTimeout())
-		conn, err = conns[client].Detach()
+		conn, err = l.server.detached(conns[client])
 	}
 	if err != nil {
 		l.metrics.Handshake(metrics.ResultInternal)
 		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
-		l.server.guests.Add(-1)
 		l.server.left(s.addr, s.seat)
 		return
 	}
+	passed = true
 	l.server.pages.Serve(&web.Guest{
 		Conn:      conn,
 		Account:   accountOf(s),
@@ -47,6 +53,15 @@ func (l *loop) passRequest(s *session) {
 		Anonymous: o.anonymous,
 		TLS:       l.cfg.TLS != nil,
 	})
+}
+
+// detached gives a connection that has left its loop to the standard library. On an error
+// the connection is closed, and a panic is an error.
+func (s *Server) detached(from transport) (conn net.Conn, err error) {
+	if panicked := s.panics.Guard(func() { conn, err = from.Detach() }); panicked != nil {
+		return nil, panicked
+	}
+	return conn, err
 }
 
 // rejoin takes back a connection on which an upgrade request has come.
@@ -80,10 +95,9 @@ func attach(c net.Conn) (transport, error) {
 
 // rejoined is accepted for a client that comes back from the server of pages.
 func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgrade.Refusal) {
-	s := l.newHandshake(conn, g.From)
+	s := l.newHandshake(conn, g.From, seatOf(g))
 	s.opening.refusal = refusal
 	s.opening.anonymous = g.Anonymous
-	s.seat = seatOf(g)
 	s.opening.state = awaitRequest
 	s.opening.head = head
 	tls, hasTLS := conn.(secured)
@@ -162,6 +176,7 @@ func (t *pageTicket) waits(*loop) bool { return !t.left }
 
 func (t *pageTicket) begin(_ *loop, at *queue) {
 	t.at = at
+	at.lent++
 	close(t.come)
 }
 
@@ -204,6 +219,7 @@ func (l *loop) leaveQueue(t *pageTicket) {
 	t.left = true
 	if t.at != nil {
 		t.at.places++
+		t.at.lent--
 		t.at = nil
 	}
 }
@@ -238,6 +254,7 @@ func (s *Server) webConfig() web.Config {
 		HTTPTimeout:      s.cfg.HTTPTimeout,
 		MaxHeaderSize:    s.cfg.MaxHeaderSize,
 		Log:              s.cfg.Log,
+		ErrorLog:         s.panics.ErrorLog(slog.LevelDebug),
 		Rations:          s.rations,
 		Count:            s.cfg.Metrics.HTTPRequest,
 		Upgrade:          s.rejoin,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/frame"
 	"holdfast/proxy/internal/upgrade"
 )
@@ -26,39 +27,14 @@ var ErrUpstreamTLS error = upgrade.ErrTLS
 // An error means that no session could open: the answer is not HTTP, its head is larger
 // than limit, or its 101 is wrong. A refusal is not an error.
 func ReadUpstreamAnswer(from io.Reader, key string, limit int) (*UpstreamAnswer, error) {
-	var read []byte
-	looked := 0 // how much of read has been searched for the head's end
-	chunk := make([]byte, limit)
-	for {
-		end := upgrade.HeadEnd(read, looked)
-		looked = len(read)
-		if end > limit || end < 0 && len(read) > limit {
-			return nil, errHeadTooLarge
-		}
-		if end < 0 {
-			n, err := from.Read(chunk)
-			if err != nil && n == 0 {
-				return nil, err
-			}
-			read = append(read, chunk[:n]...)
-			if err := upgrade.CheckStart(read); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		r, err := upgrade.ParseResponse(read[:end])
-		if err != nil {
-			return nil, err
-		}
-		read, looked = read[end:], 0
-		switch {
-		case r.Interim():
-			continue
-		case r.Status == http.StatusSwitchingProtocols:
-			_, err = upgrade.ExpectKey(key).CheckAnswer(r)
-		}
-		return &UpstreamAnswer{r.Status, r.Fields, read}, err
+	r, early, err := backend.ReadAnswer(from, limit)
+	if err != nil {
+		return nil, err
 	}
+	if r.Status == http.StatusSwitchingProtocols {
+		_, err = upgrade.ExpectKey(key).CheckAnswer(r)
+	}
+	return &UpstreamAnswer{r.Status, r.Fields, early}, err
 }
 
 // UpstreamFrames are the frames that an upstream sends in a session without extensions,

@@ -44,6 +44,7 @@ func (l *loop) readable(s *session, from Side) {
 	inside := g.insideFrame() || start < frame.MaxHeld
 	l.take(s, from, chunk[start:frame.MaxHeld+n])
 	g.beat.Heard(&l.rules[from], l.now, inside || g.insideFrame())
+	s.hears(from, l.now)
 }
 
 // A control frame costs as much as some kilobytes of data. A read is crowded if it
@@ -95,6 +96,7 @@ func (l *loop) count(s *session, from Side, n int) {
 // it, however many frames were cut out in between.
 func (l *loop) take(s *session, from Side, b []byte) {
 	g, to := &s.legs[from], opposite(from)
+	before := l.doubt(to)
 	var seen frame.Counts
 	size, controls := len(b), 0
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
@@ -124,12 +126,18 @@ func (l *loop) take(s *session, from Side, b []byte) {
 			case beginClose:
 				l.passOn(s, from, b[:run])
 				run = 0
+				if len(b)-at+r.Size < size {
+					s.hears(from, l.now) // the Close is not all that came
+				}
 				l.closeReceived(s, from, raw, &l.frame)
 			case swallow, answer: // control did all of it
 			}
 		case frame.Broken:
 			l.passOn(s, from, b[:run])
 			run = 0
+			if len(b)-at < size {
+				s.hears(from, l.now) // the broken frame is not all that came
+			}
 			l.violated(s, from, r.Violation, r.Violation.Detail(b[at:]))
 		case frame.More:
 			g.hold(b[at:])
@@ -137,6 +145,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 		}
 	}
 	l.passOn(s, from, b[:run])
+	l.faults.unsure[to] = before
 	g.crowded = controls >= crowd && controls*crowdSpacing >= size
 	l.countFrames(g, from, &seen)
 	l.flush(s, from) // the pong to the peer's latest ping
@@ -200,6 +209,7 @@ func (l *loop) send(s *session, to Side, b []byte) sending {
 	if !g.takes() {
 		return lost
 	}
+	before := l.doubt(to)
 	if g.tail == nil {
 		n, err := g.write(b)
 		if err != nil {
@@ -208,6 +218,7 @@ func (l *loop) send(s *session, to Side, b []byte) sending {
 		}
 		l.countSent(g, to, n)
 		if n == len(b) {
+			l.faults.unsure[to] = before
 			return gone
 		}
 		b = b[n:]
@@ -218,6 +229,7 @@ func (l *loop) send(s *session, to Side, b []byte) sending {
 	}
 	g.tail.append(b)
 	l.metrics.Buffered(to, len(b))
+	l.faults.unsure[to] = before
 	return kept
 }
 
@@ -249,17 +261,19 @@ func (l *loop) writable(s *session, side Side) {
 	}
 	pinging := g.pingInTail()
 	if pinging {
-		l.marksUnread(g, side)
+		l.marksUnread(s, side)
 	}
+	before := l.doubt(side)
 	n, err := g.write(t.bytes())
 	if err != nil {
 		l.broke(s, side, lostReason(err))
 		return
 	}
+	t.from += n
+	l.faults.unsure[side] = before
 	if n == 0 {
 		return
 	}
-	t.from += n
 	l.countSent(g, side, n)
 	l.metrics.Buffered(side, -n)
 	t.by = t.wait.Ask(l.now, l.patience.write)
@@ -339,8 +353,8 @@ func (l *loop) pause(g *leg, side Side, paused bool) {
 		l.metrics.Paused(side, 1)
 		return
 	}
-	g.resumes(&l.rules[side], l.now)
 	l.metrics.Paused(side, -1)
+	g.resumes(&l.rules[side], l.now) // it asks the kernel, which may panic
 }
 
 // want tells the poller what to wait for on a leg. A descriptor of which nothing is

@@ -11,6 +11,7 @@ import (
 type queue struct {
 	size    int // all places; static
 	places  int // free places
+	lent    int // places that requests for pages have
 	waiting []waiter
 	sweepAt int // length of waiting at which enqueue removes those that have left
 }
@@ -90,6 +91,7 @@ func (l *loop) vacate(s *session) {
 func (l *loop) callNext() {
 	for _, at := range []*queue{&l.tlsQueue, &l.dialQueue} {
 		for at.places > 0 && len(at.waiting) > 0 {
+			l.faults.duty = ownDuty
 			next := at.waiting[0]
 			at.waiting[0] = nil
 			at.waiting = at.waiting[1:]
@@ -105,6 +107,7 @@ func (l *loop) callNext() {
 // as it has a place.
 func (t ticket) begin(l *loop, at *queue) {
 	s := t.s
+	l.serve(s)
 	s.opening.place = at
 	s.opening.by = l.now.Add(l.cfg.HandshakeTimeout)
 	t.next(l, s)

@@ -50,10 +50,10 @@ func (l *loop) beforeTLS(s *session) bool { return l.cfg.TLS != nil && s.opening
 // turnAway answers a handshake with an HTTP error and counts it as result.
 func (l *loop) turnAway(s *session, result metrics.Result, r *upgrade.Refusal) {
 	o := s.opening
+	o.state = refusing // before all that may panic: a handshake is counted once
 	l.metrics.Handshake(result)
 	l.hangUp(s)
 	l.vacate(s)
-	o.state = refusing
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 	o.out = r.Append(nil)
 	o.forget()
@@ -104,6 +104,7 @@ func (l *loop) linger(s *session) {
 // told anything.
 func (l *loop) abandon(s *session, result metrics.Result, step string, err error) {
 	if !s.opening.step().over {
+		s.opening.state = lingering // so that it is counted once, even if its end panics
 		l.metrics.Handshake(result)
 		l.logHandshake(s, levelOf(result), result, step, err)
 	}
@@ -123,7 +124,7 @@ func (o *opening) forgetRequest() {
 }
 
 // cutOpening is the one exit of a handshake that opened no session and whose connections
-// stay with the loop. It closes both connections.
+// stay with the loop. It closes both connections. After a panic it may be called again.
 func (l *loop) cutOpening(s *session) {
 	if !l.table.holds(s) {
 		return

@@ -88,15 +88,18 @@ func (r *relay) pass() {
 	deadline := r.server.clock.in(r.time)
 	_ = c.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
 	_ = u.SetDeadline(deadline) // it fails only on a closed connection, which the copy shows
-	r.metrics.Handshake(r.copy(c, u))
+
+	result := metrics.ResultInternal // if copy panics, which Guard records
+	_ = r.server.panics.Guard(func() { result = r.copy(c, u) })
+	r.metrics.Handshake(result)
 	_ = u.Close() // the response is copied; the client may take its time
 	r.finish(c)
 }
 
 // conns gives both descriptors to the standard library. On an error both are closed.
 func (r *relay) conns() (c, u net.Conn, err error) {
-	c, errClient := r.client.Detach()
-	u, errUpstream := r.upstream.Detach()
+	c, errClient := r.server.detached(r.client)
+	u, errUpstream := r.server.detached(r.upstream)
 	if err := errors.Join(errClient, errUpstream); err != nil {
 		for _, conn := range []net.Conn{c, u} {
 			if conn != nil {

@@ -96,6 +96,9 @@ func TestRefusalsFields(t *testing.T) {
 			"HTTP/1.1 403 No\r\nConnection: close, X-Hop\r\nTrailer: X-Sum, Set-Cookie, X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n" +
 				"Connection: X-A\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\nX-Hop: 1\r\nLocation: /\r\nSec-WebSocket-Accept: a\r\n\r\n",
 			"HTTP/1.1 403 No\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 1\r\n\r\n"},
+		{"a trailer that announces a field of framing",
+			"HTTP/1.1 403 No\r\nTrailer: Content-Length, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\r\n",
+			"HTTP/1.1 403 No\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 1\r\n\r\n"},
 		{"426 says to what (RFC 9110 7.8, 15.5.22)",
 			"HTTP/1.1 426 Old\r\nSec-WebSocket-Version: 8\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
 			"HTTP/1.1 426 Old\r\nConnection: close\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"},

@@ -158,13 +158,13 @@ func (r *rig) wantsNoSessions() {
 	}
 }
 
-// wantsGaugesAtZero: a stopped Server holds nothing.
+// wantsGaugesAtZero: a stopped Server holds nothing, and no panic was caught.
 func (r *rig) wantsGaugesAtZero() {
 	r.t.Helper()
 	for name, v := range r.scrape() {
 		family, _, _ := strings.Cut(name, "{")
 		switch family {
-		case "sessions_active", "buffered_bytes", "reads_paused", "upstream_sessions_active":
+		case "sessions_active", "buffered_bytes", "reads_paused", "upstream_sessions_active", "panics_total":
 			if v != 0 {
 				r.t.Errorf("%s is %v after the end of all sessions", name, v)
 			}

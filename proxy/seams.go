@@ -56,7 +56,8 @@ type world struct {
 // Until Handshake has returned, the loop may call only Abort.
 type secured interface {
 	transport
-	// Handshake performs the TLS handshake. On an error it closes the connection.
+	// Handshake performs the TLS handshake. On an error or a panic it closes the
+	// connection.
 	Handshake(deadline time.Time) error
 	// Abort makes Handshake fail soon.
 	Abort()
@@ -97,8 +98,11 @@ type transport interface {
 	Connected() error
 	// CloseWrite ends our direction and leaves the peer's direction open.
 	CloseWrite() error
+	// Close closes the descriptor, even if it returns an error or panics. The transport
+	// must not be used afterwards.
 	Close() error
 	// Detach gives the connection to the standard library, for a goroutine beside the
-	// loop. The transport must not be used afterwards, even after an error.
+	// loop. The transport must not be used afterwards, even after an error or a panic:
+	// then its descriptor is closed.
 	Detach() (net.Conn, error)
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"holdfast/internal/panics"
 	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/forwarded"
@@ -48,6 +49,7 @@ type Server struct {
 	draining     atomic.Bool
 	emptied      chan struct{} // has an item if live may have fallen to 0 while draining
 
+	panics     *panics.Book
 	rations    *ration.Book // of log lines that clients cause
 	perAddress *peraddress.Table
 	relays     relays
@@ -74,6 +76,8 @@ func New(cfg Config) (*Server, error) {
 // calls addLoop with its own kernel.
 func newServer(cfg Config, w world) (*Server, error) {
 	ended, end := context.WithCancel(context.Background())
+	book := panics.New(cfg.Log, cfg.Metrics.CountPanic)
+	w = w.guardedBy(book)
 	s := &Server{
 		cfg:        cfg,
 		name:       "holdfast-" + strings.ToLower(rand.Text()),
@@ -83,6 +87,7 @@ func newServer(cfg Config, w world) (*Server, error) {
 		emptied:    make(chan struct{}, 1),
 		options:    cfg.socketOptions(),
 		listener:   &listener{fd: -1},
+		panics:     book,
 		rations:    ration.New(cfg.Log, w.clock.now, w.after),
 		trust:      forwarded.Trust{Prefixes: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
@@ -175,7 +180,7 @@ func (s *Server) Run() error {
 	defer epoll.Employ(-len(s.loops))
 	var running sync.WaitGroup
 	s.loops[0].post(s.loops[0].startAccept)
-	running.Go(func() { s.trim(s.ended) })
+	running.Go(func() { _ = s.panics.Guard(func() { s.trim(s.ended) }) }) // the panic is recorded, and the loops do not need trim
 	s.pool.Watch()
 	for i, l := range s.loops {
 		running.Go(func() {
@@ -186,7 +191,11 @@ func (s *Server) Run() error {
 		})
 	}
 	running.Wait()
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err != nil && s.listener.open { // the loop that would have closed it has ended
+		s.listener.close()
+	}
+	return err
 }
 
 // onEveryLoop runs a job on each loop and waits until all loops have run it.

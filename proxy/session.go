@@ -43,6 +43,7 @@ type session struct {
 
 	opened   heartbeat.Time // when the 101 was written
 	lastData heartbeat.Time // when data last came from either peer
+	silence  [2]moment      // by side: when bytes last came from the peer; once the session ends, how long ago that was
 	until    heartbeat.Time // when a live session ends, or an ending one is cut, whatever its peers do
 	timer    heartbeat.Time // when the wheel calls alarm; never later than due
 
@@ -66,12 +67,14 @@ func (l *loop) admit(s *session) {
 // closed, because only closing removes a descriptor whose removal the poller has refused.
 func (l *loop) detach(s *session) (conns [2]transport, err error) {
 	for _, side := range sides {
-		g := &s.legs[side]
-		conns[side] = g.io
-		if g.interest != 0 {
+		if g := &s.legs[side]; g.interest != 0 {
 			err = errors.Join(err, l.kernel.Remove(g.io.FD()))
+			g.interest = 0
 		}
-		g.io, g.interest = nil, 0
+	}
+	for _, side := range sides { // not earlier: until then a panic leaves all with the loop
+		g := &s.legs[side]
+		conns[side], g.io = g.io, nil
 	}
 	l.leaves(s)
 	if err == nil {
@@ -79,7 +82,7 @@ func (l *loop) detach(s *session) (conns [2]transport, err error) {
 	}
 	for _, conn := range conns {
 		if conn != nil {
-			_ = conn.Close() // err is the error to return
+			_ = l.server.panics.Guard(func() { _ = conn.Close() }) // err is the error to return
 		}
 	}
 	return [2]transport{}, err

@@ -52,6 +52,8 @@ func (s *Server) awaitEmpty(ctx context.Context) {
 		case <-s.emptied:
 		case <-ctx.Done():
 			return
+		case <-s.ended.Done(): // a loop has failed, and takes its clients with it
+			return
 		}
 	}
 }
@@ -59,8 +61,8 @@ func (s *Server) awaitEmpty(ctx context.Context) {
 // drain starts the end of every session of the loop.
 func (l *loop) drain() {
 	l.draining = true
-	l.stopAccept()
-	l.table.all(func(s *session) {
+	l.attempt((*loop).stopAccept)
+	l.forEach(func(s *session) {
 		if s.opening == nil {
 			l.end(s, proxy, metrics.Drain)
 		} else if stop := s.opening.step().stop; stop != nil {
@@ -74,14 +76,14 @@ var errShutdown = errors.New("the proxy is shutting down")
 
 // cutAll closes every session and every handshake of the loop.
 func (l *loop) cutAll() {
-	l.table.all(func(s *session) {
+	l.forEach(func(s *session) {
 		if s.opening != nil {
 			l.abandon(s, metrics.ResultDraining, "shutdown", errShutdown)
 			return
 		}
 		l.end(s, proxy, metrics.Drain)
 		if s.cause.kind == closing {
-			s.cause = cause{kind: dropped, side: proxy, reason: metrics.Drain, detail: "cut before the other side's Close was answered"}
+			s.cause = cause{kind: dropped, side: proxy, reason: metrics.Drain, detail: new("cut before the other side's Close was answered")}
 		}
 		for _, side := range sides {
 			l.cutShort(s, side)

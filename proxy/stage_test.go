@@ -138,6 +138,7 @@ func (st *stage) run() {
 	for range 100_000 {
 		st.l.poll()
 		st.l.turn(st.l.now, st.l.ready)
+		wantsNoPanic(st.t, st.server, false)
 		st.wantsDeadlines()
 		for _, leg := range st.legs {
 			if leg.holding {

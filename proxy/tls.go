@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/panics"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/secure"
 )
@@ -98,7 +99,10 @@ func (l *loop) sendAway(s *session, side Side, conn secured, by heartbeat.Time, 
 
 // shakeHands is the job of one handshake.
 func (l *loop) shakeHands(conn secured, deadline time.Time, back func(error)) {
-	err := conn.Handshake(deadline)
+	var err error
+	if panicked := l.server.panics.Guard(func() { err = conn.Handshake(deadline) }); panicked != nil {
+		err = panicked
+	}
 	if !l.post(func() { back(err) }) && err == nil {
 		_ = conn.Close() // the loop has ended, and nothing can be done about an error
 	}
@@ -113,10 +117,11 @@ func (l *loop) welcomeBack(s *session, side Side, conn secured, err error, then 
 		}
 		return
 	}
+	l.serve(s)
 	s.opening.away = nil
 	if err == nil {
+		s.legs[side].open(conn) // before adopt: if that panics, the connection belongs to the session
 		l.adopt(conn)
-		s.legs[side].open(conn)
 	}
 	then(l, s, err)
 	l.update(s)
@@ -137,13 +142,13 @@ func (l *loop) abortAway(s *session) {
 	if o == nil {
 		return
 	}
-	if o.forgo != nil {
-		o.forgo()
-		o.forgo = nil
+	forgo, away := o.forgo, o.away
+	o.forgo, o.away = nil, nil
+	if forgo != nil {
+		forgo()
 	}
-	if o.away != nil {
-		o.away.Abort()
-		o.away = nil
+	if away != nil {
+		away.Abort()
 	}
 }
 
@@ -160,6 +165,8 @@ func (l *loop) clientSecured(s *session, err error) {
 			return
 		}
 		l.readRequest(s) // bytes that came with the end of the handshake are in user space
+	case errors.Is(err, panics.ErrCaught):
+		l.abandon(s, metrics.ResultInternal, "TLS handshake with client", err)
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		l.abandon(s, metrics.ResultLimit, "TLS handshake with client", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -24,7 +24,7 @@ func trustLoopback(cfg *proxy.Config) { cfg.TrustedProxies = []netip.Prefix{loop
 // forwarding are the fields that tell an upstream who asks.
 func forwarding(r *http.Request) map[string]string {
 	told := map[string]string{}
-	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"} {
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Proxy"} {
 		if values := r.Header.Values(name); values != nil {
 			told[name] = strings.Join(values, " | ")
 		}
@@ -41,8 +41,10 @@ func TestClientIsToldToUpstream(t *testing.T) {
 	spoofed := []string{
 		"X-Forwarded-For: 203.0.113.9, 198.51.100.7", "X-Forwarded-Proto: gopher", "X-Forwarded-Host: app.example",
 		"Forwarded: for=203.0.113.9;proto=gopher", "X_Forwarded_For: 192.0.2.66", "Connection: X-Forwarded-For",
+		"X-Real-IP: 203.0.113.9", "Proxy: http://evil.example",
 	}
-	believed := []string{"X-Forwarded-For: 203.0.113.9, 198.51.100.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: app.example"}
+	believed := []string{"X-Forwarded-For: 203.0.113.9, 198.51.100.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: app.example",
+		"X-Real-IP: 203.0.113.9"}
 	for _, c := range []struct {
 		name   string
 		from   string
@@ -52,15 +54,15 @@ func TestClientIsToldToUpstream(t *testing.T) {
 	}{
 		{"nothing said", "127.0.0.2", nil, map[string]string{
 			"X-Forwarded-For": "127.0.0.2", "X-Forwarded-Proto": proto, "X-Forwarded-Host": "service.example",
-			"Forwarded": "for=127.0.0.2;host=service.example;proto=" + proto,
+			"Forwarded": "for=127.0.0.2;host=service.example;proto=" + proto, "X-Real-IP": "127.0.0.2", "Proxy": "",
 		}, "127.0.0.2:"},
 		{"a stranger's word", "127.0.0.2", spoofed, map[string]string{
 			"X-Forwarded-For": "127.0.0.2", "X-Forwarded-Proto": proto, "X-Forwarded-Host": "service.example",
-			"Forwarded": "for=127.0.0.2;host=service.example;proto=" + proto,
+			"Forwarded": "for=127.0.0.2;host=service.example;proto=" + proto, "X-Real-IP": "127.0.0.2", "Proxy": "",
 		}, "127.0.0.2:"},
 		{"a trusted proxy's word", "127.0.0.1", believed, map[string]string{
 			"X-Forwarded-For":   "203.0.113.9, 198.51.100.7, 127.0.0.1",
-			"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example",
+			"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example", "X-Real-IP": "198.51.100.7",
 		}, `"198.51.100.7"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

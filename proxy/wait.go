@@ -32,13 +32,19 @@ func (b *bustle) woken(now heartbeat.Time, byEvents bool) {
 	b.hot = b.wakes >= hotWakes
 }
 
-// run turns the loop until stop is called.
-func (l *loop) run() error {
+// run turns the loop until stop is called, or until the loop is broken.
+func (l *loop) run() (err error) {
 	defer l.epoll.Close()
 	defer l.inbox.posters.Wait() // a poster must not wake a closed descriptor
-	defer l.inbox.run()          // a job that was taken always runs
+	defer l.doLastJobs()         // a job that was taken always runs
 	defer l.inbox.stop()
-	for !l.inbox.stopped.Load() {
+	defer func() {
+		if err == nil {
+			err = l.faults.broken
+		}
+	}()
+	defer l.recovers()
+	for !l.inbox.stopped.Load() && l.faults.broken == nil {
 		switch {
 		case l.wheel.Next() <= l.now:
 			l.poll() // input before timers
@@ -76,11 +82,10 @@ func (l *loop) loiter() {
 	l.look(ready, err)
 	l.bustle.hot = more
 	l.tick()
-	for _, ev := range l.ready {
-		l.dispatch(ev)
-	}
-	l.inbox.run()
-	l.callNext()
+	l.left = l.ready
+	l.complete((*loop).dispatchAll)
+	l.complete((*loop).doJobs)
+	l.examine()
 }
 
 // poll reads the clock and then looks for events. In this order everything that arrived

@@ -29,6 +29,7 @@ type invented struct {
 	waiting []*inventedSocket // clients that have connected
 	dialled []*inventedSocket // the upstream's ends of connections to it
 	refuses bool              // connections to the upstream are refused
+	listens bool              // the loop waits for clients
 }
 
 func newInvented() *invented { return &invented{sockets: map[int]*inventedSocket{}} }
@@ -73,7 +74,7 @@ func (k *invented) Poll() (ready []epoll.Event, err error) {
 			ready = append(ready, epoll.Event{Token: s.token, Ready: now})
 		}
 	}
-	if len(k.waiting) > 0 {
+	if k.listens && len(k.waiting) > 0 {
 		ready = append(ready, epoll.Event{Token: listenerToken, Ready: epoll.In})
 	}
 	return ready, nil
@@ -97,7 +98,8 @@ func (s *inventedSocket) readiness() (now epoll.Ready) {
 
 func (k *invented) Add(fd int, t epoll.Token, want epoll.Ready) error {
 	s := k.sockets[fd]
-	if s == nil { // the listener, which is always looked at
+	if s == nil {
+		k.listens = want != 0
 		return nil
 	}
 	s.token, s.want = t, want
@@ -202,9 +204,17 @@ type inventedWorld struct {
 	l      *loop
 	kernel *invented
 	now    heartbeat.Time
+	beside func() bool // runs the jobs beside the loop that wait, and reports whether there were any; nil: they do not wait
+
+	mayPanic bool
 }
 
 func newInventedWorld(t *testing.T, change func(*Config)) *inventedWorld {
+	return newInventedWorldBeside(t, change, func(job func()) { go job() })
+}
+
+// newInventedWorldBeside is newInventedWorld with what runs the jobs beside the loop.
+func newInventedWorldBeside(t *testing.T, change func(*Config), beside func(job func())) *inventedWorld {
 	cfg := testConfig()
 	if change != nil {
 		change(&cfg)
@@ -212,7 +222,9 @@ func newInventedWorld(t *testing.T, change func(*Config)) *inventedWorld {
 	w := &inventedWorld{t: t, kernel: newInvented(), now: heartbeat.Time(time.Hour)}
 	clock := func() heartbeat.Time { return w.now }
 	var err error
-	if w.server, err = newServer(cfg, inventedTime(clock)); err != nil {
+	around := inventedTime(clock)
+	around.beside = beside
+	if w.server, err = newServer(cfg, around); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.server.end)
@@ -228,11 +240,22 @@ func (w *inventedWorld) run() {
 	for range 10_000 {
 		w.l.poll()
 		w.l.turn(w.l.now, w.l.ready)
-		if len(w.l.ready) == 0 {
+		wantsNoPanic(w.t, w.server, w.mayPanic)
+		ran := w.beside != nil && w.beside()
+		if len(w.l.ready) == 0 && !ran || w.l.faults.broken != nil {
 			return
 		}
 	}
 	w.t.Fatal("the loop spins")
+}
+
+// wantsNoPanic fails the test if the server has caught a panic that was not to be. Without
+// it a panic would look like an end of a session.
+func wantsNoPanic(t testing.TB, s *Server, mayPanic bool) {
+	t.Helper()
+	if f := &s.loops[0].faults; !mayPanic && (f.examineAt != 0 || f.broken != nil) {
+		t.Fatal("the loop has caught a panic: ", f.broken)
+	}
 }
 
 // pass lets time pass, every timer on its way.

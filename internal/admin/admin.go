@@ -10,7 +10,7 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
+	"log"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -35,7 +35,7 @@ type Config struct {
 	Host      string       // the machine's own name; empty if it has none
 	Metrics   http.Handler // what /metrics answers
 	Profiling bool         // whether /debug/pprof/ exists
-	Log       *slog.Logger // for the errors that net/http logs
+	ErrorLog  *log.Logger  // net/http's
 }
 
 // The admin listener's limits. Requests have no bodies and answers are small. But the
@@ -58,7 +58,7 @@ func NewServer(cfg Config) *Server {
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+		ErrorLog:       cfg.ErrorLog,
 
 		DisableGeneralOptionsHandler: true, // it would answer whatever the Host is
 	}}

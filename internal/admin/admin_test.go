@@ -2,7 +2,7 @@ package admin
 
 import (
 	"io"
-	"log/slog"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,7 +20,7 @@ func (p fakeProxy) Sessions() int    { return p.sessions }
 func (p fakeProxy) UpstreamUp() bool { return !p.down }
 
 func testServer(cfg Config) *Server {
-	cfg.Log = slog.New(slog.DiscardHandler)
+	cfg.ErrorLog = log.New(io.Discard, "", 0)
 	if cfg.Proxy == nil {
 		cfg.Proxy = fakeProxy{}
 	}

@@ -2,9 +2,11 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -60,7 +62,7 @@ type conn struct {
 func (cs *connections) Accept() (net.Conn, error) {
 	plain, err := cs.Listener.Accept()
 	if err != nil {
-		return nil, err
+		return nil, passing(err)
 	}
 	c := &conn{Conn: plain, all: cs}
 	if !cs.takePlace(c) {
@@ -69,6 +71,25 @@ func (cs *connections) Accept() (net.Conn, error) {
 	}
 	return c, nil
 }
+
+// passing makes net/http accept again after a pause, as it does of itself only for a lack
+// of descriptors. Any other error of an accept would end the admin listener for good: a
+// lack of memory, or an error of one connection that Linux reports there (accept(2)). The
+// error of a listener that is closed or broken stays as it is.
+func passing(err error) error {
+	for _, lasting := range []error{net.ErrClosed, syscall.EBADF, syscall.EFAULT, syscall.EINVAL, syscall.ENOTSOCK} {
+		if errors.Is(err, lasting) {
+			return err
+		}
+	}
+	return passingError{err}
+}
+
+// A passingError is temporary as net/http asks for it.
+type passingError struct{ error }
+
+func (passingError) Timeout() bool   { return false }
+func (passingError) Temporary() bool { return true }
 
 // takePlace waits until fewer than limit connections are open, and closes one of them if
 // it may. Then it adds c. It returns false if the listener was closed meanwhile.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -296,4 +297,38 @@ func TestUnreadRequestIsSpared(t *testing.T) {
 	}
 	other.wantsEnd("it was closed")
 	asks.wantsEnd("nobody has read its request")
+}
+
+// A failing listener fails once with each of its errors.
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if len(f.errs) == 0 {
+		return f.Listener.Accept()
+	}
+	err := f.errs[0]
+	f.errs = f.errs[1:]
+	return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+}
+
+// An error of one accept does not end the listener.
+func TestAcceptsAfterAnError(t *testing.T) {
+	l := listen(t)
+	server := testServer(Config{})
+	serves(t, &failing{l, []error{syscall.ENOMEM, syscall.ENOBUFS, syscall.EPERM, syscall.EPROTO, syscall.EMFILE}}, server.Serve, server.Close)
+	client := connects(t, l)
+	client.sends("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+	client.wantsAnswer("an accept that failed was tried again")
+}
+
+func TestBrokenListenerEnds(t *testing.T) {
+	for _, broken := range []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EINVAL} {
+		server := testServer(Config{})
+		if err := server.Serve(&failing{listen(t), []error{broken}}); !errors.Is(err, broken) {
+			t.Errorf("Serve = %v, want %v", err, broken)
+		}
+	}
 }

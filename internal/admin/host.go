@@ -1,11 +1,12 @@
 package admin
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"holdfast/internal/hostport"
 )
 
 // openPaths are answered whatever the request's Host is: balancers and scrapers use
@@ -47,14 +48,11 @@ func (g hostGuard) admits(r *http.Request) bool {
 	if isReading(r) && slices.Contains(openPaths, r.URL.Path) {
 		return true
 	}
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	if _, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")); err == nil {
+	at, ok := hostport.Split(r.Host)
+	if _, err := netip.ParseAddr(at.Host); ok && err == nil {
 		return true
 	}
-	return slices.Contains(g.names, plainName(host))
+	return ok && slices.Contains(g.names, plainName(at.Host))
 }
 
 // plainName returns a name in the form in which names are compared: in lower case, and

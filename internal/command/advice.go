@@ -14,7 +14,8 @@ import (
 
 // explainAnswer returns an error that says what an upstream's answer to an upgrade means,
 // and what to do about it. It returns nil for an answer that says nothing in particular.
-func explainAnswer(f *probe.Failure) error {
+// origin is what the upgrade had in Origin, or "".
+func explainAnswer(f *probe.Failure, origin string) error {
 	switch s := f.Status; {
 	case s >= 300 && s < 400 && f.Location != "":
 		return fmt.Errorf("redirects to %s with HTTP status %d, and WebSocket clients do not follow; write that address in HOLDFAST_UPSTREAM, with ws:// or wss://",
@@ -22,9 +23,15 @@ func explainAnswer(f *probe.Failure) error {
 	case s >= 200 && s < 300:
 		return fmt.Errorf("answered with a page, HTTP status %d, and did not upgrade: it is not a WebSocket service, or not at this path; "+
 			"if it upgrades another path, try that with -path, or write it in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", s)
-	case s == 401, s == 403, s == 407:
-		return fmt.Errorf("refused to upgrade with HTTP status %d: it wants credentials or an Origin, which clients may send and this check does not; "+
-			"set HOLDFAST_UPSTREAM_HEADERS to what every request needs", s)
+	case s == 401, s == 407:
+		return fmt.Errorf("refused to upgrade with HTTP status %d: it wants credentials, which clients may send and this check does not; "+
+			"if no client has them, set them in HOLDFAST_UPSTREAM_HEADERS", s)
+	case s == 403 && origin == "":
+		return fmt.Errorf("refused to upgrade with HTTP status %d: it may want the Origin that browsers send; try that with -origin, like -origin https://app.example.com; "+
+			"or it wants credentials, which clients may send and this check does not", s)
+	case s == 403:
+		return fmt.Errorf("refused to upgrade with HTTP status %d: it may not accept pages of %s, or compare that with Host, which this check sends as HOLDFAST_UPSTREAM_HOST says; "+
+			"or it wants credentials, which clients may send and this check does not", s, origin)
 	case s == 421:
 		return fmt.Errorf("refused to upgrade with HTTP status %d: it is not responsible for this Host; set HOLDFAST_UPSTREAM_HOST to its own", s)
 	case s >= 500:

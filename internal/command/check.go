@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"holdfast/internal/config"
 	"holdfast/internal/probe"
 	"holdfast/internal/shown"
+	"holdfast/proxy"
 )
 
 // check validates the configuration. With -connect it also opens a session with the
@@ -20,14 +22,19 @@ func check(p process, args []string) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	connect := flags.Bool("connect", false, "")
 	path := flags.String("path", "/", "")
+	origin := flags.String("origin", "", "")
 	if code, ok := p.parse(flags, args); !ok {
 		return code
 	}
 	switch {
 	case *path != "/" && !*connect:
 		return p.misused("-path is for -connect; add it")
+	case *origin != "" && !*connect:
+		return p.misused("-origin is for -connect; add it")
 	case !isPath(*path):
 		return p.misused("-path must be what a client requests, like /ws, and not " + shown.Quoted(*path))
+	case *origin != "" && !isOrigin(*origin):
+		return p.misused("-origin must be what a browser sends, like https://app.example.com, and not " + shown.Quoted(*origin))
 	}
 	c, loaded, ok := p.configuration()
 	if !ok {
@@ -43,7 +50,11 @@ func check(p process, args []string) int {
 	if !*connect {
 		return exitOK
 	}
-	verdict, err := tryUpstream(c, &loaded, *path, func(step probe.Step, limit time.Duration) {
+	if *origin != "" && !c.AllowsOrigin(*origin) {
+		fmt.Fprintf(p.stderr, "HOLDFAST_ALLOWED_ORIGINS does not have %s: Holdfast refuses its pages itself, and the upstream is not asked\n", *origin)
+		return exitFailed
+	}
+	verdict, err := tryUpstream(c, &loaded, request{*path, *origin}, func(step probe.Step, limit time.Duration) {
 		fmt.Fprintf(p.stderr, "%s: %s\n", c.Upstream, waiting(c, step, limit))
 	})
 	if err != nil {
@@ -59,12 +70,21 @@ func isPath(path string) bool {
 	return strings.HasPrefix(path, "/") && !strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' })
 }
 
-// tryUpstream opens a session with the upstream, as a client that requests path would. It
+// isOrigin reports whether a browser can send origin. A sandboxed page's is null.
+func isOrigin(origin string) bool {
+	_, err := proxy.ParseOrigin(origin)
+	return origin == "null" || err == nil && strings.Contains(origin, "://") && !strings.Contains(origin, "*")
+}
+
+// request is what the client asks for whose session check -connect opens.
+type request struct{ path, origin string }
+
+// tryUpstream opens a session with the upstream, as a client with that request would. It
 // returns the result in words. It is an error if the upstream does not answer the ping,
 // but only if its sessions would be dropped for that.
 // waits is told what it waits for, if that takes long.
-func tryUpstream(c config.Config, loaded *config.Certificates, path string, waits func(probe.Step, time.Duration)) (verdict string, err error) {
-	t := targetOf(c, loaded, path)
+func tryUpstream(c config.Config, loaded *config.Certificates, r request, waits func(probe.Step, time.Duration)) (verdict string, err error) {
+	t := targetOf(c, loaded, r)
 	t.Waits = waits
 	result, err := probe.Try(t)
 	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
@@ -73,7 +93,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates, path string, wait
 	case errors.As(err, &failure) && failure.Step == probe.Ping:
 		return "", fmt.Errorf("%s, then: %w", verdict, explainEnd(failure.Err))
 	case errors.As(err, &failure):
-		return "", explain(c, failure, t.Path)
+		return "", explain(c, failure, request{t.Path, r.origin})
 	case err != nil:
 		return "", err
 	case !result.Silent && result.Echo:
@@ -101,16 +121,21 @@ func judgeSilence(c config.Config, verdict string) (string, error) {
 	return verdict + ", and will not be held to it", nil
 }
 
-// targetOf returns the configured upstream as the target of a probe.
-func targetOf(c config.Config, loaded *config.Certificates, path string) probe.Target {
+// targetOf returns the configured upstream as the target of a probe. An Origin in
+// HOLDFAST_UPSTREAM_HEADERS takes the place of the client's.
+func targetOf(c config.Config, loaded *config.Certificates, r request) probe.Target {
 	network, address := c.UpstreamAddress()
-	target, host := c.UpstreamRequest(path)
+	target, host := c.UpstreamRequest(r.path)
+	header := c.UpstreamHeaders
+	if r.origin != "" && !c.SetsOrigin() {
+		header = append(slices.Clip(header), proxy.HeaderField{Name: "Origin", Value: r.origin})
+	}
 	return probe.Target{
 		Network:          network,
 		Address:          address,
 		Path:             target,
 		Host:             host,
-		Header:           c.UpstreamHeaders,
+		Header:           header,
 		TLS:              loaded.UpstreamTLS(c.Upstream),
 		DialTimeout:      time.Duration(c.DialTimeout),
 		HandshakeTimeout: time.Duration(c.UpstreamHandshakeTimeout),

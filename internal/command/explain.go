@@ -19,15 +19,15 @@ import (
 )
 
 // explain returns an error that says why no session with the upstream could be opened,
-// and what to do about it. path is what the upstream was asked for.
-func explain(c config.Config, f *probe.Failure, path string) error {
+// and what to do about it. r is what the upstream was asked for.
+func explain(c config.Config, f *probe.Failure, r request) error {
 	switch f.Step {
 	case probe.Dial:
 		return explainDial(c, f.Err)
 	case probe.SecureTLS:
 		return explainTLS(c, f.Err)
 	default:
-		return explainUpgrade(c, f, path)
+		return explainUpgrade(c, f, r)
 	}
 }
 
@@ -75,20 +75,20 @@ func isAskedForCertificate(err error) bool {
 	return errors.As(err, &remote) && remote.Err.Error() == certificateRequired.Error()
 }
 
-func explainUpgrade(c config.Config, f *probe.Failure, path string) error {
+func explainUpgrade(c config.Config, f *probe.Failure, r request) error {
 	secure := ""
 	if c.Upstream.Scheme == "ws" || c.Upstream.Scheme == "http" {
 		secure = fmt.Sprintf("; if it speaks TLS, write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
 	}
-	switch answer := explainAnswer(f); {
+	switch answer := explainAnswer(f, r.origin); {
 	case f.SpeaksTLS, errors.Is(f.Err, proxy.ErrUpstreamTLS) && secure != "":
 		return fmt.Errorf("it speaks TLS; write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
 	case answer != nil:
 		return answer
 	case f.Status == 400 && secure != "": // the answer of many TLS servers to plain HTTP
-		return fmt.Errorf("%w%s", explainStatus(c, f.Status, path), secure)
+		return fmt.Errorf("%w%s", explainStatus(c, f.Status, r.path), secure)
 	case f.Status != 0:
-		return explainStatus(c, f.Status, path)
+		return explainStatus(c, f.Status, r.path)
 	case isTimeout(f.Err):
 		return fmt.Errorf("did not answer the upgrade within HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.UpstreamHandshakeTimeout))
 	case isAskedForCertificate(f.Err):

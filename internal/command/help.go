@@ -60,6 +60,7 @@ var details = map[string][]string{
 		"Reports every problem with the environment, one a line, each with its variable. Warnings do not change the exit code.",
 		"-connect: opens a session with the upstream too, as a client would, and pings it. It says how long both took, or what to do.",
 		"-path: what that client requests; / unless it is given. A path in HOLDFAST_UPSTREAM is put before it.",
+		"-origin: the page whose browser that client is, for services that check Origin; none unless it is given.",
 		"Exit codes: 0 all is well; 1 no session with the upstream; 78 bad configuration.",
 	},
 	"env": {

@@ -46,10 +46,35 @@ func (c Config) Warnings() (found Problems) {
 	if c.UpstreamTLSInsecure {
 		found = append(found, Problem{c.nameOf(&c.UpstreamTLSInsecure), "true", "lets anyone on the network path to the upstream read and change everything; unset it where that matters"})
 	}
+	if c.SetsOrigin() && len(c.AllowedOrigins) == 0 {
+		found = append(found, Problem{c.nameOf(&c.UpstreamHeaders), "", "sets Origin, so the service cannot tell whose page asks, and any page may open sessions; set HOLDFAST_ALLOWED_ORIGINS"})
+	}
+	found = append(found, c.noPingsWarning()...)
 	if c.LacksCAs() {
 		found = append(found, Problem{c.nameOf(&c.UpstreamTLSCAFile), "", "is not set, and this system has no CAs by which the upstream's certificate could be checked; install them (ca-certificates), or set it"})
 	}
 	return found
+}
+
+// noPingsWarning returns a warning if neither leg has pings.
+func (c Config) noPingsWarning() Problems {
+	const means = "no connection is kept alive, and no dead peer is found"
+	switch {
+	case c.ClientPingInterval != 0 || c.UpstreamPingInterval != 0:
+		return nil
+	case c.PingInterval == 0:
+		return Problems{{c.nameOf(&c.PingInterval), "0", "sends no pings on either leg: " + means + "; unset it, or set the interval of one leg"}}
+	default:
+		return Problems{{c.nameOf(&c.ClientPingInterval), "0", "sends no pings, and neither does " + c.nameOf(&c.UpstreamPingInterval) + ": " + means + "; unset one of them"}}
+	}
+}
+
+// SetsOrigin reports whether HOLDFAST_UPSTREAM_HEADERS states the Origin of every request.
+func (c Config) SetsOrigin() bool { return c.UpstreamHeaders.HasAlias("Origin") }
+
+// AllowsOrigin reports whether pages of that origin may open sessions.
+func (c Config) AllowsOrigin(origin string) bool {
+	return proxy.AllowsOrigin(c.AllowedOrigins, origin)
 }
 
 // LacksCAs reports whether the upstream's certificate is to be checked by the system's CAs,

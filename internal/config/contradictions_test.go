@@ -70,3 +70,26 @@ func TestSessionLimit(t *testing.T) {
 		}
 	}
 }
+
+// What is accepted, and hardly meant.
+func TestWarnings(t *testing.T) {
+	const noPings = "no connection is kept alive, and no dead peer is found"
+	for _, tc := range []struct {
+		environ []string
+		warning string
+	}{
+		{nil, ""},
+		{[]string{"HOLDFAST_PING_INTERVAL=0"}, `HOLDFAST_PING_INTERVAL="0" sends no pings on either leg: ` + noPings + "; unset it, or set the interval of one leg"},
+		{[]string{"HOLDFAST_CLIENT_PING_INTERVAL=0", "HOLDFAST_UPSTREAM_PING_INTERVAL=0"},
+			`HOLDFAST_CLIENT_PING_INTERVAL="0" sends no pings, and neither does HOLDFAST_UPSTREAM_PING_INTERVAL: ` + noPings + "; unset one of them"},
+		{[]string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_CLIENT_PING_INTERVAL=20s"}, ""},
+		{[]string{"HOLDFAST_UPSTREAM_PING_INTERVAL=0"}, ""},
+		{[]string{"HOLDFAST_UPSTREAM_HEADERS=origin=https://app.example.com"}, "HOLDFAST_UPSTREAM_HEADERS sets Origin, so the service cannot tell whose page asks, " +
+			"and any page may open sessions; set HOLDFAST_ALLOWED_ORIGINS"},
+		{[]string{"HOLDFAST_UPSTREAM_HEADERS=Origin=https://app.example.com", "HOLDFAST_ALLOWED_ORIGINS=https://app.example.com"}, ""},
+	} {
+		if got := mustLoad(t, append(tc.environ, someUpstream)...).Warnings().Error(); got != tc.warning {
+			t.Errorf("%v: warns\n%s\nwant\n%s", tc.environ, got, tc.warning)
+		}
+	}
+}

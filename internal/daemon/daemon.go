@@ -19,6 +19,7 @@ import (
 
 	"holdfast/internal/admin"
 	"holdfast/internal/config"
+	"holdfast/internal/panics"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -63,14 +64,8 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 		return nil, named("HOLDFAST_LISTEN", c.Listen.Address(), err)
 	}
 	d := &Daemon{
-		proxy: server,
-		admin: admin.NewServer(admin.Config{
-			Proxy:     server,
-			Host:      host,
-			Metrics:   m.Handler(),
-			Profiling: c.PProf,
-			Log:       log,
-		}),
+		proxy:         server,
+		admin:         newAdmin(server, host, c.PProf, m, log),
 		adminListener: adminListener,
 		certificates:  loaded,
 		metrics:       m,
@@ -78,6 +73,18 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	}
 	d.announce(c, server.Addr(), version)
 	return d, nil
+}
+
+// newAdmin returns the admin server of a proxy. net/http catches its panics, and tells its
+// log of them.
+func newAdmin(server admin.Proxy, host string, profiling bool, m *metrics.Metrics, log *slog.Logger) *admin.Server {
+	return admin.NewServer(admin.Config{
+		Proxy:     server,
+		Host:      host,
+		Metrics:   m.Handler(),
+		Profiling: profiling,
+		ErrorLog:  panics.New(log, m.CountPanic).ErrorLog(slog.LevelWarn),
+	})
 }
 
 // announce logs what starts, and which settings need attention.

@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"holdfast/internal/admin"
+	"holdfast/metrics"
 )
 
 // shutdown is a Shutdown as a test wants it.
@@ -109,7 +111,7 @@ func TestAdminWhileDraining(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	d := &Daemon{
 		proxy:         server,
-		admin:         admin.NewServer(admin.Config{Proxy: server, Metrics: http.NotFoundHandler(), Log: log}),
+		admin:         admin.NewServer(admin.Config{Proxy: server, Metrics: http.NotFoundHandler(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}),
 		adminListener: listener,
 		log:           log,
 	}
@@ -122,4 +124,35 @@ func TestAdminWhileDraining(t *testing.T) {
 		answer.Body.Close()
 		t.Error("the admin listener outlives the proxy")
 	}
+}
+
+// A panic on the admin listener ends its request, and is counted.
+func TestAdminPanics(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newAdmin(nil, "", false, metrics.New("test"), slog.New(slog.DiscardHandler)) // there is no proxy to ask
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	url := "http://" + listener.Addr().String()
+	if answer, err := client.Head(url + "/readyz"); err == nil {
+		answer.Body.Close()
+		t.Errorf("/readyz is answered with %s", answer.Status)
+	}
+	answer, err := client.Get(url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(body), "\nholdfast_panics_total 1\n") {
+		t.Errorf("the panic is not counted:\n%s", body)
+	}
+	server.Close()
+	<-ended
 }

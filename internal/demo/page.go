@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"holdfast/internal/hostport"
 )
 
 // preferredPage is the address of the live page if that port is free.
@@ -131,12 +133,9 @@ func (p *page) guard(next http.Handler) http.Handler {
 
 // loopback reports whether a Host header means this machine and nothing else.
 func loopback(host string) bool {
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	addr, err := netip.ParseAddr(name)
-	return name == "localhost" || err == nil && addr.IsLoopback()
+	at, ok := hostport.Split(host)
+	addr, err := netip.ParseAddr(at.Host)
+	return ok && (at.Host == "localhost" || err == nil && addr.IsLoopback())
 }
 
 func file(name string) http.Handler {

@@ -96,7 +96,12 @@ func TestPageIsServedWhole(t *testing.T) {
 func TestPageIsForThisMachine(t *testing.T) {
 	s := newSite(t)
 	s.page.open(true)
-	s.wants("GET", "/", func(r *http.Request) { r.Host = "localhost:8080" }, http.StatusOK)
+	for _, host := range []string{"localhost:8080", "localhost", "127.0.0.1", "[::1]", "[::1]:8080"} {
+		s.wants("GET", "/", func(r *http.Request) { r.Host = host }, http.StatusOK)
+	}
+	for _, host := range []string{"", "[localhost]", "192.0.2.1:8080", "127.0.0.1:8080:rebound.example"} {
+		s.wants("GET", "/", func(r *http.Request) { r.Host = host }, http.StatusMisdirectedRequest)
+	}
 	s.wants("GET", "/", func(r *http.Request) { r.Host = "rebound.example:8080" }, http.StatusMisdirectedRequest)
 	s.wants("POST", "/freeze", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, http.StatusForbidden)
 }

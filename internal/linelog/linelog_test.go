@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -41,12 +43,12 @@ func TestDurations(t *testing.T) {
 		text bool
 		want string
 	}{
-		{true, "duration=1h1m1.235s client_rtt=235µs dial=0s"},
-		{false, `"duration_s":3661.235,"client_rtt_ms":0.235,"dial_s":0}`},
+		{true, "duration=1h1m1.235s client_silent=1m0.01s client_rtt=235µs dial=0s"},
+		{false, `"duration_s":3661.235,"client_silent_s":60.01,"client_rtt_ms":0.235,"dial_s":0}`},
 	} {
 		var out bytes.Buffer
 		log, lines := New(&out, tc.text, slog.LevelInfo)
-		log.Info("ended", "duration", time.Hour+61234567*time.Microsecond, "client_rtt", 234567*time.Nanosecond, slog.Duration("dial", 0))
+		log.Info("ended", "duration", time.Hour+61234567*time.Microsecond, "client_silent", 60010*time.Millisecond, "client_rtt", 234567*time.Nanosecond, slog.Duration("dial", 0))
 		if err := lines.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
@@ -144,5 +146,59 @@ func TestLogLineTooLong(t *testing.T) {
 	}
 	if out.String() != "12345\n" || reported != 1 {
 		t.Errorf("written %q, reported lost %d", out.String(), reported)
+	}
+}
+
+// full is a log that takes so many bytes, and then none, until there is room again.
+type full struct {
+	mu   sync.Mutex
+	room int
+	got  bytes.Buffer
+	fail chan struct{} // gets a token for each write that fails
+}
+
+func (f *full) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := min(len(b), f.room)
+	f.got.Write(b[:n])
+	f.room -= n
+	if n < len(b) {
+		f.fail <- struct{}{}
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+// Lines that a full disk does not take are counted, and reported once there is room. The
+// line that was cut is ended before the next one.
+func TestLogThatCannotBeWritten(t *testing.T) {
+	out := &full{room: 6 + 3, fail: make(chan struct{}, 10)}
+	reported := 0
+	w := newWriter(&output{out: out}, 1<<10, func(lost losses) error {
+		reported += lost.slow + lost.refused
+		return nil
+	})
+	write := func(line string) {
+		if _, err := w.Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first\nsecond\nthird\n")
+	<-out.fail
+	write("fourth\n")
+	<-out.fail
+	out.mu.Lock()
+	out.room = 100
+	out.mu.Unlock()
+	write("fifth\n")
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.got.String(), "first\nsec\nfifth\n"; got != want {
+		t.Errorf("the log has %q, want %q", got, want)
+	}
+	if w.Lost() != 3 || reported != 3 {
+		t.Errorf("%d lines are counted as lost, and %d reported, want 3", w.Lost(), reported)
 	}
 }

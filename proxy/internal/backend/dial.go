@@ -52,10 +52,10 @@ func (d *Dial) Full(now heartbeat.Time) (again heartbeat.Time) {
 }
 
 // Missed records why To could not be connected to. The dial fails with the last such
-// error. But if this host lacked something, the dial fails with that error: otherwise the
-// backend would count as down.
+// error. But if this host lacked something or the proxy's own code failed, the dial fails
+// with that error: otherwise the backend would count as down.
 func (d *Dial) Missed(now heartbeat.Time, err error) {
-	if outcomeOf(d.err) != Unprovided {
+	if out := outcomeOf(d.err); out != Unprovided && out != Faulty {
 		d.err = err
 	}
 	if out := outcomeOf(err); out == Unreachable || out == Unanswered {

@@ -8,7 +8,7 @@
 //	Known, Lookup  the backend's addresses                   (lookup.go)
 //	Dial           one address after another                 (dial.go, order.go)
 //	Learn          what the outcome says about the backend   (verdict.go)
-//	Watch          checks it while nobody dials, or it is down (health.go, get.go)
+//	Watch          checks it while nobody dials, or it is down (health.go, get.go, answer.go)
 //
 // A goroutine beside the loops may block. Connect does for it everything from Known to
 // the last Dial, and the TLS handshake as well (connect.go). The caller still calls

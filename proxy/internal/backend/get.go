@@ -1,12 +1,9 @@
 package backend
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -50,15 +47,9 @@ func exchange(conn net.Conn, health *Health) (status int, err error) {
 	if _, err := conn.Write(append(head, "\r\n"...)); err != nil {
 		return 0, err
 	}
-	in := bufio.NewReader(io.LimitReader(conn, int64(health.MaxHeaderSize)))
-	for {
-		answer, err := http.ReadResponse(in, &http.Request{Method: http.MethodGet})
-		if err != nil {
-			return 0, err
-		}
-		_ = answer.Body.Close() // the body is not wanted
-		if answer.StatusCode >= 200 || answer.StatusCode == http.StatusSwitchingProtocols {
-			return answer.StatusCode, nil
-		}
+	answer, _, err := ReadAnswer(conn, health.MaxHeaderSize)
+	if err != nil {
+		return 0, err
 	}
+	return answer.Status, nil
 }

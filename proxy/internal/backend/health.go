@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/panics"
 	"holdfast/proxy/internal/field"
 )
 
@@ -148,7 +149,13 @@ func (b *Backend) check() {
 		b.checkAfter(rest)
 		return
 	}
-	err := b.tryOut()
+	err := panics.ErrCaught // what it is if tryOut panics: the next check must come all the same
+	defer func() { b.conclude(err) }()
+	err = b.tryOut()
+}
+
+// conclude draws the conclusions from the outcome of a check.
+func (b *Backend) conclude(err error) {
 	out := outcomeOf(err)
 	if out == Unreachable || out == Unanswered {
 		b.stale()
@@ -181,7 +188,7 @@ func (b *Backend) checked(out Outcome, err error) (next time.Duration) {
 		if !s.up || s.failedChecks >= checksUntilDown { // it is not up before its first success
 			b.fails(err)
 		}
-	case Unprovided, GivenUp:
+	case Unprovided, GivenUp, Faulty:
 	}
 	if out != Reached || !s.up {
 		return b.pause()

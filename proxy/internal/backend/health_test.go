@@ -284,6 +284,27 @@ func TestCheckThatThisHostCannotMake(t *testing.T) {
 	w.wantsUp("no descriptor is left", true)
 }
 
+// A check that panics is followed by another.
+func TestCheckThatPanics(t *testing.T) {
+	w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Interval: 10 * time.Second})
+	w.setUp(true)
+	w.ended = panickingContext{w.ended}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("there was no panic")
+			}
+		}()
+		w.check()
+	}()
+	w.wantsPlan("the check has panicked", recheck)
+	w.wantsUp("the check has panicked", true)
+}
+
+type panickingContext struct{ context.Context }
+
+func (panickingContext) Deadline() (time.Time, bool) { panic("in the check") }
+
 func TestPathThatIsChecked(t *testing.T) {
 	answer := func(head string) func(net.Conn) {
 		return func(conn net.Conn) { _, _ = io.WriteString(conn, head+"\r\n\r\n") }
@@ -300,9 +321,11 @@ func TestPathThatIsChecked(t *testing.T) {
 		"does not work":    {answer("HTTP/1.1 503 Service Unavailable"), "get /health?full: its status is 503"},
 		"no such path":     {answer("HTTP/1.1 404 Not Found"), "its status is 404"},
 		"upgrades":         {answer("HTTP/1.1 101 Switching Protocols"), "its status is 101"},
-		"speaks otherwise": {answer("220 mail.example"), "malformed HTTP"},
+		"speaks otherwise": {answer("220 mail.example"), "malformed response: the status line is not HTTP/1.x and a status"},
 		"ends":             {func(net.Conn) {}, "EOF"},
-		"too much":         {answer("HTTP/1.1 200 OK\r\nX-Field: " + strings.Repeat("a", 2<<10)), "EOF"},
+		"too much":         {answer("HTTP/1.1 200 OK\r\nX-Field: " + strings.Repeat("a", 2<<10)), "response head is larger than HOLDFAST_MAX_HEADER_SIZE"},
+		"a long line":      {answer("HTTP/1.1 " + strings.Repeat("a", 900)), "malformed response: the status line is not HTTP/1.x and a status"},
+		"hints for ever":   {answer(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 100) + "HTTP/1.1 200 OK"), ""},
 		"silent":           {func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "i/o timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -330,6 +353,9 @@ func TestPathThatIsChecked(t *testing.T) {
 			err := w.tryOut()
 			if err == nil != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("the check says %v, want %q", err, test.want)
+			}
+			if err != nil && len(err.Error()) > 200 {
+				t.Errorf("the error quotes the service at length: %v", err)
 			}
 			const request = "GET /health?full HTTP/1.1\r\nHost: service.example\r\nUser-Agent: holdfast\r\nX-Key: k\r\nConnection: close\r\n\r\n"
 			if got := <-served; got != request {

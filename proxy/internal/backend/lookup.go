@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/panics"
 	"holdfast/proxy/internal/socket"
 )
 
@@ -51,8 +52,17 @@ func (b *Backend) forgo(asked *list.Element) {
 	}
 }
 
-// resolve performs a lookup, within DialTimeout, and calls those who wait for it.
+// resolve performs a lookup, within DialTimeout, and calls those who wait for it, even if
+// the lookup panics.
 func (b *Backend) resolve() {
+	var addrs []socket.Endpoint
+	err := panics.ErrCaught
+	defer func() { b.resolved(addrs, err) }()
+	addrs, err = b.find()
+}
+
+// find looks the name up.
+func (b *Backend) find() ([]socket.Endpoint, error) {
 	ctx, cancel := context.WithTimeout(b.ended, b.cfg.DialTimeout)
 	defer cancel()
 	ips, err := b.cfg.Find(ctx, b.host)
@@ -65,6 +75,11 @@ func (b *Backend) resolve() {
 	for _, ip := range ips {
 		addrs = append(addrs, socket.Endpoint{AddrPort: netip.AddrPortFrom(ip.Unmap(), b.port)})
 	}
+	return addrs, err
+}
+
+// resolved keeps the outcome of a lookup and calls those who wait for it.
+func (b *Backend) resolved(addrs []socket.Endpoint, err error) {
 	b.mu.Lock()
 	if err == nil {
 		b.addrs, b.freshTo = addrs, b.cfg.Clock().Add(addressesFresh)

@@ -60,3 +60,36 @@ func TestLookupIsShared(t *testing.T) {
 		t.Error("the addresses are fresh after a dial to them has failed")
 	}
 }
+
+// A lookup that panics is over for all who wait for it, and says nothing about the backend.
+func TestLookupPanics(t *testing.T) {
+	panics, caught := true, make(chan any, 1)
+	b := newBackend(t, "ws://service.example:81/", func(cfg *Config) {
+		cfg.Find = func(context.Context, string) ([]netip.Addr, error) {
+			if panics {
+				panic("in the resolver")
+			}
+			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+		}
+		cfg.Beside = func(job func()) {
+			go func() {
+				defer func() { caught <- recover() }()
+				job()
+			}()
+		}
+	})
+	told := make(chan error, 1)
+	b.Lookup(func(_ []socket.Endpoint, err error) { told <- err })
+	if err := <-told; outcomeOf(err) != Faulty {
+		t.Errorf("the lookup ends with %v, want a fault", err)
+	}
+	if <-caught == nil {
+		t.Error("the panic is kept from the goroutine that runs the job")
+	}
+	panics = false
+	b.Lookup(func(_ []socket.Endpoint, err error) { told <- err })
+	if err := <-told; err != nil {
+		t.Errorf("the next lookup ends with %v", err)
+	}
+	<-caught
+}

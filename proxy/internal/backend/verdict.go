@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/panics"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/secure"
 )
@@ -21,6 +22,7 @@ const (
 	Unanswered                 // not connected in time: the backend fails
 	Unprovided                 // this host lacks a port, a descriptor or memory: says nothing about the backend
 	GivenUp                    // the dial was cancelled: says nothing about the backend
+	Faulty                     // the proxy's own code failed: says nothing about the backend
 )
 
 // outcomeOf returns the outcome of a dial that ended with err.
@@ -29,6 +31,8 @@ func outcomeOf(err error) Outcome {
 	switch {
 	case err == nil:
 		return Reached
+	case errors.Is(err, panics.ErrCaught):
+		return Faulty
 	case isLack(err):
 		return Unprovided
 	case errors.Is(err, context.Canceled), errors.Is(err, secure.ErrAborted):
@@ -60,7 +64,7 @@ func (b *Backend) Learn(err error) Outcome {
 	case Unreachable, Unanswered:
 		b.stale()
 		b.dialFailed(err)
-	case Unprovided, GivenUp:
+	case Unprovided, GivenUp, Faulty:
 	}
 	return out
 }
@@ -72,6 +76,8 @@ func (out Outcome) Result() metrics.Result {
 		return metrics.ResultTimeout
 	case Unprovided:
 		return metrics.ResultLimit
+	case Faulty:
+		return metrics.ResultInternal
 	case Reached, Unreachable, GivenUp:
 	}
 	return metrics.ResultUpstreamUnreachable

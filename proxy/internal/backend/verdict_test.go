@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/panics"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
@@ -46,6 +47,7 @@ func TestOutcomeOfDials(t *testing.T) {
 		{os.NewSyscallError("socket", unix.ENFILE), Unprovided, metrics.ResultLimit, false},
 		{os.NewSyscallError("socket", unix.ENOBUFS), Unprovided, metrics.ResultLimit, false},
 		{fmt.Errorf("wrapped: %w", unix.ENOMEM), Unprovided, metrics.ResultLimit, false},
+		{fmt.Errorf("%w: panic", panics.ErrCaught), Faulty, metrics.ResultInternal, false},
 		{context.Canceled, GivenUp, metrics.ResultUpstreamUnreachable, false},
 		{secure.ErrAborted, GivenUp, metrics.ResultUpstreamUnreachable, false},
 	}

@@ -54,6 +54,8 @@ func checkReserved(name string) error {
 		return errors.New("is one of Sec-WebSocket-*, which belong to the handshake; leave it out")
 	case known == Host:
 		return errors.New("is Host; set HOLDFAST_UPSTREAM_HOST instead")
+	case known == "Proxy":
+		return errors.New("is Proxy, which programs behind CGI take for the address of a proxy that they are to use; leave it out")
 	case known == Expect:
 		return errors.New("is Expect, which belongs to a single request; leave it out")
 	default:

@@ -16,11 +16,13 @@ const (
 	SecWebSocketKey        = "Sec-WebSocket-Key"
 	SecWebSocketProtocol   = "Sec-WebSocket-Protocol"
 	SecWebSocketVersion    = "Sec-WebSocket-Version"
+	Trailer                = "Trailer"
 	TransferEncoding       = "Transfer-Encoding"
 	Upgrade                = "Upgrade"
 	XForwardedFor          = "X-Forwarded-For"
 	XForwardedHost         = "X-Forwarded-Host"
 	XForwardedProto        = "X-Forwarded-Proto"
+	XRealIP                = "X-Real-IP"
 )
 
 // Properties of a name. They say where a field of that name passes, and who may set it.
@@ -36,8 +38,8 @@ const (
 	// Negotiated fields are those of the Hop fields that pass with a request that is not
 	// an upgrade. A handshake has no body for which anything could be negotiated.
 	Negotiated
-	// Own fields are the proxy's to state, in every request to the upstream. A client's
-	// are not passed on.
+	// Own fields are the proxy's to state in a request to the upstream, or nobody's. A
+	// client's are not passed on.
 	Own
 	// Handshake fields are stated anew in each request and answer of a handshake. With a
 	// request that is not an upgrade, and with the answer that refuses one, they pass:
@@ -81,7 +83,7 @@ var names = [...]row{
 	{"Proxy-Connection", hop},
 	// httputil.ReverseProxy leaves of a client's TE what it can keep: trailers.
 	{"TE", hop | Negotiated},
-	{"Trailer", hop},
+	{Trailer, hop},
 	{TransferEncoding, hop | Framing},
 	{Upgrade, hop},
 
@@ -90,6 +92,11 @@ var names = [...]row{
 	{XForwardedFor, own},
 	{XForwardedHost, own},
 	{XForwardedProto, own},
+	{XRealIP, own},
+
+	// No request has a use for it. CGI makes HTTP_PROXY of it, which many programs take for
+	// the address of the proxy that they are to use.
+	{"Proxy", own},
 
 	// Each proxy adds its name to those before (RFC 8586), so a client's passes.
 	{CDNLoop, Reserved | NoTrailer},

@@ -32,7 +32,22 @@ func hear(lookup Lookup) account {
 	if elements := parseForwarded(lookup); len(elements) > 0 {
 		a.consult(elements)
 	}
+	if len(a.chain) == 0 {
+		a.chain = realIP(lookup)
+	}
 	return a
+}
+
+// realIP returns the address in X-Real-IP, if it is one. Some proxies say nothing else.
+func realIP(lookup Lookup) []node {
+	lines := slices.Collect(lookup(field.XRealIP))
+	if len(lines) != 1 {
+		return nil
+	}
+	if n, ok := parseNode(field.TrimOWS(lines[0])); ok && n.addr.IsValid() {
+		return []node{n.bare()}
+	}
+	return nil
 }
 
 // lastNodes reads X-Forwarded-For from its end, where the nearest node is. A list that is

@@ -3,6 +3,8 @@
 //
 // A trusted peer's X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and
 // Forwarded (RFC 7239) are believed and extended. Those of anybody else are replaced.
+// X-Real-IP is always replaced: it has the one address that the proxy takes for the
+// client's. A trusted peer's counts only if no other field names a client.
 //
 // The path through it, in call order:
 //

@@ -48,9 +48,24 @@ func hop(peer string) Hop {
 func lines(s Story) string {
 	var b strings.Builder
 	for _, f := range s.Fields {
+		if f.Name == field.XRealIP { // see wantsRealIP
+			continue
+		}
 		fmt.Fprintf(&b, "%s: %s\n", f.Name, f.Value)
 	}
 	return b.String()
+}
+
+// wantsRealIP: X-Real-IP is the client's address, and is missing if that is not known.
+func wantsRealIP(t *testing.T, s Story) {
+	t.Helper()
+	want := ""
+	if s.Client.IsValid() {
+		want = s.Client.Unmap().WithZone("").String()
+	}
+	if got, n := s.Fields.Single(field.XRealIP); got != want || (n == 1) != (want != "") {
+		t.Errorf("X-Real-IP is %q, %d times, want %q", got, n, want)
+	}
 }
 
 func TestPeer(t *testing.T) {
@@ -84,6 +99,7 @@ func TestStranger(t *testing.T) {
 		{"X-Forwarded-For: 6.6.6.6, 10.0.0.1", "x-forwarded-for: 10.0.0.2"},
 		{"X-Forwarded-Proto: https", "X-Forwarded-Host: evil.example", "Forwarded: for=6.6.6.6;host=evil.example;proto=https"},
 		{"Forwarded: for=192.0.2.1;host=h.example;proto=https"},
+		{"X-Real-IP: 6.6.6.6"},
 	}
 	tests := []struct {
 		why    string
@@ -112,6 +128,7 @@ func TestStranger(t *testing.T) {
 	for _, tt := range tests {
 		for _, claim := range claims {
 			s := (&Trust{}).Resolve(tt.hop, claim.values)
+			wantsRealIP(t, s)
 			if s.Believed || s.Client.String() != tt.client || lines(s) != tt.want {
 				t.Errorf("%s, claiming %q: client %s, believed %t\n%swant client %s\n%s",
 					tt.why, claim, s.Client, s.Believed, lines(s), tt.client, tt.want)
@@ -145,6 +162,16 @@ func TestTrusted(t *testing.T) {
 			fields{"X-Forwarded-For: 192.0.2.9,192.0.2.1", "x-forwarded-for: 10.0.0.3 ,, 10.0.0.2,", "X-Forwarded-For:"}, "192.0.2.1",
 			"X-Forwarded-For: 192.0.2.9, 192.0.2.1, 10.0.0.3, 10.0.0.2, 10.0.0.1\n" + proto + host +
 				"Forwarded: for=192.0.2.9;host=h.example;proto=http, for=192.0.2.1, for=10.0.0.3, for=10.0.0.2, for=10.0.0.1;" + seen},
+		{"X-Real-IP alone", "10.0.0.1", fields{"X-Real-IP: 192.0.2.1"}, "192.0.2.1",
+			"X-Forwarded-For: 192.0.2.1, 10.0.0.1\n" + proto + host + "Forwarded: for=192.0.2.1;host=h.example;proto=http, for=10.0.0.1;" + seen},
+		{"a client's X-Real-IP that came through", "10.0.0.1", fields{"X-Real-IP: 6.6.6.6", "X-Forwarded-For: 192.0.2.1"}, "192.0.2.1",
+			"X-Forwarded-For: 192.0.2.1, 10.0.0.1\n" + proto + host + "Forwarded: for=192.0.2.1;host=h.example;proto=http, for=10.0.0.1;" + seen},
+		{"a client's X-Real-IP, and Forwarded", "10.0.0.1", fields{"X-Real-IP: 6.6.6.6", "Forwarded: for=192.0.2.1"}, "192.0.2.1",
+			"X-Forwarded-For: 192.0.2.1, 10.0.0.1\n" + proto + host + "Forwarded: for=192.0.2.1, for=10.0.0.1;" + seen},
+		{"two of X-Real-IP", "10.0.0.1", fields{"X-Real-IP: 6.6.6.6", "X-Real-IP: 192.0.2.1"}, "10.0.0.1",
+			"X-Forwarded-For: 10.0.0.1\n" + proto + host + "Forwarded: for=10.0.0.1;" + seen},
+		{"X-Real-IP that is not an address", "10.0.0.1", fields{"X-Real-IP: _x"}, "10.0.0.1",
+			"X-Forwarded-For: 10.0.0.1\n" + proto + host + "Forwarded: for=10.0.0.1;" + seen},
 		{"a client within the trusted network", "10.0.0.1", fields{"X-Forwarded-For: 10.0.0.9, 10.0.0.2"}, "10.0.0.9",
 			"X-Forwarded-For: 10.0.0.9, 10.0.0.2, 10.0.0.1\n" + proto + host +
 				"Forwarded: for=10.0.0.9;host=h.example;proto=http, for=10.0.0.2, for=10.0.0.1;" + seen},
@@ -211,6 +238,7 @@ func TestTrusted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
 			s := inner.Resolve(hop(tt.peer), tt.said.values)
+			wantsRealIP(t, s)
 			if !s.Believed {
 				t.Error("not believed")
 			}
@@ -326,7 +354,7 @@ func TestParseForwarded(t *testing.T) {
 }
 
 // tells are the names in the order in which Story has them.
-var tells = []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"}
+var tells = []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP"}
 
 func names(s Story) (names []string) {
 	for _, f := range s.Fields {

@@ -12,7 +12,7 @@ import (
 // they saw, and looks for a difference that the sender makes.
 func FuzzResolve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, xff, proto, host, forwarded string) {
-		claim := fields{"X-Forwarded-For: " + xff, "X-Forwarded-Proto: " + proto, "X-Forwarded-Host: " + host, "Forwarded: " + forwarded}
+		claim := fields{"X-Forwarded-For: " + xff, "X-Forwarded-Proto: " + proto, "X-Forwarded-Host: " + host, "Forwarded: " + forwarded, "X-Real-IP: " + xff}
 		wantNoDifference(t, claim)
 		wantClientFound(t, xff, claim[1:])
 		for _, peer := range []string{"10.0.0.1", "fd00::1", ""} {

@@ -2,14 +2,15 @@ package forwarded
 
 import (
 	"cmp"
+	"net/netip"
 	"strings"
 
 	"holdfast/internal/hostport"
 	"holdfast/proxy/internal/field"
 )
 
-// tell adds what we see to what was said.
-func (a *account) tell(hop Hop) field.Fields {
+// tell adds what we see to what was said. client is who that makes the client.
+func (a *account) tell(hop Hop, client netip.Addr) field.Fields {
 	own := element{proto: "http"}
 	if hop.TLS {
 		own.proto = "https"
@@ -23,12 +24,17 @@ func (a *account) tell(hop Hop) field.Fields {
 		chain = append(chain, own.from)
 	}
 	proto, host := cmp.Or(a.proto, own.proto), cmp.Or(a.host, own.host)
-	fields := make(field.Fields, 0, 4)
+	real := ""
+	if client.IsValid() {
+		real = plain(client).String()
+	}
+	fields := make(field.Fields, 0, 5)
 	for _, f := range [...]field.Field{
 		{Name: field.XForwardedFor, Value: list(chain)},
 		{Name: field.XForwardedProto, Value: proto},
 		{Name: field.XForwardedHost, Value: host},
 		{Name: field.Forwarded, Value: a.elements(own, single(proto), single(host))},
+		{Name: field.XRealIP, Value: real},
 	} {
 		if f.Value != "" {
 			fields = append(fields, f)

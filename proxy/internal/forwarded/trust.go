@@ -49,8 +49,8 @@ type Lookup func(name string) iter.Seq[string]
 type Story struct {
 	// Client is the zero Addr if it is not known.
 	Client netip.Addr
-	// Fields are X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and
-	// Forwarded, in this order; those without a value are missing.
+	// Fields are X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, Forwarded and
+	// X-Real-IP, in this order; those without a value are missing.
 	Fields field.Fields
 	// Believed says that the peer is trusted.
 	Believed bool
@@ -64,9 +64,10 @@ func (t *Trust) Resolve(hop Hop, lookup Lookup) Story {
 	if believed {
 		said = hear(lookup)
 	}
+	client := t.client(hop.Peer.Unmap(), said.chain)
 	return Story{
-		Client:   t.client(hop.Peer.Unmap(), said.chain),
-		Fields:   said.tell(hop),
+		Client:   client,
+		Fields:   said.tell(hop, client),
 		Believed: believed,
 	}
 }

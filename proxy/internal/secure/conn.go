@@ -17,6 +17,9 @@ import (
 // ErrAborted is the error of a Handshake that Abort has ended.
 var ErrAborted = errors.New("TLS handshake aborted")
 
+// errPanicked is the outcome of a handshake in which crypto/tls has panicked.
+var errPanicked = errors.New("the TLS handshake panicked")
+
 // errAgain means that a descriptor is not ready. For crypto/tls it is a temporary
 // net.Error, after which a read can be repeated.
 var errAgain = socket.ErrAgain
@@ -87,16 +90,19 @@ func (c *Conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionSt
 // Handshake performs the TLS handshake. It blocks until the deadline at most, so it needs
 // a goroutine beside the loop. On an error the descriptor is closed. The error is
 // os.ErrDeadlineExceeded after the deadline, ErrAborted after Abort, and io.EOF if the
-// peer has gone. FD may return another descriptor afterwards.
-func (c *Conn) Handshake(deadline time.Time) error {
+// peer has gone. FD may return another descriptor afterwards. After a panic the
+// descriptor is closed too.
+func (c *Conn) Handshake(deadline time.Time) (err error) {
 	if err := c.lend(deadline); err != nil {
 		return err
 	}
-	err := c.tls.Handshake()
+	err = errPanicked
+	defer func() { err = c.reclaim(err) }()
+	err = c.tls.Handshake()
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = io.EOF // the peer has gone inside a record
 	}
-	return c.reclaim(err)
+	return err
 }
 
 // lend gives the descriptor to the runtime's poller for a handshake.
@@ -209,10 +215,12 @@ func (c *Conn) CloseWrite() error {
 	return socket.Shutdown(c.fd, unix.SHUT_WR)
 }
 
-// Close sends close_notify if it can be sent now, and closes the descriptor.
-func (c *Conn) Close() error {
+// Close sends close_notify if it can be sent now, and closes the descriptor, even if
+// crypto/tls panics.
+func (c *Conn) Close() (err error) {
+	defer func() { err = socket.Close(c.fd) }()
 	c.notify()
-	return socket.Close(c.fd)
+	return nil
 }
 
 // notify sends close_notify: our stream ends here and nothing of it is lost (RFC 8446

@@ -226,3 +226,35 @@ func TestConnectionState(t *testing.T) {
 		}
 	})
 }
+
+// A handshake that panics closes its descriptor, and so does a Close.
+func TestPanicClosesTheDescriptor(t *testing.T) {
+	panicking := func(t *testing.T, do func()) {
+		defer func() {
+			if recover() == nil {
+				t.Error("there was no panic")
+			}
+		}()
+		do()
+	}
+	t.Run("handshake", func(t *testing.T) {
+		fd, conn := socketpair(t)
+		c := Server(fd, nil, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			panic("in the configuration")
+		}})
+		far := make(chan error, 1)
+		go func() { far <- tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake() }()
+		panicking(t, func() { _ = c.Handshake(soon()) })
+		if err := <-far; err == nil {
+			t.Error("the far end's handshake has succeeded")
+		}
+	})
+	t.Run("close", func(t *testing.T) {
+		fd, conn := socketpair(t)
+		c := &Conn{fd: fd, scratch: new(Scratch)} // without a tls.Conn
+		panicking(t, func() { _ = c.Close() })
+		if n, err := conn.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the far end reads %d bytes, %v, want the end", n, err)
+		}
+	})
+}

@@ -27,7 +27,9 @@ func (r *Response) Interim() bool {
 
 // Append writes the head anew, for net/http to read. White space before a colon is
 // gone (RFC 9112 5.1): net/http would take it for part of the name. So is close
-// from the options of Connection: net/http would forget the others with it.
+// from the options of Connection: net/http would forget the others with it. Of the fields
+// that Trailer announces only those are left that may be in a trailer (RFC 9110 6.5.1):
+// net/http would refuse the answer for some others.
 func (r *Response) Append(dst []byte) []byte {
 	dst = append(dst, "HTTP/1."...)
 	dst = strconv.AppendInt(dst, int64(r.Minor), 10)
@@ -37,7 +39,7 @@ func (r *Response) Append(dst []byte) []byte {
 	dst = append(dst, r.Reason...)
 	dst = append(dst, "\r\n"...)
 	for _, f := range r.Fields {
-		if !ascii.EqualFold(f.Name, field.Connection) {
+		if !ascii.EqualFold(f.Name, field.Connection) && !ascii.EqualFold(f.Name, field.Trailer) {
 			dst = field.Append(dst, f.Name, f.Value)
 		}
 	}
@@ -48,6 +50,13 @@ func (r *Response) Append(dst []byte) []byte {
 		}
 	}
 	dst = appendList(dst, field.Connection, options)
+	var announced []string
+	for name := range r.Fields.Elements(field.Trailer) {
+		if !field.Of(name).Has(field.NoTrailer) {
+			announced = append(announced, name)
+		}
+	}
+	dst = appendList(dst, field.Trailer, announced)
 	return append(dst, "\r\n"...)
 }
 

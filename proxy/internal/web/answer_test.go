@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -147,6 +148,16 @@ func TestAnswerComesBack(t *testing.T) {
 		to:      "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		counted: 200,
 	}, {
+		why:     "a trailer announces a field of framing, which net/http would refuse",
+		from:    "HTTP/1.1 200 OK\r\n" + date + "Trailer: Content-Length, X-Sum\r\nTrailer: Transfer-Encoding\r\nTrailer: trailer\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n",
+		counted: 200,
+	}, {
+		why:     "a trailer announces nothing else",
+		from:    "HTTP/1.1 200 OK\r\n" + date + "Trailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+		to:      "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+		counted: 200,
+	}, {
 		why:     "the upstream's close is not the client's",
 		from:    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n" + date + "\r\n",
 		to:      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + "\r\n",
@@ -154,7 +165,7 @@ func TestAnswerComesBack(t *testing.T) {
 	}, {
 		why:     "426 says to what (RFC 9110 15.5.22)",
 		from:    "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n" + date + "\r\n",
-		to:      "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nContent-Length: 0\r\n" + date + "Upgrade: websocket\r\n\r\n",
+		to:      "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n" + date + "Upgrade: websocket\r\nconnection: Upgrade\r\n\r\n",
 		counted: 426,
 	}, {
 		why:     "the upstream's failures are its own to tell",
@@ -400,12 +411,36 @@ func TestUpgradeRequiredAtTheEnd(t *testing.T) {
 	upstream.wantsHead()
 	upstream.sends("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")
 	head := client.wantsHead()
-	for _, want := range []string{"HTTP/1.1 426 ", "Connection: close\r\nConnection: Upgrade\r\n", "Upgrade: websocket\r\n"} {
+	for _, want := range []string{"HTTP/1.1 426 ", "Connection: close\r\n", "connection: Upgrade\r\n", "Upgrade: websocket\r\n"} {
 		if !strings.Contains(head, want) {
 			t.Errorf("the client wants %q, got %q", want, head)
 		}
 	}
 	client.wantsEnd("it was the last")
+}
+
+// A 426 says to what also while the proxy stops, when net/http says close to everybody.
+func TestUpgradeRequiredDuringAStop(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	idle := r.opens(get)
+	r.accepts().sends("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	idle.wantsAnswer("it waits for its next request", http.StatusOK)
+	client := r.opens(get)
+	upstream := r.accepts()
+	upstream.wantsHead()
+	var stopped sync.WaitGroup
+	stopped.Go(func() { r.shutdown(patience) })
+	idle.wantsEnd("the stop has begun")
+	upstream.sends("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")
+	head := client.wantsHead()
+	for _, want := range []string{"HTTP/1.1 426 ", "Connection: close\r\n", "connection: Upgrade\r\n", "Upgrade: websocket\r\n"} {
+		if !strings.Contains(head, want) {
+			t.Errorf("the client wants %q, got %q", want, head)
+		}
+	}
+	client.wantsEnd("the proxy stops")
+	stopped.Wait()
 }
 
 // A client is noticed to go even if it has sent something behind its request,

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 const post = "POST /a HTTP/1.1\r\n" + host
@@ -204,4 +205,30 @@ func TestAnswerComesBeforeTheEndOfTheBodyIsRead(t *testing.T) {
 		t.Errorf("the client wants the whole answer, got %d of %d bytes, %v", n, len(rest), err)
 	}
 	r.wantsCounted(http.StatusOK)
+}
+
+// An answer that overtakes its request's body ends the connection. A client that sends no
+// more of the body does not keep the connection.
+func TestBodyThatStopsAfterItsAnswer(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ framing, body string }{
+		"none of it came":        {"Content-Length: 10\r\n", ""},
+		"a part came":            {"Content-Length: 10\r\n", "abc"},
+		"a large one":            {"Content-Length: 1000000000\r\n", "abc"},
+		"chunks":                 {"Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n"},
+		"it was to be asked for": {"Expect: 100-continue\r\nContent-Length: 10\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, func(cfg *config) { cfg.HandshakeTimeout = 50 * time.Millisecond })
+			client := r.opens("POST /a HTTP/1.1\r\n" + host + test.framing + "\r\n" + test.body)
+			upstream := r.accepts()
+			upstream.wantsHead()
+			upstream.sends("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+			if answer, _ := client.wantsAnswer("it comes before the body", http.StatusUnauthorized); !answer.Close {
+				t.Error("the client is not told that the connection ends")
+			}
+			client.wantsCutOff("the rest of the body does not come")
+		})
+	}
 }

@@ -99,14 +99,15 @@ func (m *meddled) SetReadDeadline(t time.Time) error {
 }
 
 // Either a connection gives way or its next request is passed on, never both,
-// wherever that request is at the time.
+// wherever that request is at the time. Behind a body, it may be in net/http's buffer
+// while the connection counts as idle.
 func TestYieldOrTheNextRequest(t *testing.T) {
 	t.Parallel()
 	const post = "POST /a HTTP/1.1\r\n" + host + "Content-Length: 2\r\n\r\nhi"
 	for _, tc := range []struct{ where, early, later string }{
 		{"it is being read", get, post},
-		{"it is in net/http's buffer", get + post, ""},
-		{"it has been read before all", get + "POST /a HTTP/1.1\r\n" + host + "X-A: " + strings.Repeat("a", 5000) + "\r\n\r\n", ""},
+		{"it is in net/http's buffer", post + post, ""},
+		{"it has been read before all", post + "POST /a HTTP/1.1\r\n" + host + "X-A: " + strings.Repeat("a", 5000) + "\r\n\r\n", ""},
 	} {
 		t.Run(tc.where, func(t *testing.T) {
 			t.Parallel()
@@ -132,6 +133,9 @@ func TestYieldOrTheNextRequest(t *testing.T) {
 			})
 			upstream := r.accepts()
 			upstream.wantsHead()
+			if tc.early != get {
+				upstream.wants("the first's body", "hi")
+			}
 			upstream.sends(ok)
 			client.wantsAnswer("the first", 200)
 			if tc.later != "" {

@@ -121,7 +121,7 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	for _, f := range story.Fields {
-		out.Header.Set(f.Name, f.Value)
+		out.Header[f.Name] = []string{f.Value} // under its own name: net/http's is X-Real-Ip
 	}
 	for _, f := range s.cfg.Fields {
 		out.Header.Set(f.Name, f.Value)

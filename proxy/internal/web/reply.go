@@ -73,9 +73,12 @@ func (r *reply) WriteHeader(status int) {
 		r.interim(status)
 		return
 	}
+	if status == http.StatusUpgradeRequired {
+		respell(r.header, field.Connection) // during a stop net/http deletes it under its own name, and says close
+	}
 	r.closing = r.closing || r.mustClose()
-	if r.closing { // net/http looks for close in the first value
-		r.header[field.Connection] = append([]string{"close"}, r.header[field.Connection]...)
+	if r.closing {
+		r.header.Set(field.Connection, "close")
 	}
 	if _, there := r.header["Content-Type"]; !there {
 		r.header["Content-Type"] = nil // or net/http would guess one
@@ -94,8 +97,8 @@ func (r *reply) WriteHeader(status int) {
 	}
 }
 
-// respell has fields pass that net/http deletes from a 304 by the only spelling that it
-// knows. They say what a 200 would have (RFC 9110 15.4.5), and frame nothing.
+// respell has fields pass that net/http deletes by the only spelling that it knows: from a
+// 304 those that say what a 200 would have (RFC 9110 15.4.5), and that frame nothing.
 func respell(header http.Header, names ...string) {
 	for _, name := range names {
 		if values := header[name]; values != nil {

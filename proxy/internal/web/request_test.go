@@ -13,7 +13,7 @@ import (
 
 // told is what the upstream learns of where a request came from, beside
 // X-Forwarded-Proto, which stands between other fields.
-const told = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: service.example\r\nX-Forwarded-Proto: http\r\n"
+const told = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: service.example\r\nX-Forwarded-Proto: http\r\nX-Real-IP: 192.0.2.1\r\n"
 
 // last says that a connection to the upstream is for one request.
 const last = "Connection: close\r\n"
@@ -73,12 +73,12 @@ func TestRequestGoesUpstream(t *testing.T) {
 		"two slashes, and no Host",
 		"GET //a HTTP/1.0\r\n\r\n",
 		"GET //a HTTP/1.1\r\nHost: upstream.example:80\r\nForwarded: for=192.0.2.1;proto=http\r\n" +
-			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n" + last + "\r\n",
+			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Real-IP: 192.0.2.1\r\n" + last + "\r\n",
 	}, {
 		"a zone in Host",
 		"GET /a HTTP/1.1\r\nHost: [fe80::1%25eth0]:80\r\n\r\n",
 		"GET /a HTTP/1.1\r\nHost: [fe80::1%25eth0]:80\r\nForwarded: for=192.0.2.1;host=\"[fe80::1%25eth0]:80\";proto=http\r\n" +
-			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: [fe80::1%25eth0]:80\r\nX-Forwarded-Proto: http\r\n" + last + "\r\n",
+			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: [fe80::1%25eth0]:80\r\nX-Forwarded-Proto: http\r\nX-Real-IP: 192.0.2.1\r\n" + last + "\r\n",
 	}, {
 		"absolute-form becomes origin-form, and its authority stands above Host (RFC 9112 3.2.2)",
 		"GET http://service.example/a?b HTTP/1.1\r\nHost: other.example\r\n\r\n",
@@ -99,7 +99,7 @@ func TestRequestGoesUpstream(t *testing.T) {
 		"HTTP/1.0 may have no Host",
 		"GET /a HTTP/1.0\r\n\r\n",
 		"GET /a HTTP/1.1\r\nHost: upstream.example:80\r\nForwarded: for=192.0.2.1;proto=http\r\n" +
-			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n" + last + "\r\n",
+			"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Real-IP: 192.0.2.1\r\n" + last + "\r\n",
 	}, {
 		"fields that are nobody else's business",
 		"GET /a HTTP/1.1\r\n" + host + "User-Agent: test\r\nAccept-Encoding: br\r\nCookie: a=1\r\nX-B: 1\r\nX-B: 2\r\nAuthorization: Bearer x\r\n\r\n",
@@ -164,12 +164,16 @@ func TestRequestGoesUpstream(t *testing.T) {
 	}, {
 		"what a stranger says of others",
 		"GET /a HTTP/1.1\r\n" + host + "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.example\r\n" +
-			"X-Forwarded-Port: 443\r\nX-Forwarded-Prefix: /x\r\nForwarded: for=6.6.6.6\r\n\r\n",
+			"X-Forwarded-Port: 443\r\nX-Forwarded-Prefix: /x\r\nForwarded: for=6.6.6.6\r\nx-real-ip: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\r\n",
+		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
+	}, {
+		"Proxy, of which CGI makes HTTP_PROXY",
+		"GET /a HTTP/1.1\r\n" + host + "Proxy: http://evil.example\r\n\r\n",
 		"GET /a HTTP/1.1\r\n" + host + forward + told + last + "\r\n",
 	}, {
 		"names that CGI cannot tell from ours",
 		"GET /a HTTP/1.1\r\n" + host + "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: https\r\nx_forwarded_port: 443\r\n" +
-			"Transfer_Encoding: chunked\r\nContent_Length: 5\r\nHTTP2_Settings: x\r\nKeep_Alive: x\r\nX_Other: 1\r\n\r\n",
+			"Transfer_Encoding: chunked\r\nContent_Length: 5\r\nHTTP2_Settings: x\r\nKeep_Alive: x\r\nX_Real_IP: 6.6.6.6\r\nX_Other: 1\r\n\r\n",
 		"GET /a HTTP/1.1\r\n" + host + forward + told + "X_Other: 1\r\n" + last + "\r\n",
 	}, {
 		"both framings: net/http goes by the chunks, and the upstream is told of nothing else (RFC 9112 6.1)",
@@ -264,9 +268,9 @@ func TestTrustedPeerIsBelieved(t *testing.T) {
 		cfg.Trust = &forwarded.Trust{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	})
 	client := r.opens("GET /a HTTP/1.1\r\n" + host + "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Port: 443\r\n" +
-		"X_Forwarded_Port: 1\r\nX-Forwarded-Client_Ip: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n")
+		"X_Forwarded_Port: 1\r\nX-Forwarded-Client_Ip: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\r\n")
 	head := r.accepts().wantsHead()
-	for _, want := range []string{"X-Forwarded-For: 203.0.113.9, 192.0.2.1\r\n", "X-Forwarded-Port: 443\r\n"} {
+	for _, want := range []string{"X-Forwarded-For: 203.0.113.9, 192.0.2.1\r\n", "X-Forwarded-Port: 443\r\n", "X-Real-IP: 203.0.113.9\r\n"} {
 		if strings.Count(head, want) != 1 {
 			t.Errorf("the upstream wants %q once, got %q", want, head)
 		}
@@ -286,7 +290,7 @@ func TestClientOverTLSOrAUnixSocket(t *testing.T) {
 		g.From, g.TLS = netip.AddrPort{}, true
 	})
 	head := r.accepts().wantsHead()
-	if !strings.Contains(head, "X-Forwarded-Proto: https\r\n") || strings.Contains(head, "X-Forwarded-For") {
+	if !strings.Contains(head, "X-Forwarded-Proto: https\r\n") || strings.Contains(head, "X-Forwarded-For") || strings.Contains(head, "X-Real-IP") {
 		t.Errorf("TLS is told, and an address that is not there is not: %q", head)
 	}
 	client.hangsUp()

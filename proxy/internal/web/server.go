@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"log"
 	"log/slog"
@@ -52,8 +53,11 @@ type Config struct {
 	// some 4 KiB more of a request's.
 	MaxHeaderSize int
 
-	Log     *slog.Logger
-	Rations *ration.Book // of log lines that clients cause
+	Log *slog.Logger
+	// ErrorLog is net/http's, which also tells it of the panics that it has caught. It is
+	// optional; without it the lines go to Log, at debug level.
+	ErrorLog *log.Logger
+	Rations  *ration.Book // of log lines that clients cause
 	// Count is told the status that a request was answered with. One whose
 	// client went away before is not counted.
 	Count func(status int)
@@ -116,7 +120,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	s := &Server{
 		cfg:      cfg,
-		errorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		errorLog: cmp.Or(cfg.ErrorLog, slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug)),
 	}
 	s.ended, s.end = context.WithCancel(context.Background())
 	s.transport = newTransport(cfg.MaxHeaderSize)
@@ -178,7 +182,7 @@ func (s *Server) changed(c net.Conn, state http.ConnState) {
 	case state != http.StateIdle:
 		s.idlers.remove(g)
 		g.headIsRead()
-	case g.ahead:
+	case g.ahead, g.heads.hasBegun():
 		g.ahead = false
 		g.beginHead()
 	default:

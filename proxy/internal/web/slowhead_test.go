@@ -25,7 +25,7 @@ func TestHeadIsTimedFromItsFirstByte(t *testing.T) {
 		{"GET /a HTTP/1.1"}, {"GET /a HTTP/1.1\r\n"}, {"GET /a HTTP/1.1\r\nHost: h\r\n"}} {
 		synctest.Test(t, func(t *testing.T) {
 			server := newSlowHeadServer(limit, noUpstream)
-			client := guestOf(t, server)
+			client := guestOf(t, server, get)
 			client.wantsAnswer("the first head was whole", http.StatusServiceUnavailable)
 			time.Sleep(time.Minute) // it may be idle for so long
 			began := time.Now()
@@ -58,7 +58,7 @@ func TestHeadThatBeginsDuringAnAnswerIsTimed(t *testing.T) {
 			<-answer
 			return noUpstream(ctx)
 		})
-		client := guestOf(t, server)
+		client := guestOf(t, server, get)
 		client.sends("G") // which is taken at once: a pipe holds nothing
 		close(answer)
 		client.wantsAnswer("the first head was whole", http.StatusServiceUnavailable)
@@ -74,6 +74,37 @@ func TestHeadThatBeginsDuringAnAnswerIsTimed(t *testing.T) {
 	})
 }
 
+// A head may begin in the segment of the request before. Its time runs from the end of
+// that request's answer on.
+func TestHeadThatBeginsBehindARequestIsTimed(t *testing.T) {
+	t.Parallel()
+	const limit = 10 * time.Second
+	for _, piece := range []string{"G", "GET ", "GET /a HTTP/1.1\r\nHost: h\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			server := newSlowHeadServer(limit, noUpstream)
+			client := guestOf(t, server, get+piece)
+			began := time.Now()
+			client.wantsAnswer("the first head was whole", http.StatusServiceUnavailable)
+			client.wantsAnswer("the rest of the second does not come", http.StatusRequestTimeout)
+			if took := time.Since(began); took != limit {
+				t.Errorf("%q: the head was waited for for %v, want %v", piece, took, limit)
+			}
+			client.wantsEnd("it was the last")
+			server.Shutdown(context.Background())
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		server := newSlowHeadServer(limit, noUpstream)
+		client := guestOf(t, server, get+get)
+		client.wantsAnswer("the first", http.StatusServiceUnavailable)
+		client.wantsAnswer("the second, which was whole", http.StatusServiceUnavailable)
+		time.Sleep(time.Minute) // it may be idle for so long
+		client.sends(get)
+		client.wantsAnswer("the third", http.StatusServiceUnavailable)
+		server.Shutdown(context.Background())
+	})
+}
+
 func newSlowHeadServer(limit time.Duration, dial func(context.Context) (net.Conn, error)) *web.Server {
 	return web.New(web.Config{
 		Upstream: func(*upgrade.Request) web.Upstream {
@@ -85,11 +116,11 @@ func newSlowHeadServer(limit time.Duration, dial func(context.Context) (net.Conn
 	})
 }
 
-// guestOf gives the server a connection with a whole request.
-func guestOf(t *testing.T, server *web.Server) *peer {
+// guestOf gives the server a connection on which early has come.
+func guestOf(t *testing.T, server *web.Server, early string) *peer {
 	near, far := net.Pipe()
 	t.Cleanup(func() { near.Close() })
-	server.Serve(&web.Guest{Conn: far, Early: []byte(get), From: from})
+	server.Serve(&web.Guest{Conn: far, Early: []byte(early), From: from})
 	return &peer{t: t, name: "client", conn: near, in: bufio.NewReader(near)}
 }
 

@@ -97,6 +97,14 @@ func (k *recorder) start() {
 	k.on = true
 }
 
+// hasBegun reports whether a part of the next head has come. Of a head behind a body it is
+// not known: net/http buffers it.
+func (k *recorder) hasBegun() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.bytes) > 0
+}
+
 // stop is called under mu.
 func (k *recorder) stop() { k.on, k.bytes = false, nil }
 
