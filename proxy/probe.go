@@ -81,18 +81,11 @@ func (f *UpstreamFrames) Next() (*UpstreamControl, error) {
 	for {
 		found := f.scanner.Scan(f.unread, f.longest, frame.NoGap, &f.counts)
 		f.unread = f.unread[found.Pass:]
-		switch found.Stop {
-		case frame.Broken:
+		if found.Stop == frame.Broken {
 			return nil, &UpstreamViolation{found.Violation.Detail(f.unread), found.Violation == frame.TooBig}
-		case frame.Control:
-			var c frame.ControlFrame
-			frame.ParseControl(f.unread, &c)
-			f.unread = f.unread[found.Size:]
-			code, _ := c.CloseCode()
-			if c.Op != ws.OpClose {
-				code = 0
-			}
-			return &UpstreamControl{c.Op, c.Payload(), code}, nil
+		}
+		if found.Stop == frame.Control {
+			return f.cut(found.Size), nil
 		}
 		n, err := f.from.Read(f.chunk)
 		if n == 0 && err != nil {
@@ -100,4 +93,16 @@ func (f *UpstreamFrames) Next() (*UpstreamControl, error) {
 		}
 		f.unread = append(f.unread, f.chunk[:n]...)
 	}
+}
+
+// cut takes a control frame of so many bytes off what is unread.
+func (f *UpstreamFrames) cut(size int) *UpstreamControl {
+	var c frame.ControlFrame
+	frame.ParseControl(f.unread, &c)
+	f.unread = f.unread[size:]
+	control := &UpstreamControl{Op: c.Op, Payload: c.Payload()}
+	if c.Op == ws.OpClose {
+		control.Code, _ = c.CloseCode()
+	}
+	return control
 }

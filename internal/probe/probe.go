@@ -224,10 +224,10 @@ func awaitPong(incoming *proxy.UpstreamFrames) (payload string, err error) {
 		if err != nil {
 			return "", noPong(err)
 		}
-		switch got.Op {
-		case ws.OpClose:
+		if got.Op == ws.OpClose {
 			return "", &Closed{Code: int(got.Code), Reason: string(got.Payload[min(2, len(got.Payload)):])}
-		case ws.OpPong:
+		}
+		if got.Op == ws.OpPong {
 			return string(got.Payload), nil
 		}
 	}
