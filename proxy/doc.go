@@ -76,7 +76,7 @@
 // the memory that a storm of handshakes left behind.
 //
 // The world outside. seams.go says what a loop needs from the kernel, a connection, the
-// clock, and the jobs beside it. kernel_linux.go, world_linux.go and random.go are the
+// clock, the server of pages, and the jobs beside it. kernel_linux.go, world_linux.go and random.go are the
 // real kernel, clock and source of random bytes; tests replace them. hermetic.go gives the
 // same seams to the simulation in internal/sim, which asks audit.go after every turn.
 //

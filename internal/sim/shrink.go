@@ -103,7 +103,8 @@ func (s *shrinker) settings() {
 		s.trySession(i, func(c *Conversation) { c.At = 0 })
 		for side := range 2 {
 			s.tryActor(i, side, func(a *Actor) { a.Answers = 0 })
-			s.tryActor(i, side, func(a *Actor) { a.Mute = false })
+			s.tryActor(i, side, func(a *Actor) { a.Reply = Echoes })
+			s.tryActor(i, side, func(a *Actor) { a.Heap = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Rate = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Early = false })
 			for j := range s.plan.Sessions[i].actors()[side].Does {
@@ -127,7 +128,7 @@ func (s *shrinker) tryActor(i, side int, change func(*Actor)) {
 	was := s.plan.Sessions[i].actors()[side]
 	a := *was
 	change(&a)
-	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Mute != was.Mute {
+	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Reply != was.Reply || a.Heap != was.Heap {
 		s.try(func(p *Plan) { change(p.Sessions[i].actors()[side]) })
 	}
 }
@@ -158,6 +159,9 @@ var plainer = []func(*Plan){
 	func(p *Plan) { p.Knobs.Name = false },
 	func(p *Plan) { p.Knobs.Places = 100 },
 	func(p *Plan) { p.Knobs.Buffer, p.Knobs.Inbox = 64<<10, 64<<10 },
+	func(p *Plan) { p.Knobs.Batch = 0 },
+	func(p *Plan) { p.Knobs.Pages = false },
+	func(p *Plan) { p.Knobs.Clients = 0 },
 	func(p *Plan) { p.Faults.Again = 0 },
 	func(p *Plan) { p.Faults.Short = 0 },
 	func(p *Plan) { p.Faults.Ghosts = 0 },
