@@ -141,7 +141,7 @@ func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn
 	defer leave()
 	conn, err := to.Connect(ctx)
 	if out := to.Learn(err); out != backend.Reached {
-		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result()), Known: !to.Up()}
+		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result())}
 	}
 	s.outlast(conn)
 	return conn, nil
@@ -234,6 +234,7 @@ func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
 		Name:      to.Name(),
 		Prefix:    to.Prefix(),
 		Dial:      func(ctx context.Context) (net.Conn, error) { return s.dialForPage(ctx, to) },
+		Down:      func() bool { return !to.Up() },
 	}
 	if to.WantsTLS() {
 		u.Scheme = "https"

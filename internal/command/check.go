@@ -98,7 +98,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates, r request, waits 
 	var failure *probe.Failure
 	switch {
 	case errors.As(err, &failure) && failure.Step == probe.Ping:
-		return "", fmt.Errorf("%s, then: %w", verdict, failure.Err)
+		return "", fmt.Errorf("%s, then: %w", verdict, explainEnd(failure.Err))
 	case errors.As(err, &failure):
 		return "", explain(c, failure, request{t.Path, r.origin})
 	case err != nil:
@@ -148,5 +148,6 @@ func targetOf(c config.Config, loaded *config.Certificates, r request) probe.Tar
 		HandshakeTimeout: time.Duration(c.UpstreamHandshakeTimeout),
 		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),
 		MaxHeaderSize:    int(c.MaxHeaderSize),
+		MaxFrameSize:     int64(c.MaxFrameSize),
 	}
 }

@@ -85,6 +85,17 @@ type Upstream struct {
 	// request's, and it must return soon after that is done. An error is an *Undialled,
 	// unless the context was done.
 	Dial func(context.Context) (net.Conn, error)
+	// Down reports whether the log has said that the service is down. Nil means never.
+	Down func() bool
+}
+
+// level returns the level at which a failure of the service is logged: a warning, unless
+// the log has said that the service is down.
+func (u *Upstream) level() slog.Level {
+	if u.Down != nil && u.Down() {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 // A Server answers requests with what the upstream says to them.
@@ -137,7 +148,7 @@ func onlyHTTP1() *http.Protocols {
 
 // Serve takes a connection over. It does not block.
 func (s *Server) Serve(g *Guest) {
-	g.idlers, g.headTime = &s.idlers, s.cfg.HandshakeTimeout
+	g.idlers, g.answers, g.headTime = &s.idlers, &s.answering, s.cfg.HandshakeTimeout
 	g.heads.limit = s.cfg.MaxHeaderSize + readAhead
 	g.heads.start()
 	if !s.admit(g) {
@@ -161,7 +172,10 @@ func (s *Server) admit(g *Guest) bool {
 // changed follows a connection from request to request.
 func (s *Server) changed(c net.Conn, state http.ConnState) {
 	g := c.(*Guest)
-	s.setAnswering(g, state == http.StateActive)
+	g.setAnswering(state == http.StateActive)
+	if state == http.StateIdle {
+		g.becomesIdle()
+	}
 	if state == http.StateIdle && !g.ahead { // a byte that came ahead would be missing
 		g.heads.start()
 	}
@@ -178,16 +192,6 @@ func (s *Server) changed(c net.Conn, state http.ConnState) {
 	if state == http.StateClosed {
 		s.gone(g)
 	}
-}
-
-func (s *Server) setAnswering(g *Guest, answering bool) {
-	switch {
-	case answering && !g.answering:
-		s.answering.Add(1)
-	case !answering && g.answering:
-		s.answering.Add(-1)
-	}
-	g.answering = answering
 }
 
 // gone says farewell to a connection that is closed.
