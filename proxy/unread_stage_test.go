@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"bytes"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,17 +10,18 @@ import (
 	"holdfast/metrics"
 )
 
+// flood is more small frames than two reads hold. 63 KiB hold a whole number of them.
+var flood = bytes.Repeat(wire.Encode(true, wire.Binary("12345678")), 10_000)
+
 // What arrived before a deadline is read before the peer is judged, even if one read
 // does not hold it.
 func TestNothingIsJudgedUnread(t *testing.T) {
-	small := wire.Encode(true, wire.Binary("12345678")) // 63 KiB hold a whole number of them
-	flood := []byte(strings.Repeat(string(small), 10_000))
 	t.Run("a pong", func(t *testing.T) {
 		st := newStage(t, onlyClients)
 		c, u := st.session(false)
 		st.pass(21 * time.Second)
 		answer := c.wantsPing("due")
-		c.pushes(append(flood, wire.Encode(true, answer)...))
+		c.pushes(slices.Concat(flood, wire.Encode(true, answer)))
 		st.now = st.now.Add(10 * time.Minute) // the process was stopped
 		st.drains(u)
 		c.wantsPing("the pong was there: the next ping, and no Close")
@@ -30,7 +31,7 @@ func TestNothingIsJudgedUnread(t *testing.T) {
 		c, u := st.session(false)
 		u.sends(wire.Close(1000, ""))
 		c.wants("the Close", wire.Close(1000, ""))
-		c.pushes(append(flood, wire.Encode(true, wire.Close(1000, ""))...))
+		c.pushes(slices.Concat(flood, wire.Encode(true, wire.Close(1000, ""))))
 		st.now = st.now.Add(10 * time.Minute)
 		st.drains(u)
 		u.hangsUp()
@@ -67,8 +68,6 @@ func TestNothingIsJudgedUnread(t *testing.T) {
 // While the process is stopped, a receive buffer fills up. What the peer answers then
 // waits in the peer's kernel, and comes after the buffer has been read.
 func TestAnswerBehindAFullBuffer(t *testing.T) {
-	small := wire.Encode(true, wire.Binary("12345678"))
-	flood := []byte(strings.Repeat(string(small), 10_000))
 	for _, stop := range []struct {
 		name       string
 		begins     time.Duration // after the ping, or the Close
@@ -140,8 +139,6 @@ func TestAnswerBehindAFullBuffer(t *testing.T) {
 
 // A peer that floods and does not answer is found in time, as long as the loop is.
 func TestFloodIsNoExcuse(t *testing.T) {
-	small := wire.Encode(true, wire.Binary("12345678"))
-	flood := []byte(strings.Repeat(string(small), 10_000))
 	st := newStage(t, onlyClients)
 	c, u := st.session(false)
 	st.pass(20 * time.Second)
