@@ -150,8 +150,12 @@ func (s settings) parse(c *Config) (found Problems) {
 		}
 		bare, reason := unwrap(v, given[v.name])
 		given[v.name] = bare
-		if reason != "" && from[v.name] == v.name {
+		switch {
+		case reason == "":
+		case from[v.name] == v.name:
 			found = append(found, Problem{v.name, s.shown(v.name), reason})
+		case from[v.name] == v.name+fileSuffix:
+			found = append(found, Problem{from[v.name], s[from[v.name]], inQuotesInFile}) // the rule of header fields ignores anything else
 		}
 	}
 	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})
