@@ -108,7 +108,7 @@ func (h *Hermetic) CutAll(loop int) { h.server.loops[loop].cutAll() }
 func (h *Hermetic) Close() { h.server.end() }
 
 // Clients is how many clients are counted, and Held how many of them the loops hold.
-func (h *Hermetic) Clients() int { return h.server.Sessions() }
+func (h *Hermetic) Clients() int { return h.server.Clients() }
 
 // Held is how many handshakes and sessions the loops hold.
 func (h *Hermetic) Held() (n int) {
