@@ -87,7 +87,7 @@ func bind(at *net.TCPAddr) error {
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	defer syscall.Close(fd)
+	defer closeSocket(fd)
 	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
@@ -98,10 +98,13 @@ func bind(at *net.TCPAddr) error {
 func hasIPv6() bool {
 	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err == nil {
-		syscall.Close(fd)
+		closeSocket(fd)
 	}
 	return err == nil
 }
+
+// closeSocket closes a socket that was only tried out, so an error changes nothing.
+func closeSocket(fd int) { _ = syscall.Close(fd) }
 
 // tryFolder returns why no unix socket can be made at path.
 func tryFolder(path string) error {
