@@ -83,7 +83,7 @@ var imports = map[string][]string{
 	"internal/ascii":    {},
 
 	// The simulation, what stands in for Linux there, and what tries it out.
-	"internal/sim":        {"holdfast/internal/sim/kernel", "holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy", "golang.org/x/sys/unix"},
+	"internal/sim":        {"holdfast/internal/sim/kernel", "holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy", "github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "golang.org/x/sys/unix"},
 	"internal/sim/kernel": {"holdfast/proxy", "golang.org/x/sys/unix"},
 	"internal/sim/mutate": {},
 

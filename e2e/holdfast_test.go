@@ -42,6 +42,8 @@ func environment(upstream string, settings ...string) []string {
 		"HOLDFAST_ADMIN_LISTEN=127.0.0.1:0",
 		"HOLDFAST_LOG_FORMAT=json",
 		"HOLDFAST_LOG_LEVEL=debug",
+		"HOLDFAST_DRAIN_DELAY=0s",
+		"HOLDFAST_DRAIN_SPREAD=0s",
 	}, settings...)
 }
 

@@ -100,7 +100,7 @@ func TestShutdownTellsEveryone(t *testing.T) {
 	t.Parallel()
 	const sessions = 20
 	server := startServer(t, python, serverOptions{})
-	proxy := startHoldfast(t, server.url)
+	proxy := startHoldfast(t, server.url, "HOLDFAST_DRAIN_DELAY=1s", "HOLDFAST_DRAIN_SPREAD=2s")
 	clients := map[*client][]string{}
 	for _, runtime := range []runtime{python, node} {
 		client := startClient(t, runtime)

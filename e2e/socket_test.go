@@ -111,7 +111,7 @@ func TestSocketActivation(t *testing.T) {
 	server.wants("open", "a")
 	client.echoes("a", hello)
 
-	proxy.Signal(syscall.SIGTERM)
+	proxy.Signal(syscall.SIGINT)
 	client.wantsClosed("a", 1012, "proxy is shutting down")
 	if code := proxy.WantsEnd(); code != 0 {
 		t.Errorf("holdfast ended with exit code %d", code)

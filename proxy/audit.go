@@ -22,6 +22,15 @@ func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("loop %d: %w", i, err))
 		}
+		lent := 0
+		for t := range h.tickets {
+			if t.at == &l.dialQueue {
+				lent++
+			}
+		}
+		if lent != l.dialQueue.lent {
+			errs = append(errs, fmt.Errorf("loop %d: %d places are lent to pages, and pages have %d", i, l.dialQueue.lent, lent))
+		}
 	}
 	return descriptors, errors.Join(errs...)
 }
@@ -125,7 +134,7 @@ func (s *session) tell(seen func(state int)) {
 var (
 	endNames  = []string{"live", "closing", "closed", "dropped"}
 	inNames   = []string{"open", "discard", "ended"}
-	outNames  = []string{"open", "held", "closing", "closed", "resting", "broken"}
+	outNames  = []string{"open", "held", "ending", "closing", "closed", "resting", "broken"}
 	heldNames = []string{"paused", "tail", "pending"}
 	legStates = len(inNames) + len(outNames) + len(heldNames)
 )
@@ -170,6 +179,9 @@ func (l *loop) audit(s *session) error {
 	for _, side := range sides {
 		g := &s.legs[side]
 		stays := g.io != nil && (g.out == outBroken || s.cause.kind != live && g.out > outHeld)
+		if s.cause.kind != live && (g.beat.Wanted() || g.beat.Next() != heartbeat.Never) {
+			return fmt.Errorf("the heartbeat of the %v leg goes on after the end has begun", side)
+		}
 		if g.paused && s.legs[opposite(side)].tail == nil {
 			return fmt.Errorf("the %v leg is not read, and nothing is in the way", side)
 		}

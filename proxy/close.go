@@ -14,7 +14,6 @@ type cause struct {
 	kind   endKind
 	side   Side      // closing, closed: the peer that began; dropped: the side at fault
 	reason Reason    // dropped; live: the reason of the end that comes at until
-	short  bool      // a leg was cut while a write to it or an answer from its peer was due
 	waste  [2]uint16 // KiB that came on each leg and were dropped, see wasted
 	detail *string   // dropped: for the log, in our own words; nil: there is nothing more to say
 }
@@ -115,7 +114,6 @@ const noAnswer = "no answer to the other side's Close"
 func (l *loop) unanswered(s *session, side Side, reason Reason, detail string) {
 	if s.cause.kind == closing && side != s.cause.side {
 		s.cause = cause{kind: dropped, side: side, reason: reason, detail: new(detail)}
-		s.cause.short = reason == metrics.CloseTimeout || reason == metrics.WriteTimeout
 		l.cut(s, side)
 		beginner := &s.legs[opposite(side)]
 		l.say(s, opposite(side), farewell{how: tell, code: beginner.closeIn})
@@ -154,7 +152,7 @@ func (l *loop) unwatched(s *session, side Side, err error) {
 			l.say(s, beginner, farewell{how: tell, code: s.legs[beginner].closeIn})
 		}
 	}
-	l.cutShort(s, side)
+	l.cut(s, side)
 	l.settle(s)
 }
 
@@ -217,7 +215,7 @@ func (l *loop) settleLeg(s *session, side Side) {
 	}
 	if g.closeDue() {
 		if s.midFrame(side) && !otherOpen {
-			l.cutShort(s, side) // the frame will never be completed, and a Close must not be written inside it
+			l.cut(s, side) // the frame will never be completed, and a Close must not be written inside it
 			return
 		}
 		l.flush(s, side)
@@ -299,7 +297,7 @@ func (l *loop) giveAllUp(s *session) {
 		l.giveUp(s, side)
 	}
 	for _, side := range sides {
-		l.cutShort(s, side)
+		l.cut(s, side)
 	}
 }
 
@@ -329,26 +327,17 @@ func (l *loop) giveUp(s *session, side Side) {
 	stuck := s.legs[side].tail != nil
 	switch {
 	case s.cause.kind != closing:
-		l.cutShort(s, side)
+		l.cut(s, side)
 	case side == s.cause.side && stuck: // the other peer's answer may be unread, and can be read without this leg
 		s.cause = cause{kind: dropped, side: side, reason: metrics.WriteTimeout, detail: new("took nothing while its Close waited for an answer")}
-		l.cutShort(s, side)
+		l.cut(s, side)
 	case side == s.cause.side:
-		l.cutShort(s, side)
+		l.cut(s, side)
 	case stuck:
 		l.unanswered(s, side, metrics.WriteTimeout, noAnswer)
 	default:
 		l.unanswered(s, side, metrics.CloseTimeout, noAnswer)
 	}
-}
-
-// cutShort closes a leg's connection. The cause becomes short if something was still to
-// be written to the leg, or to be answered by its peer. A leg that only waits for the end
-// of its peer's TCP, or that is broken, does not make it short.
-func (l *loop) cutShort(s *session, side Side) {
-	g := &s.legs[side]
-	s.cause.short = s.cause.short || g.io != nil && g.out < outResting
-	l.cut(s, side)
 }
 
 // finish is the one exit of an open session: its connections are closed, the session is
@@ -373,9 +362,6 @@ func (l *loop) finish(s *session) {
 	}
 	s.backend.Sessions(-1)
 	l.metrics.SessionDuration(e.Duration)
-	if l.draining && s.cause.short {
-		l.shortEnds++
-	}
 	l.logEnd(&e)
 	if l.cfg.Ended != nil {
 		told := e // a copy: e itself stays off the heap where nobody is told
@@ -424,6 +410,6 @@ func (l *loop) flooded(s *session, from Side) {
 		l.unanswered(s, from, metrics.CloseTimeout, noAnswer)
 		return
 	}
-	l.cutShort(s, from)
+	l.cut(s, from)
 	l.settle(s)
 }

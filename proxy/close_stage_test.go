@@ -226,7 +226,7 @@ func TestDrain(t *testing.T) {
 	st := newStage(t, nil)
 	c, u := st.session(false)
 	st.l.now = st.now
-	st.l.drain()
+	st.l.drain(0)
 	c.wants("told", wire.Close(1012, "proxy is shutting down"))
 	u.wants("told", wire.Close(1001, "proxy is shutting down"))
 	c.sends(wire.Close(1012, ""))
@@ -242,7 +242,7 @@ func TestDrainInsideAFrame(t *testing.T) {
 	whole := wire.Encode(true, wire.Text("hello, world"))
 	c.sendsBytes(whole[:10])
 	st.l.now = st.now
-	st.l.drain()
+	st.l.drain(0)
 	c.wants("its own direction is at a boundary", wire.Close(1012, "proxy is shutting down"))
 	c.sendsBytes(append(whole[10:], wire.Encode(true, wire.Text("after it"))...))
 	u.wants("the frame may end, then comes the Close", wire.Text("hello, world"), wire.Close(1001, "proxy is shutting down"))

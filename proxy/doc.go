@@ -21,11 +21,11 @@
 // dial.go looks the backend's addresses up (Lookup) and dials one after another (Dial);
 // Learn decides what the outcome says about the backend. ask.go sends a rebuilt request,
 // whose target begins with the backend's path (prefix.go). answer.go collects the answer;
-// probe.go collects it for a caller that tries an upstream out. A checked 101 opens the
-// session (open.go). Any other final answer goes to relay.go, which passes it on and closes
-// both connections. refuse.go sends the proxy's own refusals. log.go
-// writes all lines about sessions and handshakes; clients can cause the latter, so they are
-// rationed (internal/ration).
+// probe.go collects it, and the frames behind it, for a caller that tries an upstream out.
+// A checked 101 opens the session (open.go). Any other final answer goes to relay.go, which
+// passes it on and closes both connections. refuse.go sends the proxy's own refusals.
+// log.go writes all lines about sessions and handshakes; clients can cause the latter, so
+// they are rationed (internal/ration).
 //
 // A request that is not an upgrade. pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade request follows on it (rejoin). The
@@ -76,7 +76,7 @@
 // the memory that a storm of handshakes left behind.
 //
 // The world outside. seams.go says what a loop needs from the kernel, a connection, the
-// clock, and the jobs beside it. kernel_linux.go, world_linux.go and random.go are the
+// clock, the server of pages, and the jobs beside it. kernel_linux.go, world_linux.go and random.go are the
 // real kernel, clock and source of random bytes; tests replace them. hermetic.go gives the
 // same seams to the simulation in internal/sim, which asks audit.go after every turn.
 //

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"net"
 	"net/netip"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
+	"holdfast/proxy/internal/web"
 )
 
 // What a simulation invents, and the words it needs for that.
@@ -24,6 +26,9 @@ type (
 	Event    = epoll.Event
 	Endpoint = socket.Endpoint
 	ACKs     = socket.ACKs
+
+	Guest  = web.Guest
+	Guests = guests
 )
 
 // Conditions of a descriptor: EPOLLIN, EPOLLOUT, EPOLLRDHUP, and EPOLLERR or EPOLLHUP.
@@ -40,7 +45,10 @@ var ErrAgain = errAgain
 // A Hermetic is a server without a thread of its own: its caller turns the loops, over
 // kernels, a clock and a source of randomness that the caller has invented. The code
 // is the one that runs in production.
-type Hermetic struct{ server *Server }
+type Hermetic struct {
+	server  *Server
+	tickets map[*pageTicket]bool // of LineUp, until they are given back
+}
 
 // A HermeticWorld is what surrounds a Hermetic.
 type HermeticWorld struct {
@@ -52,6 +60,10 @@ type HermeticWorld struct {
 	Close   func()           // closes that
 	Clients int64            // how many there may be at once
 	Places  int              // in each loop's queue for a TLS handshake, and in the one for a dial
+	// Pages is given the clients that ask for pages, and Attach takes back the connection
+	// of one that then asks for a session.
+	Pages  Guests
+	Attach func(net.Conn) (Transport, error)
 	// Find looks up the addresses of the upstream's host.
 	Find func(ctx context.Context, host string) ([]netip.Addr, error)
 }
@@ -64,18 +76,20 @@ func NewHermetic(cfg Config, w HermeticWorld) (*Hermetic, error) {
 		clock:  clock{now: w.Now},
 		beside: w.Beside,
 		after:  func(time.Duration, func()) {},
+		attach: w.Attach,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.setRoom(w.Clients)
+	s.pages = w.Pages
 	*s.listener = listener{fd: w.Listen, open: true, invented: w.Close}
 	for _, k := range w.Kernels {
 		l := s.addLoop(k, w.Random)
 		l.tlsQueue, l.dialQueue = newQueue(w.Places), newQueue(w.Places)
 	}
 	s.loops[0].post(s.loops[0].startAccept)
-	return &Hermetic{s}, nil
+	return &Hermetic{s, map[*pageTicket]bool{}}, nil
 }
 
 // Turn lets a loop handle what is ready now and what is due, and reports how many events
@@ -99,10 +113,39 @@ func (h *Hermetic) Called(loop int) bool {
 	return len(b.jobs) > 0
 }
 
-// Drain begins the end of all that a loop holds, and CutAll ends it at once. As for any
-// other job, the loop must not be in a turn.
-func (h *Hermetic) Drain(loop int)  { h.server.draining.Store(true); h.server.loops[loop].drain() }
-func (h *Hermetic) CutAll(loop int) { h.server.loops[loop].cutAll() }
+// Drain makes a loop begin, in its next turn, the end of all that it holds: of each session
+// within spread.
+func (h *Hermetic) Drain(loop int, spread time.Duration) {
+	h.server.draining.Store(true)
+	l := h.server.loops[loop]
+	l.post(func() { l.drain(spread) })
+}
+
+// Draining reports whether a loop has begun to drain.
+func (h *Hermetic) Draining(loop int) bool { return h.server.loops[loop].draining }
+
+// CutAll makes a loop end, in its next turn, all that it holds.
+func (h *Hermetic) CutAll(loop int) {
+	l := h.server.loops[loop]
+	l.post(func() { l.cutAll() })
+}
+
+// Rejoin takes a guest back that has asked for a session, and Gone counts one whose
+// connection is closed.
+func (h *Hermetic) Rejoin(g *Guest, head []byte) { h.server.rejoin(g, head) }
+func (h *Hermetic) Gone(g *Guest)                { h.server.guestGone(g) }
+
+// LineUp lets a guest wait in a loop's queue for a place to dial. come is called when it
+// has one. leave gives the place back, or ends the wait for it.
+func (h *Hermetic) LineUp(loop int, come func()) (leave func()) {
+	l, t := h.server.loops[loop], &pageTicket{come: come}
+	h.tickets[t] = true
+	l.post(func() { l.lineUp(t) })
+	return func() { l.post(func() { l.leaveQueue(t); delete(h.tickets, t) }) }
+}
+
+// CutBeside ends the relays, as a stop does when the time for it is over.
+func (h *Hermetic) CutBeside() { h.server.relays.cut() }
 
 // Close ends what the server does beside its loops.
 func (h *Hermetic) Close() { h.server.end() }

@@ -54,7 +54,7 @@ func TestUnixSockets(t *testing.T) {
 	if other, err := proxy.New(proxy.Config{
 		Listen: "unix:" + path, Upstream: &url.URL{Scheme: "unix", Path: servicePath}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
 	}); err == nil {
-		_, _ = other.Shutdown(t.Context())
+		_, _ = other.Shutdown(t.Context(), proxy.Stop{Timeout: patience})
 		t.Error("a socket that somebody listens on was taken away from them")
 	}
 	conn.Close()

@@ -9,6 +9,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -127,8 +128,8 @@ func levelOf(result metrics.Result) slog.Level {
 
 // upstreamLevel returns the level at which a failure of the upstream is logged: a warning,
 // unless the log has said that the upstream is down.
-func upstreamLevel(s *session) slog.Level {
-	if s.backend.Up() {
+func upstreamLevel(b *backend.Backend) slog.Level {
+	if b.Up() {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo

@@ -2,7 +2,11 @@ package proxy_test
 
 import (
 	"encoding/json"
+	"io"
+	stdlog "log"
 	"log/slog"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -135,6 +139,68 @@ func TestOutageIsToldOnce(t *testing.T) {
 				t.Errorf("the log has %d lines about clients and %d warnings, %d of them that the upstream is down:\n%s", tries, warnings, down, log.String())
 			}
 		})
+	}
+}
+
+// While the service is known to be down, what it does to a client is not a warning.
+func TestFailureWhileDownIsNotAWarning(t *testing.T) {
+	t.Parallel()
+	for who, ask := range map[string]string{"page": page, "session": wire.Request()} {
+		for name, answer := range map[string]string{
+			"no HTTP":              "220 mail.example\r\n\r\n",
+			"a malformed length":   "HTTP/1.1 403 No\r\nContent-Length: some\r\n\r\n",
+			"a body that is short": "HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nno",
+		} {
+			t.Run(who+", "+name, func(t *testing.T) {
+				t.Parallel()
+				var log fixture.Transcript
+				r := newRig(t, func(cfg *proxy.Config) {
+					cfg.HealthInterval, cfg.HealthPath = moment, "/health"
+					cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
+				})
+				serves(t, r, func(conn net.Conn, path string) {
+					if path == "/health" {
+						answer := wire.Head("HTTP/1.1 500 Not well", "Content-Length: 0")
+						_, _ = io.WriteString(conn, answer) // an error shows at the proxy
+						return
+					}
+					_, _ = io.WriteString(conn, answer) // an error shows at the client
+				})
+				r.eventually("the service is down", func() bool { return !r.server.UpstreamUp() && strings.Contains(log.String(), "upstream is down") })
+				client := r.dials()
+				client.sendsString(ask)
+				r.eventually("the failure is logged", func() bool {
+					return strings.Contains(log.String(), `"path":"`)
+				})
+				for line := range strings.Lines(log.String()) {
+					if strings.Contains(line, `"level":"WARN"`) && !strings.Contains(line, "upstream is down") {
+						t.Errorf("the service is known to be down, and the log warns: %s", line)
+					}
+				}
+				client.hangsUp()
+			})
+		}
+	}
+}
+
+// serves makes the rig's service answer each request with raw bytes, and end the
+// connection.
+func serves(t *testing.T, r *rig, answers func(conn net.Conn, path string)) {
+	service := http.Server{ErrorLog: stdlog.New(io.Discard, "", 0), TLSConfig: serverTLS()}
+	service.Handler = http.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Errorf("take the connection: %v", err)
+			return
+		}
+		defer conn.Close()
+		answers(conn, asked.URL.Path)
+	})
+	t.Cleanup(func() { service.Close() })
+	if r.tls.upstream {
+		go service.ServeTLS(r.service, "", "")
+	} else {
+		go service.Serve(r.service)
 	}
 }
 

@@ -42,7 +42,6 @@ type loop struct {
 	dialQueue queue           // handshakes and pages that wait to dial the upstream
 	listener  *listener       // set on the one loop that accepts
 	draining  bool
-	shortEnds int // sessions that were cut during a drain
 	alarms    int // timers that went off
 	bustle    bustle
 	unseen    int // events since timers last ran, while more may be waiting

@@ -157,7 +157,7 @@ func TestPongWaitsForTheEndOfAMessage(t *testing.T) {
 func TestCloseWaitsForTheEndOfAMessage(t *testing.T) {
 	drain := func(st *stage) {
 		st.l.now = st.now
-		st.l.drain()
+		st.l.drain(0)
 		st.run()
 	}
 	code := map[Side]int{client: 1012, upstream: 1001}

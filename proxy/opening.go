@@ -247,12 +247,13 @@ func (l *loop) requestRead(s *session, end int) {
 	l.claim(s, &l.dialQueue, queued, (*loop).resolve)
 }
 
-// passOrRefuse passes on a request that is not an upgrade, or refuses it. If a trusted
+// passOrRefuse passes on a request that is not an upgrade, or refuses it. The limit on
+// sessions is not for such a request, but the number of descriptors is. If a trusted
 // proxy has named no client for the whole connection, the connection carries the requests
 // of many clients and counts for none of them.
 func (l *loop) passOrRefuse(s *session) {
 	switch {
-	case s.opening.refusal != nil:
+	case s.opening.refusal != nil && l.server.overfull():
 		l.refuse(s, metrics.ResultLimit, s.opening.refusal)
 	case !l.seated(s):
 		l.refuse(s, metrics.ResultLimitPerIP, refuseAddress)

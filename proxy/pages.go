@@ -71,7 +71,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 		refusal = refuseFull
 	}
 	seat := seatOf(g)
-	conn, err := attach(g.Conn)
+	conn, err := s.attach(g.Conn)
 	if err != nil {
 		s.cfg.Log.Error("take connection back for an upgrade", "client", clientName(g.From), "error", err)
 		s.left(g.From.Addr(), seat)
@@ -141,7 +141,7 @@ func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn
 	defer leave()
 	conn, err := to.Connect(ctx)
 	if out := to.Learn(err); out != backend.Reached {
-		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result()), Known: !to.Up()}
+		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result())}
 	}
 	s.outlast(conn)
 	return conn, nil
@@ -165,7 +165,7 @@ const pagesQueued = 2048
 
 // A pageTicket is a request for a page that waits in a queue for dialling.
 type pageTicket struct {
-	come chan struct{} // closed when it has a place
+	come func() // called by the loop when it has a place
 
 	// Owned by the loop.
 	at   *queue // the queue in which it has a place; nil if it has none
@@ -177,7 +177,7 @@ func (t *pageTicket) waits(*loop) bool { return !t.left }
 func (t *pageTicket) begin(_ *loop, at *queue) {
 	t.at = at
 	at.lent++
-	close(t.come)
+	t.come()
 }
 
 // awaitPlace waits in a loop's queue for a place, for HandshakeTimeout at most. If err is
@@ -188,7 +188,8 @@ func (s *Server) awaitPlace(ctx context.Context) (leave func(), err error) {
 		return nil, errQueuedTooLong
 	}
 	l := s.loops[s.turns.Add(1)%uint64(len(s.loops))]
-	t := &pageTicket{come: make(chan struct{})}
+	come := make(chan struct{})
+	t := &pageTicket{come: func() { close(come) }}
 	if !l.post(func() { l.lineUp(t) }) {
 		return nil, errShutdown
 	}
@@ -196,7 +197,7 @@ func (s *Server) awaitPlace(ctx context.Context) (leave func(), err error) {
 	patience, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
 	defer cancel()
 	select {
-	case <-t.come:
+	case <-come:
 		return leave, nil
 	case <-patience.Done():
 		leave()
@@ -233,6 +234,7 @@ func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
 		Name:      to.Name(),
 		Prefix:    to.Prefix(),
 		Dial:      func(ctx context.Context) (net.Conn, error) { return s.dialForPage(ctx, to) },
+		Down:      func() bool { return !to.Up() },
 	}
 	if to.WantsTLS() {
 		u.Scheme = "https"

@@ -121,6 +121,7 @@ func TestStopWhileAPageDials(t *testing.T) {
 }
 
 // Clients that ask for pages take no session from others, and get none beyond the limit.
+// Sessions take no page from others either.
 func TestPagesTakeNoSession(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessions = 1 })
@@ -131,6 +132,8 @@ func TestPagesTakeNoSession(t *testing.T) {
 		readers = append(readers, reader)
 	}
 	r.opens()
+	r.getsPage(r.dials())
+	r.getsPage(readers[1])
 	readers[0].sendsString(wire.Request())
 	refused, err := http.ReadResponse(readers[0].in, nil)
 	if err != nil || refused.StatusCode != http.StatusServiceUnavailable {

@@ -164,8 +164,7 @@ func (l *loop) dropFaulty(s *session, summary string) {
 		l.abandon(s, metrics.ResultInternal, "handshake", errors.New(summary))
 		return
 	}
-	short := unsure[client] || unsure[upstream]
-	unsaid := short || s.legs[client].tail != nil || s.legs[upstream].tail != nil
+	unsaid := unsure[client] || unsure[upstream] || s.legs[client].tail != nil || s.legs[upstream].tail != nil
 	for _, side := range sides {
 		if s.legs[side].in == inOpen {
 			s.legs[side].finishes()
@@ -174,7 +173,7 @@ func (l *loop) dropFaulty(s *session, summary string) {
 			l.cut(s, side)
 		}
 	}
-	fault := cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: &summary, short: short}
+	fault := cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: &summary}
 	switch s.cause.kind {
 	case live:
 		l.drop(s, fault, nil)
@@ -204,7 +203,7 @@ func (l *loop) wipe(s *session, summary string) {
 		return
 	}
 	if s.cause.kind == live || s.cause.kind == closing {
-		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: &summary, short: true}
+		s.cause = cause{kind: dropped, side: proxy, reason: metrics.Internal, detail: &summary}
 	}
 	for _, side := range sides {
 		l.cut(s, side)

@@ -388,7 +388,7 @@ func TestBrokenLoopEndsTheServer(t *testing.T) {
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "event loop: panic: of the loop's own, at ") {
 		t.Errorf("Run returned %v", err)
 	}
-	if _, err := s.Shutdown(context.Background()); err != nil {
+	if _, err := s.Shutdown(context.Background(), Stop{}); err != nil {
 		t.Error(err)
 	}
 }

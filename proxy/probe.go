@@ -4,7 +4,10 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/gobwas/ws"
+
 	"holdfast/proxy/internal/backend"
+	"holdfast/proxy/internal/frame"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -32,4 +35,74 @@ func ReadUpstreamAnswer(from io.Reader, key string, limit int) (*UpstreamAnswer,
 		_, err = upgrade.ExpectKey(key).CheckAnswer(r)
 	}
 	return &UpstreamAnswer{r.Status, r.Fields, early}, err
+}
+
+// UpstreamFrames are the frames that an upstream sends in a session without extensions,
+// read by the rules for sessions. They are for a caller that tries an upstream out.
+type UpstreamFrames struct {
+	from    io.Reader
+	longest frame.Limit
+	scanner frame.Scanner
+	counts  frame.Counts
+	unread  []byte // read of from, and not decided on yet
+	chunk   []byte
+}
+
+// ReadUpstreamFrames returns the frames that come from a reader. A data frame's payload may
+// have maxFrameSize bytes, or any number if that is 0.
+func ReadUpstreamFrames(from io.Reader, maxFrameSize int64) *UpstreamFrames {
+	return &UpstreamFrames{
+		from:    from,
+		longest: frame.LimitOf(maxFrameSize),
+		scanner: frame.NewScanner(false, false),
+		chunk:   make([]byte, 4<<10),
+	}
+}
+
+// An UpstreamControl is a control frame of an upstream's.
+type UpstreamControl struct {
+	Op      ws.OpCode
+	Payload []byte
+	Code    ws.StatusCode // of a Close; 0 if it has none
+}
+
+// An UpstreamViolation is what an upstream has done that the proxy ends a session for.
+type UpstreamViolation struct {
+	Detail string
+	TooBig bool // the limit on frames is broken, and no rule of the protocol
+}
+
+func (v *UpstreamViolation) Error() string { return v.Detail }
+
+// Next reads until the next control frame. Data frames are checked and skipped. The error
+// is an *UpstreamViolation, or the reader's. After a Close or an error Next must not be
+// called again.
+func (f *UpstreamFrames) Next() (*UpstreamControl, error) {
+	for {
+		found := f.scanner.Scan(f.unread, f.longest, frame.NoGap, &f.counts)
+		f.unread = f.unread[found.Pass:]
+		if found.Stop == frame.Broken {
+			return nil, &UpstreamViolation{found.Violation.Detail(f.unread), found.Violation == frame.TooBig}
+		}
+		if found.Stop == frame.Control {
+			return f.cut(found.Size), nil
+		}
+		n, err := f.from.Read(f.chunk)
+		if n == 0 && err != nil {
+			return nil, err
+		}
+		f.unread = append(f.unread, f.chunk[:n]...)
+	}
+}
+
+// cut takes a control frame of so many bytes off what is unread.
+func (f *UpstreamFrames) cut(size int) *UpstreamControl {
+	var c frame.ControlFrame
+	frame.ParseControl(f.unread, &c)
+	f.unread = f.unread[size:]
+	control := &UpstreamControl{Op: c.Op, Payload: c.Payload()}
+	if c.Op == ws.OpClose {
+		control.Code, _ = c.CloseCode()
+	}
+	return control
 }

@@ -92,19 +92,14 @@ func TestQueueForgetsWhoLeft(t *testing.T) {
 func TestPagesStandInTheQueue(t *testing.T) {
 	st := newStage(t, nil)
 	st.l.dialQueue.places = 0
+	came := map[*pageTicket]bool{}
 	page := func() *pageTicket {
-		p := &pageTicket{come: make(chan struct{})}
+		p := &pageTicket{}
+		p.come = func() { came[p] = true }
 		st.l.lineUp(p)
 		return p
 	}
-	come := func(p *pageTicket) bool {
-		select {
-		case <-p.come:
-			return true
-		default:
-			return false
-		}
-	}
+	come := func(p *pageTicket) bool { return came[p] }
 	early, leaves, handshake, late := page(), page(), st.knocks(), page()
 	st.l.leaveQueue(leaves)
 	st.run()

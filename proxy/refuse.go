@@ -16,7 +16,7 @@ import (
 
 // upstreamFailed refuses a handshake because of the upstream.
 func (l *loop) upstreamFailed(s *session, result metrics.Result, step string, err error) {
-	l.fail(s, upstreamLevel(s), result, step, err, upstreamRefusal(result))
+	l.fail(s, upstreamLevel(s.backend), result, step, err, upstreamRefusal(result))
 }
 
 // refuse answers a handshake with an HTTP error, counts it as result and logs it. Before

@@ -3,16 +3,20 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/upgrade"
@@ -33,6 +37,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		time:    max(o.by.Sub(l.now), l.cfg.HandshakeTimeout),
 		from:    s.addr,
 		seat:    s.seat,
+		backend: s.backend,
 		log:     l.log.With(idAttr(s.id), "client", clientName(s.remote()), "path", s.path, "upstream", s.backend.Name()),
 	}
 	l.vacate(s)
@@ -55,6 +60,7 @@ type relay struct {
 	time             time.Duration // for what is left of the response, and for the client to take it
 	from             netip.Addr
 	seat             peraddress.Seat // the client's, of its address from
+	backend          *backend.Backend
 	log              *slog.Logger
 }
 
@@ -127,13 +133,46 @@ func (r *relay) copy(c, u net.Conn) metrics.Result {
 	if bodiless(resp.StatusCode) {
 		resp.TransferEncoding = nil // net/http would frame what is not there
 	}
+	body := &relayedBody{ReadCloser: resp.Body}
+	resp.Body = body
 	if err := resp.Write(c); err != nil {
-		r.log.Debug("upstream's refusal was not passed on whole", "error", err)
+		r.logCut(resp.StatusCode, body.err, err)
 	}
 	if result := metrics.ResultUpstreamRefused; r.server.mayLog(slog.LevelInfo, result) {
 		r.log.Info("handshake refused", "result", result.String(), "status", resp.StatusCode, "why", "the upstream's answer")
 	}
 	return metrics.ResultUpstreamRefused
+}
+
+// A relayedBody is a response's body that notes why it could not be read whole.
+type relayedBody struct {
+	io.ReadCloser
+	err error // nil while the body is whole
+}
+
+func (b *relayedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+// logCut tells of an answer that was cut short: by the upstream if unread is not nil, else
+// by the client, which took no more of it.
+func (r *relay) logCut(status int, unread, err error) {
+	level, why := slog.LevelDebug, "the client took no more of it"
+	switch {
+	case errors.Is(unread, net.ErrClosed):
+		why = "the proxy is shutting down"
+	case errors.Is(unread, os.ErrDeadlineExceeded):
+		level, why = upstreamLevel(r.backend), "the upstream did not send all of it in time"
+	case unread != nil:
+		level, why = upstreamLevel(r.backend), "the upstream ended it early"
+	}
+	if result := metrics.ResultUpstreamRefused; r.server.mayLog(level, result) {
+		r.log.Log(context.Background(), level, "answer cut short: "+why, "result", result.String(), "status", status, "error", cmp.Or(unread, err))
+	}
 }
 
 // bodiless reports whether an answer of that status has no body, whatever its fields say
@@ -143,8 +182,9 @@ func bodiless(status int) bool {
 }
 
 func (r *relay) badGateway(c net.Conn, err error) {
-	if result := metrics.ResultUpstreamInvalid; r.server.mayLog(slog.LevelWarn, result) {
-		r.log.Warn("handshake failed", "result", result.String(), "step", "upstream's answer", "error", err)
+	level := upstreamLevel(r.backend)
+	if result := metrics.ResultUpstreamInvalid; r.server.mayLog(level, result) {
+		r.log.Log(context.Background(), level, "handshake failed", "result", result.String(), "step", "upstream's answer", "error", err)
 	}
 	refusal := upstreamRefusal(metrics.ResultUpstreamInvalid)
 	_, _ = c.Write(refusal.Append(nil)) // an error means that the client has gone

@@ -143,6 +143,7 @@ func TestRefusalBreaksOff(t *testing.T) {
 			if body, err := io.ReadAll(resp.Body); err == nil {
 				t.Errorf("the broken body looks whole: %q", body)
 			}
+			r.wantsLine(&r.log, "answer cut short: the upstream ended it early").isWarning(t)
 			client.hangsUp()
 			r.wantsNoSessions()
 		})
@@ -165,6 +166,15 @@ func TestRefusalStops(t *testing.T) {
 		t.Errorf("the broken body looks whole: %q", body)
 	}
 	upstream.wantsCut("its time is up")
+	r.wantsLine(&r.log, "answer cut short: the upstream did not send all of it in time").isWarning(t)
 	client.hangsUp()
 	r.wantsNoSessions()
+}
+
+// isWarning wants the line to be one that an operator looks at, about this refusal.
+func (l logged) isWarning(t *testing.T) {
+	t.Helper()
+	if l.Level != "WARN" || l.Result != "upstream_refused" || l.Status != 500 {
+		t.Errorf("the log says %+v, want a warning about a 500", l)
+	}
 }

@@ -123,7 +123,7 @@ func (r *rig) shutdown(limit time.Duration) int {
 	r.stopped = true
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	cut, err := r.server.Shutdown(ctx)
+	cut, err := r.server.Shutdown(ctx, proxy.Stop{Timeout: patience})
 	if err != nil {
 		r.t.Errorf("Shutdown: %v", err)
 	}

@@ -70,6 +70,9 @@ func (s *Server) countEntry() (full bool) {
 // full reports whether the descriptors allow no further client.
 func (s *Server) full() bool { return s.live.Load() >= s.room }
 
+// overfull reports whether there are more clients than the descriptors allow.
+func (s *Server) overfull() bool { return s.live.Load() > s.room }
+
 // exceeds reports whether there are more than some clients over the limit. Clients that
 // ask for pages take descriptors, but no session.
 func (s *Server) exceeds(some int64) bool {

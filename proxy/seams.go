@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
+	"holdfast/proxy/internal/web"
 )
 
 // kernel is the loop's seam to the operating system. In production it is linux; tests
@@ -48,8 +50,21 @@ type world struct {
 	beside func(job func())
 	// after runs a job that may block, such as a check, when some time has passed.
 	after func(d time.Duration, job func())
+	// attach takes back a connection that a transport's Detach gave away.
+	attach func(net.Conn) (transport, error)
 	// ids is a number below the ids of all handshakes. It differs from start to start.
 	ids uint64
+}
+
+// guests is the seam to the server of pages, which runs beside the loops. In production
+// it is a web.Server. None of its methods blocks, except Shutdown.
+type guests interface {
+	Serve(g *web.Guest)
+	Idle() int
+	Yield() bool
+	YieldOf(account netip.Addr) bool
+	Retire()
+	Shutdown(ctx context.Context) (cut int)
 }
 
 // secured is a connection with TLS. Its Handshake blocks, so it is a job for beside.

@@ -53,7 +53,7 @@ type Server struct {
 	rations    *ration.Book // of log lines that clients cause
 	perAddress *peraddress.Table
 	relays     relays
-	pages      *web.Server // requests that are not upgrades
+	pages      guests // requests that are not upgrades
 }
 
 // New binds the listener and makes the loops; Run starts them.

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func TestShutdownTellsBothPeers(t *testing.T) {
 	r.wantsCounts(counts{"ok": sessions, "opened": sessions, "dropped proxy drain": sessions})
 }
 
-func TestShutdownCutsWhoNeverAnswers(t *testing.T) {
+func TestShutdownOfWhoNeverAnswers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.CloseTimeout = short })
 	r.opens() // neither answers
@@ -84,8 +85,8 @@ func TestShutdownCutsWhoNeverAnswers(t *testing.T) {
 	cut := r.beginShutdown(patience)
 	client.wantsClose("towards the client there is a frame boundary", 1012)
 	upstream.wantsCut("there can be no Close inside a frame")
-	if n := <-cut; n != 2 {
-		t.Errorf("%d sessions were cut, want the one that did not answer and the one that could not be told", n)
+	if n := <-cut; n != 0 {
+		t.Errorf("%d sessions were cut, and CLOSE_TIMEOUT had ended all", n)
 	}
 	r.wantsCounts(counts{"ok": 2, "opened": 2, "dropped proxy drain": 2})
 }
@@ -271,5 +272,47 @@ func echoesOne(conn net.Conn) {
 		if _, err := conn.Write(wire.Encode(false, f)); err != nil || f.Op == ws.OpClose {
 			return
 		}
+	}
+}
+
+// During the delay clients are served as before, and the last answer of each page
+// connection is its last. A second signal ends the delay.
+func TestDelayBeforeAShutdown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	ctx, second := context.WithCancel(t.Context())
+	cut := make(chan int, 1)
+	r.stopped = true
+	go func() {
+		n, err := r.server.Shutdown(ctx, proxy.Stop{Delay: endless, Spread: endless, Timeout: endless})
+		if err != nil {
+			t.Error(err)
+		}
+		cut <- n
+	}()
+	r.eventually("it is not ready", r.server.Draining)
+	client, upstream := r.opens()
+	client.sends(wire.Text("hello"))
+	upstream.wants("data", wire.Text("hello"))
+	asking, service := r.dials(), (*peer)(nil)
+	asking.sendsString("GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+	service = r.accepts()
+	service.wantsRequest()
+	service.sendsString("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	answer, err := http.ReadResponse(asking.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(answer.Body); err != nil || string(body) != "ok" || !answer.Close {
+		t.Errorf("a page says %q, %v, and the connection ends with it: %v", body, err, answer.Close)
+	}
+	second()
+	client.wantsClose("it is cut", 1012)
+	upstream.wantsClose("it is cut", 1001)
+	if n := <-cut; n != 1 {
+		t.Errorf("%d sessions were cut, want the one that lived", n)
+	}
+	if err := <-r.ran; err != nil {
+		t.Error(err)
 	}
 }

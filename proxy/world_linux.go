@@ -19,6 +19,7 @@ func realWorld() world {
 		clock:  newClock(),
 		beside: func(job func()) { go job() },
 		after:  func(d time.Duration, job func()) { time.AfterFunc(d, job) },
+		attach: attach,
 		ids:    uint64(time.Now().UnixMilli()) << idsPerMilli,
 	}
 }

@@ -16,7 +16,7 @@ import (
 // Only `holdfast serve` is started by a socket unit.
 func TestSocketActivationRefused(t *testing.T) {
 	environ := []string{someUpstream, "HOLDFAST_LISTEN=systemd:web"}
-	holdfast(environ, "check").wants(t, exitOK, "configuration ok\n", "")
+	holdfast(environ, "check").wants(t, exitOK, checked, "")
 	holdfast(environ, "serve").wants(t, exitConfig, "", `HOLDFAST_LISTEN="systemd:web" needs a socket from systemd, which passed none; start the socket unit`+"\n")
 }
 
@@ -39,7 +39,7 @@ func TestSocketActivation(t *testing.T) {
 	other, web := fixture.Listen(t, "tcp", "127.0.0.1:0"), fixture.Listen(t, "tcp", "127.0.0.1:0")
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
 	cmd.Env = []string{runsMain + "=1", "LISTEN_FDS=2", "LISTEN_FDNAMES=other:web",
-		someUpstream, "HOLDFAST_LISTEN=systemd:web", "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_LOG_FORMAT=text"}
+		someUpstream, "HOLDFAST_LISTEN=systemd:web", "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_LOG_FORMAT=text", "HOLDFAST_DRAIN_DELAY=0s"}
 	cmd.ExtraFiles = []*os.File{fixture.File(t, other), fixture.File(t, web)}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"holdfast/internal/config"
 	"holdfast/internal/probe"
 	"holdfast/internal/shown"
+	"holdfast/proxy"
 )
 
 // explainAnswer returns an error that says what an upstream's answer to an upgrade means,
@@ -37,6 +38,27 @@ func explainAnswer(f *probe.Failure, origin string) error {
 		return fmt.Errorf("failed with HTTP status %d; its own log says why", s)
 	}
 	return nil
+}
+
+// explainEnd returns an error that says why the session of a check is over before a ping
+// was answered, and what to do about it.
+func explainEnd(err error) error {
+	if closed, ok := errors.AsType[*probe.Closed](err); ok {
+		with := "a Close without a code"
+		if closed.Code != 0 {
+			with = fmt.Sprintf("a Close with code %d and reason %s", closed.Code, shown.Quoted(closed.Reason))
+		}
+		return fmt.Errorf("it sent %s instead of answering a ping; the service's own log may say why; "+
+			"it may want another path (-path), or a field that clients send and this check does not", with)
+	}
+	violation, ok := errors.AsType[*proxy.UpstreamViolation](err)
+	switch {
+	case ok && violation.TooBig:
+		return fmt.Errorf("it sent a frame larger than HOLDFAST_MAX_FRAME_SIZE, for which its sessions would be dropped; raise that limit")
+	case ok:
+		return fmt.Errorf("it broke the protocol, for which its sessions would be dropped: %w; that is the service's to correct", violation)
+	}
+	return err
 }
 
 // explainName returns an error that says what to do about a name that does not resolve, or

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,7 +67,7 @@ func TestCheckWarnsOfAnExpiredCertificate(t *testing.T) {
 		someUpstream,
 		"HOLDFAST_TLS_CERT_FILE=" + fixture.Write(t, "tls.crt", expired.cert),
 		"HOLDFAST_TLS_KEY_FILE=" + fixture.Write(t, "tls.key", expired.key),
-	}, "check").matches(t, exitOK, `^configuration ok\n$`, `^warning: HOLDFAST_TLS_CERT_FILE="\S+": certificate 1 of 1 expired at .*\n$`)
+	}, "check").matches(t, exitOK, `^`+regexp.QuoteMeta(checked)+`$`, `^warning: HOLDFAST_TLS_CERT_FILE="\S+": certificate 1 of 1 expired at .*\n$`)
 }
 
 // A certificate is replaced under a proxy that runs, and a mistake with it harms

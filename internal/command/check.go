@@ -17,6 +17,10 @@ import (
 	"holdfast/proxy"
 )
 
+// supervisorsMargin is how much longer than a stop a supervisor should wait before it kills
+// the process.
+const supervisorsMargin = 5 * time.Second
+
 // check validates the configuration. With -connect it also opens a session with the
 // upstream.
 func check(p process, args []string) int {
@@ -53,6 +57,9 @@ func check(p process, args []string) int {
 	}
 	fmt.Fprintln(p.stdout, "configuration ok")
 	if !*connect {
+		stop := c.Stop().Longest()
+		fmt.Fprintf(p.stdout, "a stop takes %v at most: let the supervisor wait for %v (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec)\n",
+			stop, stop+supervisorsMargin)
 		return exitOK
 	}
 	if *origin != "" && !c.AllowsOrigin(*origin) {
@@ -96,7 +103,7 @@ func tryUpstream(c config.Config, loaded *config.Certificates, r request, waits 
 	var failure *probe.Failure
 	switch {
 	case errors.As(err, &failure) && failure.Step == probe.Ping:
-		return "", fmt.Errorf("%s, then: %w", verdict, failure.Err)
+		return "", fmt.Errorf("%s, then: %w", verdict, explainEnd(failure.Err))
 	case errors.As(err, &failure):
 		return "", explain(c, failure, request{t.Path, r.origin})
 	case err != nil:
@@ -146,5 +153,6 @@ func targetOf(c config.Config, loaded *config.Certificates, r request) probe.Tar
 		HandshakeTimeout: time.Duration(c.UpstreamHandshakeTimeout),
 		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),
 		MaxHeaderSize:    int(c.MaxHeaderSize),
+		MaxFrameSize:     int64(c.MaxFrameSize),
 	}
 }

@@ -85,6 +85,19 @@ func TestCheckConnect(t *testing.T) {
 		reads(t, conn)
 		sends(conn, wire.Close(1008, "no"))
 	}
+	closesAndEnds := func(conn net.Conn) {
+		sends(conn, wire.Close(1008, "no"))
+		_ = conn.(*net.TCPConn).SetLinger(0) // so that the ping cannot be sent
+	}
+	closesEmpty := func(conn net.Conn) {
+		reads(t, conn)
+		sends(conn, wire.EmptyClose())
+	}
+	sendsLong := func(conn net.Conn) {
+		p := reads(t, conn)
+		sends(conn, wire.Text(strings.Repeat("x", 10_000)), wire.Pong(p.Payload))
+		_, _ = io.Copy(io.Discard, conn)
+	}
 	hangsUp := func(conn net.Conn) { reads(t, conn) }
 	doesNotEcho := func(conn net.Conn) {
 		p := reads(t, conn)
@@ -116,12 +129,49 @@ func TestCheckConnect(t *testing.T) {
 			`^configuration ok\n$`, `^ws://\S+: upgraded in \S+s, did not answer a ping within HOLDFAST_UPSTREAM_PING_TIMEOUT=1ms; HOLDFAST_UPSTREAM_PONG=require would drop its sessions\n$`},
 		{"silent, without a deadline", silent, []string{"HOLDFAST_UPSTREAM_PING_TIMEOUT=0", "HOLDFAST_UPSTREAM_PONG=require", "HOLDFAST_HANDSHAKE_TIMEOUT=200ms"}, 0,
 			`: upgraded in \S+s, did not answer a ping within HOLDFAST_HANDSHAKE_TIMEOUT=200ms, and will not be held to it\n$`, `^$`},
-		{"closes", closes, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it sent a Close instead of answering a ping\n$`},
+		{"closes", closes, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it sent a Close with code 1008 and reason "no" instead of answering a ping; the service's own log may say why; it may want another path \(-path\), or a field that clients send and this check does not\n$`},
+		{"closes and ends", closesAndEnds, nil, 1, `^configuration ok\n$`, `, then: it sent a Close with code 1008 and reason "no" instead of answering a ping; `},
+		{"closes without a code", closesEmpty, nil, 1, `^configuration ok\n$`, `, then: it sent a Close without a code instead of answering a ping; `},
+		{"sends a long frame", sendsLong, nil, 0, `, answered a ping in \S+s\n$`, `^$`},
+		{"sends a frame over the limit", sendsLong, []string{"HOLDFAST_MAX_FRAME_SIZE=100"}, 1, `^configuration ok\n$`,
+			`, then: it sent a frame larger than HOLDFAST_MAX_FRAME_SIZE, for which its sessions would be dropped; raise that limit\n$`},
 		{"hangs up", hangsUp, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it ended the connection instead of answering a ping\n$`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			environ := append(tc.environ, "HOLDFAST_UPSTREAM=ws://"+service(t, tc.behave))
 			holdfast(environ, "check", "-connect").matches(t, tc.code, tc.stdout, tc.stderr)
+		})
+	}
+}
+
+// A service that the proxy drops every session of does not pass the check.
+func TestCheckConnectToAServiceThatBreaksTheProtocol(t *testing.T) {
+	raw := func(b string) func(ping string) []byte { return func(string) []byte { return []byte(b) } }
+	for name, tc := range map[string]struct {
+		answers func(ping string) []byte
+		want    string
+	}{
+		"a masked pong":                       {func(ping string) []byte { return wire.Encode(true, wire.Pong(ping)) }, "frame from server masked"},
+		"a masked message":                    {func(string) []byte { return wire.Encode(true, wire.Text("a")) }, "frame from server masked"},
+		"RSV1 without an extension":           {raw("\xc1\x01a"), "RSV1 set without permessage-deflate"},
+		"RSV2":                                {raw("\xa1\x01a"), "RSV2 or RSV3 set"},
+		"a reserved opcode":                   {raw("\x83\x01a"), "reserved opcode"},
+		"a fragmented pong":                   {raw("\x0a\x00"), "fragmented control frame"},
+		"a long pong":                         {raw("\x8a\x7e\x00\x7e"), "control frame longer than 125 bytes"},
+		"a continuation of nothing":           {raw("\x80\x01a"), "continuation frame without a message to continue"},
+		"a message inside a message":          {raw("\x01\x01a\x01\x01a"), "new message inside a fragmented message"},
+		"a needlessly long length":            {raw("\x81\x7e\x00\x01a"), "frame length not in its shortest form"},
+		"a Close with code 1005":              {func(string) []byte { return wire.Encode(false, wire.Close(1005, "")) }, "invalid close code 1005"},
+		"a pong of its own, then a violation": {func(string) []byte { return append(wire.Encode(false, wire.Pong("else")), "\x83\x01a"...) }, "reserved opcode"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			behave := func(conn net.Conn) {
+				p := reads(t, conn)
+				_, _ = conn.Write(tc.answers(p.Payload)) // an error shows at the client
+				_, _ = io.Copy(io.Discard, conn)
+			}
+			holdfast([]string{"HOLDFAST_UPSTREAM=ws://" + service(t, behave)}, "check", "-connect").matches(t, exitFailed, `^configuration ok\n$`,
+				`, then: it broke the protocol, for which its sessions would be dropped: `+tc.want+`; that is the service's to correct\n$`)
 		})
 	}
 }
@@ -430,7 +480,7 @@ func TestCheckWarnsOfTheDescriptorLimit(t *testing.T) {
 	cmd.Env = []string{runsMain + "=1", "GOMAXPROCS=2", someUpstream, "HOLDFAST_MAX_SESSIONS=1000"}
 	out, err := cmd.CombinedOutput()
 	want := `warning: HOLDFAST_MAX_SESSIONS="1000" is more than the limit of file descriptors allows, which is 600: at most 168 sessions hold; ` +
-		"set at most that, or raise the limit (ulimit -Hn) to 2264\nconfiguration ok\n"
+		"set at most that, or raise the limit (ulimit -Hn) to 2264\n" + checked
 	if err != nil || string(out) != want {
 		t.Errorf("got  %s, %v\nwant %s", out, err, want)
 	}

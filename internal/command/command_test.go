@@ -14,6 +14,10 @@ import (
 
 const someUpstream = "HOLDFAST_UPSTREAM=ws://localhost:9000"
 
+// checked is what check says of a configuration without stops of its own.
+const checked = "configuration ok\n" +
+	"a stop takes 55s at most: let the supervisor wait for 1m0s (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec)\n"
+
 // outcome is what a run of the program left behind.
 type outcome struct {
 	code           int
@@ -80,7 +84,7 @@ func TestCommandLine(t *testing.T) {
 		{"demo -once now", nil, 2, "", `holdfast: unexpected argument "now"` + "\n\n" + usage},
 		{"version", nil, 0, "holdfast ", ""},
 		{"--version", bad, 0, "holdfast ", ""},
-		{"check", good, 0, "configuration ok\n", ""},
+		{"check", good, 0, checked, ""},
 		{"check -connect=maybe", good, 2, "", "holdfast: invalid boolean value \"maybe\" for -connect: parse error\n\n" + usage},
 		{"check", bad, 78, "", badInterval},
 		{"serve", bad, 78, "", badInterval},

@@ -43,7 +43,8 @@ func startServe(t *testing.T, environ ...string) *served {
 	t.Helper()
 	reader, stderr := io.Pipe()
 	s := &served{t: t, stderr: reader, lines: bufio.NewScanner(reader), exit: make(chan int, 1)}
-	environ = append([]string{"HOLDFAST_LISTEN=127.0.0.1:0", "HOLDFAST_ADMIN_LISTEN=127.0.0.1:0", "HOLDFAST_LOG_FORMAT=text"}, environ...)
+	environ = append([]string{"HOLDFAST_LISTEN=127.0.0.1:0", "HOLDFAST_ADMIN_LISTEN=127.0.0.1:0", "HOLDFAST_LOG_FORMAT=text",
+		"HOLDFAST_DRAIN_DELAY=0s"}, environ...)
 	go func() {
 		defer stderr.Close()
 		s.exit <- Run(nil, environ, io.Discard, stderr)

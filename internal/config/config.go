@@ -91,6 +91,10 @@ type Config struct {
 	HealthInterval time.Duration `env:"HOLDFAST_HEALTH_INTERVAL" envDefault:"10s" meaning:"the upstream is connected to at the start, and whenever no client needed a connection for so long; with {HOLDFAST_HEALTH_PATH} at every interval; two such checks in a row that fail, or three connections for clients, make it down, and {/readyz} 503; {0} = only at the start and while it is down"`
 	HealthPath     healthPath    `env:"HOLDFAST_HEALTH_PATH" meaning:"a check also asks for this path, as it stands here and without the path of {HOLDFAST_UPSTREAM} before it: the service must answer with a status of 2xx or 3xx; unset = a connection is enough"`
 
+	DrainDelay   time.Duration `env:"HOLDFAST_DRAIN_DELAY" envDefault:"5s" meaning:"on SIGTERM: {/readyz} is 503 for so long, and clients are accepted as before, until the balancer has noticed"`
+	DrainSpread  time.Duration `env:"HOLDFAST_DRAIN_SPREAD" envDefault:"20s" meaning:"then the listener closes, and each session is sent its Close at a moment of this time, so that the clients do not come back all at once"`
+	DrainTimeout time.Duration `env:"HOLDFAST_DRAIN_TIMEOUT" envDefault:"30s" meaning:"what is left so long after that is cut, and the exit status is 1; a peer that only does not answer its Close is not what is left: see {HOLDFAST_CLOSE_TIMEOUT}"`
+
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
 	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN" envDefault:"1012" meaning:"what a client is sent whose session is idle or too old, or when Holdfast stops"`

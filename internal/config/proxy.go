@@ -59,6 +59,17 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 	}
 }
 
+// Stop returns how SIGTERM ends the proxy.
+func (c Config) Stop() proxy.Stop {
+	return proxy.Stop{Delay: c.DrainDelay, Spread: c.DrainSpread, Timeout: c.DrainTimeout}
+}
+
+// StopAtOnce returns how SIGINT ends the proxy: without a delay and without a spread. A
+// second more than CLOSE_TIMEOUT lets each session be judged by its own deadline.
+func (c Config) StopAtOnce() proxy.Stop {
+	return proxy.Stop{Timeout: time.Duration(c.CloseTimeout) + time.Second}
+}
+
 // upstreamHost returns the Host of requests to the upstream; empty means the client's.
 func (c Config) upstreamHost() string {
 	switch c.UpstreamHost {

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"holdfast/internal/admin"
 	"holdfast/internal/config"
@@ -28,7 +29,7 @@ import (
 type proxyServer interface {
 	admin.Proxy
 	Run() error
-	Shutdown(ctx context.Context) (cut int, err error)
+	Shutdown(ctx context.Context, how proxy.Stop) (cut int, err error)
 }
 
 // Daemon is a proxy with its admin listener, built and bound but not yet running.
@@ -39,6 +40,8 @@ type Daemon struct {
 	certificates  config.Certificates
 	metrics       *metrics.Metrics
 	log           *slog.Logger
+	term          proxy.Stop // what SIGTERM does
+	interrupt     proxy.Stop // what SIGINT does
 }
 
 // New builds the proxy and its admin listener from c and binds their addresses. The proxy
@@ -70,6 +73,8 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 		certificates:  loaded,
 		metrics:       m,
 		log:           log,
+		term:          c.Stop(),
+		interrupt:     c.StopAtOnce(),
 	}
 	d.announce(c, server.Addr(), version)
 	return d, nil
@@ -106,8 +111,8 @@ func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 	}
 }
 
-// Run serves until the first signal from signals, then drains. At a second signal it cuts
-// the sessions that are left. For each signal from hangups it reads the TLS files again. It
+// Run serves until the first signal from signals, then drains: slowly for SIGTERM, at once
+// for SIGINT. At a second signal it cuts the sessions that are left. For each signal from hangups it reads the TLS files again. It
 // returns false if the proxy failed or if sessions had to be cut.
 func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 	ctx, stop := context.WithCancel(context.Background())
@@ -124,9 +129,13 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 		d.log.Error("the proxy failed", "error", err)
 		return false
 	case s := <-signals:
-		d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions())
+		how := d.term
+		if s == os.Interrupt {
+			how = d.interrupt
+		}
+		d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions(), "at_most_s", how.Longest().Seconds())
+		return d.drain(how, signals, ended)
 	}
-	return d.drain(signals, ended)
 }
 
 func (d *Daemon) runProxy(ended chan<- error) { ended <- d.proxy.Run() }
@@ -139,14 +148,15 @@ func (d *Daemon) runAdmin() {
 	}
 }
 
-// drain ends every session with a Close. At another signal it cuts those that are left. It
-// returns false if the proxy failed or if sessions had to be cut.
-func (d *Daemon) drain(signals <-chan os.Signal, ended <-chan error) bool {
+// drain ends every session with a Close, as how says. At another signal it cuts those that
+// are left. It returns false if the proxy failed or if sessions had to be cut.
+func (d *Daemon) drain(how proxy.Stop, signals <-chan os.Signal, ended <-chan error) bool {
 	ctx, cut := context.WithCancel(context.Background())
 	defer cut()
 	go d.cutOnSignal(ctx, cut, signals)
+	go d.tellProgress(ctx)
 
-	left, err := d.proxy.Shutdown(ctx)
+	left, err := d.proxy.Shutdown(ctx, how)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		d.log.Error("shutdown failed", "error", err)
 		return false
@@ -157,6 +167,24 @@ func (d *Daemon) drain(signals <-chan os.Signal, ended <-chan error) bool {
 	}
 	d.log.Info("holdfast ends", "cut", left)
 	return left == 0
+}
+
+// progressEvery is how often a drain says how far it has come.
+const progressEvery = 5 * time.Second
+
+// tellProgress logs how many clients are left, until ctx ends.
+func (d *Daemon) tellProgress(ctx context.Context) {
+	began := time.Now()
+	ticks := time.NewTicker(progressEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case now := <-ticks.C:
+			d.log.Info("still draining", "sessions", d.proxy.Sessions(), "after_s", now.Sub(began).Round(time.Second).Seconds())
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // cutOnSignal calls cut at the next signal. It returns when ctx ends.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -8,23 +9,34 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"holdfast/internal/admin"
 	"holdfast/metrics"
+	"holdfast/proxy"
 )
 
 // shutdown is a Shutdown as a test wants it.
 type shutdown func(ctx context.Context) (cut int, err error)
+
+// The stops of the daemons in these tests.
+var (
+	slowly = proxy.Stop{Delay: 5 * time.Second, Spread: 20 * time.Second, Timeout: 30 * time.Second}
+	atOnce = proxy.Stop{Timeout: 11 * time.Second}
+)
 
 // fakeProxy ends when it is shut down, or with fails.
 type fakeProxy struct {
 	fails    error // what Run returns at once
 	shutdown shutdown
 	draining atomic.Bool
+	stopped  proxy.Stop // how it was shut down
 	ended    chan struct{}
 }
 
@@ -35,8 +47,9 @@ func (p *fakeProxy) Run() error {
 	return p.fails
 }
 
-func (p *fakeProxy) Shutdown(ctx context.Context) (int, error) {
+func (p *fakeProxy) Shutdown(ctx context.Context, how proxy.Stop) (int, error) {
 	p.draining.Store(true)
+	p.stopped = how
 	defer close(p.ended)
 	return p.shutdown(ctx)
 }
@@ -78,12 +91,51 @@ func TestRun(t *testing.T) {
 				signals <- s
 			}
 			server := &fakeProxy{fails: tc.fails, shutdown: tc.shutdown, ended: make(chan struct{})}
-			d := &Daemon{proxy: server, log: slog.New(slog.DiscardHandler)}
+			d := &Daemon{proxy: server, log: slog.New(slog.DiscardHandler), term: slowly, interrupt: atOnce}
 			if got := d.Run(signals, nil); got != tc.want {
 				t.Errorf("ended well: %v, want %v", got, tc.want)
 			}
+			var how proxy.Stop
+			if len(tc.signals) > 0 {
+				how = map[os.Signal]proxy.Stop{term: slowly, interrupt: atOnce}[tc.signals[0]]
+			}
+			if server.stopped != how {
+				t.Errorf("it was shut down as %+v, want %+v", server.stopped, how)
+			}
 		})
 	}
+}
+
+// A drain says every five seconds how many are left.
+func TestProgressIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal, 1)
+		signals <- syscall.SIGTERM
+		server := &fakeProxy{ended: make(chan struct{}), shutdown: func(context.Context) (int, error) {
+			time.Sleep(12 * time.Second)
+			return 0, nil
+		}}
+		var log bytes.Buffer
+		d := &Daemon{proxy: server, log: slog.New(slog.NewTextHandler(&log, nil)), term: slowly}
+		if !d.Run(signals, nil) {
+			t.Error("it failed")
+		}
+		synctest.Wait()
+		var told []string
+		for line := range strings.Lines(log.String()) {
+			_, what, _ := strings.Cut(line, "msg=")
+			told = append(told, strings.TrimSpace(what))
+		}
+		want := []string{
+			`draining signal=terminated sessions=2 at_most_s=55`,
+			`"still draining" sessions=2 after_s=5`,
+			`"still draining" sessions=2 after_s=10`,
+			`"holdfast ends" cut=0`,
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("the log says %q, want %q", told, want)
+		}
+	})
 }
 
 // While sessions are being ended the admin listener says so, and afterwards it is gone.

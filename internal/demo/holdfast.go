@@ -16,6 +16,9 @@ import (
 	"holdfast/proxy"
 )
 
+// closeTimeout is short, so that the demo ends soon.
+const closeTimeout = time.Second
+
 // newProxy returns Holdfast with shorter times than users would set.
 func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.Server, error) {
 	rules := heartbeat.Rules{Interval: t.interval, Timeout: t.timeout, Pong: heartbeat.RequirePong}
@@ -31,7 +34,7 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 		HTTPTimeout:      5 * time.Second,
 		DialTimeout:      5 * time.Second,
 		WriteTimeout:     5 * time.Second,
-		CloseTimeout:     time.Second,
+		CloseTimeout:     closeTimeout,
 		MaxSessions:      64,
 		MaxFrameSize:     maxMessage,
 		MaxHeaderSize:    32 << 10,

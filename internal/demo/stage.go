@@ -150,7 +150,7 @@ func (s *stage) await(ctx context.Context, k kind, name string) (event, error) {
 func (s *stage) close() {
 	if s.proxy != nil {
 		// Sessions that had to be cut are those of frozen clients or of a slow browser.
-		_, _ = s.proxy.Shutdown(context.Background())
+		_, _ = s.proxy.Shutdown(context.Background(), proxy.Stop{Timeout: closeTimeout})
 	}
 	s.mu.Lock()
 	for _, c := range s.clients {

@@ -2,8 +2,9 @@
 //
 // The event loops log, and a loop that waits stalls all of its sessions. So New returns a
 // logger that only copies its lines into memory, up to a limit. One goroutine writes the
-// lines to the log. Lines for which there is no room are lost, and so are those that the log
-// refuses, as a full disk does. A later line says how many were lost. Close writes the lines that are left.
+// lines to the log. Lines for which there is no room are lost, and so are those that the
+// log refuses, as a full disk does. A later line says how many were lost. Close writes the
+// lines that are left.
 package linelog
 
 import (
@@ -38,10 +39,9 @@ func New(out io.Writer, text bool, level slog.Level) (*slog.Logger, *Writer) {
 		}
 		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: inUnits})
 	}
-	direct := slog.New(handler(out))
-	w := newWriter(out, maxPendingLog, func(lost int) {
-		direct.Error("log lines lost: the log was too slow, or could not be written", "lines", lost)
-	})
+	to := &output{out: out}
+	direct := handler(to)
+	w := newWriter(to, maxPendingLog, func(lost losses) error { return lost.tell(direct) })
 	return slog.New(handler(w)), w
 }
 
@@ -58,14 +58,14 @@ func IsTerminal(out io.Writer) bool {
 
 // Writer stands between the event loops, which must never wait, and a log that may block:
 // a full pipe, a stopped terminal. It keeps up to limit bytes of lines for one goroutine
-// to write. A line that does not fit is lost, and so is one whose write fails. The number of
-// lost lines is reported as soon as the log takes bytes again.
+// to write. A line that does not fit is lost, and so is one that the log refuses. The
+// number of lost lines is reported as soon as the log takes bytes again.
 type Writer struct {
-	out    io.Writer      // only writeLines writes to it
-	report func(lost int) // writes to out; only writeLines calls it
-	limit  int            // of pending, in bytes
-	wake   chan struct{}  // holds a token while there may be something to write
-	done   chan struct{}  // closed when writeLines has ended
+	out    *output                 // only writeLines writes to it
+	report func(lost losses) error // writes to out; only writeLines calls it
+	limit  int                     // of pending, in bytes
+	wake   chan struct{}           // holds a token while there may be something to write
+	done   chan struct{}           // closed when writeLines has ended
 
 	total atomic.Uint64 // lines lost so far
 
@@ -75,7 +75,7 @@ type Writer struct {
 	closed  bool
 }
 
-func newWriter(out io.Writer, limit int, report func(lost int)) *Writer {
+func newWriter(out *output, limit int, report func(lost losses) error) *Writer {
 	w := &Writer{
 		out:    out,
 		report: report,
@@ -126,49 +126,62 @@ func (w *Writer) wakeUp() {
 	}
 }
 
-// writeLines is the goroutine that writes to out and waits for it. An error of out cannot be
-// reported at once, since out is the log.
+// writeLines is the goroutine that writes to out and waits for it. An error of out can be
+// told in out alone, when it takes bytes again.
 func (w *Writer) writeLines() {
 	defer close(w.done)
 	var batch []byte
-	unreported, torn := 0, false // torn: out ends inside a line
+	var untold losses
 	for closed := false; !closed; {
-		<-w.wake
-		time.Sleep(gather)
-		var lost int
-		batch, lost, closed = w.take(batch)
-		unreported += lost
-		if len(batch) > 0 {
-			refused, tears := w.writeBatch(batch, torn)
-			unreported += refused
-			if torn = tears; refused > 0 {
-				continue
-			}
-		}
-		if unreported > 0 {
-			w.report(unreported)
-			unreported = 0
-		}
+		w.await(untold)
+		var slow int
+		batch, slow, closed = w.take(batch)
+		untold = w.tell(untold) // before the lines that follow the lost ones
+		untold = w.write(batch, untold)
+		untold.slow += slow
+		untold = w.tell(untold)
 	}
 }
 
-// writeBatch writes lines to out, and returns how many of them out refused. A line that out
-// took in part is among those; out is torn then, and the next batch begins a new line.
-func (w *Writer) writeBatch(batch []byte, torn bool) (refused int, tears bool) {
-	if torn {
-		if _, err := w.out.Write([]byte("\n")); err != nil {
-			refused = bytes.Count(batch, []byte("\n"))
-			w.total.Add(uint64(refused))
-			return refused, true
+// retry is how long a report that the log has refused waits for the next lines.
+const retry = time.Second
+
+// await waits for lines. If there is something to report, it waits for retry at most.
+func (w *Writer) await(untold losses) {
+	if untold.any() {
+		again := time.NewTimer(retry)
+		defer again.Stop()
+		select {
+		case <-w.wake:
+		case <-again.C:
+			return
 		}
+	} else {
+		<-w.wake
 	}
-	n, err := w.out.Write(batch)
-	if err == nil {
-		return 0, false
+	time.Sleep(gather)
+}
+
+// write writes lines. Those that the log refuses are added to untold.
+func (w *Writer) write(lines []byte, untold losses) losses {
+	if len(lines) == 0 {
+		return untold
 	}
-	refused = bytes.Count(batch[n:], []byte("\n"))
-	w.total.Add(uint64(refused))
-	return refused, n > 0 && batch[n-1] != '\n'
+	n, err := w.out.Write(lines)
+	if err != nil {
+		refused := bytes.Count(lines[n:], []byte("\n"))
+		w.total.Add(uint64(refused))
+		untold.refused, untold.err = untold.refused+refused, err
+	}
+	return untold
+}
+
+// tell reports lost lines, and returns those that could not be reported.
+func (w *Writer) tell(untold losses) losses {
+	if untold.any() && w.report(untold) != nil {
+		return untold
+	}
+	return losses{}
 }
 
 // take returns the pending lines. The next lines reuse the memory of written, the batch

@@ -132,7 +132,10 @@ func TestLogNeverBlocks(t *testing.T) {
 func TestLogLineTooLong(t *testing.T) {
 	var out bytes.Buffer
 	reported := 0
-	w := newWriter(&out, 8, func(lost int) { reported += lost })
+	w := newWriter(&output{out: &out}, 8, func(lost losses) error {
+		reported += lost.slow
+		return nil
+	})
 	for _, line := range []string{"123456789\n", "12345\n"} {
 		if n, err := w.Write([]byte(line)); n != len(line) || err != nil {
 			t.Errorf("Write = %d, %v, want %d, nil", n, err, len(line))
@@ -172,7 +175,10 @@ func (f *full) Write(b []byte) (int, error) {
 func TestLogThatCannotBeWritten(t *testing.T) {
 	out := &full{room: 6 + 3, fail: make(chan struct{}, 10)}
 	reported := 0
-	w := newWriter(out, 1<<10, func(lost int) { reported += lost })
+	w := newWriter(&output{out: out}, 1<<10, func(lost losses) error {
+		reported += lost.slow + lost.refused
+		return nil
+	})
 	write := func(line string) {
 		if _, err := w.Write([]byte(line)); err != nil {
 			t.Fatal(err)

@@ -34,7 +34,9 @@ func (k *kept) wants(t *testing.T, count, lines int) {
 
 func breaks() { panic("it broke") }
 
-func breaksMap() { map[string]int(nil)["x"]++ }
+func breaksMap() { noMap()["x"]++ }
+
+func noMap() map[string]int { return nil }
 
 func breaksPointer() {
 	var b *Book

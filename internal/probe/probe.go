@@ -34,6 +34,7 @@ type Target struct {
 	HandshakeTimeout time.Duration // the upstream's answer
 	PingTimeout      time.Duration // the pong
 	MaxHeaderSize    int           // of the answer
+	MaxFrameSize     int64         // of a data frame; 0 means any
 
 	// Waits is told, from another goroutine, that a step has taken a second and may take
 	// up to limit. It may be nil.
@@ -88,7 +89,7 @@ func Try(t Target) (Result, error) {
 	if err := conn.SetDeadline(time.Now().Add(t.PingTimeout)); err != nil {
 		return r, &Failure{Step: Ping, Err: err}
 	}
-	r.Answered, r.Echo, err = ping(conn, incoming)
+	r.Answered, r.Echo, err = ping(conn, proxy.ReadUpstreamFrames(incoming, t.MaxFrameSize))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		r.Silent = true
@@ -153,14 +154,18 @@ func reachedItself(conn net.Conn) bool {
 // A pong that is not an echo may be the answer of an upstream that does not echo, or have
 // nothing to do with the ping. An upstream that echoes does so before it answers the
 // Close. So ping reads on until then.
-func ping(conn net.Conn, incoming io.Reader) (took time.Duration, echo bool, err error) {
+//
+// An upstream that refuses a session by a Close may have ended the connection when the
+// ping is sent. Then the Close can still be read.
+func ping(conn net.Conn, incoming *proxy.UpstreamFrames) (took time.Duration, echo bool, err error) {
 	payload := rand.Text()[:8] // printable, since some upstreams echo a payload as a C string
 	began := time.Now()
-	if err := send(conn, ws.NewPingFrame([]byte(payload))); err != nil {
-		return 0, false, fmt.Errorf("cannot ping: %w", err)
-	}
+	unsent := send(conn, ws.NewPingFrame([]byte(payload)))
 	pong, err := awaitPong(incoming)
-	if err != nil {
+	switch {
+	case unsent != nil && !isVerdict(err):
+		return 0, false, fmt.Errorf("cannot ping: %w", unsent)
+	case err != nil:
 		return 0, false, err
 	}
 	took = time.Since(began)
@@ -172,7 +177,28 @@ func ping(conn net.Conn, incoming io.Reader) (took time.Duration, echo bool, err
 			took = time.Since(began)
 		}
 	}
+	if violation, ok := errors.AsType[*proxy.UpstreamViolation](err); ok {
+		return 0, false, violation
+	}
 	return took, pong == payload, nil
+}
+
+// isVerdict reports whether err is about what the upstream has sent, and not about the
+// connection.
+func isVerdict(err error) bool {
+	_, closed := errors.AsType[*Closed](err)
+	_, violated := errors.AsType[*proxy.UpstreamViolation](err)
+	return closed || violated
+}
+
+// Closed is the error of an upstream that ends the session by a Close.
+type Closed struct {
+	Code   int    // 0 if the Close has none
+	Reason string // may be empty
+}
+
+func (c *Closed) Error() string {
+	return fmt.Sprintf("it sent a Close with code %d and reason %q instead of answering a ping", c.Code, c.Reason)
 }
 
 // closeTimeout is how long an upstream that has not echoed the ping may take to answer the
@@ -187,34 +213,28 @@ func send(w io.Writer, frame ws.Frame) error {
 	return ws.WriteFrame(w, ws.MaskFrameWith(frame, key))
 }
 
-// awaitPong reads until the next pong, and returns its payload. It skips all other frames
-// but a Close, for which it returns an error.
-func awaitPong(r io.Reader) (payload string, err error) {
+// awaitPong reads until the next pong, and returns its payload. A Close is an error of the
+// type *Closed, and a broken rule one of the type *proxy.UpstreamViolation.
+func awaitPong(incoming *proxy.UpstreamFrames) (payload string, err error) {
 	for {
-		head, err := ws.ReadHeader(r)
+		got, err := incoming.Next()
+		if _, violated := errors.AsType[*proxy.UpstreamViolation](err); violated {
+			return "", err
+		}
 		if err != nil {
 			return "", noPong(err)
 		}
-		switch {
-		case head.OpCode == ws.OpClose:
-			return "", errors.New("it sent a Close instead of answering a ping")
-		case head.OpCode == ws.OpPong && head.Length > ws.MaxControlFramePayloadSize:
-			return "", errors.New("it answered a ping with a pong longer than 125 bytes")
-		case head.OpCode == ws.OpPong:
-			pong := make([]byte, head.Length)
-			if _, err := io.ReadFull(r, pong); err != nil {
-				return "", noPong(err)
-			}
-			return string(pong), nil
+		if got.Op == ws.OpClose {
+			return "", &Closed{Code: int(got.Code), Reason: string(got.Payload[min(2, len(got.Payload)):])}
 		}
-		if _, err := io.CopyN(io.Discard, r, head.Length); err != nil {
-			return "", noPong(err)
+		if got.Op == ws.OpPong {
+			return string(got.Payload), nil
 		}
 	}
 }
 
 func noPong(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) {
 		return errors.New("it ended the connection instead of answering a ping")
 	}
 	return fmt.Errorf("no answer to a ping: %w", err)

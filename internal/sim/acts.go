@@ -7,7 +7,7 @@ import (
 
 // opens: the handshake is over for the peer, and it begins to act.
 func (p *peer) opens() {
-	p.open = true
+	p.open, p.openedAt = true, p.w.now
 	p.acts(0)
 }
 
@@ -45,8 +45,8 @@ func (p *peer) act(a Action) {
 	if p.gone() || p.frozen == never || p.w.calm {
 		return
 	}
-	if len(p.rest) > 0 { // first things first: nothing may stand inside a frame
-		p.w.after(200*time.Millisecond, func() { p.act(a) })
+	if wait := p.waitsFor(a.Kind); wait > 0 {
+		p.w.after(wait, func() { p.act(a) })
 		return
 	}
 	p.w.see(p.side.String() + " act " + a.Kind.String())
@@ -59,10 +59,12 @@ func (p *peer) act(a Action) {
 		p.message(a.Size)
 	case SaysMore:
 		p.fragments(a.Size)
+	case Drags:
+		p.drags(a.Size)
 	case Begins:
 		p.halfFrame(a.Size)
 	case Pings:
-		p.ping([]byte{'p', byte(len(p.pinged))})
+		p.ping(p.pingPayload('p'))
 	case Pongs:
 		p.pongs([]byte("unasked!"), false)
 	case Crowds:
@@ -78,9 +80,15 @@ func (p *peer) act(a Action) {
 		p.violates(a.Size % len(violations))
 	case Raves:
 		p.raves()
+	case Slams:
+		p.slams()
 	case Stops:
 		p.brokeNow()
 		p.frozen = max(p.frozen, p.w.now+time.Duration(a.Size)*time.Millisecond)
+	case Breaks:
+		p.says(p.frame(0x80|opBinary, p.payload(a.Size))[:1+a.Size/2])
+		p.halts = true
+		p.dies()
 	case Freeze:
 		p.dies()
 	case Vanish:
@@ -96,6 +104,28 @@ func (p *peer) act(a Action) {
 		p.resets()
 	default:
 		panic("there is no such act: " + a.Kind.String())
+	}
+}
+
+// waitsFor returns how long an action has to wait, since nothing may stand inside a frame,
+// and no message inside another.
+func (p *peer) waitsFor(k Kind) time.Duration {
+	switch {
+	case len(p.rest) > 0:
+		return 200 * time.Millisecond
+	case p.dragsTo > p.w.now && isMessage(k):
+		return p.dragsTo - p.w.now
+	default:
+		return 0
+	}
+}
+
+func isMessage(k Kind) bool {
+	switch k {
+	case Says, SaysMore, Drags, Begins, Floods, Breaks:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -139,9 +169,38 @@ func (p *peer) fragments(size int) {
 		p.breaksProtocol()
 	}
 	p.says(p.frame(opText, p.payload(part)))
-	p.ping([]byte{'f', byte(len(p.pinged))})
+	p.ping(p.pingPayload('f'))
 	p.says(p.frame(opContinuation, p.payload(part)))
 	p.says(p.frame(0x80|opContinuation, p.payload(part)))
+}
+
+// drags sends a message in many fragments, with a while between them.
+func (p *peer) drags(size int) {
+	parts := 2 + size%25
+	gap := spread(p.w.choices, 2*time.Second)
+	p.dragsTo = p.w.now + time.Duration(parts-1)*gap + 1
+	for i := range parts {
+		first := byte(opContinuation)
+		switch i {
+		case 0:
+			first = opText
+		case parts - 1:
+			first = 0x80 | opContinuation
+		}
+		p.w.after(time.Duration(i)*gap, func() { p.drag(first, size/parts) })
+	}
+}
+
+// drag sends a fragment. If the peer is stopped, so are its fragments.
+func (p *peer) drag(first byte, size int) {
+	switch {
+	case p.frozen == never:
+	case p.frozen > p.w.now:
+		p.dragsTo = max(p.dragsTo, p.frozen+1)
+		p.w.after(p.frozen-p.w.now, func() { p.drag(first, size) })
+	default:
+		p.says(p.frame(first, p.payload(size)))
+	}
 }
 
 // halfFrame sends a part of a frame; the rest follows soon.
@@ -182,6 +241,24 @@ func (p *peer) raves() {
 	})
 }
 
+// slams sends a Close, and resets TCP as soon as the proxy's TCP has that. The other peer
+// says something at that time.
+func (p *peer) slams() {
+	p.closes([]byte{0x0f, 0xa0})
+	p.brokeNow()
+	p.w.after(2*p.s.Out.Latency+2*p.s.Peer().Out.Latency, func() {
+		for i := range 3 {
+			p.w.after(spread(p.w.choices, p.s.Out.Latency+time.Millisecond), func() {
+				if o := p.other; i > 0 && o.open && o.frozen <= p.w.now && o.waitsFor(Says) == 0 && !o.hurries {
+					o.message(20)
+				}
+			})
+		}
+		p.lastWord = p.closing && p.out.len() == 0 && !p.gone() && !p.s.hasUnsent() && p.s.Unacked() == 0
+		p.resets()
+	})
+}
+
 var rubbish [60 << 10]byte
 
 // violations are frames that RFC 6455 forbids, by their first bytes and payloads.
@@ -216,8 +293,11 @@ var violations = []struct {
 
 func (p *peer) violates(i int) {
 	v := violations[i]
+	if p.dragsTo > p.w.now { // inside a message a continuation breaks no rule
+		v = violations[0]
+	}
 	p.w.see(p.side.String() + " violates by " + v.name)
 	p.breaksProtocol()
 	p.writes(v.send(p))
-	p.closing = true // it says nothing more
+	p.closing, p.closedAt = true, p.w.now // it says nothing more
 }

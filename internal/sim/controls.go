@@ -31,7 +31,7 @@ func (p *peer) isPinged(payload []byte) {
 	} else {
 		p.hasPing()
 		p.kept = append(p.kept, payload)
-		if p.plan.Mute {
+		if p.plan.Reply == Mute {
 			return
 		}
 	}
@@ -55,7 +55,31 @@ func (p *peer) answersPing() {
 	payload := p.asked[0]
 	p.asked = p.asked[1:]
 	p.tells("answers ping %q", payload)
-	p.pongs(payload, len(payload) == ownPing)
+	if len(payload) != ownPing {
+		p.pongs(payload, false)
+		return
+	}
+	p.heaps()
+	p.replies(payload)
+	if p.plan.Heap > 0 && !p.silent() {
+		p.aligns() // the proxy's next read begins where a frame does
+	}
+}
+
+// replies shows the proxy that the peer lives.
+func (p *peer) replies(payload []byte) {
+	switch p.plan.Reply {
+	case Bare:
+		p.pongs(nil, false)
+		return
+	case Talks:
+		if p.waitsFor(Says) == 0 && !p.hurries {
+			p.message(40)
+			return
+		}
+	default: // by a pong
+	}
+	p.pongs(payload, true)
 }
 
 // pongs sends a pong, to the proxy or to the other peer.
@@ -73,9 +97,21 @@ func (p *peer) ping(payload []byte) {
 	if p.silent() {
 		return
 	}
-	p.pinged = append(p.pinged, payload)
+	p.asks(payload)
 	p.writes(p.frame(0x80|opPing, payload))
 	p.awaitsPong()
+}
+
+// asks notes a ping that the peer sends.
+func (p *peer) asks(payload []byte) {
+	p.pinged = append(p.pinged, payload)
+	p.pingedAt = append(p.pingedAt, p.w.now)
+}
+
+// pingPayload is that of the peer's next ping. No two are the same.
+func (p *peer) pingPayload(kind byte) []byte {
+	n := len(p.pinged)
+	return []byte{kind, byte(n >> 16), byte(n >> 8), byte(n)}
 }
 
 // crowd sends many pings at once.
@@ -84,9 +120,9 @@ func (p *peer) crowd() {
 		return
 	}
 	var all []byte
-	for i := range 200 {
-		payload := []byte{'c', byte(i)}
-		p.pinged = append(p.pinged, payload)
+	for range 200 {
+		payload := p.pingPayload('c')
+		p.asks(payload)
 		all = append(all, p.frame(0x80|opPing, payload)...)
 	}
 	p.writes(all)
@@ -116,6 +152,7 @@ func contains(all [][]byte, one []byte) bool {
 
 // isAnswered: a pong is the answer to a ping of the peer's own, or one that is passed on.
 func (p *peer) isAnswered(payload []byte) {
+	p.mayHavePong()
 	if p.w.plan.Knobs.Forward {
 		p.isPassed(1, p.other.ponged, payload)
 		return
@@ -132,6 +169,7 @@ func (p *peer) isAnswered(payload []byte) {
 // isClosed: the answer follows after a while, and then the end of TCP.
 func (p *peer) isClosed(payload []byte) {
 	p.hasClose, p.gotClose = true, payload
+	p.mayBeClosed(payload)
 	p.wantsEnd()
 	p.w.see(p.side.String() + " is closed")
 	if len(payload) >= 2 {

@@ -61,6 +61,7 @@ type parser struct {
 
 	head    []byte // of a frame that is not there in full
 	left    uint64 // payload bytes still to come of a data frame
+	more    bool   // fragments are still to come
 	closed  bool
 	data    int // bytes of data frames, headers included
 	control func(op byte, payload []byte)
@@ -133,7 +134,7 @@ func (p *parser) begins(header int, payload uint64) error {
 	op := h[0] & 0xf
 	if op&8 == 0 {
 		p.passes(h)
-		p.left = payload
+		p.left, p.more = payload, h[0]&0x80 == 0
 		return nil
 	}
 	if h[0]&0xf0 != 0x80 || op > opPong || payload > 125 {
@@ -155,3 +156,6 @@ func (p *parser) passes(b []byte) {
 
 // betweenFrames reports whether all that was taken ends with a frame.
 func (p *parser) betweenFrames() bool { return p.left == 0 && len(p.head) == 0 }
+
+// insideMessage reports whether all that was taken ends inside a message.
+func (p *parser) insideMessage() bool { return p.left > 0 || p.more }

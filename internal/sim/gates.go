@@ -15,16 +15,17 @@ func wanted() (all []string) {
 	all = append(all, proxy.States()...)
 	for side := range proxy.Side(3) {
 		for reason := metrics.PingTimeout; reason <= metrics.Internal; reason++ {
-			if metrics.LegalDrop(side, reason) && reason != metrics.Admin {
-				all = append(all, "dropped "+side.String()+" "+reason.String())
+			if end := dropped(side, reason); metrics.LegalDrop(side, reason) && unreachable[end] == "" {
+				all = append(all, end)
 			}
 		}
 	}
-	for _, fault := range []string{"again", "short", "ghost", "poller", "accept", "connect", "stopped", "stall", "TLS", "lookup"} {
+	for _, fault := range []string{"again", "short", "ghost", "poller", "accept", "connect", "stopped", "stall", "TLS", "lookup", "detach"} {
 		all = append(all, "fault "+fault)
 	}
 	for _, side := range []proxy.Side{client, service} {
-		all = append(all, "closed by "+side.String(), side.String()+" early", side.String()+" is closed", side.String()+" cut inside a frame")
+		all = append(all, "closed by "+side.String(), side.String()+" early", side.String()+" is closed", side.String()+" cut inside a frame",
+			side.String()+" pinged inside a message", side.String()+" answered inside a message", side.String()+" has its last word")
 		for kind := range kinds {
 			all = append(all, side.String()+" act "+kind.String())
 		}
@@ -38,7 +39,17 @@ func wanted() (all []string) {
 	for _, status := range []int{101, 400, 408, 426, 429, 502, 503, 504} {
 		all = append(all, fmt.Sprint("status ", status))
 	}
-	return append(all, "stop")
+	return append(all, "refusal passed on", "stop")
+}
+
+// dropped is what a run sees when a session is dropped.
+func dropped(side proxy.Side, reason metrics.Reason) string {
+	return "dropped " + side.String() + " " + reason.String()
+}
+
+// unreachable are the legal ends that no run can see, each with the reason.
+var unreachable = map[string]string{
+	dropped(metrics.Proxy, metrics.Admin): "nothing in the proxy ends a session for an operator",
 }
 
 // missing returns what was not seen.
@@ -46,6 +57,11 @@ func missing(seen map[string]int) (all []string) {
 	for _, what := range wanted() {
 		if seen[what] == 0 {
 			all = append(all, what)
+		}
+	}
+	for end := range unreachable {
+		if seen[end] > 0 {
+			all = append(all, end+", which was thought to be unreachable, and is not")
 		}
 	}
 	slices.Sort(all)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/netip"
+
 	"holdfast/internal/sim/kernel"
 	"holdfast/proxy"
 )
@@ -24,6 +26,15 @@ func (g *ghosts) Add(fd int, t proxy.Token, want proxy.Ready) error {
 	}
 	g.now[slot] = append(g.now[slot], t)
 	return g.Poller.Add(fd, t, want)
+}
+
+// Accept counts the clients that come in.
+func (g *ghosts) Accept(fd int, shared bool) (proxy.Transport, netip.AddrPort, error) {
+	t, from, err := g.Poller.Accept(fd, shared)
+	if err == nil {
+		g.w.accepted++
+	}
+	return t, from, err
 }
 
 // generation is how often the slot of a token was used before.

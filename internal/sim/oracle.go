@@ -16,7 +16,7 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 	w.ended = append(w.ended, e)
 	what := "closed by " + e.Side.String()
 	if !e.Closed {
-		what = "dropped " + e.Side.String() + " " + e.Reason.String()
+		what = dropped(e.Side, e.Reason)
 	}
 	w.see(what)
 	w.tells("%24s session %s is %s (%s) after %v", "", e.Path, what, e.Detail, e.Duration)
@@ -75,7 +75,8 @@ func (c complaints) WithAttrs([]slog.Attr) slog.Handler { return c }
 func (c complaints) WithGroup(string) slog.Handler      { return c }
 
 func (c complaints) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == "internal error" && c.w.seen["fault poller"] > 0 {
+	faults := c.w.seen["fault poller"] + c.w.seen["fault detach"]
+	if faults > 0 && (r.Message == "internal error" || r.Message == "pass refusal on" || r.Message == "handshake failed") {
 		return nil
 	}
 	text := r.Message
@@ -125,7 +126,10 @@ func (w *World) bound(p *peer) (d time.Duration, known bool) {
 	if p.frozen != never || k.Interval == 0 || k.Timeout == 0 || p.side == service && k.UpstreamPong != "require" {
 		return 0, false
 	}
-	d = k.Interval + k.Timeout*3/2 + k.Write + 2*k.Close + 4*w.plan.Faults.Slow + 2*time.Second
+	if p.other.halts && (k.Timeout == 0 || p.side == client && k.UpstreamPong != "require") {
+		return 0, false // no ping can be sent inside the frame, and its sender may take its time
+	}
+	d = k.Interval*5/4 + k.Timeout*3/2 + k.Write + 2*k.Close + 4*w.plan.Faults.Slow + 2*time.Second
 	if f := &w.plan.Faults; f.Short+f.Again > 0 {
 		d += 2 * k.Write // tails that the fault has made have such a time of their own
 	}
@@ -168,6 +172,7 @@ func (w *World) Run() []error {
 	w.wantsEnds()
 	w.stops()
 	w.runUntil(w.now + w.plan.drainTime() + time.Second)
+	w.proxy.CutBeside()
 	for i := range w.running {
 		w.proxy.CutAll(i)
 	}
@@ -177,6 +182,7 @@ func (w *World) Run() []error {
 		for _, t := range w.talks {
 			t.wantsAll()
 			t.wantsCodes()
+			t.wantsLastWord()
 		}
 	}
 	w.proxy.Close()
@@ -195,6 +201,9 @@ func (p *Plan) length() (longest time.Duration) {
 			d := c.At + 15*time.Second
 			for _, do := range a.Does {
 				d += do.After + time.Second
+				if do.Kind == Drags {
+					d += time.Minute
+				}
 				if do.Kind == Stops {
 					d += time.Duration(do.Size) * time.Millisecond
 				}
@@ -213,8 +222,13 @@ func (w *World) stops() {
 	w.tells("%24s the proxy stops", "")
 	w.see("stop")
 	for i := range w.running {
-		w.proxy.Drain(i)
+		w.proxy.Drain(i, w.plan.Spread)
 	}
+	w.pages.stops()
+	w.after(w.plan.Spread+w.plan.Knobs.Close, func() {
+		w.proxy.CutBeside()
+		w.pages.cuts()
+	})
 	w.after(w.plan.drainTime(), func() {
 		if held := w.proxy.Held(); held > 0 {
 			w.fails("the proxy holds %d sessions long after it began to stop", held)
@@ -224,7 +238,7 @@ func (w *World) stops() {
 
 // drainTime is how long a stop takes at the most.
 func (p *Plan) drainTime() time.Duration {
-	d := 12*p.Knobs.Write + 12*p.Knobs.Close + time.Minute
+	d := p.Spread + 12*p.Knobs.Write + 12*p.Knobs.Close + time.Minute
 	if p.Faults.Stopped > 0 {
 		d += 3 * time.Minute
 	}
@@ -268,6 +282,12 @@ func (w *World) wantsNothingLeft() {
 	opened := sum["holdfast_sessions_opened_total"]
 	if ends := sum["holdfast_sessions_closed_total"] + sum["holdfast_sessions_dropped_total"]; opened != ends || int(opened) != len(w.ended) {
 		w.fails("%v sessions were opened, %v ends are counted and %d told", opened, ends, len(w.ended))
+	}
+	if counted, want := sum["holdfast_handshakes_total"], w.accepted-w.served+w.rejoined; int(counted) != want {
+		w.fails("%v handshakes are counted, and there were %d", counted, want)
+	}
+	if len(w.jobs)+w.besides > 0 {
+		w.fails("%d jobs and %d connections are left beside the loops", len(w.jobs), w.besides)
 	}
 	if seats := w.proxy.Seats(); seats != 0 {
 		w.fails("%d addresses have seats at the end", seats)

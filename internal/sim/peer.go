@@ -34,33 +34,42 @@ type peer struct {
 	refused  bool // it got an answer that is not a 101
 	gotClose []byte
 	pings    int           // of the proxy's that came
+	pongAt   time.Duration // when a pong came inside a message, having waited its time
+	openedAt time.Duration // when its session opened
 	pingAt   time.Duration // when the last of them did
 	watched  bool          // the end of its session is watched
 	hasClose bool
 
 	// What it sends.
-	out      queue    // what its TCP has not taken
-	taken    int      // bytes that it has
-	sent     []byte   // data frames as they stand on the wire, without those after a fault
-	rest     []byte   // of a frame that has begun
-	pinged   [][]byte // payloads of its own pings
-	answered int      // up to which of them has an answer
+	out      queue           // what its TCP has not taken
+	taken    int             // bytes that it has
+	sent     []byte          // data frames as they stand on the wire, without those after a fault
+	rest     []byte          // of a frame that has begun
+	dragsTo  time.Duration   // when a message ends that is dragged out
+	wrote    int             // bytes, those that wait included
+	pinged   [][]byte        // payloads of its own pings
+	pingedAt []time.Duration // when they were sent
+	answered int             // up to which of them has an answer
 
 	ponged [][]byte // payloads of its pongs, but for the answers to the proxy
 	kept   [][]byte // payloads of the proxy's pings
 	passed [2]int   // how many of the other peer's pings and pongs have come
 
-	closePayload *[]byte  // of its Close
-	asked        [][]byte // payloads of pings from the proxy or the other peer, not answered yet
-	closing      bool     // it has sent its Close
-	hurries      bool     // it says nothing new, since it owes a Close
+	closePayload *[]byte       // of its Close
+	closedAt     time.Duration // when it was sent
+	lastWord     bool          // its Close has arrived, and a reset followed at once
+	asked        [][]byte      // payloads of pings from the proxy or the other peer, not answered yet
+	closing      bool          // it has sent its Close
+	hurries      bool          // it says nothing new, since it owes a Close
 	writeEnd     bool
 
 	frozen   time.Duration // until when it does nothing
 	readsAt  time.Duration // when it may read again
 	violated bool          // it has broken the protocol: what it sends after that is for nobody
 	brokeAt  time.Duration // when it first did what it may be dropped for
+	saidAt   time.Duration // when it last sent data
 	deadAt   time.Duration // when it fell silent for ever; 0: never
+	halts    bool          // it did so in the middle of a frame
 	noted    bool          // an event of its own is under way to look at the socket
 	headOut  time.Duration // when the last piece of its head is sent
 }
@@ -114,6 +123,7 @@ func (p *peer) writes(b []byte) {
 		return
 	}
 	p.out.add(b)
+	p.wrote += len(b)
 	if p.frozen <= p.w.now {
 		p.flushes()
 	}
@@ -195,6 +205,9 @@ func (p *peer) ends(err error) {
 	p.ended = true
 	p.wantsEnd()
 	p.tells("<- the stream ends: %v", err)
+	if p.refused {
+		p.talk.wantsRefusal()
+	}
 	if p.parser.left > 0 || len(p.parser.head) > 0 {
 		p.w.see(p.side.String() + " cut inside a frame")
 	}
@@ -206,6 +219,10 @@ func (p *peer) ends(err error) {
 
 // takes looks at bytes that came.
 func (p *peer) takes(b []byte) {
+	if p.refused {
+		p.takesRefusal(b)
+		return
+	}
 	if p.side == client && !p.open {
 		p.head = append(p.head, b...)
 		end := bytes.Index(p.head, endOfHead)
@@ -215,9 +232,13 @@ func (p *peer) takes(b []byte) {
 		head := string(p.head[:end+4])
 		b = p.head[end+4:]
 		p.head = nil
+		pages := p.talk.pages
 		p.talk.answered(head)
 		if !p.open {
-			return // a refusal: its body is of no interest
+			if p.talk.pages == pages {
+				p.takesRefusal(b)
+			}
+			return
 		}
 	}
 	before := p.received
@@ -227,6 +248,13 @@ func (p *peer) takes(b []byte) {
 	if p.received > before {
 		p.talk.carries()
 		p.tells("<- %d bytes of data, %d in all", p.received-before, p.received)
+	}
+}
+
+// takesRefusal collects the body of a refusal.
+func (p *peer) takesRefusal(b []byte) {
+	if r := p.talk.refusal; r != nil {
+		r.got = append(r.got, b...)
 	}
 }
 
@@ -262,7 +290,7 @@ func (p *peer) closes(payload []byte) {
 		p.tells("sends %s", controlName(opClose, payload))
 	}
 	p.writes(p.frame(0x80|opClose, payload))
-	p.closing, p.closePayload = true, &payload
+	p.closing, p.closePayload, p.closedAt = true, &payload, p.w.now
 	p.awaitsEcho()
 }
 
@@ -282,7 +310,7 @@ func (p *peer) says(frame []byte) {
 		return
 	}
 	if !p.violated {
-		p.sent = append(p.sent, frame...)
+		p.sent, p.saidAt = append(p.sent, frame...), p.w.now
 		p.talk.saidAt = [2]time.Duration{p.talk.saidAt[1], p.w.now}
 		p.talk.carries()
 	}

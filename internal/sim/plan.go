@@ -14,6 +14,7 @@ type Plan struct {
 	Faults   Faults
 	Sessions []Conversation
 	Stop     time.Duration // when the proxy begins to stop; 0: when all is over
+	Spread   time.Duration // HOLDFAST_DRAIN_SPREAD
 }
 
 // Knobs are the proxy's configuration.
@@ -32,10 +33,13 @@ type Knobs struct {
 	Preface          bool // HOLDFAST_PROXY_PROTOCOL=accept, and each client has a header
 	ClientTLS        bool
 	ServiceTLS       bool
-	Name             bool // the upstream's address is to be looked up
-	Places           int  // in each queue
-	Buffer           int  // of the kernel, for what was written at an end
-	Inbox            int  // and for what has arrived there
+	Name             bool  // the upstream's address is to be looked up
+	Places           int   // in each queue
+	Buffer           int   // of the kernel, for what was written at an end
+	Inbox            int   // and for what has arrived there
+	Pages            bool  // requests that are not upgrades are answered
+	Clients          int64 // how many the proxy has room for; 0: enough
+	Batch            int   // events that the poller returns at once; 0: as many as Linux does
 }
 
 // Faults are what the kernel, the network and the machine may do in this run: each is the
@@ -66,16 +70,17 @@ type Conversation struct {
 type Opening uint8
 
 const (
-	Opens         Opening = iota // it does not
-	SaysNothing                  // the client connects and is silent
-	Drips                        // the client's request never ends
-	AsksWrong                    // the client's request is not well formed
-	AsksPage                     // the client's request is not an upgrade
-	LeavesEarly                  // the client goes away while it waits
-	ServiceSilent                // the service never answers
-	ServiceWrong                 // the service's 101 is not for this request
-	ServiceBabble                // the service answers with something that is not HTTP
-	ServiceLeaves                // the service ends TCP in place of an answer
+	Opens          Opening = iota // it does not
+	SaysNothing                   // the client connects and is silent
+	Drips                         // the client's request never ends
+	AsksWrong                     // the client's request is not well formed
+	AsksPage                      // the client's request is not an upgrade
+	LeavesEarly                   // the client goes away while it waits
+	ServiceSilent                 // the service never answers
+	ServiceWrong                  // the service's 101 is not for this request
+	ServiceBabble                 // the service answers with something that is not HTTP
+	ServiceRefuses                // the service answers with an error that is passed on
+	ServiceLeaves                 // the service ends TCP in place of an answer
 	ServiceResets
 	openings
 )
@@ -83,11 +88,23 @@ const (
 // An Actor is one peer of a session: how well it keeps to the rules, and what it does.
 type Actor struct {
 	Answers time.Duration // how long after a ping or a Close it answers
-	Mute    bool          // it never answers a ping of the proxy's
+	Reply   Reply         // how it answers a ping of the proxy's
+	Heap    int           // bytes of small frames that it sends before each such answer
 	Rate    int           // bytes that it reads a second; 0: all that there is
 	Early   bool          // it sends its first message before the handshake is over
 	Does    []Action
 }
+
+// A Reply is how a peer shows that it lives when the proxy pings it.
+type Reply uint8
+
+const (
+	Echoes Reply = iota
+	Bare         // a pong without a payload
+	Talks        // a message, and no pong
+	Mute         // nothing
+	replies
+)
 
 // An Action is one thing that a peer does, some time after the one before.
 type Action struct {
@@ -102,6 +119,7 @@ type Kind uint8
 const (
 	Says     Kind = iota // a message of Size bytes
 	SaysMore             // a message of several frames
+	Drags                // the same, over many seconds
 	Begins               // a frame's beginning; the rest comes with the next action
 	Pings                // a ping of its own
 	Pongs                // a pong that nobody has asked for
@@ -112,7 +130,9 @@ const (
 	// From here on it breaks a rule, or dies.
 	Violates
 	Raves  // its Close, and then megabytes
+	Slams  // its Close, and a reset as soon as that has arrived
 	Stops  // it neither reads nor answers for Size milliseconds
+	Breaks // it begins a frame, and freezes
 	Freeze // it never reads nor answers any more, but its TCP does
 	Vanish // its host is gone: nothing arrives any more, either way
 	Halves // it ends its direction of TCP
@@ -129,6 +149,7 @@ func planFor(seed uint64) *Plan {
 	for range 1 + rnd.IntN(4) {
 		p.Sessions = append(p.Sessions, p.conversation(rnd))
 	}
+	p.gathers(stream(seed, 4))
 	mute := rnd.IntN(2) == 0
 	if mute && p.Knobs.UpstreamPong != "require" && !p.Knobs.Forward { // the pong to a ping that is passed on is one, too
 		for i := range p.Sessions {
@@ -141,14 +162,41 @@ func planFor(seed uint64) *Plan {
 			p.Stop = p.Sessions[0].At + spread(rnd, 8*p.Faults.Slow+time.Millisecond)
 		}
 	}
+	p.Spread = oneOf(stream(seed, 5), 0, time.Second, time.Minute)
 	return p
 }
 
 // isMute makes an actor answer no ping. It sends no pong of its own either, which would
 // count as an answer.
 func (a *Actor) isMute() {
-	a.Mute = true
+	a.Reply = Mute
 	a.Does = slices.DeleteFunc(a.Does, func(do Action) bool { return do.Kind == Pongs })
+}
+
+// gathers draws what concerns both peers of a conversation, or all conversations.
+func (p *Plan) gathers(rnd *rand.Rand) {
+	if rnd.IntN(5) == 0 { // a storm: all of them come at once, and more of them
+		for range rnd.IntN(5) {
+			p.Sessions = append(p.Sessions, p.conversation(rnd))
+		}
+		for i := range p.Sessions {
+			p.Sessions[i].At = p.Sessions[0].At + spread(rnd, 20*time.Millisecond)
+		}
+	}
+	for i := range p.Sessions {
+		if c := &p.Sessions[i]; rnd.IntN(20) == 0 { // both peers freeze in the middle of a frame
+			for _, a := range c.actors() {
+				a.Does = append(a.Does, Action{After: spread(rnd, 5*time.Second), Kind: Breaks, Size: 1 + rnd.IntN(200)})
+			}
+		}
+		if c := &p.Sessions[i]; rnd.IntN(15) == 0 { // one of two plain peers resets right behind its Close
+			a := c.actors()[rnd.IntN(2)]
+			a.Does = []Action{{After: spread(rnd, 5*time.Second), Kind: Slams}}
+			for _, a := range c.actors() {
+				a.Rate, a.Heap = 0, 0
+			}
+		}
+	}
 }
 
 func stream(seed, concern uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, concern)) }
@@ -187,9 +235,12 @@ func knobsFor(rnd *rand.Rand) Knobs {
 		ClientTLS:        rnd.IntN(4) == 0,
 		ServiceTLS:       rnd.IntN(5) == 0,
 		Name:             rnd.IntN(5) == 0,
-		Places:           oneOf(rnd, 100, 100, 1),
+		Places:           oneOf(rnd, 100, 1),
 		Buffer:           oneOf(rnd, 8<<10, 16<<10, 64<<10),
 		Inbox:            oneOf(rnd, 8<<10, 16<<10, 64<<10, 200<<10),
+		Pages:            rnd.IntN(2) == 0,
+		Clients:          seldom(rnd, 6, int64(3)),
+		Batch:            seldom(rnd, 4, 1+rnd.IntN(3)),
 	}
 }
 
@@ -229,12 +280,27 @@ func (p *Plan) actor(rnd *rand.Rand) Actor {
 		Rate:    seldom(rnd, 4, max(p.slowest(), oneOf(rnd, 100_000, 0))),
 		Early:   rnd.IntN(6) == 0,
 	}
+	if rnd.IntN(6) == 0 {
+		a.Heap = p.heap(rnd)
+	}
+	if !p.Knobs.PongOnly {
+		a.Reply = seldom(rnd, 3, oneOf(rnd, Bare, Talks))
+	}
 	// Of two actors one breaks no rule, as a rule: a healthy peer must not pay for others.
 	wild := rnd.IntN(3) == 0
 	for range rnd.IntN(12) {
 		a.Does = append(a.Does, action(rnd, wild))
 	}
 	return a
+}
+
+// heap draws the size of an actor's heaps.
+func (p *Plan) heap(rnd *rand.Rand) int {
+	most := 3 * p.Knobs.Inbox
+	if p.Faults.Stopped > 0 {
+		most = p.Knobs.Inbox / 2 // all of it has arrived when the process goes on
+	}
+	return 1024 + rnd.IntN(oneOf(rnd, 4096, most))
 }
 
 // slowest is how many bytes a second a healthy peer reads at least: what has reached its
@@ -255,6 +321,8 @@ func action(rnd *rand.Rand, wild bool) Action {
 		Size:  oneOf(rnd, rnd.IntN(126), rnd.IntN(126), rnd.IntN(9000), 65_000+rnd.IntN(2000)),
 	}
 	switch kind {
+	case Drags:
+		a.Size = 10 + rnd.IntN(2000)
 	case Floods:
 		a.Size = 50_000 + rnd.IntN(oneOf(rnd, 300_000, 300_000, 300_000, 300_000, 2_000_000))
 	case Stops:

@@ -34,6 +34,9 @@ func (r *room) bytes() []byte {
 
 // returns leaves the world's memory to the next one. The world is over.
 func (w *World) returns() {
+	for j := range w.jobs {
+		j.stop()
+	}
 	for _, t := range w.talks {
 		for _, p := range []*peer{t.client, t.service} {
 			w.room.spare = append(w.room.spare, p.sent[:0], p.out.b[:0])

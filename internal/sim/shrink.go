@@ -94,7 +94,7 @@ func (s *shrinker) settings() {
 		before := *s.plan
 		changed := *s.plan.clone()
 		plainer(&changed)
-		if changed.Knobs != before.Knobs || changed.Faults != before.Faults || changed.Stop != before.Stop {
+		if changed.Knobs != before.Knobs || changed.Faults != before.Faults || changed.Stop != before.Stop || changed.Spread != before.Spread {
 			s.try(plainer)
 		}
 	}
@@ -103,7 +103,8 @@ func (s *shrinker) settings() {
 		s.trySession(i, func(c *Conversation) { c.At = 0 })
 		for side := range 2 {
 			s.tryActor(i, side, func(a *Actor) { a.Answers = 0 })
-			s.tryActor(i, side, func(a *Actor) { a.Mute = false })
+			s.tryActor(i, side, func(a *Actor) { a.Reply = Echoes })
+			s.tryActor(i, side, func(a *Actor) { a.Heap = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Rate = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Early = false })
 			for j := range s.plan.Sessions[i].actors()[side].Does {
@@ -127,7 +128,7 @@ func (s *shrinker) tryActor(i, side int, change func(*Actor)) {
 	was := s.plan.Sessions[i].actors()[side]
 	a := *was
 	change(&a)
-	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Mute != was.Mute {
+	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Reply != was.Reply || a.Heap != was.Heap {
 		s.try(func(p *Plan) { change(p.Sessions[i].actors()[side]) })
 	}
 }
@@ -143,6 +144,7 @@ func (s *shrinker) tryAction(i, side, j int, change func(*Action)) {
 // plainer are the plainest values of all knobs and faults.
 var plainer = []func(*Plan){
 	func(p *Plan) { p.Stop = 0 },
+	func(p *Plan) { p.Spread = 0 },
 	func(p *Plan) { p.Knobs.Loops = 1 },
 	func(p *Plan) { p.Knobs.Interval, p.Knobs.Timeout = 0, 0 },
 	func(p *Plan) { p.Knobs.PongOnly = false },
@@ -158,6 +160,9 @@ var plainer = []func(*Plan){
 	func(p *Plan) { p.Knobs.Name = false },
 	func(p *Plan) { p.Knobs.Places = 100 },
 	func(p *Plan) { p.Knobs.Buffer, p.Knobs.Inbox = 64<<10, 64<<10 },
+	func(p *Plan) { p.Knobs.Batch = 0 },
+	func(p *Plan) { p.Knobs.Pages = false },
+	func(p *Plan) { p.Knobs.Clients = 0 },
 	func(p *Plan) { p.Faults.Again = 0 },
 	func(p *Plan) { p.Faults.Short = 0 },
 	func(p *Plan) { p.Faults.Ghosts = 0 },

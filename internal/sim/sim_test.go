@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
+
+	"holdfast/metrics"
 )
 
 // Two hundred seeds: make sim plays many more.
@@ -13,6 +16,19 @@ func TestSeeds(t *testing.T) {
 	for seed := range uint64(200) {
 		if wrong := newWorld(planFor(seed), story{}).plays(); len(wrong) > 0 {
 			t.Errorf("seed %d: %v", seed, wrong)
+		}
+	}
+}
+
+// Each legal end is a gate, or stands in unreachable.
+func TestGatesHaveEveryLegalEnd(t *testing.T) {
+	gates := wanted()
+	for side := range metrics.Proxy + 1 {
+		for reason := metrics.PingTimeout; reason <= metrics.Internal; reason++ {
+			end := dropped(side, reason)
+			if is := slices.Contains(gates, end) || unreachable[end] != ""; is != metrics.LegalDrop(side, reason) {
+				t.Errorf("%s is expected: %v", end, is)
+			}
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (p *Plan) describes(to io.Writer) {
 	for i, c := range p.Sessions {
 		_, _ = fmt.Fprintf(to, "session %d at %v, %v\n", i, c.At, c.Opening)
 		for side, a := range []Actor{c.Client, c.Service} {
-			_, _ = fmt.Fprintf(to, "  %v answers after %v, reads %d B/s, early %v:\n", proxy.Side(side), a.Answers, a.Rate, a.Early)
+			_, _ = fmt.Fprintf(to, "  %v answers after %v %v, behind %d bytes, reads %d B/s, early %v:\n", proxy.Side(side), a.Answers, a.Reply, a.Heap, a.Rate, a.Early)
 			var at time.Duration
 			for _, do := range a.Does {
 				at += do.After
@@ -57,7 +57,7 @@ func (p *Plan) describes(to io.Writer) {
 		}
 	}
 	if p.Stop > 0 {
-		_, _ = fmt.Fprintf(to, "the proxy stops at %v\n", p.Stop)
+		_, _ = fmt.Fprintf(to, "the proxy stops at %v, within %v\n", p.Stop, p.Spread)
 	}
 }
 

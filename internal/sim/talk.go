@@ -22,14 +22,19 @@ type talk struct {
 	service *peer
 	opened  bool             // the client has got its 101
 	clean   bool             // see isClean
+	prompt  bool             // see isPrompt
 	moved   int              // how often data moved
 	saidAt  [2]time.Duration // when a peer said something: the time before last, and last
 	ended   *proxy.Ended
+	misses  int // of the world, when the client came
+	refusal *refusal
+	pages   int  // that the client has got
+	rejoins bool // it asks for a session after that
 }
 
 func newTalk(w *World, i int) *talk {
 	t := &talk{w: w, number: i, plan: &w.plan.Sessions[i]}
-	t.clean = w.plan.isClean(t.plan)
+	t.clean, t.prompt = w.plan.isClean(t.plan), w.plan.isPrompt(t.plan)
 	t.client = newPeer(t, client, &t.plan.Client)
 	t.service = newPeer(t, service, &t.plan.Service)
 	t.client.other, t.service.other = t.service, t.client
@@ -44,6 +49,7 @@ func (t *talk) begins() {
 		t.client.tells("is not let in: %v", err)
 		return
 	}
+	t.misses = t.w.misses
 	t.client.tells("connects, connection %d", s.Number())
 	t.w.connects(s)
 	t.client.connects(&wire{Socket: s, sealed: t.w.plan.Knobs.ClientTLS})
@@ -59,7 +65,7 @@ func (t *talk) begins() {
 	case AsksWrong:
 		t.client.sendsInPieces([]byte(strings.Replace(t.request(), "Host:", "Host :", 1)))
 	case AsksPage:
-		t.client.sendsInPieces([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+		t.client.sendsInPieces([]byte(pageRequest))
 	default:
 		t.client.sendsInPieces([]byte(t.request()))
 		if t.plan.Client.Early {
@@ -106,8 +112,15 @@ func (t *talk) key() string {
 }
 
 func (t *talk) request() string {
-	return "GET /" + strconv.Itoa(t.number) + " HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + t.key() + "\r\n\r\n"
+	return padded("GET /" + strconv.Itoa(t.number) + " HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + t.key() + "\r\n")
+}
+
+// padded ends a head, and makes its length a multiple of heapFrame.
+func padded(head string) string {
+	const field, end = "X-Pad: ", "\r\n\r\n"
+	short := heapFrame - (len(head)+len(field)+len(end))%heapFrame
+	return head + field + strings.Repeat("x", short) + end
 }
 
 // A caller is a connection to the service whose request has not come yet.
@@ -159,7 +172,7 @@ func (c *caller) begins(end int) {
 		c.w.fails("the service is asked twice for client %d", i)
 		return
 	}
-	if !bytes.Contains(c.head[:end], []byte("\r\nSec-WebSocket-Key: ")) || t.plan.Opening == AsksWrong || t.plan.Opening == AsksPage {
+	if !bytes.Contains(c.head[:end], []byte("\r\nSec-WebSocket-Key: ")) || t.plan.Opening == AsksWrong || t.plan.Opening == AsksPage && !t.rejoins {
 		c.w.fails("the service is asked for what must be refused: %q", c.head[:end])
 	}
 	if end < len(c.head) {
@@ -188,6 +201,9 @@ func (t *talk) answers(request string) {
 	case ServiceBabble:
 		t.service.sendsInPieces([]byte("220 mail.example.com ESMTP\r\n\r\n"))
 		return
+	case ServiceRefuses:
+		t.refuses()
+		return
 	case ServiceLeaves:
 		t.service.leaves()
 		return
@@ -199,8 +215,8 @@ func (t *talk) answers(request string) {
 	default: // it answers as it should
 	}
 	accept := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(accept[:]) + "\r\n\r\n"
+	answer := padded("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(accept[:]) + "\r\n")
 	if t.w.choices.IntN(4) == 0 {
 		answer = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer
 	}
@@ -216,12 +232,24 @@ func (t *talk) answered(head string) {
 	status, _, _ := strings.Cut(strings.TrimPrefix(head, "HTTP/1.1 "), " ")
 	t.w.see("status " + status)
 	t.client.tells("<- status %s", status)
+	if status == "200" && t.plan.Opening == AsksPage {
+		t.paged()
+		return
+	}
 	if status != "101" {
 		t.client.refused = true
+		t.wantsMisses(status)
+		if t.refusal != nil {
+			t.refusal.got = []byte(head)
+		}
 		return
 	}
 	switch t.plan.Opening {
 	case Opens, LeavesEarly:
+	case AsksPage:
+		if !t.rejoins {
+			t.w.fails("client %d got a 101, and it has asked for a page", t.number)
+		}
 	default:
 		t.w.fails("client %d got a 101, and its handshake was to fail: %d", t.number, t.plan.Opening)
 	}

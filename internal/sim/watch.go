@@ -13,15 +13,20 @@ import (
 // isClean reports whether nothing in the plan delays a conversation: no peer that reads
 // slowly, rests or floods, and no fault of the network or of the machine.
 func (p *Plan) isClean(c *Conversation) bool {
-	if f := &p.Faults; f.Stalls > 0 || f.Stopped > 0 || f.Poller > 0 {
+	return p.isPrompt(c) && p.Faults.Stopped == 0 && p.Faults.Poller == 0
+}
+
+// isPrompt reports the same, but for stops of the process and faults of the poller.
+func (p *Plan) isPrompt(c *Conversation) bool {
+	if p.Faults.Stalls > 0 {
 		return false
 	}
-	for _, a := range []*Actor{&c.Client, &c.Service} {
-		if a.Rate > 0 {
+	for _, a := range c.actors() {
+		if a.Rate > 0 || a.Heap > 0 {
 			return false
 		}
 		for _, do := range a.Does {
-			if do.Kind == Floods || do.Kind == Stops {
+			if do.Kind == Floods || do.Kind == Stops || do.Kind == Breaks {
 				return false
 			}
 		}
@@ -34,9 +39,9 @@ func (p *Plan) isClean(c *Conversation) bool {
 // and some turns.
 func (t *talk) lag() time.Duration {
 	d := 4*t.w.plan.Faults.Slow + 100*time.Millisecond
-	for _, a := range []*Actor{&t.plan.Client, &t.plan.Service} {
+	for _, a := range t.plan.actors() {
 		for _, do := range a.Does {
-			if do.Kind == Begins || do.Size > 4000 { // it may need many round trips through a small window
+			if do.Kind == Begins || do.Size > 4000 && isMessage(do.Kind) { // it may need many round trips through a small window
 				return d + 2*time.Second + 40*t.w.plan.Faults.Slow
 			}
 		}
@@ -78,13 +83,21 @@ func (t *talk) watches() {
 		return
 	}
 	if k.Oldest > 0 {
-		t.later(k.Oldest*11/10+t.lag(), func() bool { return !t.client.goesOn() },
+		t.later(k.Oldest*11/10+t.closeWait(t.client)+t.lag(), func() bool { return !t.client.goesOn() },
 			"session %d is older than its limit", t.number)
 	}
 	t.carries()
 	for _, p := range []*peer{t.client, t.service} {
 		p.awaitsPing()
 	}
+}
+
+// closeWait is how long a Close of ours to a peer may wait for the end of a message.
+func (t *talk) closeWait(p *peer) time.Duration {
+	if p.other.plan.drags() {
+		return t.w.plan.Knobs.Close / 2
+	}
+	return 0
 }
 
 // carries notes that data moved, and that the session may be idle from now on.
@@ -95,7 +108,7 @@ func (t *talk) carries() {
 	}
 	t.moved++
 	moves := t.moved
-	t.later(idle+t.lag(), func() bool { return t.moved != moves || !t.client.goesOn() },
+	t.later(idle+t.closeWait(t.client)+t.lag(), func() bool { return t.moved != moves || !t.client.goesOn() },
 		"session %d is idle for longer than its limit", t.number)
 }
 
@@ -114,6 +127,7 @@ func (p *peer) awaitsPing() {
 
 // hasPing checks that pings do not come too often, and waits for the next.
 func (p *peer) hasPing() {
+	p.mayHavePing()
 	p.pings++
 	if p.pings > 1 && p.talk.clean {
 		if gap := p.w.now - p.pingAt; gap < p.w.plan.Knobs.Interval*9/10-p.talk.lag() {
@@ -130,8 +144,11 @@ func (p *peer) awaitsPong() {
 	if !t.clean || p.w.plan.Knobs.Forward || !t.opened {
 		return
 	}
-	asked := len(p.pinged)
-	t.later(t.lag(), func() bool { return p.answered >= asked || !p.goesOn() },
+	asked, wait := len(p.pinged), t.lag()
+	if p.other.plan.drags() {
+		wait += p.w.plan.Knobs.pongWait()
+	}
+	t.later(wait, func() bool { return p.answered >= asked || !p.goesOn() },
 		"%v %d has no answer to its ping %d", p.side, t.number, asked)
 }
 
@@ -146,6 +163,7 @@ func (p *peer) dies() {
 	idle := p.goesOn() && p.open && p.other.open && len(p.rest) == 0 && len(p.other.rest) == 0
 	p.brokeNow()
 	p.frozen, p.deadAt = never, p.w.now
+	p.halts = p.halts || len(p.rest) > 0 || p.out.len() > 0
 	if !known || !idle {
 		return
 	}
@@ -167,7 +185,14 @@ func (p *peer) found() (within time.Duration, known bool) {
 	if !t.clean || k.Interval == 0 || k.Timeout == 0 || p.side == service && k.UpstreamPong != "require" {
 		return 0, false
 	}
-	return k.Interval + k.Timeout*101/100 + t.lag(), true
+	within = k.Interval + k.Timeout*101/100 + t.lag()
+	if p.other.plan.drags() { // a ping waits for the end of a message, and so does a Close
+		within += k.Interval / 4
+	}
+	if p.plan.drags() {
+		within += k.Close / 2
+	}
+	return within, true
 }
 
 // mayTimeOut checks that a peer which is dropped for a pong had its whole time.
@@ -226,7 +251,7 @@ func (t *talk) awaitsAnswer() {
 		bound += 3 * time.Minute
 	}
 	t.w.after(bound, func() {
-		if c := t.client; !c.open && !c.ended && !c.gone() && !c.refused {
+		if c := t.client; !c.open && !c.ended && !c.gone() && !c.refused && t.pages == 0 {
 			t.w.fails("client %d has no answer after %v", t.number, bound)
 		}
 	})
@@ -242,8 +267,19 @@ func (t *talk) awaitsAnswer() {
 // mustOpen reports whether nothing is in the way of a handshake.
 func (t *talk) mustOpen() bool {
 	f, k := &t.w.plan.Faults, &t.w.plan.Knobs
-	return t.plan.Opening == Opens && f.Accept+f.Connect+f.TLS+f.Lookup+f.Poller+f.Stalls+f.Stopped == 0 &&
-		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !k.Name
+	return t.plan.Opening == Opens && f.Accept+f.Connect+f.Poller+f.Stalls+f.Stopped == 0 &&
+		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !k.Name && k.Clients == 0
+}
+
+// wantsMisses: a client whose service cannot be reached is told so when each address was
+// tried.
+func (t *talk) wantsMisses(status string) {
+	if status != "502" || t.plan.Opening != Opens || len(t.w.talks) > 1 || !t.w.plan.Knobs.Name || t.w.plan.Knobs.ServiceTLS {
+		return
+	}
+	if misses := t.w.misses - t.misses; misses < t.w.found {
+		t.w.fails("client %d is told that its service cannot be reached, and %d of %d addresses were tried", t.number, misses, t.w.found)
+	}
 }
 
 // freesUpstream checks that the service is let go soon after the client has left.
@@ -252,10 +288,11 @@ func (t *talk) freesUpstream() {
 	if f.Stalls+f.Stopped+f.Poller+f.Accept > 0 {
 		return
 	}
-	t.later(4*f.Slow+100*time.Millisecond, func() bool {
-		s := t.service
-		return t.opened || s.s == nil || s.gone() || s.ended || s.hasClose
-	}, "client %d has left, and the service still has its handshake", t.number)
+	t.w.after(6*f.Slow+100*time.Millisecond, func() {
+		if s := t.service; !t.opened && s.s != nil && !s.gone() && !s.ended && !s.hasClose {
+			t.w.fails("client %d has left, and the service still has its handshake", t.number)
+		}
+	})
 }
 
 // movesData reports whether an end for idleness comes while data moves.

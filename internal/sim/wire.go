@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -160,6 +161,8 @@ func (c *sealed) Write(b []byte) (taken int, err error) {
 		c.kept = appendRecord(nil, dataRecord, b[:c.owed])
 	}
 }
+
+func (c *sealed) Detach() (net.Conn, error) { return c.w.detaches(c, c.Transport.(*kernel.Socket)) }
 
 func (c *sealed) WriteLast(b []byte) (int, error) { return c.Write(b) }
 func (c *sealed) Position(uint64) int64           { return c.sent }

@@ -1,17 +1,19 @@
 package main
 
 import (
-	"container/heap"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"net/url"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
@@ -33,8 +35,6 @@ type World struct {
 
 	network, faults, schedule, choices *rand.Rand
 
-	events   events
-	order    uint64
 	talks    []*talk
 	running  []loopState
 	ended    []*proxy.Ended
@@ -47,6 +47,16 @@ type World struct {
 	story     story
 	turns     int
 	reads     reads
+	job       *job          // that runs now
+	jobs      map[*job]bool // all that have not ended
+	unbegun   int           // jobs that have not begun: one may have the two connections of a relay
+	pages     pages
+	served    int           // connections that went to pages
+	rejoined  int           // those of them that came back
+	besides   int           // connections that have left their loops
+	accepted  int           // connections
+	misses    int           // connects to the service that fail
+	found     int           // addresses in the last answer to a lookup
 	limbo     int           // connections that nobody waits for, and whose TLS handshake goes on
 	stoppedTo time.Duration // the process is stopped until then
 	wrong     []error
@@ -62,8 +72,22 @@ const epoch = time.Hour
 
 const never = time.Duration(1<<63 - 1)
 
+// ofTheProcess are collectors that tell of the process that runs the simulation. Each
+// would read files of /proc for each world.
+var ofTheProcess = []prometheus.Collector{
+	collectors.NewGoCollector(),
+	collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+}
+
 // clients is how many clients the proxy has room for.
 const clients = 64
+
+func (w *World) clients() int64 {
+	if few := w.plan.Knobs.Clients; few > 0 {
+		return few
+	}
+	return clients
+}
 
 // newWorld makes a world for a plan.
 func newWorld(p *Plan, story story) *World {
@@ -76,6 +100,7 @@ func newWorld(p *Plan, story story) *World {
 		choices:  stream(p.Seed, 14),
 		room:     rooms.Get().(*room),
 		seen:     map[string]int{},
+		jobs:     map[*job]bool{},
 		state:    make([]int, states),
 		story:    story,
 	}
@@ -85,31 +110,41 @@ func newWorld(p *Plan, story story) *World {
 	}
 	w.machine.Dial = w.dialled
 	w.machine.TLS = w.seals
+	w.machine.Detach = func(s *kernel.Socket) (net.Conn, error) { return w.detaches(s, s) }
 	w.machine.Misused = func(call string, s *kernel.Socket) { w.fails("%s on a closed connection, %v", call, s) }
 	w.machine.Faults = kernel.Faults{Read: w.partlyRead, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
 	w.machine.SendBuffer, w.machine.ReceiveBuffer = p.Knobs.Buffer, p.Knobs.Inbox
 	w.machine.UserTimeout = time.Minute
 	w.machine.RetryLimit = 5 * time.Second
+	w.pages.w = w
 	w.door = w.machine.Listen(kernel.TCP, 128)
 	var kernels []proxy.Kernel
 	for range p.Knobs.Loops {
 		poller := w.machine.NewPoller()
+		if p.Knobs.Batch > 0 {
+			poller.Batch = p.Knobs.Batch
+		}
 		w.pollers = append(w.pollers, poller)
 		kernels = append(kernels, &ghosts{Poller: poller, w: w, now: map[uint32][]proxy.Token{}})
 		w.running = append(w.running, loopState{wakes: w.now})
 	}
 	w.metrics = metrics.New("sim")
+	for _, real := range ofTheProcess {
+		w.metrics.Registry().Unregister(real)
+	}
 	var err error
 	w.proxy, err = proxy.NewHermetic(w.config(), proxy.HermeticWorld{
 		Now:     func() heartbeat.Time { return heartbeat.Time(w.now) },
-		Beside:  func(job func()) { w.after(w.jobTime(), job) },
+		Beside:  w.beside,
+		Pages:   &w.pages,
+		Attach:  w.attaches,
 		Find:    w.finds,
 		Places:  p.Knobs.Places,
 		Random:  rand.NewChaCha8([32]byte{byte(p.Seed), byte(p.Seed >> 8), byte(p.Seed >> 16), byte(p.Seed >> 24)}),
 		Kernels: kernels,
 		Listen:  w.door.FD(),
 		Close:   w.door.Close,
-		Clients: clients,
+		Clients: w.clients(),
 	})
 	if err != nil {
 		panic(err) // the configuration is ours
@@ -148,7 +183,7 @@ func (w *World) config() proxy.Config {
 		MaxFrameSize:             k.MaxFrame,
 		MaxHeaderSize:            4096,
 		MaxSessionsPerIP:         k.PerIP,
-		RefuseHTTP:               true,
+		RefuseHTTP:               !k.Pages,
 		CloseCodes:               proxy.CloseCodes{Timeout: 1011, UpstreamLost: 1012, Drain: 1012},
 		Log:                      slog.New(complaints{w}),
 		Metrics:                  w.metrics,
@@ -197,6 +232,8 @@ func (w *World) chance(share float64, what string) bool {
 
 func (w *World) partly(_ *kernel.Socket, size int) int {
 	switch {
+	case w.job != nil: // nothing but readiness would let it go on
+		return size
 	case w.chance(w.plan.Faults.Again, "again"):
 		return 0
 	case size > 1 && w.chance(w.plan.Faults.Short, "short"):
@@ -221,10 +258,14 @@ func (w *World) mayNotAccept() error {
 
 // dialled decides on a connection to the service.
 func (w *World) dialled(proxy.Endpoint) kernel.Outcome {
+	if w.drains() {
+		w.fails("the service is dialled for a handshake during a stop")
+	}
 	o := kernel.Outcome{After: 2 * w.latency(), Accepted: w.serviceAccepts}
 	if !w.chance(w.plan.Faults.Connect, "connect") {
 		return o
 	}
+	w.misses++
 	switch w.faults.IntN(5) {
 	case 0:
 		o.Now = oneOf[error](w.faults, unix.EADDRNOTAVAIL, unix.ENOBUFS, unix.EMFILE)
@@ -234,6 +275,16 @@ func (w *World) dialled(proxy.Endpoint) kernel.Outcome {
 		o.Fails = oneOf(w.faults, unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ETIMEDOUT)
 	}
 	return o
+}
+
+// drains reports whether all loops have begun to drain.
+func (w *World) drains() bool {
+	for i := range w.running {
+		if !w.proxy.Draining(i) {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *World) latency() time.Duration { return spread(w.network, w.plan.Faults.Slow+1) }
@@ -268,34 +319,8 @@ func (w *World) serviceAccepts(s *kernel.Socket) {
 	newService(w, s)
 }
 
-// An event is something that a peer does, or that happens to the network.
-type event struct {
-	at    time.Duration
-	order uint64
-	do    func()
-}
-
-type events []event
-
-func (e events) Len() int      { return len(e) }
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
-}
-
-func (e *events) Pop() any {
-	last := len(*e) - 1
-	x := (*e)[last]
-	*e = (*e)[:last]
-	return x
-}
-
 // after lets something happen later.
-func (w *World) after(d time.Duration, do func()) {
-	w.order++
-	heap.Push(&w.events, event{w.now + d, w.order, do})
-}
+func (w *World) after(d time.Duration, do func()) { w.machine.After(d, do) }
 
 // runUntil lets time pass until a moment, or until nothing can happen any more.
 func (w *World) runUntil(end time.Duration) {
@@ -307,10 +332,7 @@ func (w *World) runUntil(end time.Duration) {
 			return
 		}
 		w.now = max(w.now, at)
-		w.machine.Advance()
-		for len(w.events) > 0 && w.events[0].at <= w.now {
-			heap.Pop(&w.events).(event).do()
-		}
+		w.machine.Run()
 		w.wakeLoops()
 		for i := range w.running {
 			l := &w.running[i]
@@ -329,9 +351,6 @@ func (w *World) next() time.Duration {
 	at := never
 	if t, ok := w.machine.Next(); ok {
 		at = min(at, t)
-	}
-	if len(w.events) > 0 {
-		at = min(at, w.events[0].at)
 	}
 	for _, l := range w.running {
 		at = min(at, l.wakes)
@@ -396,11 +415,11 @@ func (w *World) audits() {
 			return // a connection is on its way to another loop
 		}
 	}
-	descriptors += w.limbo
+	descriptors += w.limbo + w.besides
 	if w.door.FD() >= 0 {
 		descriptors++
 	}
-	if open := w.machine.Open(); open != descriptors {
+	if open := w.machine.Open(); open < descriptors || open > descriptors+2*w.unbegun {
 		w.fails("%d descriptors are open, and %d belong to anybody", open, descriptors)
 	}
 }
@@ -415,6 +434,9 @@ type reads struct {
 const readsInARow = 4
 
 func (w *World) partlyRead(s *kernel.Socket, size int) int {
+	if w.job != nil { // it is the only one that reads this connection
+		return size
+	}
 	if w.reads.of != s {
 		w.reads = reads{of: s}
 	}
@@ -433,6 +455,7 @@ var errNotFound = errors.New("no such host")
 
 // finds looks up the service's address. Some of its addresses may be of no use.
 func (w *World) finds(context.Context, string) ([]netip.Addr, error) {
+	w.found = 0
 	if w.chance(w.plan.Faults.Lookup, "lookup") {
 		return nil, errNotFound
 	}
@@ -440,6 +463,7 @@ func (w *World) finds(context.Context, string) ([]netip.Addr, error) {
 	if w.choices.IntN(2) == 0 {
 		addrs = append(addrs, netip.AddrFrom4([4]byte{192, 0, 2, 10}))
 	}
+	w.found = len(addrs)
 	return addrs, nil
 }
 

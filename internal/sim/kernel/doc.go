@@ -8,7 +8,8 @@
 // (socket.go): the process's is a proxy.Transport, and the other is for the simulation's
 // peer. A unix socket puts what is written into the other end (unix.go). TCP sends
 // segments (tcp.go) along a Path in each direction (path.go), and they arrive when the
-// caller has moved its clock to Machine.Next and calls Machine.Advance.
+// caller has moved its clock to Machine.Next and calls Machine.Run. What the caller gives to
+// Machine.After happens in the same order (events.go).
 //
 // # What is modelled
 //

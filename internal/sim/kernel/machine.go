@@ -1,8 +1,8 @@
 package kernel
 
 import (
-	"container/heap"
 	"crypto/tls"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +17,9 @@ type Machine struct {
 	Dial func(to proxy.Endpoint) Outcome
 	// TLS puts TLS around a connection of the process. hello is nil for an upstream's.
 	TLS func(conn proxy.Transport, hello []byte, config *tls.Config) proxy.Secured
+	// Detach gives a connection of the process to what runs beside its loops. It may be
+	// nil: then the connection is closed.
+	Detach func(s *Socket) (net.Conn, error)
 	// Misused is told of a call on a connection that the caller has closed. It may be nil.
 	Misused func(call string, s *Socket)
 	// Trace is told of each call of the process. It may be nil.
@@ -137,57 +140,4 @@ func (m *Machine) trace(format string, args ...any) {
 	if m.Trace != nil {
 		m.Trace("%v "+format, append([]any{m.now()}, args...)...)
 	}
-}
-
-// An event is something that happens by itself: a segment arrives, or a timer of TCP ends.
-type event struct {
-	at    time.Duration
-	order uint64 // decides between events of one moment
-	run   func()
-}
-
-// events is a heap, the next event first.
-type events []event
-
-func (e events) Len() int      { return len(e) }
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
-}
-
-func (e *events) Pop() any {
-	last := len(*e) - 1
-	x := (*e)[last]
-	(*e)[last] = event{}
-	*e = (*e)[:last]
-	return x
-}
-
-func (m *Machine) schedule(at time.Duration, run func()) {
-	m.order++
-	heap.Push(&m.queue, event{at, m.order, run})
-}
-
-// Next is when something happens by itself the next time. ok is false if nothing ever does.
-func (m *Machine) Next() (at time.Duration, ok bool) {
-	if len(m.queue) == 0 {
-		return 0, false
-	}
-	return m.queue[0].at, true
-}
-
-// Advance does what is due by the clock. The caller moves the clock from one Next to the
-// following. Each method of a Poller and of a Socket calls Advance, so that without
-// latency bytes arrive at once.
-func (m *Machine) Advance() {
-	if m.settling {
-		return
-	}
-	m.settling = true
-	for len(m.queue) > 0 && m.queue[0].at <= m.now() {
-		heap.Pop(&m.queue).(event).run()
-	}
-	m.settling = false
 }

@@ -363,8 +363,10 @@ func (s *Socket) leave(reset bool) {
 	}
 }
 
-// Detach implements proxy.Transport. Outside of the loops there is no invented kernel:
-// the connection is closed.
+// Detach implements proxy.Transport.
 func (s *Socket) Detach() (net.Conn, error) {
+	if s.m.Detach != nil {
+		return s.m.Detach(s)
+	}
 	return nil, errors.Join(errors.ErrUnsupported, s.Close())
 }

@@ -424,7 +424,9 @@ func TestUpgradeRequiredDuringAStop(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	idle := r.opens(get)
-	r.accepts().sends("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	first := r.accepts()
+	first.wantsHead() // or net/http would take the answer for one that it did not ask for
+	first.sends("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	idle.wantsAnswer("it waits for its next request", http.StatusOK)
 	client := r.opens(get)
 	upstream := r.accepts()
@@ -495,4 +497,29 @@ func TestHeadThatIsTooLong(t *testing.T) {
 	client.wantsAnswer("the first", http.StatusOK)
 	client.wantsAnswer("the second", http.StatusRequestHeaderFieldsTooLarge)
 	client.wantsEnd("nothing follows it")
+}
+
+// A failure of a service that is known to be down is not a warning.
+func TestServiceThatIsKnownToBeDown(t *testing.T) {
+	t.Parallel()
+	for name, answers := range map[string]string{
+		"it gives no valid answer": "nonsense\r\n\r\n",
+		"it cuts its answer short": "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, down := range []bool{false, true} {
+				r := newRig(t, func(c *config) { c.upstream.Down = func() bool { return down } })
+				client := r.opens("GET /a HTTP/1.1\r\nConnection: close\r\n" + host + "\r\n")
+				upstream := r.accepts()
+				upstream.wantsHead()
+				upstream.sends(answers)
+				upstream.hangsUp()
+				_, _ = io.ReadAll(client.in) // to its end, which may be a cut
+				r.shutdown(patience)
+				if warned := r.logs("WARN"); warned == down {
+					t.Errorf("the service is down: %v; a warning was logged: %v", down, warned)
+				}
+			}
+		})
+	}
 }

@@ -12,7 +12,7 @@ type body struct {
 	io.ReadCloser               // the client's
 	from          *http.Request // whose Trailer net/http fills at the end
 	trailer       http.Header   // of the request to the upstream: the names are there, the values to come
-	goAhead       func()        // asks the client for it; nil if it comes unasked, or is asked for already
+	goAhead       func() bool   // asks the client for it; nil if it comes unasked, or is asked for already
 	progress      *progress
 
 	awaited atomic.Bool // the client is to send more of it
@@ -28,7 +28,9 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if b.goAhead != nil {
-		b.goAhead()
+		if !b.goAhead() { // a read would make net/http ask
+			return 0, errStalled
+		}
 		b.goAhead = nil
 	}
 	b.awaited.Store(true)

@@ -12,6 +12,7 @@
 //	rewrite    what the upstream is asked               (passage.go, fields.go, body.go)
 //	spelling   fields keep the names that peers give them (spelling.go)
 //	progress   the request ends if nothing moves        (progress.go)
+//	waits      net/http's own waits have a deadline     (waits.go)
 //	RoundTrip  on a connection of its own               (transport.go, firstlines.go)
 //	heads      the answer's heads, read strictly first  (heads.go)
 //	reply      what the client is answered              (reply.go, trailer.go)

@@ -33,22 +33,26 @@ type Guest struct {
 	TLS bool
 
 	// Owned by the connection's goroutine.
-	answering bool      // see Server.changed
-	requests  int       // so far
-	headBy    time.Time // when a head that has begun must be whole; zero if none is being read
-	late      bool      // the head was not whole by then, and the client has been told
-	ahead     bool      // the next head has begun before the answer to this one was over
-	heads     recorder
+	requests int       // so far
+	headBy   time.Time // when a head that has begun must be whole; zero if none is being read
+	late     bool      // the head was not whole by then, and the client has been told
+	ahead    bool      // the next head has begun before the answer to this one was over
+	heads    recorder
 
 	idlers   *idlers       // where it waits for its next request; set by Serve
 	headTime time.Duration // how long a head may take from its first byte on; set by Serve
 	waiting  waiting       // guarded by idlers.mu
 
-	progress atomic.Pointer[progress]  // of the request that is being passed on; nil if none is
-	writing  atomic.Bool               // the client is to take what is written
-	idle     atomic.Bool               // whether waiting has a place; written under idlers.mu
-	expired  atomic.Bool               // it is closed to make room; written under idlers.mu before idle is
-	lastRead atomic.Pointer[time.Time] // when nothing is read any more; nil while the connection goes on
+	answers   *atomic.Int64 // guests whose answering is true; set by Serve
+	answering atomic.Bool   // it has a request that is not answered wholly
+
+	inHandler atomic.Bool               // its request's handler runs, and bounds all waits; see waits.go
+	endBy     atomic.Pointer[time.Time] // when what follows an answer must be over; nil between requests
+
+	progress atomic.Pointer[progress] // of the request that is being passed on; nil if none is
+	writing  atomic.Bool              // the client is to take what is written
+	idle     atomic.Bool              // whether waiting has a place; written under idlers.mu
+	expired  atomic.Bool              // it is closed to make room; written under idlers.mu before idle is
 
 	leaving sync.Once // guards against a second farewell
 }
@@ -56,6 +60,9 @@ type Guest struct {
 // Read gives Early first. Like the connection's own, it is for one goroutine at
 // a time.
 func (g *Guest) Read(b []byte) (int, error) {
+	if g.afterAnswer() != nil { // net/http reads on when the answer is written
+		g.setAnswering(false)
+	}
 	if len(g.Early) == 0 {
 		return g.read(b)
 	}
@@ -96,22 +103,6 @@ func (g *Guest) read(b []byte) (int, error) {
 	return n, err
 }
 
-// endsBy bounds the time in which net/http reads what the client still sends, before it
-// closes the connection.
-func (g *Guest) endsBy(deadline time.Time) {
-	g.lastRead.Store(&deadline)
-	_ = g.SetReadDeadline(deadline) // it fails only if the connection is gone
-}
-
-// SetReadDeadline is the connection's. While a body is still being read, net/http interrupts
-// that at the end of the answer, takes the deadline away, and reads the body's rest.
-func (g *Guest) SetReadDeadline(t time.Time) error {
-	if last := g.lastRead.Load(); last != nil && (t.IsZero() || t.After(*last)) {
-		t = *last
-	}
-	return g.Conn.SetReadDeadline(t)
-}
-
 // beginHead gives the head whose first byte has come its time.
 func (g *Guest) beginHead() { g.headBy = time.Now().Add(g.headTime) }
 
@@ -133,6 +124,7 @@ func (g *Guest) Write(b []byte) (int, error) {
 	if g.late {
 		return len(b), nil
 	}
+	g.boundWrite()
 	g.writing.Store(true)
 	n, err := g.Conn.Write(b)
 	g.writing.Store(false)
@@ -146,7 +138,7 @@ func (g *Guest) Write(b []byte) (int, error) {
 func (g *Guest) headIsRead() {
 	if !g.headBy.IsZero() {
 		g.headBy = time.Time{}
-		_ = g.Conn.SetReadDeadline(time.Time{}) // as net/http has asked for; it fails only on a closed connection
+		_ = g.SetReadDeadline(time.Time{}) // as net/http has asked for; it fails only on a closed connection
 	}
 }
 

@@ -69,7 +69,6 @@ func (p *passage) watchProgress(cancel func()) (stop func()) {
 		p.reply.interrupt()
 	}
 	p.reply.progress = &p.progress
-	p.reply.takeBy(time.Time{}) // the request before has left a deadline
 	p.guest.progress.Store(&p.progress)
 	return func() {
 		p.progress.stop()
@@ -94,11 +93,11 @@ func (p *passage) logCut(left bool) {
 	status := slog.Int("status", p.reply.status)
 	switch by := p.progress.stalledBy(); {
 	case by == ofUpstream:
-		p.log(slog.LevelWarn, "answer cut short: "+errStalled.Error(), status)
+		p.log(p.upstream.level(), "answer cut short: "+errStalled.Error(), status)
 	case by != nobody:
 		p.log(slog.LevelDebug, "answer cut short: "+errStalled.Error(), status)
 	case !left:
-		p.log(slog.LevelWarn, "answer cut short: the upstream ended it early", status)
+		p.log(p.upstream.level(), "answer cut short: the upstream ended it early", status)
 	}
 }
 
@@ -227,17 +226,15 @@ func (p *passage) refusalFor(err error) (*upgrade.Refusal, slog.Level) {
 	case p.progress.stalledBy() == ofUploader:
 		return refuseSlowBody, slog.LevelDebug
 	case p.progress.stalledBy() != nobody:
-		return refuseTimeout, slog.LevelWarn
+		return refuseTimeout, p.upstream.level()
 	case p.reply.body != nil && p.reply.body.broken.Load():
 		return refuseBody, slog.LevelDebug
-	case isDial && undialled.Known:
-		return undialled.Refusal, slog.LevelInfo
 	case isDial:
-		return undialled.Refusal, slog.LevelWarn
+		return undialled.Refusal, p.upstream.level()
 	case isNet && timeout.Timeout():
-		return refuseTimeout, slog.LevelWarn
+		return refuseTimeout, p.upstream.level()
 	default:
-		return refuseInvalid, slog.LevelWarn
+		return refuseInvalid, p.upstream.level()
 	}
 }
 

@@ -54,6 +54,15 @@ func (p *progress) move(n int) {
 	p.moved = time.Now()
 }
 
+// goesOn notes that something is about to move. It returns false if the request has been
+// ended. Otherwise the request does not end before there was time for the move.
+func (p *progress) goesOn() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moved = time.Now()
+	return !p.over
+}
+
 // look ends the request, or comes back when the request may have to be ended.
 func (p *progress) look() {
 	p.mu.Lock()

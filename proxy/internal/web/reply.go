@@ -117,7 +117,7 @@ func (r *reply) begin(status int) {
 // interim passes an interim answer on, unless the client knows none (RFC 9110
 // 15.2). For 100 see goAhead.
 func (r *reply) interim(status int) {
-	if r.http10 || status == http.StatusContinue {
+	if r.http10 || status == http.StatusContinue || !r.progress.goesOn() {
 		return
 	}
 	upgrade.StripHop(r.header)
@@ -128,13 +128,19 @@ func (r *reply) interim(status int) {
 
 // goAhead asks a client that said Expect for the request's body. It is called when the
 // upstream has asked for the body, or has let the time for that pass. By then the
-// upstream may have answered.
-func (r *reply) goAhead() {
+// upstream may have answered. It returns false if the request has been ended: a 100 would
+// fail then, and net/http writes nothing more after a write that failed.
+func (r *reply) goAhead() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.status == 0 {
-		r.to.WriteHeader(http.StatusContinue)
+	if r.status != 0 {
+		return true
 	}
+	if !r.progress.goesOn() {
+		return false
+	}
+	r.to.WriteHeader(http.StatusContinue)
+	return true
 }
 
 // mustClose reports whether the connection has to end with the answer. If the answer

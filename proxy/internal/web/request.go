@@ -3,7 +3,6 @@ package web
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/upgrade"
@@ -36,10 +35,11 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := newReply(w, r, s.cfg.HTTPTimeout)
+	g.enterHandler()
 	defer s.answered(out, g)
 	// net/http passes over a Content-Length beside Transfer-Encoding. A proxy in front
 	// may have gone by it (RFC 9112 6.1). The first head has been read strictly.
-	out.closing = out.closing || g.requests > 0 && r.TransferEncoding != nil
+	out.closing = out.closing || g.requests > 0 && r.TransferEncoding != nil || s.retired.Load()
 	g.requests++
 	if len(head) > s.cfg.MaxHeaderSize {
 		out.closing = true
@@ -64,18 +64,18 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 
 // answered ends a request, whether or not its answer was cut short.
 func (s *Server) answered(out *reply, g *Guest) {
-	if out.status == 0 {
-		return // the client was gone
-	}
-	s.cfg.Count(out.status)
-	stalled, patience := out.stalledBy(), s.cfg.HandshakeTimeout
-	if stalled == nobody {
+	patience := s.cfg.HandshakeTimeout
+	switch stalled := out.stalledBy(); {
+	case out.status == 0: // the client was gone
+		out.takeBy(longAgo)
+		patience = 0
+	case stalled == nobody:
 		out.allow() // net/http has the end of the answer still to write
-	}
-	if stalled == ofUploader {
+	case stalled == ofUploader:
 		patience = 0 // it was used up
 	}
-	if out.closing {
-		g.endsBy(time.Now().Add(patience))
+	if out.status != 0 {
+		s.cfg.Count(out.status)
 	}
+	g.leaveHandler(patience, out.closing)
 }

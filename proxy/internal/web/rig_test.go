@@ -224,6 +224,11 @@ func (r *rig) wantsNoDials() {
 	}
 }
 
+// logs reports whether there is a line of the level.
+func (r *rig) logs(level string) bool {
+	return strings.Contains(r.log.String(), `"level":"`+level+`"`)
+}
+
 // warnings are the messages that an operator is to look after. The Server must
 // be stopped.
 func (r *rig) warnings() (lines []string) {

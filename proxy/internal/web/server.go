@@ -85,6 +85,17 @@ type Upstream struct {
 	// request's, and it must return soon after that is done. An error is an *Undialled,
 	// unless the context was done.
 	Dial func(context.Context) (net.Conn, error)
+	// Down reports whether the log has said that the service is down. Nil means never.
+	Down func() bool
+}
+
+// level returns the level at which a failure of the service is logged: a warning, unless
+// the log has said that the service is down.
+func (u *Upstream) level() slog.Level {
+	if u.Down != nil && u.Down() {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 // A Server answers requests with what the upstream says to them.
@@ -99,6 +110,7 @@ type Server struct {
 
 	answering atomic.Int64 // connections with a request that is not answered wholly
 	idlers    idlers       // connections that wait for their next request
+	retired   atomic.Bool  // each answer is the last of its connection
 
 	mu     sync.Mutex
 	closed bool
@@ -136,7 +148,7 @@ func onlyHTTP1() *http.Protocols {
 
 // Serve takes a connection over. It does not block.
 func (s *Server) Serve(g *Guest) {
-	g.idlers, g.headTime = &s.idlers, s.cfg.HandshakeTimeout
+	g.idlers, g.answers, g.headTime = &s.idlers, &s.answering, s.cfg.HandshakeTimeout
 	g.heads.limit = s.cfg.MaxHeaderSize + readAhead
 	g.heads.start()
 	if !s.admit(g) {
@@ -160,7 +172,10 @@ func (s *Server) admit(g *Guest) bool {
 // changed follows a connection from request to request.
 func (s *Server) changed(c net.Conn, state http.ConnState) {
 	g := c.(*Guest)
-	s.setAnswering(g, state == http.StateActive)
+	g.setAnswering(state == http.StateActive)
+	if state == http.StateIdle {
+		g.becomesIdle()
+	}
 	if state == http.StateIdle && !g.ahead { // a byte that came ahead would be missing
 		g.heads.start()
 	}
@@ -179,16 +194,6 @@ func (s *Server) changed(c net.Conn, state http.ConnState) {
 	}
 }
 
-func (s *Server) setAnswering(g *Guest, answering bool) {
-	switch {
-	case answering && !g.answering:
-		s.answering.Add(1)
-	case !answering && g.answering:
-		s.answering.Add(-1)
-	}
-	g.answering = answering
-}
-
 // gone says farewell to a connection that is closed.
 func (s *Server) gone(g *Guest) {
 	g.leaving.Do(func() {
@@ -196,6 +201,9 @@ func (s *Server) gone(g *Guest) {
 		s.guests.Done()
 	})
 }
+
+// Retire makes each answer from now on the last of its connection.
+func (s *Server) Retire() { s.retired.Store(true) }
 
 // Shutdown answers no more requests, waits for the answers under way until ctx
 // is done, and cuts what is left; cut is how many answers were cut. When it

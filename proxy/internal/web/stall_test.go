@@ -38,6 +38,12 @@ type lull struct {
 // lulls plays a conversation that begins with a request.
 func lulls(t *testing.T, request string, play func(l *lull)) {
 	t.Helper()
+	lullsFor(t, stall, request, play)
+}
+
+// lullsFor is lulls with another limit for a request without progress.
+func lullsFor(t *testing.T, limit time.Duration, request string, play func(l *lull)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &lull{T: t, dialled: make(chan net.Conn, 1)}
 		l.server = web.New(web.Config{
@@ -45,7 +51,7 @@ func lulls(t *testing.T, request string, play func(l *lull)) {
 				return web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: l.dial}
 			},
 			Trust:            &forwarded.Trust{},
-			HandshakeTimeout: time.Minute, HTTPTimeout: stall, MaxHeaderSize: 32 << 10,
+			HandshakeTimeout: time.Minute, HTTPTimeout: limit, MaxHeaderSize: 32 << 10,
 			Log: slog.New(slog.NewTextHandler(&l.log, nil)), Count: func(int) {}, Gone: func(*web.Guest) {},
 		})
 		near, far := net.Pipe()

@@ -93,7 +93,6 @@ func (h *handover) withdraw() {
 type Undialled struct {
 	Err     error
 	Refusal *upgrade.Refusal
-	Known   bool // the log has said already that the service is down
 }
 
 func (u *Undialled) Error() string { return u.Err.Error() }
