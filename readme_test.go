@@ -158,9 +158,12 @@ func TestSettingsOfRecipesAreAccepted(t *testing.T) {
 			continue
 		}
 		tried++
-		var complaints strings.Builder
-		if code := command.Run([]string{"check"}, environ, io.Discard, &complaints); code != 0 || complaints.Len() > 0 {
-			t.Errorf("docs/recipes.md: `holdfast check` ends with %d for %q:\n%s", code, environ, complaints.String())
+		c, _, complaints := config.Load(environ) // and not `holdfast check`, which looks for the folders of sockets
+		if len(complaints) == 0 {
+			complaints = c.Warnings()
+		}
+		if len(complaints) > 0 {
+			t.Errorf("docs/recipes.md: %q:\n%s", environ, complaints)
 		}
 	}
 	if tried < 7 {

@@ -127,16 +127,31 @@ type Balance struct {
 
 // Balance returns the loop's balance.
 func (l *Loop) Balance() (b Balance) {
-	b.Open = int64(l.opened.Load())
+	b.Open = int64(l.opened.Load()) - l.ended()
 	for side := range l.legs {
 		g := &l.legs[side]
-		b.Open -= int64(g.closed.Load())
 		b.Buffered[side], b.Paused[side] = g.buffered.Load(), g.paused.Load()
+	}
+	return b
+}
+
+// ended returns how many sessions have ended.
+func (l *Loop) ended() (n int64) {
+	for side := range l.legs {
+		n += int64(l.legs[side].closed.Load())
 	}
 	for side := range l.dropped {
 		for reason := range l.dropped[side] {
-			b.Open -= int64(l.dropped[side][reason].Load())
+			n += int64(l.dropped[side][reason].Load())
 		}
 	}
-	return b
+	return n
+}
+
+// Active returns how many sessions were opened and have not ended. Unlike Balance, any
+// goroutine may call it. A session that ends meanwhile counts as active: see
+// scrape.sessions.
+func (l *Loop) Active() int {
+	ended := l.ended()
+	return int(int64(l.opened.Load()) - ended)
 }

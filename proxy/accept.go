@@ -233,7 +233,7 @@ func (l *loop) pauseAccept(why string) {
 	if l.now >= l.listener.silentTo {
 		l.listener.silentTo = l.now.Add(time.Minute)
 		l.log.Warn("accepting pauses until there is room; more clients wait in the kernel's queue",
-			"why", why, "sessions", l.server.Sessions(), "limit", l.server.limit)
+			"why", why, "clients", l.server.Clients(), "limit", l.server.limit)
 	}
 }
 

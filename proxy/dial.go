@@ -129,12 +129,16 @@ func (l *loop) addressFailed(s *session, err error) {
 // lookup has not ended.
 func (l *loop) dialTimeout(s *session) {
 	o := s.opening
+	late := backend.ErrTimeout
+	if o.away != nil {
+		late = backend.InTLS(late)
+	}
 	l.hangUp(s)
 	if o.state == resolving {
 		l.dialFailed(s, "resolve upstream", backend.ErrTimeout)
 		return
 	}
-	o.dial.Missed(l.now, backend.ErrTimeout)
+	o.dial.Missed(l.now, late)
 	o.state = dialing
 	l.dialNext(s)
 }

@@ -151,7 +151,7 @@ func (h *Hermetic) CutBeside() { h.server.relays.cut() }
 func (h *Hermetic) Close() { h.server.end() }
 
 // Clients is how many clients are counted, and Held how many of them the loops hold.
-func (h *Hermetic) Clients() int { return h.server.Sessions() }
+func (h *Hermetic) Clients() int { return h.server.Clients() }
 
 // Held is how many handshakes and sessions the loops hold.
 func (h *Hermetic) Held() (n int) {

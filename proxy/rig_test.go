@@ -150,9 +150,9 @@ func (r *rig) eventually(why string, is func() bool) {
 
 func (r *rig) wantsNoSessions() {
 	r.t.Helper()
-	for end := time.Now().Add(patience); r.server.Sessions() != 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); r.server.Clients() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Errorf("%d sessions are left though all peers are gone", r.server.Sessions())
+			r.t.Errorf("%d sessions are left though all peers are gone", r.server.Clients())
 			return
 		}
 	}
@@ -170,8 +170,8 @@ func (r *rig) wantsGaugesAtZero() {
 			}
 		}
 	}
-	if n := r.server.Sessions(); n != 0 {
-		r.t.Errorf("Sessions is %d after the end of all sessions", n)
+	if n := r.server.Clients(); n != 0 {
+		r.t.Errorf("Clients is %d after the end of all sessions", n)
 	}
 	if addresses, pages := r.server.Addresses(), r.server.Pages(); addresses != 0 || pages != 0 {
 		r.t.Errorf("%d addresses and %d page connections are counted after the end of all sessions", addresses, pages)

@@ -144,7 +144,7 @@ func testCounts(t *testing.T, w way, o occupation, change func(*proxy.Config)) {
 		its.hangsUp()
 	}
 	second.hangsUp()
-	r.eventually("nothing is left but the other's", func() bool { return r.server.Sessions() == 1 && r.server.Addresses() == 1 })
+	r.eventually("nothing is left but the other's", func() bool { return r.server.Clients() == 1 && r.server.Addresses() == 1 })
 	r.opensWith(w.dials(r, one), w.fields(one), nil)
 }
 
@@ -169,7 +169,7 @@ func TestOneAddressCannotTakeAll(t *testing.T) {
 				func(s *proxy.Server) { s.AllowClients(room) })
 			for range tries {
 				takes(r, r.dialsFrom("127.0.0.2"))
-				if n := r.server.Sessions(); n > limit+refusedSeats {
+				if n := r.server.Clients(); n > limit+refusedSeats {
 					t.Errorf("the address holds %d places, want at most %d", n, limit+refusedSeats)
 				}
 			}
@@ -226,7 +226,7 @@ func TestRefusalsBehindATrustedProxyAreBounded(t *testing.T) {
 		client.sendsString(wire.Request(who))
 		client.wantsRefusal("over the limit", http.StatusTooManyRequests)
 	}
-	r.eventually("no more are waited for", func() bool { return r.server.Sessions() == 1+refusedSeats })
+	r.eventually("no more are waited for", func() bool { return r.server.Clients() == 1+refusedSeats })
 	r.opens("X-Forwarded-For: 203.0.113.8")
 }
 
@@ -244,16 +244,36 @@ func TestSeatIsFreeWhenTheClientHasLeft(t *testing.T) {
 	upstream.hangsUp()
 }
 
+// Every way to hold a descriptor is a client, and a session is only one of them.
+func TestSessionsAmongClients(t *testing.T) {
+	t.Parallel()
+	for _, occupation := range occupations {
+		if occupation.name == "half a TLS handshake" {
+			continue // it needs a Server with TLS
+		}
+		t.Run(occupation.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			occupation.takes(r, r.dials(), nil)
+			sessions := 0
+			if occupation.name == "a session" {
+				sessions = 1
+			}
+			r.eventually("the client is there", func() bool { return r.server.Clients() == 1 && r.server.Sessions() == sessions })
+		})
+	}
+}
+
 // The limit decides when a client asks, and not when it came.
 func TestClientBeyondTheLimitMovesUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) { cfg.MaxSessionsPerIP = 1 })
 	first, its := r.opens()
 	second := r.dials()
-	r.eventually("it is there", func() bool { return r.server.Sessions() == 2 })
+	r.eventually("it is there", func() bool { return r.server.Clients() == 2 })
 	first.hangsUp()
 	its.hangsUp()
-	r.eventually("the first is gone", func() bool { return r.server.Sessions() == 1 })
+	r.eventually("the first is gone", func() bool { return r.server.Clients() == 1 })
 	r.opensWith(second, nil, nil)
 }
 
@@ -326,7 +346,7 @@ func TestIdlePagesGiveWay(t *testing.T) {
 	for range room - 3 {
 		r.opens()
 	}
-	if n := r.server.Sessions(); n != room {
+	if n := r.server.Clients(); n != room {
 		t.Fatalf("%d clients, want all %d places taken", n, room)
 	}
 	r.opens()
@@ -367,7 +387,7 @@ func TestPagesAreBounded(t *testing.T) {
 	refused.wantsRefusal("all have their page under way", http.StatusServiceUnavailable)
 	refused.hangsUp()
 	for range room - room/2 {
-		r.eventually("there is room", func() bool { return r.server.Sessions() < room })
+		r.eventually("there is room", func() bool { return r.server.Clients() < room })
 		r.opens()
 	}
 }

@@ -168,9 +168,17 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // see Config.HealthInterval.
 func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
-// Sessions returns the number of clients that have a session, a handshake under way, or
+// Sessions returns the number of open sessions, as the metric holdfast_sessions_active.
+func (s *Server) Sessions() (n int) {
+	for _, l := range s.loops {
+		n += l.metrics.Active()
+	}
+	return n
+}
+
+// Clients returns the number of clients that have a session, a handshake under way, or
 // requests that are not upgrades.
-func (s *Server) Sessions() int { return int(s.live.Load()) }
+func (s *Server) Clients() int { return int(s.live.Load()) }
 
 // Run drives the loops until Shutdown has ended all sessions. An error means that a loop
 // could not go on; all loops have ended then.

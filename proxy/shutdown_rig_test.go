@@ -114,7 +114,7 @@ func TestShutdownDuringAHandshake(t *testing.T) {
 		r := newRig(t, nil)
 		client := r.dials()
 		client.sendsString("GET / HTTP/1.1\r\nHos")
-		r.eventually("the client is accepted", func() bool { return r.server.Sessions() == 1 })
+		r.eventually("the client is accepted", func() bool { return r.server.Clients() == 1 })
 		cut := r.beginShutdown(patience)
 		client.wantsRefusal("the proxy stops", 503)
 		client.hangsUp()

@@ -12,6 +12,7 @@ import (
 	"holdfast/heartbeat"
 	"holdfast/internal/panics"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/secure"
 )
 
@@ -181,7 +182,7 @@ func (l *loop) clientSecured(s *session, err error) {
 func (l *loop) upstreamSecured(s *session, err error) {
 	s.opening.state = dialing
 	if err != nil {
-		l.addressFailed(s, err)
+		l.addressFailed(s, backend.InTLS(err))
 		return
 	}
 	l.makeRequest(s)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"holdfast/internal/wire"
@@ -80,6 +81,9 @@ func TestUpstreamTLSThatFails(t *testing.T) {
 			c.does(t, r.accepts().conn)
 			client.wantsRefusal(c.name, c.status)
 			r.wantsCounts(counts{c.result: 1})
+			if c.result == "timeout" { // and what was missing: TCP works
+				r.eventually("the log says so", func() bool { return strings.Contains(r.log.String(), "connected, but no TLS in time") })
+			}
 		})
 	}
 }

@@ -25,7 +25,8 @@ type Proxy interface {
 	Draining() bool
 	// UpstreamUp reports whether the upstream works, as far as the proxy knows.
 	UpstreamUp() bool
-	// Sessions returns the number of live sessions.
+	// Sessions returns the number of open sessions. Handshakes and other requests are not
+	// sessions.
 	Sessions() int
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/internal/config"
+	"holdfast/internal/daemon"
 	"holdfast/internal/probe"
 	"holdfast/internal/shown"
 	"holdfast/proxy"
@@ -42,6 +43,10 @@ func check(p process, args []string) int {
 	}
 	c, loaded, ok := p.configuration()
 	if !ok {
+		return exitConfig
+	}
+	if found := daemon.Unbindable(c); len(found) > 0 {
+		p.refuse(found)
 		return exitConfig
 	}
 	for _, warning := range c.Warnings() {

@@ -41,19 +41,19 @@ type Config struct {
 	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path} (with {?mode=0660} the socket gets that mode), or {systemd:NAME} for a socket of that {FileDescriptorName}"`
 	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN" envDefault:"127.0.0.1:8081" meaning:"metrics and health: {host:port} or {off}"`
 
-	PingInterval         time.Duration      `env:"HOLDFAST_PING_INTERVAL" envDefault:"20s" meaning:"both legs; {0} = no pings"`
-	PingTimeout          time.Duration      `env:"HOLDFAST_PING_TIMEOUT" envDefault:"20s" meaning:"both legs: how long a ping's answer may take; {0} = pings without a deadline"`
-	ClientPingInterval   time.Duration      `env:"HOLDFAST_CLIENT_PING_INTERVAL" inherits:"HOLDFAST_PING_INTERVAL" meaning:"the client leg's own"`
-	ClientPingTimeout    time.Duration      `env:"HOLDFAST_CLIENT_PING_TIMEOUT" inherits:"HOLDFAST_PING_TIMEOUT" meaning:"the client leg's own"`
-	UpstreamPingInterval time.Duration      `env:"HOLDFAST_UPSTREAM_PING_INTERVAL" inherits:"HOLDFAST_PING_INTERVAL" meaning:"the upstream leg's own"`
-	UpstreamPingTimeout  time.Duration      `env:"HOLDFAST_UPSTREAM_PING_TIMEOUT" inherits:"HOLDFAST_PING_TIMEOUT" meaning:"the upstream leg's own"`
+	PingInterval         time.Duration      `env:"HOLDFAST_PING_INTERVAL" envDefault:"20s" meaning:"how often a peer is pinged, on both legs; {0} = no pings"`
+	PingTimeout          time.Duration      `env:"HOLDFAST_PING_TIMEOUT" envDefault:"20s" meaning:"how long a ping's answer may take, on both legs; {0} = pings without a deadline"`
+	ClientPingInterval   time.Duration      `env:"HOLDFAST_CLIENT_PING_INTERVAL" inherits:"HOLDFAST_PING_INTERVAL" meaning:"the same for the leg to the client alone"`
+	ClientPingTimeout    time.Duration      `env:"HOLDFAST_CLIENT_PING_TIMEOUT" inherits:"HOLDFAST_PING_TIMEOUT" meaning:"the same for the leg to the client alone"`
+	UpstreamPingInterval time.Duration      `env:"HOLDFAST_UPSTREAM_PING_INTERVAL" inherits:"HOLDFAST_PING_INTERVAL" meaning:"the same for the leg to the upstream alone"`
+	UpstreamPingTimeout  time.Duration      `env:"HOLDFAST_UPSTREAM_PING_TIMEOUT" inherits:"HOLDFAST_PING_TIMEOUT" meaning:"the same for the leg to the upstream alone"`
 	PingJitter           fraction           `env:"HOLDFAST_PING_JITTER" envDefault:"0.1" meaning:"part of the interval, {0} to {1}, by which a session's first ping may come early: sessions opened together do not ping together"`
 	Liveness             heartbeat.Liveness `env:"HOLDFAST_LIVENESS" envDefault:"any" meaning:"what proves a peer alive after a ping: {any} byte from it (a pong of any payload is an answer then), or only the matching {pong}"`
 	ClientPong           heartbeat.PongMode `env:"HOLDFAST_CLIENT_PONG" envDefault:"require" meaning:"{require} · {auto} (learnt per session) · {ignore} (pings and measures, no deadline)"`
 	UpstreamPong         heartbeat.PongMode `env:"HOLDFAST_UPSTREAM_PONG" envDefault:"auto" meaning:"{require} · {auto} (the deadline holds only for an upstream that has ever answered a ping) · {ignore}"`
 	PeerPings            proxy.PeerPings    `env:"HOLDFAST_PEER_PINGS" envDefault:"answer" meaning:"a peer's own pings: {answer} here (and swallow unasked pongs), or {forward} to the other side, with all pongs but those to our own pings"`
 
-	WriteTimeout       positive      `env:"HOLDFAST_WRITE_TIMEOUT" envDefault:"30s" meaning:"a leg that takes no byte for so long while bytes wait for it is dropped"`
+	WriteTimeout       positive      `env:"HOLDFAST_WRITE_TIMEOUT" envDefault:"30s" meaning:"ends a session when bytes wait for a peer that takes none for so long"`
 	CloseTimeout       positive      `env:"HOLDFAST_CLOSE_TIMEOUT" envDefault:"10s" meaning:"how long a close handshake may take"`
 	IdleTimeout        time.Duration `env:"HOLDFAST_IDLE_TIMEOUT" envDefault:"0" meaning:"ends a session with no data frame either way for so long; {0} = never"`
 	MaxSessionDuration time.Duration `env:"HOLDFAST_MAX_SESSION_DURATION" envDefault:"0" meaning:"ends a session of that age, with ±10 % jitter; {0} = never"`
@@ -63,14 +63,14 @@ type Config struct {
 
 	HTTPTimeout    positive      `env:"HOLDFAST_HTTP_TIMEOUT" envDefault:"5m" meaning:"ends a request that is not an upgrade when it has made no progress, in either direction, for so long: silent long polls and event streams, paused uploads and downloads"`
 	DialTimeout    positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"TCP and TLS to the upstream, name resolution included"`
-	TCPUserTimeout time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"both legs: the kernel's own backstop for unacknowledged data; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
+	TCPUserTimeout time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"the kernel's own backstop for unacknowledged data, on both legs; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
 
 	MaxSessions      int        `env:"HOLDFAST_MAX_SESSIONS" envDefault:"0" meaning:"{0} = what the file-descriptor limit allows; over it: 503 with {Retry-After}"`
 	MaxSessionsPerIP int        `env:"HOLDFAST_MAX_SESSIONS_PER_IP" envDefault:"0" meaning:"connections of one client address, or one IPv6 /64, whatever they are for; over it: 429; {0} = no limit"`
 	MaxFrameSize     frameSize  `env:"HOLDFAST_MAX_FRAME_SIZE" envDefault:"0" meaning:"counted as sent, compressed or not; larger: Close 1009 to its sender; {0} = no limit"`
 	MaxHeaderSize    headerSize `env:"HOLDFAST_MAX_HEADER_SIZE" envDefault:"32KiB" meaning:"{1KiB} to {1MiB}; a larger request head: 431"`
 
-	AllowedOrigins originList    `env:"HOLDFAST_ALLOWED_ORIGINS" meaning:"pages whose browsers may open sessions, a list of hosts with a scheme, like {https://app.example.com}, and of {*.} and a domain, like {*.example.com}; those of others get 403; unset = all may"`
+	AllowedOrigins originList    `env:"HOLDFAST_ALLOWED_ORIGINS" meaning:"the origins whose web pages may open sessions, a list: {https://app.example.com}, or {*.example.com} and {https://*.example.com} for one label more, not for {example.com} itself; those of others get 403; unset = all may"`
 	TrustedProxies trusted       `env:"HOLDFAST_TRUSTED_PROXIES" meaning:"whose word on the client is believed, a list of addresses and CIDRs, and {unix:} for all who connect to a unix socket: their {Forwarded} and {X-Forwarded-*} are extended, those of others replaced"`
 	ProxyProtocol  proxyProtocol `env:"HOLDFAST_PROXY_PROTOCOL" envDefault:"off" meaning:"{off}, or {accept}: a PROXY protocol header, version 1 or 2, begins each connection of a trusted proxy, and of no other client"`
 
@@ -84,12 +84,12 @@ type Config struct {
 	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and anyone on the network path can read and change everything; for tests"`
 
 	UpstreamHost    upstreamHost       `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
-	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead; a newline at its end is not part of it"`
+	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead, in one line; a newline at its end is not part of it"`
 	Compression     compression        `env:"HOLDFAST_COMPRESSION" envDefault:"pass" meaning:"{pass}: permessage-deflate is between client and upstream; {off}: it is not offered to the upstream, for services whose compression is at fault"`
 	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are not WebSocket upgrades: {proxy} to the upstream, or {refuse} with 426"`
 
-	HealthInterval time.Duration `env:"HOLDFAST_HEALTH_INTERVAL" envDefault:"10s" meaning:"the upstream is connected to at the start, and whenever no client needed a connection for so long; two such checks in a row that fail, or three connections for clients, make it down, and {/readyz} 503; {0} = only at the start and while it is down"`
-	HealthPath     healthPath    `env:"HOLDFAST_HEALTH_PATH" meaning:"a check also asks for this path, which the upstream's own is not put before: it must answer with a status of 2xx or 3xx; unset = a connection is enough"`
+	HealthInterval time.Duration `env:"HOLDFAST_HEALTH_INTERVAL" envDefault:"10s" meaning:"the upstream is connected to at the start, and whenever no client needed a connection for so long; with {HOLDFAST_HEALTH_PATH} at every interval; two such checks in a row that fail, or three connections for clients, make it down, and {/readyz} 503; {0} = only at the start and while it is down"`
+	HealthPath     healthPath    `env:"HOLDFAST_HEALTH_PATH" meaning:"a check also asks for this path, as it stands here and without the path of {HOLDFAST_UPSTREAM} before it: the service must answer with a status of 2xx or 3xx; unset = a connection is enough"`
 
 	DrainDelay   time.Duration `env:"HOLDFAST_DRAIN_DELAY" envDefault:"5s" meaning:"on SIGTERM: {/readyz} is 503 for so long, and clients are accepted as before, until the balancer has noticed"`
 	DrainSpread  time.Duration `env:"HOLDFAST_DRAIN_SPREAD" envDefault:"20s" meaning:"then the listener closes, and each session is sent its Close at a moment of this time, so that the clients do not come back all at once"`
@@ -97,7 +97,7 @@ type Config struct {
 
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
-	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN" envDefault:"1012" meaning:"what a client is sent whose session is idle, too old or drained"`
+	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN" envDefault:"1012" meaning:"what a client is sent whose session is idle or too old, or when Holdfast stops"`
 
 	LogLevel  logLevel  `env:"HOLDFAST_LOG_LEVEL" envDefault:"info" meaning:"{debug} · {info} · {warn} · {error}"`
 	LogFormat logFormat `env:"HOLDFAST_LOG_FORMAT" envDefault:"auto" meaning:"{auto} (text on a terminal, else JSON) · {text} · {json}"`
@@ -154,8 +154,12 @@ func (s settings) parse(c *Config) (found Problems) {
 		}
 		bare, reason := unwrap(v, given[v.name])
 		given[v.name] = bare
-		if reason != "" && from[v.name] == v.name {
+		switch {
+		case reason == "":
+		case from[v.name] == v.name:
 			found = append(found, Problem{v.name, s.shown(v.name), reason})
+		case from[v.name] == v.name+fileSuffix:
+			found = append(found, Problem{from[v.name], s[from[v.name]], inQuotesInFile}) // the rule of header fields ignores anything else
 		}
 	}
 	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})

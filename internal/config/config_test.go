@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +97,7 @@ var accepted = map[string][]struct {
 		{"https://legacy:8443/app", "https://legacy:8443/app"},
 		{"unix:/run/app.sock", "unix:/run/app.sock"},
 		{"unix:///run/app.sock", "unix:/run/app.sock"},
+		{"unix:/run/app?x.sock", "unix:/run/app%3Fx.sock"},
 	},
 	"HOLDFAST_LISTEN": {
 		{":80", listenAddress(":80")}, {"127.0.0.1:0", listenAddress("127.0.0.1:0")},
@@ -243,7 +246,7 @@ func field(c Config, variable string) any {
 const (
 	noURL       = `is not a URL; write for example "ws://localhost:9000"`
 	noHost      = `has no valid host, which is an ASCII host name or an IP address; write for example "ws://localhost:9000"`
-	noDuration  = `is not a duration; write a number and a unit, like "500ms", "20s" or "1h30m"`
+	noDuration  = "is not a duration; " + durationExample
 	notPositive = "must be more than zero"
 	noSize      = `is not a size; write a whole number of bytes, or one with KiB or MiB, like "64KiB"`
 	noCloseCode = "is not a close code that may be sent; use one of 1000-1003, 1007-1014, 3000-4999"
@@ -339,6 +342,8 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_PING_INTERVAL": {
 		{"20", `has no unit; write "20s"`},
 		{"0.5", `has no unit; write "0.5s"`},
+		{"0.0005", "has no unit; " + durationExample},
+		{"99999999999999999999", "has no unit; " + durationExample},
 		{"-20s", "must not be negative"},
 		{"20 s", `is not a duration; write "20s"`},
 		{"20S", `is not a duration; write "20s"`},
@@ -368,7 +373,7 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_CLIENT_PONG":          {{"yes", "must be one of require, auto, ignore"}},
 	"HOLDFAST_UPSTREAM_PONG":        {{"Auto", "must be one of require, auto, ignore"}},
 	"HOLDFAST_PEER_PINGS":           {{"drop", "must be one of answer, forward"}},
-	"HOLDFAST_WRITE_TIMEOUT":        {{"0", notPositive}},
+	"HOLDFAST_WRITE_TIMEOUT":        {{"0", notPositive}, {"0.0", notPositive}, {"00", notPositive}},
 	"HOLDFAST_CLOSE_TIMEOUT":        {{"0s", notPositive}},
 	"HOLDFAST_IDLE_TIMEOUT":         {{"60", `has no unit; write "60s"`}},
 	"HOLDFAST_MAX_SESSION_DURATION": {{"1 day", `is not a duration; write "24h"`}},
@@ -412,14 +417,16 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_UPSTREAM_HOST": {
 		{"http://a", noUpHost}, {"a/b", noUpHost}, {"a:", noUpHost}, {"a:0", noUpHost}, {":80", noUpHost},
 		{"::1", noUpHost}, {"::1:80", noUpHost}, {"[fe80::1%25eth0]", noUpHost}, {"a b", noUpHost}, {"bücher.example", noUpHost},
-		{"[a]", noUpHost}, {"[fe80::1%eth0]", noUpHost},
+		{"[a]", noUpHost}, {"[fe80::1%eth0]", noUpHost}, {"off", noUpHost}, {"None", noUpHost},
+		{"Upstream", `must be in lower case; write "upstream"`}, {"PRESERVE", `must be in lower case; write "preserve"`},
 	},
 	"HOLDFAST_UPSTREAM_HEADERS": {
 		{"s3cret", "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
 		{"A=s3cret;", "has a field, number 2, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
 		{"A=1;s3 cret=2", "has a field, number 2, that has no valid name; use letters, digits and hyphens"},
 		{"=s3cret", "has a field, number 1, that has no valid name; use letters, digits and hyphens"},
-		{"A=s3\ncret", "has a field, number 1, that has a control character in its value; write one line of text"},
+		{"A=s3\x01cret", "has a field, number 1, that has a control character in its value; write one line of text"},
+		{"A=s3cret\nB=s3cret", "has a field, number 1, that has a line break in its value; write the fields in one line, with semicolons between them"},
 		{"A=1;B=2;a=s3cret", "has fields of the same name, numbers 1 and 3; leave one out"},
 		{"X-A=1;x_a=s3cret", "has fields of the same name, numbers 1 and 2; leave one out"},
 		{"host=s3cret", "has a field, number 1, that is Host; set HOLDFAST_UPSTREAM_HOST instead"},
@@ -493,6 +500,8 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_LISTEN=unix:/a.sock?mode=rw", `HOLDFAST_LISTEN="unix:/a.sock?…" has no valid mode; write it in octal, like "?mode=0660"`},
 		{"HOLDFAST_LISTEN=unix:/a.sock?mode=0660&mode=0600", `HOLDFAST_LISTEN="unix:/a.sock?…" has no valid mode; write it in octal, like "?mode=0660"`},
 		{"HOLDFAST_LISTEN=unix:/a.sock?mode=0555", `HOLDFAST_LISTEN="unix:/a.sock?…" has a mode that lets nobody connect, since that needs the permission to write; write for example "?mode=0660"`},
+		{"HOLDFAST_UPSTREAM=unix:/a.sock?mode=0660", `HOLDFAST_UPSTREAM="unix:/a.sock?…" has a mode, which only HOLDFAST_LISTEN sets; leave it out`},
+		{"HOLDFAST_PING_INTERVAL=" + strings.Repeat("0", 100) + "1", `HOLDFAST_PING_INTERVAL="` + strings.Repeat("0", shown.Max) + `…" has no unit; ` + durationExample},
 		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
 		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
 		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version; unset it"},
@@ -504,6 +513,54 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		}
 		if _, err := load(environ...); err == nil || err.Error() != tc.want {
 			t.Errorf("got  %v\nwant %s", err, tc.want)
+		}
+	}
+}
+
+// What a problem says to write is accepted.
+func TestRemediesCanBeFollowed(t *testing.T) {
+	remedy := regexp.MustCompile(`(?:write|or) ("(?:[^"\\]|\\.)*")`)
+	followed := 0
+	for name, cases := range refused {
+		for _, tc := range cases {
+			for _, quoted := range remedy.FindAllStringSubmatch(tc.reason, -1) {
+				value, err := strconv.Unquote(quoted[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				value = strings.Replace(value, ":PORT", ":9999", 1)
+				environ := append([]string{someUpstream}, companions[name]...)
+				if _, err := load(append(environ, name+"="+value)...); err != nil {
+					t.Errorf("%s: %s is to be written, and is refused: %v", name, quoted[1], err)
+				}
+				followed++
+			}
+		}
+	}
+	if followed < 50 {
+		t.Errorf("only %d remedies were found", followed)
+	}
+}
+
+// However long a value is, its problem is short.
+func TestProblemsAreShort(t *testing.T) {
+	const long, most = 10_000, 400
+	for _, v := range variables {
+		for _, value := range []string{
+			strings.Repeat("9", long), strings.Repeat("0", long) + "1", strings.Repeat("x", long), strings.Repeat("x.", long) + ":1",
+			"::1%" + strings.Repeat("x", long), "[::1%" + strings.Repeat("x", long) + "]", "[::1%" + strings.Repeat("x", long) + "]:1", ":" + strings.Repeat("0", long) + "80",
+			strings.Repeat("0", long) + "s", strings.Repeat("0", long) + "1hour", "//" + strings.Repeat("x", long), "localhost/" + strings.Repeat("x", long),
+			"unix:/" + strings.Repeat("x", long), "systemd:" + strings.Repeat("x", long), "/" + strings.Repeat("x", long) + " ", "https://" + strings.Repeat("x", long), "10.0.0.0/" + strings.Repeat("9", long),
+		} {
+			_, err := load(v.name + "=" + value)
+			if err == nil {
+				continue
+			}
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if len(line) > most {
+					t.Errorf("%s=%.20s…: a problem of %d bytes: %.100s…", v.name, value, len(line), line)
+				}
+			}
 		}
 	}
 }
@@ -532,6 +589,24 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	var found Problems
 	if !errors.As(err, &found) || found.OnlyUpstreamMissing() {
 		t.Error("more than the upstream is missing")
+	}
+}
+
+// So is a URL, whatever stands in its parts.
+func TestAllProblemsOfAnUpstreamAtOnce(t *testing.T) {
+	const noUser, noQuery = "must not contain a user name or password", "must not contain a query or fragment; both come from the client"
+	for value, want := range map[string][]string{
+		"ws://me:s3cret@localhost/?a": {`"ws://…@localhost/?…"`, noUser, noQuery},
+		"tcp://localhost:0/#a":        {`"tcp://localhost:0/#…"`, noScheme, noQuery, "has no valid port; it must be a number from 1 to 65535"},
+		"tcp://:80":                   {`"tcp://:80"`, noScheme, "has no host"},
+	} {
+		var lines []string
+		for _, reason := range want[1:] {
+			lines = append(lines, "HOLDFAST_UPSTREAM="+want[0]+" "+reason)
+		}
+		if _, err := load("HOLDFAST_UPSTREAM=" + value); err == nil || err.Error() != strings.Join(lines, "\n") {
+			t.Errorf("got\n%v\nwant\n%s", err, strings.Join(lines, "\n"))
+		}
 	}
 }
 

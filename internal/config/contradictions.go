@@ -49,6 +49,10 @@ func (c Config) Warnings() (found Problems) {
 	if c.SetsOrigin() && len(c.AllowedOrigins) == 0 {
 		found = append(found, Problem{c.nameOf(&c.UpstreamHeaders), "", "sets Origin, so the service cannot tell whose page asks, and any page may open sessions; set HOLDFAST_ALLOWED_ORIGINS"})
 	}
+	if c.MaxSessionsPerIP > 0 && strings.HasPrefix(string(c.Listen), unixScheme) && !c.TrustedProxies.unix {
+		found = append(found, Problem{c.nameOf(&c.MaxSessionsPerIP), strconv.Itoa(c.MaxSessionsPerIP),
+			"limits nobody, since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or unset it"})
+	}
 	found = append(found, c.noPingsWarning()...)
 	if c.LacksCAs() {
 		found = append(found, Problem{c.nameOf(&c.UpstreamTLSCAFile), "", "is not set, and this system has no CAs by which the upstream's certificate could be checked; install them (ca-certificates), or set it"})
@@ -94,14 +98,26 @@ func (c Config) maxSessionsWarning(d proxy.Descriptors) (found Problems) {
 	switch {
 	case int64(c.MaxSessions) > d.Clients():
 		return Problems{{name, strconv.Itoa(c.MaxSessions), fmt.Sprintf(
-			"is more than the limit of file descriptors allows, which is %d: %s; set at most that, or raise the limit (ulimit -Hn) to %d",
-			d.Limit, atMost(d.Clients()), d.LimitFor(int64(c.MaxSessions)))}}
+			"is more than the limit of file descriptors allows, which is %d: %s; set at most that%s",
+			d.Limit, atMost(d.Clients()), orRaise(d.LimitFor(int64(c.MaxSessions))))}}
 	case c.MaxSessions == 0 && d.Clients() < fewSessions:
 		return Problems{{name, "", fmt.Sprintf(
 			"is not set, and the limit of file descriptors allows few, as it is %d: %s; raise the limit (ulimit -Hn), to %d for 1000 sessions",
 			d.Limit, atMost(d.Clients()), d.LimitFor(1000))}}
 	}
 	return nil
+}
+
+// maxDescriptors is the largest limit of descriptors that can be set: fs.nr_open is at most
+// the largest int, rounded down to a whole word of bits (fs/file.c of the kernel).
+const maxDescriptors = 1<<31 - 64
+
+// orRaise says which limit of descriptors would be enough, if that limit can be set.
+func orRaise(limit int64) string {
+	if limit > maxDescriptors {
+		return ", since no limit would be enough"
+	}
+	return fmt.Sprintf(", or raise the limit (ulimit -Hn) to %d", limit)
 }
 
 // atMost says how many sessions there may be.

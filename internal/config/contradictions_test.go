@@ -25,6 +25,10 @@ func TestMoreSessionsThanDescriptors(t *testing.T) {
 		{"380", ""},
 		{"381", `HOLDFAST_MAX_SESSIONS="381" is more than the limit of file descriptors allows, which is 1024: at most 380 sessions hold; ` +
 			"set at most that, or raise the limit (ulimit -Hn) to 1026"},
+		{"1073741660", `HOLDFAST_MAX_SESSIONS="1073741660" is more than the limit of file descriptors allows, which is 1024: at most 380 sessions hold; ` +
+			"set at most that, or raise the limit (ulimit -Hn) to 2147483584"},
+		{"1073741661", `HOLDFAST_MAX_SESSIONS="1073741661" is more than the limit of file descriptors allows, which is 1024: at most 380 sessions hold; ` +
+			"set at most that, since no limit would be enough"},
 	} {
 		if got := mustLoad(t, someUpstream, "HOLDFAST_MAX_SESSIONS="+tc.max).maxSessionsWarning(d).Error(); got != tc.warning {
 			t.Errorf("%s sessions: warns %q, want %q", tc.max, got, tc.warning)
@@ -84,6 +88,11 @@ func TestWarnings(t *testing.T) {
 			`HOLDFAST_CLIENT_PING_INTERVAL="0" sends no pings, and neither does HOLDFAST_UPSTREAM_PING_INTERVAL: ` + noPings + "; unset one of them"},
 		{[]string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_CLIENT_PING_INTERVAL=20s"}, ""},
 		{[]string{"HOLDFAST_UPSTREAM_PING_INTERVAL=0"}, ""},
+		{[]string{"HOLDFAST_MAX_SESSIONS_PER_IP=5"}, ""},
+		{[]string{"HOLDFAST_MAX_SESSIONS_PER_IP=5", "HOLDFAST_LISTEN=unix:/run/a.sock", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8"}, `HOLDFAST_MAX_SESSIONS_PER_IP="5" limits nobody, ` +
+			"since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or unset it"},
+		{[]string{"HOLDFAST_MAX_SESSIONS_PER_IP=5", "HOLDFAST_LISTEN=unix:/run/a.sock", "HOLDFAST_TRUSTED_PROXIES=unix:"}, ""},
+		{[]string{"HOLDFAST_LISTEN=unix:/run/a.sock"}, ""},
 		{[]string{"HOLDFAST_UPSTREAM_HEADERS=origin=https://app.example.com"}, "HOLDFAST_UPSTREAM_HEADERS sets Origin, so the service cannot tell whose page asks, " +
 			"and any page may open sessions; set HOLDFAST_ALLOWED_ORIGINS"},
 		{[]string{"HOLDFAST_UPSTREAM_HEADERS=Origin=https://app.example.com", "HOLDFAST_ALLOWED_ORIGINS=https://app.example.com"}, ""},

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"holdfast/internal/hostport"
+	"holdfast/internal/shown"
 )
 
 func parseListen(value string) (listenAddress, error) {
@@ -109,19 +109,20 @@ func isOff(value string) bool {
 // be 0: hostport.IsPort is for ports that are connected to. For a port that stands alone
 // the error suggests to write before in front of it; otherwise it shows the examples.
 func checkHostPort(value, before, examples string) error {
+	like := "write for example " + examples
 	at, ok := hostport.Split(value)
 	bracketed, lacksBrackets := inBrackets(value)
 	switch {
 	case strings.Contains(value, "//"):
 		return errors.New("is not host:port; leave out scheme and path, like " + examples)
 	case hostport.IsPort(value):
-		return fmt.Errorf("has no colon; write %q", before+value)
+		return errors.New("has no colon; " + shown.Write(before+value, like))
 	case lacksBrackets:
-		return fmt.Errorf("has an IPv6 address without brackets; write %q", bracketed)
+		return errors.New("has an IPv6 address without brackets; " + shown.Write(bracketed, like))
 	case hostport.IsAddressOrName(value):
-		return fmt.Errorf("has no port; write %q", net.JoinHostPort(value, "PORT"))
+		return errors.New("has no port; " + shown.Write(net.JoinHostPort(value, "PORT"), like))
 	case !ok || !at.HasPort || at.Host != "" && !hostport.IsAddressOrName(at.Host):
-		return errors.New("is not host:port; write for example " + examples)
+		return errors.New("is not host:port; " + like)
 	}
 	if _, ok := hostport.ParsePort(at.Port); !ok {
 		return errors.New("has no valid port; it must be a number from 0 to 65535")

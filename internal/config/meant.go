@@ -31,11 +31,14 @@ func writeUpstream(value string) string {
 	rest = strings.TrimLeft(rest, "/")
 	end := strings.IndexByte(rest+"/", '/')
 	meant := scheme + "://" + authorityMeant(rest[:end]) + rest[end:]
-	if u, err := url.Parse(meant); err != nil || checkUpstream(u, meant) != nil {
+	if u, err := url.Parse(meant); err != nil || len(checkUpstream(u, meant)) > 0 {
 		return upstreamExample
 	}
-	return "write " + shown.Quoted(meant)
+	return shown.Write(meant, upstreamExample)
 }
+
+// durationExample is suggested if the right spelling cannot be found.
+const durationExample = `write a number and a unit, like "500ms", "20s" or "1h30m"`
 
 // days matches a number of whole days.
 var days = regexp.MustCompile(`^(\d{1,3})(d|days?)$`)
@@ -58,10 +61,10 @@ func writeDuration(value string) string {
 	meant = longUnits.Replace(meant)
 	if durationShape.MatchString(meant) {
 		if _, err := parseDuration(meant); err == nil {
-			return "write " + shown.Quoted(meant)
+			return shown.Write(meant, durationExample)
 		}
 	}
-	return `write a number and a unit, like "500ms", "20s" or "1h30m"`
+	return durationExample
 }
 
 // authorityMeant returns the right spelling of host:port. It puts localhost before a port

@@ -20,6 +20,9 @@ type Setting struct {
 	From    string `json:"from"`
 	Default string `json:"default"`
 	Meaning string `json:"meaning"`
+
+	refused bool // Value has a problem
+	partly  bool // the parts of Value that may be secrets are not shown
 }
 
 // The values of Setting.From. If a value came from another variable, From is the name of
@@ -48,8 +51,8 @@ func Describe(environ []string) ([]Setting, Problems) {
 }
 
 // list returns a Setting for each variable. c is the configuration of s. A refused value
-// may contain a password in the wrong place, so it is shown without the parts that may be
-// secrets.
+// may contain a password in the wrong place, so the parts that may be secrets are left out.
+// The value is not escaped: each format does that in its own way.
 func (s settings) list(c Config, refused Problems) []Setting {
 	bad := map[string]bool{}
 	for _, p := range refused {
@@ -58,13 +61,16 @@ func (s settings) list(c Config, refused Problems) []Setting {
 	var all []Setting
 	for _, v := range variables {
 		value, from := s.effective(v)
+		refused := bad[v.name] || bad[from]
+		partly := false
 		switch {
 		case v.secret:
 			value, from = s.conceal(v.name)
 		case v.name == userTimeoutName && value == "":
 			value, from = inSeconds(c.TCPUserTimeout), fromOthers
-		case bad[v.name] || bad[from]:
-			value = shown.Printable(shown.Hidden(value))
+		case refused:
+			rest := shown.Hidden(value)
+			value, partly = rest, rest != value
 		}
 		switch from {
 		case v.name:
@@ -75,7 +81,7 @@ func (s settings) list(c Config, refused Problems) []Setting {
 				from = fromNowhere
 			}
 		}
-		all = append(all, Setting{v.name, value, from, cmp.Or(v.def, v.parent), v.meaning})
+		all = append(all, Setting{v.name, value, from, cmp.Or(v.def, v.parent), v.meaning, refused, partly})
 	}
 	return all
 }
@@ -91,11 +97,20 @@ func WriteDefaults(w io.Writer) {
 	}
 }
 
+// printable returns the value on one line, for people. A value that was refused may be of
+// any length, and is cut.
+func (s Setting) printable() string {
+	if s.refused {
+		return shown.Printable(s.Value)
+	}
+	return shown.Escaped(s.Value)
+}
+
 func writeTable(w io.Writer, all []Setting) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "VARIABLE\tVALUE\tFROM\tMEANING")
 	for _, s := range all {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, s.Value, s.From, plain(s.Meaning))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, s.printable(), s.From, plain(s.Meaning))
 	}
 	return table.Flush()
 }
@@ -119,7 +134,7 @@ func writeMarkdown(w io.Writer, all []Setting) error {
 	for _, s := range all {
 		set := ""
 		if s.From == fromEnvironment {
-			set = s.Value
+			set = s.printable()
 		}
 		row(code(s.Name), code(s.Default), s.Meaning, code(set))
 	}
@@ -138,7 +153,8 @@ func code(text string) string {
 // writeDotenv writes what docker run --env-file reads back as it was: it takes the rest of
 // a line for the value, and knows no quotes. Variables that are not set are commented out:
 // a copied default would stay when a later version changes the default. Secrets are
-// commented out too.
+// commented out too, and values of which a part is not shown: what was read back would be
+// another value, which might be accepted.
 func writeDotenv(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	for i, s := range all {
@@ -147,13 +163,16 @@ func writeDotenv(w io.Writer, all []Setting) error {
 		}
 		fmt.Fprintf(&b, "# %s\n", plain(s.Meaning))
 		value, note := dotenvValue(s.Value)
-		if s.Value == redacted {
+		switch {
+		case s.Value == redacted:
 			note = notShown
+		case s.partly:
+			note = notWhole
 		}
 		if s.From == fromEnvironment && note != "" {
 			fmt.Fprintf(&b, "# %s\n", note)
 		}
-		if s.From != fromEnvironment || s.Value == redacted || note == notInFiles {
+		if s.From != fromEnvironment || note == notShown || note == notWhole || note == notInFiles {
 			b.WriteByte('#')
 		}
 		fmt.Fprintf(&b, "%s=%s\n", s.Name, value)
@@ -164,6 +183,7 @@ func writeDotenv(w io.Writer, all []Setting) error {
 
 const (
 	notShown   = "This value is a secret, and is not shown."
+	notWhole   = "A part of this value may be a secret, and is not shown."
 	notInFiles = "This value cannot stand in such a file; set the variable in another way."
 	asItIs     = "For docker's --env-file. Docker Compose, systemd and shells read this value otherwise: quote it there."
 )

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"holdfast/internal/shown"
 )
 
 // printed is what `holdfast env` prints of an environment.
@@ -53,6 +55,54 @@ func TestDotenvIsReadBack(t *testing.T) {
 		file := printed(t, "dotenv", "HOLDFAST_UPSTREAM="+path)
 		if got := readByDocker(t, file); len(got) != 0 || !strings.Contains(file, notInFiles+"\n#HOLDFAST_UPSTREAM=") {
 			t.Errorf("%q: %q is read, and the file says\n%.400s", path, got, file)
+		}
+	}
+}
+
+// A value that was refused is not read back as another value, which might be accepted.
+func TestRefusedValuesInDotenv(t *testing.T) {
+	for value, note := range map[string]string{
+		"HOLDFAST_UPSTREAM=localhost:9000":                              "",
+		"HOLDFAST_UPSTREAM=ws://h/a\tb":                                 asItIs,
+		"HOLDFAST_UPSTREAM=ws://h/a\nb":                                 notInFiles,
+		"HOLDFAST_UPSTREAM=ws://h/a\rb":                                 notInFiles,
+		"HOLDFAST_UPSTREAM=ws://h/a\xff\x01":                            notInFiles,
+		"HOLDFAST_UPSTREAM=ws://me:s3cret@h":                            notWhole,
+		"HOLDFAST_UPSTREAM=ws://h/?s3cret":                              notWhole,
+		"HOLDFAST_HEALTH_PATH=/a b\"c\\d":                               asItIs,
+		"HOLDFAST_HEALTH_PATH=/a?s3cret#":                               notWhole,
+		"HOLDFAST_HEALTH_PATH=/" + strings.Repeat("x", shown.Max) + " ": asItIs,
+	} {
+		if _, err := load(someUpstream, value); err == nil {
+			t.Errorf("%q is accepted", value)
+		}
+		file := printed(t, "dotenv", value)
+		read := readByDocker(t, file)
+		name, _, _ := strings.Cut(value, "=")
+		switch line := name + "="; {
+		case note == notInFiles || note == notWhole:
+			if len(read) != 0 || !strings.Contains(file, "# "+note+"\n#"+line) {
+				t.Errorf("%q: %q is read, and the file says\n%.400s", value, read, file)
+			}
+		case !slices.Equal(read, []string{value}), note != "" && !strings.Contains(file, "# "+note+"\n"+line):
+			t.Errorf("%q: %q is read, and the file says\n%.400s", value, read, file)
+		}
+	}
+}
+
+// A value is written once for each format: JSON has its own escapes, and on a terminal or
+// in a table a value is one line.
+func TestControlCharactersInSettings(t *testing.T) {
+	const value = "HOLDFAST_UPSTREAM=unix:/run/a\n\"b\""
+	for format, want := range map[string]string{
+		"json":     `"unix:/run/a\n\"b\""`,
+		"table":    `unix:/run/a\n"b"  `,
+		"markdown": "`unix:/run/a\\n\"b\"`",
+	} {
+		for _, environ := range [][]string{{value}, {value, "HOLDFAST_LISTEN=unix:/run/a\n\"b\""}} { // accepted, and refused
+			if out := printed(t, format, environ...); !strings.Contains(out, want) {
+				t.Errorf("%s of %q: %s is not in\n%.600s", format, environ, want, out)
+			}
 		}
 	}
 }

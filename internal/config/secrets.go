@@ -17,7 +17,7 @@ const fileSuffix = "_FILE"
 // redacted is shown in place of a secret.
 const redacted = "(redacted)"
 
-// maxSecret is how many bytes a file may have. A device such as /dev/zero has no end.
+// maxSecret is how many bytes a file may have.
 const maxSecret = 64 << 10
 
 // reveal returns the value of a secret, and the variable that it came from: name, or the
@@ -61,6 +61,13 @@ func (s settings) shown(name string) string {
 // put at the end. The text of an error follows the file's variable, and shows nothing of
 // the contents.
 func readSecret(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", errors.New(shown.Unreadable(err))
+	case !info.Mode().IsRegular() && !info.IsDir(): // Unreadable has words for a directory
+		return "", errors.New("is a pipe or a device, which might never end; name a regular file")
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return "", errors.New(shown.Unreadable(err))

@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/internal/fixture"
@@ -23,12 +24,21 @@ func TestSecretFiles(t *testing.T) {
 
 func TestSecretFilesRefused(t *testing.T) {
 	directory := t.TempDir()
+	pipe := filepath.Join(directory, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct{ path, reason string }{
 		{filepath.Join(directory, "absent"), "does not exist; put the file there or correct the path"},
 		{directory, "is a directory; name a file in it"},
+		{pipe, "is a pipe or a device, which might never end; name a regular file"},
+		{"/dev/zero", "is a pipe or a device, which might never end; name a regular file"},
+		{fixture.Write(t, "quoted", `"A=s3cret"`), inQuotesInFile},
+		{fixture.Write(t, "quoted", " 'A=s3cret' \n"), inQuotesInFile},
 		{fixture.Write(t, "empty", ""), "is empty; write the value to it"},
 		{fixture.Write(t, "blank", "\n"), "is empty; write the value to it"},
-		{fixture.Write(t, "two-lines", "A=s3cret\n\n"), "has a field, number 1, that has a control character in its value; write one line of text"},
+		{fixture.Write(t, "two-lines", "A=s3cret\n\n"), "has a field, number 1, that has a line break in its value; write the fields in one line, with semicolons between them"},
+		{fixture.Write(t, "lines", "A=s3cret\nB=s3cret\n"), "has a field, number 1, that has a line break in its value; write the fields in one line, with semicolons between them"},
 		{fixture.Write(t, "wrong", "s3cret"), "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
 		{fixture.Write(t, "long", "A="+strings.Repeat("s3cret", maxSecret/6+1)), "holds more than 64 KiB; name the right file"},
 	} {

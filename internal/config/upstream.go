@@ -20,6 +20,9 @@ func parseUpstream(value string) (url.URL, error) {
 	}
 	if path, ok := strings.CutPrefix(value, unixScheme); ok {
 		path, err := socketPath(path)
+		if err == nil && strings.Contains(path, "?"+modeOption) {
+			err = errors.New("has a mode, which only HOLDFAST_LISTEN sets; leave it out")
+		}
 		return url.URL{Scheme: "unix", Path: path, OmitHost: true}, err
 	}
 	if !strings.Contains(value, "://") {
@@ -29,43 +32,69 @@ func parseUpstream(value string) (url.URL, error) {
 		}
 		return url.URL{}, errors.New(fault + "; " + writeUpstream(value))
 	}
-	u, err := url.Parse(value)
+	u, err := url.Parse(encodePath(value))
 	if err != nil {
 		return url.URL{}, errors.New("is not a URL; " + writeUpstream(value))
 	}
-	err = checkUpstream(u, value)
-	if err == errNoHost || err == errNoBrackets || err == errBadHost {
-		err = fmt.Errorf("%w; %s", err, writeUpstream(value))
+	faults := checkUpstream(u, value)
+	if fault := hostFault(u.Host); fault != "" && len(faults) == 1 { // writeUpstream mends nothing else
+		return *u, errors.New(fault + "; " + writeUpstream(value))
 	}
-	return *u, err
+	return *u, errors.Join(faults...)
 }
 
-// What is wrong with a host that may have a right spelling: see writeUpstream.
-var (
-	errNoHost     = errors.New("has no host")
-	errNoBrackets = errors.New("has an IPv6 address without brackets")
-	errBadHost    = errors.New("has no valid host, which is an ASCII host name or an IP address")
-)
-
-func checkUpstream(u *url.URL, value string) error {
-	at, ok := hostport.Split(u.Host)
-	switch {
-	case !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme):
-		return errors.New("has an unknown scheme; use ws://, wss://, http://, https:// or unix:/path")
-	case u.User != nil:
-		return errors.New("must not contain a user name or password")
-	case strings.ContainsAny(value, "?#"):
-		return errors.New("must not contain a query or fragment; both come from the client")
-	case ok && at.Host == "":
-		return errNoHost
-	case lacksBrackets(u.Host):
-		return errNoBrackets
-	case !ok || !hostport.IsAddressOrName(at.Host):
-		return errBadHost
-	case at.HasPort && !hostport.IsPort(at.Port):
-		return errors.New("has no valid port; it must be a number from 1 to 65535")
+// encodePath percent-encodes the bytes of a URL's path that package net/url does not keep,
+// and leaves the others as they are. With one such byte in it, net/url would write the whole
+// path anew, and %2F would become a slash. Control characters stay: they are refused.
+func encodePath(value string) string {
+	scheme := strings.Index(value, "://") + len("://")
+	begin := strings.IndexByte(value[scheme:], '/')
+	if begin < 0 {
+		return value
 	}
-	return nil
+	var b strings.Builder
+	b.WriteString(value[:scheme+begin])
+	for _, c := range []byte(value[scheme+begin:]) {
+		if c == ' ' || c > 0x7F || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// checkUpstream returns every fault of a URL. u is value, parsed.
+func checkUpstream(u *url.URL, value string) (faults []error) {
+	if !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme) {
+		faults = append(faults, errors.New("has an unknown scheme; use ws://, wss://, http://, https:// or unix:/path"))
+	}
+	if u.User != nil {
+		faults = append(faults, errors.New("must not contain a user name or password"))
+	}
+	if strings.ContainsAny(value, "?#") {
+		faults = append(faults, errors.New("must not contain a query or fragment; both come from the client"))
+	}
+	if fault := hostFault(u.Host); fault != "" {
+		faults = append(faults, errors.New(fault))
+	} else if at, _ := hostport.Split(u.Host); at.HasPort && !hostport.IsPort(at.Port) {
+		faults = append(faults, errors.New("has no valid port; it must be a number from 1 to 65535"))
+	}
+	return faults
+}
+
+// hostFault returns what is wrong with the host in host:port, or "".
+func hostFault(hostPort string) string {
+	at, ok := hostport.Split(hostPort)
+	switch {
+	case ok && at.Host == "":
+		return "has no host"
+	case lacksBrackets(hostPort):
+		return "has an IPv6 address without brackets"
+	case !ok || !hostport.IsAddressOrName(at.Host):
+		return "has no valid host, which is an ASCII host name or an IP address"
+	}
+	return ""
 }
 
 // UpstreamAddress returns where the upstream is, as package net takes it.
@@ -104,8 +133,13 @@ func parseUpstreamHost(value string) (upstreamHost, error) {
 	if host == hostPreserve || host == hostUpstream {
 		return host, nil
 	}
+	for _, word := range []upstreamHost{hostPreserve, hostUpstream} {
+		if strings.EqualFold(value, string(word)) {
+			return "", fmt.Errorf("must be in lower case; write %q", word)
+		}
+	}
 	at, ok := hostport.Split(value)
-	if !ok || at.IPv6.Zone() != "" || !hostport.IsAddressOrName(at.Host) || at.HasPort && !hostport.IsPort(at.Port) {
+	if isOff(value) || !ok || at.IPv6.Zone() != "" || !hostport.IsAddressOrName(at.Host) || at.HasPort && !hostport.IsPort(at.Port) {
 		return "", errors.New(`must be preserve, upstream, or a host like "service.example" or "service.example:8080"`)
 	}
 	return host, nil

@@ -20,13 +20,17 @@ const (
 // longestTimeout returns the longest of the timeouts before which the kernel must not
 // end a connection, and the name of its variable.
 func (c Config) longestTimeout() (longest time.Duration, name string) {
-	for _, field := range []any{
+	fields := []any{
 		&c.ClientPingTimeout,
 		&c.UpstreamPingTimeout,
 		&c.WriteTimeout,
 		&c.CloseTimeout,
 		&c.DialTimeout, // the TCP user timeout limits unanswered SYNs too
-	} {
+	}
+	if c.PingTimeout == max(c.ClientPingTimeout, c.UpstreamPingTimeout) { // one of them has taken its value
+		fields[0] = &c.PingTimeout
+	}
+	for _, field := range fields {
 		if timeout := time.Duration(reflect.ValueOf(field).Elem().Int()); timeout > longest {
 			longest, name = timeout, c.nameOf(field)
 		}

@@ -51,6 +51,12 @@ func TestUserTimeoutThatCutsOthersShort(t *testing.T) {
 			"the longest of the timeouts that the kernel must not cut short: it may drop a connection first; unset it, or set at least 60s"},
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=3s", "HOLDFAST_WRITE_TIMEOUT=60s"}, `HOLDFAST_TCP_USER_TIMEOUT="3s" is shorter than HOLDFAST_WRITE_TIMEOUT=60s, ` +
 			"the longest of the timeouts that the kernel must not cut short: it may drop a connection first; unset it, or set at least 70s"},
+		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=5s", "HOLDFAST_PING_TIMEOUT=1m"}, `HOLDFAST_TCP_USER_TIMEOUT="5s" is shorter than HOLDFAST_PING_TIMEOUT=60s, ` +
+			"the longest of the timeouts that the kernel must not cut short: it may drop a connection first; unset it, or set at least 70s"},
+		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=5s", "HOLDFAST_PING_TIMEOUT=1m", "HOLDFAST_CLIENT_PING_TIMEOUT=1s"}, `HOLDFAST_TCP_USER_TIMEOUT="5s" is shorter than HOLDFAST_PING_TIMEOUT=60s, ` +
+			"the longest of the timeouts that the kernel must not cut short: it may drop a connection first; unset it, or set at least 70s"},
+		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=5s", "HOLDFAST_CLIENT_PING_TIMEOUT=1m"}, `HOLDFAST_TCP_USER_TIMEOUT="5s" is shorter than HOLDFAST_CLIENT_PING_TIMEOUT=60s, ` +
+			"the longest of the timeouts that the kernel must not cut short: it may drop a connection first; unset it, or set at least 70s"},
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=30s"}, ""},
 		{[]string{"HOLDFAST_TCP_USER_TIMEOUT=0"}, ""}, // the kernel's default
 	} {

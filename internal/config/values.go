@@ -142,7 +142,7 @@ func parseDuration(value string) (time.Duration, error) {
 		return 0, nil
 	}
 	if strings.Trim(value, "0123456789.") == "" {
-		return 0, fmt.Errorf("has no unit; write %q", value+"s")
+		return 0, errors.New("has no unit; " + writeDuration(value+"s"))
 	}
 	d, err := time.ParseDuration(value)
 	switch {
@@ -167,7 +167,7 @@ var durationShape = regexp.MustCompile(`^\+?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|
 
 func parsePositive(value string) (positive, error) {
 	d, err := parseDuration(value)
-	if err == nil && d == 0 {
+	if isZero := strings.Trim(value, "0.") == ""; isZero || err == nil && d == 0 { // with or without a unit
 		err = errors.New("must be more than zero")
 	}
 	return positive(d), err

@@ -12,7 +12,9 @@ import (
 // So they are named as what they are, and the value is checked without them.
 
 const (
-	inQuotes   = "is in quotes, which are part of the value for docker's --env-file and for Kubernetes; leave them out"
+	inQuotes       = "is in quotes, which are part of the value for docker's --env-file and for Kubernetes; leave them out"
+	inQuotesInFile = "holds a value in quotes, which would be a part of it; leave them out"
+
 	withReturn = "ends with a carriage return, as each line does in a file with Windows line ends; convert the file"
 	withBlanks = "begins or ends with a blank; remove it"
 )

@@ -47,7 +47,24 @@ func bounded(value string) string {
 }
 
 // Printable returns a name from outside for a terminal: cut after Max bytes and escaped.
-func Printable(name string) string {
-	quoted := strconv.Quote(bounded(name))
-	return quoted[1 : len(quoted)-1]
+func Printable(name string) string { return Escaped(bounded(name)) }
+
+// Escaped returns text for a terminal, where it stands without quotes. Backslashes and what
+// cannot be printed are escaped. Quotation marks are not.
+func Escaped(text string) string {
+	marks := strings.Split(text, `"`)
+	for i, part := range marks {
+		quoted := strconv.Quote(part)
+		marks[i] = quoted[1 : len(quoted)-1]
+	}
+	return strings.Join(marks, `"`)
+}
+
+// Write returns the remedy "write TEXT", or else if text is longer than a message shows:
+// nobody can follow a remedy that was cut.
+func Write(text, otherwise string) string {
+	if len(text) > Max {
+		return otherwise
+	}
+	return "write " + strconv.Quote(text)
 }

@@ -27,6 +27,7 @@ func TestQuoted(t *testing.T) {
 func TestPrintable(t *testing.T) {
 	for name, want := range map[string]string{
 		"HOLDFAST_\x1b[2J":      `HOLDFAST_\x1b[2J`,
+		"a \"b\"\n\\\xff":       `a "b"\n\\\xff`,
 		strings.Repeat("x", 99): strings.Repeat("x", Max) + "…",
 	} {
 		if got := Printable(name); got != want {

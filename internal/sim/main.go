@@ -52,11 +52,38 @@ func main() {
 		r.shrinks()
 	}
 	if *gates {
+		broken := r.broken
 		r.covers()
+		if broken == 0 && r.broken > 0 {
+			r.advises(r.end-*seeds, *workers)
+		}
 	}
 	if r.broken > 0 {
 		os.Exit(1)
 	}
+}
+
+// How many seeds advises adds at a time, and how many it plays at most.
+const (
+	moreSeeds = 500
+	mostSeeds = 100_000
+)
+
+// advises says how many seeds are enough to see everything, if no seed has failed. It plays
+// more seeds to find that out. first is the first seed.
+func (r *run) advises(first uint64, workers int) {
+	unseen := r.broken // by no fault of a seed
+	r.broken = 0
+	defer func() { r.broken += unseen }()
+	for len(missing(r.seen)) > 0 && r.broken == 0 && r.end-first < mostSeeds {
+		r.end += moreSeeds
+		r.playSeeds(workers)
+	}
+	if len(missing(r.seen)) > 0 {
+		fmt.Printf("%d seeds do not show everything either\n", r.end-first)
+		return
+	}
+	fmt.Printf("no promise was broken, but there were too few seeds to see everything: %d are enough\n", r.end-first)
 }
 
 // gcPercent lets a worker collect the garbage of many seeds at once: a world leaves much

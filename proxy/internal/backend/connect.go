@@ -90,7 +90,7 @@ func (b *Backend) try(within context.Context, to socket.Endpoint, share time.Dur
 	conn := tls.Client(plain, b.tls())
 	if err := conn.HandshakeContext(ctx); err != nil {
 		plain.Close()
-		return nil, causeOf(err, within, ctx)
+		return nil, InTLS(causeOf(err, within, ctx))
 	}
 	return conn, nil
 }

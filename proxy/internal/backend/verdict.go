@@ -44,6 +44,21 @@ func outcomeOf(err error) Outcome {
 	}
 }
 
+// noTLS is the error of a connection that was made, and had no TLS in time.
+type noTLS struct{ err error }
+
+func (noTLS) Error() string   { return "connected, but no TLS in time" }
+func (e noTLS) Unwrap() error { return e.err }
+
+// InTLS returns the error of a TLS handshake. If no time was left, it says that there was a
+// connection: otherwise nobody could tell a service without TLS from a silent address.
+func InTLS(err error) error {
+	if outcomeOf(err) == Unanswered {
+		return noTLS{err}
+	}
+	return err
+}
+
 // isLack reports whether err means that this host lacks something.
 func isLack(err error) bool {
 	for _, lack := range []error{unix.EADDRNOTAVAIL, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {

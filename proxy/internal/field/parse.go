@@ -40,6 +40,8 @@ func parseOne(text string) (Field, error) {
 		return f, errors.New("has no equals sign; write name=value;name=value, with no semicolon in a value")
 	case !IsToken(f.Name):
 		return f, errors.New("has no valid name; use letters, digits and hyphens")
+	case strings.ContainsAny(f.Value, "\n\r"):
+		return f, errors.New("has a line break in its value; write the fields in one line, with semicolons between them")
 	case !IsValue(f.Value) || strings.Contains(f.Value, "\t"):
 		return f, errors.New("has a control character in its value; write one line of text")
 	}
