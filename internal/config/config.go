@@ -93,7 +93,7 @@ type Config struct {
 
 	DrainDelay   time.Duration `env:"HOLDFAST_DRAIN_DELAY" envDefault:"5s" meaning:"on SIGTERM: {/readyz} is 503 for so long, and clients are accepted as before, until the balancer has noticed"`
 	DrainSpread  time.Duration `env:"HOLDFAST_DRAIN_SPREAD" envDefault:"20s" meaning:"then the listener closes, and each session is sent its Close at a moment of this time, so that the clients do not come back all at once"`
-	DrainTimeout time.Duration `env:"HOLDFAST_DRAIN_TIMEOUT" envDefault:"30s" meaning:"what is left so long after that is cut, and the exit status is 1; a peer that only does not answer its Close is not what is left: see {HOLDFAST_CLOSE_TIMEOUT}"`
+	DrainTimeout time.Duration `env:"HOLDFAST_DRAIN_TIMEOUT" envDefault:"30s" meaning:"what is left so long after that is cut, and the exit code is 1 if sessions were among it; a peer that only does not answer its Close is not waited for so long: see {HOLDFAST_CLOSE_TIMEOUT}"`
 
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
