@@ -25,7 +25,10 @@ func (a *account) tell(hop Hop, client netip.Addr) field.Fields {
 	}
 	proto, host := cmp.Or(a.proto, own.proto), cmp.Or(a.host, own.host)
 	real := ""
-	if client.IsValid() {
+	switch {
+	case client.IsValid() && plain(client) == plain(hop.Peer):
+		real = own.from.text
+	case client.IsValid():
 		real = plain(client).String()
 	}
 	fields := make(field.Fields, 0, 5)
