@@ -103,9 +103,10 @@ func (t *talk) wantsLastWord() {
 const heapFrame = 64
 
 // heaps sends many small frames: what follows them is far behind in what the proxy reads.
-// Small heaps are pings, large ones are messages.
+// Small heaps are pings, large ones are messages. In the end there are none: they would be
+// most of what a run costs.
 func (p *peer) heaps() {
-	if p.plan.Heap == 0 || p.silent() || p.waitsFor(Says) > 0 || p.hurries {
+	if p.plan.Heap == 0 || p.w.calm || p.silent() || p.waitsFor(Says) > 0 || p.hurries {
 		return
 	}
 	p.aligns()
