@@ -149,6 +149,19 @@ func TestStoppedProcessDropsNoHealthySession(t *testing.T) {
 	u.wantsPing("the next one, and no Close")
 }
 
+// Timers wait until as many events were handled as there are descriptors. Those before a
+// stop do not count: the bytes that have come meanwhile are unread.
+func TestStopBeginsTheCountOfEventsAnew(t *testing.T) {
+	st := newStage(t, nil)
+	st.session(false)
+	st.l.unseen = 1 // of two descriptors
+	st.now = st.now.Add(10 * time.Minute)
+	st.l.tick()
+	if st.l.unseen != 0 {
+		t.Errorf("%d events count, want none", st.l.unseen)
+	}
+}
+
 // Both peers are inside a frame when the process stops. The rest of the client's frame
 // lies unread then, and none of it is a frame's header yet when the first part is read.
 func TestStoppedProcessInsideFrames(t *testing.T) {

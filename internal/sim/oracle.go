@@ -106,7 +106,7 @@ func (w *World) excused(r metrics.Reason) bool {
 // isBehind reports whether a peer's Close waits behind what it has sent before, which the
 // other peer has not taken.
 func (p *peer) isBehind() bool {
-	return p.closing && (p.out.len() > 0 || !p.gone() && p.s.Unacked() > 0)
+	return p.wasBehind || p.closing && (p.out.len() > 0 || !p.gone() && (p.s.hasUnsent() || p.s.Unacked() > 0))
 }
 
 // hoards reports whether a peer reads slowly what its TLS has taken from TCP: a Close that
