@@ -109,6 +109,14 @@ func (p *peer) isBehind() bool {
 	return p.wasBehind || p.closing && (p.out.len() > 0 || !p.gone() && (p.s.hasUnsent() || p.s.Unacked() > 0))
 }
 
+// isUnread reports whether the proxy has not read all that a peer has sent.
+func (p *peer) isUnread() bool {
+	if ours := p.s.Peer(); p.gone() || ours.Closed() || ours.Unread() == 0 {
+		return p.isBehind()
+	}
+	return true
+}
+
 // hoards reports whether a peer reads slowly what its TLS has taken from TCP: a Close that
 // has reached it then waits behind whole records.
 func (p *peer) hoards() bool {

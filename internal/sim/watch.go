@@ -219,7 +219,7 @@ func (p *peer) awaitsEcho() {
 func (p *peer) awaitsEnd() {
 	t := p.talk
 	if t.clean && t.opened {
-		t.later(t.lag(), func() bool { return p.ended || p.gone() || p.brokeAt != never || p.out.len() > 0 },
+		t.later(t.lag(), func() bool { return p.ended || p.gone() || p.brokeAt != never || p.isUnread() },
 			"%v %d has sent and got a Close, and its TCP goes on", p.side, t.number)
 	}
 }
@@ -295,7 +295,7 @@ func (t *talk) freesUpstream() {
 		return
 	}
 	t.w.after(6*f.Slow+100*time.Millisecond, func() {
-		if s := t.service; !t.opened && s.s != nil && !s.gone() && !s.ended && !s.hasClose {
+		if s := t.service; !t.opened && s.s != nil && !s.s.Peer().Closed() && !s.hasClose {
 			t.w.fails("client %d has left, and the service still has its handshake", t.number)
 		}
 	})
