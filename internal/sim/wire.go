@@ -121,7 +121,7 @@ func (c *sealed) Read(b []byte, most int) (int, error) {
 		return n - len(c.early), nil
 	}
 	// What is deciphered must fit b: no event comes for what is left.
-	cipher := c.w.room.cipher[:max(1, min(most, len(b))-len(c.in.part))]
+	cipher := c.w.room.cipher[:max(1, min(most, len(b)-len(c.in.part)))]
 	n, err := c.Transport.Read(cipher, len(cipher))
 	if n == 0 {
 		return 0, err
