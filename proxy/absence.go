@@ -39,11 +39,14 @@ func (a *absence) note(before, now, due heartbeat.Time) {
 func (a *absence) over() { a.away, a.late = false, false }
 
 // excuse gives the peer of a leg a whole timeout for the answer that it owes, if its bytes
-// lay unread while the loop was away. It is called before the leg is read. A peer that
-// floods while the loop is in time is not excused.
-func (l *loop) excuse(g *leg, side Side) {
+// lay unread while the loop was away. Inside a frame in both directions, data has to move
+// in place of an answer, see stalledAt: what lay unread is such data. excuse is called
+// before the leg is read. A peer that floods while the loop is in time is not excused.
+func (l *loop) excuse(s *session, side Side) {
+	g := &s.legs[side]
 	closing := g.said() && g.tail == nil && g.by != heartbeat.Never
-	if !g.beat.Owes() && !closing || g.io == nil || g.io.Unread() == 0 {
+	inFrames := s.midFrame(client) && s.midFrame(upstream)
+	if !g.beat.Owes() && !closing && !inFrames || g.io == nil || g.io.Unread() == 0 {
 		return
 	}
 	if !l.absence.late && g.io.LastACKs().Data < l.absence.from {
@@ -51,6 +54,9 @@ func (l *loop) excuse(g *leg, side Side) {
 	}
 	g.beat.Pause()
 	g.beat.Resume(&l.rules[side], l.now, true)
+	if inFrames {
+		s.lastData = l.now
+	}
 	if closing {
 		g.asks(l.now, l.patience.close)
 	}

@@ -102,6 +102,9 @@ func (h *Hermetic) Turn(loop int) (events int) {
 	return events
 }
 
+// Broken is why a loop cannot go on after a panic, and nil if it can.
+func (h *Hermetic) Broken(loop int) error { return h.server.loops[loop].faults.broken }
+
 // Next is when a loop's next timer is due, heartbeat.Never if there is none.
 func (h *Hermetic) Next(loop int) heartbeat.Time { return h.server.loops[loop].wheel.Next() }
 

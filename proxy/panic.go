@@ -164,6 +164,9 @@ func (l *loop) dropFaulty(s *session, summary string) {
 		l.abandon(s, metrics.ResultInternal, "handshake", errors.New(summary))
 		return
 	}
+	for _, side := range sides {
+		l.dropWrittenTail(&s.legs[side], side)
+	}
 	unsaid := unsure[client] || unsure[upstream] || s.legs[client].tail != nil || s.legs[upstream].tail != nil
 	for _, side := range sides {
 		if s.legs[side].in == inOpen {
@@ -190,6 +193,15 @@ func (l *loop) dropFaulty(s *session, summary string) {
 	}
 	l.giveAllUp(s)
 	l.settle(s)
+}
+
+// dropWrittenTail drops a tail of which nothing is left to write: the panic came between
+// the write and what follows it. The socket would be reported as writable in every turn.
+func (l *loop) dropWrittenTail(g *leg, side Side) {
+	if g.tail != nil && len(g.tail.bytes()) == 0 {
+		l.dropTail(g, side)
+		g.flushed(l.now, &l.patience)
+	}
 }
 
 // wipe closes what is left of a session, tells nobody, and counts it. After a panic it can

@@ -109,6 +109,16 @@ func TestPanicIsTold(t *testing.T) {
 				b.t.Error("the client's leg is open behind a part of a frame")
 			}
 		},
+		"the last write of what waited": func(b *brokenWorld, c, u *farPeer) {
+			long := wire.Binary(strings.Repeat("z", room))
+			u.sends(long)
+			b.panicsIn("Unacked", c)
+			want := string(wire.Encode(false, long, internalToClient))
+			if got := c.told() + c.told(); got != want {
+				b.t.Errorf("the client got %d bytes, want %d: the frame and a Close", len(got), len(want))
+			}
+			u.wants("the fault is ours", internalToService)
+		},
 		"a close handshake": func(b *brokenWorld, c, u *farPeer) {
 			c.sends(wire.Close(4000, "bye"))
 			b.panicsIn("Read", u)

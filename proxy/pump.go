@@ -19,7 +19,7 @@ import (
 func (l *loop) readable(s *session, from Side) {
 	g := &s.legs[from]
 	if l.absence.away {
-		l.excuse(g, from)
+		l.excuse(s, from)
 	}
 	switch g.in {
 	case inOpen:

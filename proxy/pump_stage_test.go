@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/heartbeat"
 	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/metrics"
@@ -146,6 +147,40 @@ func TestStoppedProcessDropsNoHealthySession(t *testing.T) {
 	st.run()
 	c.wantsPing("the next one, and no Close")
 	u.wantsPing("the next one, and no Close")
+}
+
+// Timers wait until as many events were handled as there are descriptors. Those before a
+// stop do not count: the bytes that have come meanwhile are unread.
+func TestStopBeginsTheCountOfEventsAnew(t *testing.T) {
+	st := newStage(t, nil)
+	st.session(false)
+	st.l.unseen = 1 // of two descriptors
+	st.now = st.now.Add(10 * time.Minute)
+	st.l.tick()
+	if st.l.unseen != 0 {
+		t.Errorf("%d events count, want none", st.l.unseen)
+	}
+}
+
+// Both peers are inside a frame when the process stops. The rest of the client's frame
+// lies unread then, and none of it is a frame's header yet when the first part is read.
+func TestStoppedProcessInsideFrames(t *testing.T) {
+	st := newStage(t, nil)
+	c, u := st.session(false)
+	whole := wire.Encode(true, wire.Binary(strings.Repeat("x", 1000)))
+	c.sendsBytes(whole[:500])
+	u.sendsBytes(wire.Encode(false, wire.Binary("half"))[:4])
+	st.pass(21 * time.Second) // pings are due, and cannot be sent
+	unix.Write(c.fd, whole[500:999])
+	st.now = st.now.Add(10 * time.Minute)
+	s := st.l.session(c)
+	st.l.absence.note(st.now-heartbeat.Time(10*time.Minute), st.now, st.now-heartbeat.Time(9*time.Minute))
+	st.l.now = st.now
+	st.l.excuse(s, client) // a record of TLS that is not whole brings no data
+	st.l.turn(st.now, nil)
+	if st.l.session(c) == nil {
+		t.Fatal("the session was dropped although the client's bytes were there")
+	}
 }
 
 func TestForwardingAllocatesNothing(t *testing.T) {

@@ -99,8 +99,11 @@ func (l *loop) poll() bool {
 
 // tick reads the clock.
 func (l *loop) tick() {
-	now := l.clock()
+	now, away := l.clock(), l.absence.away
 	l.absence.note(l.now, now, l.wheel.Next())
+	if l.absence.away && !away {
+		l.unseen = 0 // each leg has its chance again, since what came meanwhile is unread
+	}
 	l.now = now
 }
 

@@ -129,6 +129,7 @@ func (d *detached) Read(b []byte) (int, error) {
 		}
 		n, err := d.Transport.Read(b, max(1, len(b)))
 		switch {
+		case err == proxy.ErrAgain && d.socket.Unread() > 0: // a part of a record was read
 		case err == proxy.ErrAgain:
 			if err := d.waits(); err != nil {
 				return 0, err

@@ -20,7 +20,7 @@ func wanted() (all []string) {
 			}
 		}
 	}
-	for _, fault := range []string{"again", "short", "ghost", "poller", "accept", "connect", "stopped", "stall", "TLS", "lookup", "detach"} {
+	for _, fault := range []string{"again", "short", "ghost", "poller", "accept", "connect", "stopped", "stall", "TLS", "lookup", "detach", "panic"} {
 		all = append(all, "fault "+fault)
 	}
 	for _, side := range []proxy.Side{client, service} {

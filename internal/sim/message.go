@@ -102,10 +102,14 @@ func (t *talk) wantsLastWord() {
 // is a multiple of it, so that a read can end with a frame.
 const heapFrame = 64
 
+// heapsMost is how many bytes a peer sends at the most before it sends no more heaps: they
+// would be most of what a run costs.
+const heapsMost = 1 << 20
+
 // heaps sends many small frames: what follows them is far behind in what the proxy reads.
 // Small heaps are pings, large ones are messages.
 func (p *peer) heaps() {
-	if p.plan.Heap == 0 || p.silent() || p.waitsFor(Says) > 0 || p.hurries {
+	if p.plan.Heap == 0 || p.wrote > heapsMost || p.silent() || p.waitsFor(Says) > 0 || p.hurries {
 		return
 	}
 	p.aligns()

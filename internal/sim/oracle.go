@@ -30,6 +30,7 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 		w.fails("the session of client %d has ended twice", i)
 	}
 	t.ended = e
+	t.judgesFaulty(e)
 	if e.Closed {
 		return
 	}
@@ -45,7 +46,7 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 	case service:
 		t.judges(e, t.service)
 	default:
-		w.judgesOwn(e)
+		t.judgesOwn(e)
 	}
 }
 
@@ -75,7 +76,10 @@ func (c complaints) WithAttrs([]slog.Attr) slog.Handler { return c }
 func (c complaints) WithGroup(string) slog.Handler      { return c }
 
 func (c complaints) Handle(_ context.Context, r slog.Record) error {
-	faults := c.w.seen["fault poller"] + c.w.seen["fault detach"]
+	if r.Message == "panic" && c.w.panicking.count > 0 {
+		return nil
+	}
+	faults := c.w.seen["fault poller"] + c.w.seen["fault detach"] + c.w.panicking.count
 	if faults > 0 && (r.Message == "internal error" || r.Message == "pass refusal on" || r.Message == "handshake failed") {
 		return nil
 	}
@@ -102,7 +106,15 @@ func (w *World) excused(r metrics.Reason) bool {
 // isBehind reports whether a peer's Close waits behind what it has sent before, which the
 // other peer has not taken.
 func (p *peer) isBehind() bool {
-	return p.closing && (p.out.len() > 0 || !p.gone() && p.s.Unacked() > 0)
+	return p.wasBehind || p.closing && (p.out.len() > 0 || !p.gone() && (p.s.hasUnsent() || p.s.Unacked() > 0))
+}
+
+// isUnread reports whether the proxy has not read all that a peer has sent.
+func (p *peer) isUnread() bool {
+	if ours := p.s.Peer(); p.gone() || ours.Closed() || ours.Unread() == 0 {
+		return p.isBehind()
+	}
+	return true
 }
 
 // hoards reports whether a peer reads slowly what its TLS has taken from TCP: a Close that
@@ -143,8 +155,8 @@ func (w *World) bound(p *peer) (d time.Duration, known bool) {
 }
 
 // judgesOwn holds an end of the proxy's own against its configuration.
-func (w *World) judgesOwn(e *proxy.Ended) {
-	legal := false
+func (t *talk) judgesOwn(e *proxy.Ended) {
+	w, legal := t.w, false
 	switch e.Reason {
 	case metrics.IdleTimeout:
 		legal = w.plan.Knobs.Idle > 0 && e.Duration >= w.plan.Knobs.Idle
@@ -153,7 +165,7 @@ func (w *World) judgesOwn(e *proxy.Ended) {
 	case metrics.Drain:
 		legal = w.stopping
 	case metrics.Internal:
-		legal = w.seen["fault poller"] > 0
+		legal = w.seen["fault poller"] > 0 || t.faulty
 	default: // a peer's reason is not the proxy's own
 	}
 	if !legal {
@@ -283,8 +295,12 @@ func (w *World) wantsNothingLeft() {
 	if ends := sum["holdfast_sessions_closed_total"] + sum["holdfast_sessions_dropped_total"]; opened != ends || int(opened) != len(w.ended) {
 		w.fails("%v sessions were opened, %v ends are counted and %d told", opened, ends, len(w.ended))
 	}
-	if counted, want := sum["holdfast_handshakes_total"], w.accepted-w.served+w.rejoined; int(counted) != want {
+	counted, want := int(sum["holdfast_handshakes_total"]), w.accepted-w.served+w.rejoined
+	if counted > want || counted < want-w.panicking.count { // a panic may come before the count
 		w.fails("%v handshakes are counted, and there were %d", counted, want)
+	}
+	if counted := int(sum["holdfast_panics_total"]); counted != w.panicking.count {
+		w.fails("%d panics are counted, and there were %d", counted, w.panicking.count)
 	}
 	if len(w.jobs)+w.besides > 0 {
 		w.fails("%d jobs and %d connections are left beside the loops", len(w.jobs), w.besides)

@@ -58,6 +58,7 @@ type peer struct {
 	closePayload *[]byte       // of its Close
 	closedAt     time.Duration // when it was sent
 	lastWord     bool          // its Close has arrived, and a reset followed at once
+	wasBehind    bool          // its stream ended while isBehind held
 	asked        [][]byte      // payloads of pings from the proxy or the other peer, not answered yet
 	closing      bool          // it has sent its Close
 	hurries      bool          // it says nothing new, since it owes a Close
@@ -202,7 +203,7 @@ func (p *peer) reads() {
 
 // ends: the stream from the proxy is over.
 func (p *peer) ends(err error) {
-	p.ended = true
+	p.ended, p.wasBehind = true, p.isBehind()
 	p.wantsEnd()
 	p.tells("<- the stream ends: %v", err)
 	if p.refused {

@@ -56,6 +56,7 @@ type Faults struct {
 	Stalls  float64       // a segment is late by seconds
 	Stopped float64       // the process is stopped for a while
 	Slow    time.Duration // latency at the most
+	Panic   float64       // a call of a loop panics
 }
 
 // A Conversation is one client, how its handshake goes, and the service's end of it.
@@ -259,6 +260,7 @@ func faultsFor(rnd *rand.Rand) Faults {
 		Stalls:  seldom(rnd, 4, 0.02),
 		Stopped: seldom(rnd, 4, oneOf(rnd, 0.002, 0.02)),
 		Slow:    oneOf(rnd, time.Microsecond, time.Millisecond, 50*time.Millisecond, 300*time.Millisecond),
+		Panic:   seldom(rnd, 12, oneOf(rnd, 0.0003, 0.003)),
 	}
 }
 
@@ -300,7 +302,17 @@ func (p *Plan) heap(rnd *rand.Rand) int {
 	if p.Faults.Stopped > 0 {
 		most = p.Knobs.Inbox / 2 // all of it has arrived when the process goes on
 	}
+	if k := &p.Knobs; k.PongOnly && k.Timeout > 0 { // the pong behind it comes in time
+		most = min(most, int(p.passesIn(k.Timeout/4)))
+	}
 	return 1024 + rnd.IntN(oneOf(rnd, 4096, most))
+}
+
+// passesIn is how many bytes pass a connection in some time at least: a window of them in
+// each round trip.
+func (p *Plan) passesIn(d time.Duration) int64 {
+	window := int64(min(p.Knobs.Buffer, p.Knobs.Inbox))
+	return max(window, window*int64(d/(2*p.Faults.Slow)))
 }
 
 // slowest is how many bytes a second a healthy peer reads at least: what has reached its

@@ -77,7 +77,8 @@ func (t *talk) wantsRefusal() {
 	}
 	body, err := io.ReadAll(resp.Body)
 	f := &t.w.plan.Faults
-	whole := t.prompt && f.Stopped == 0 && !t.w.stopping
+	whole := t.prompt && f.Stopped == 0 && !t.w.stopping && !t.faulty &&
+		int64(len(r.body)) < t.w.plan.passesIn(t.w.plan.Knobs.HandshakeTimeout/8)
 	switch {
 	case resp.StatusCode != r.status || !bytes.HasPrefix(r.body, body):
 		t.w.fails("client %d gets a refusal with status %d and %d bytes, and the service has sent %d and %d others", t.number, resp.StatusCode, len(body), r.status, len(r.body))

@@ -32,6 +32,16 @@ func (r *room) bytes() []byte {
 	return b
 }
 
+// keptMost is the longest slice that is kept.
+const keptMost = 4 << 20
+
+// keeps puts a slice into the room, unless it is so long that few worlds need it.
+func (r *room) keeps(b []byte) {
+	if 0 < cap(b) && cap(b) <= keptMost {
+		r.spare = append(r.spare, b[:0])
+	}
+}
+
 // returns leaves the world's memory to the next one. The world is over.
 func (w *World) returns() {
 	for j := range w.jobs {
@@ -39,7 +49,8 @@ func (w *World) returns() {
 	}
 	for _, t := range w.talks {
 		for _, p := range []*peer{t.client, t.service} {
-			w.room.spare = append(w.room.spare, p.sent[:0], p.out.b[:0])
+			w.room.keeps(p.sent)
+			w.room.keeps(p.out.b)
 			p.sent, p.out = nil, queue{}
 		}
 	}

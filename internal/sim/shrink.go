@@ -174,4 +174,5 @@ var plainer = []func(*Plan){
 	func(p *Plan) { p.Faults.Stalls = 0 },
 	func(p *Plan) { p.Faults.Stopped = 0 },
 	func(p *Plan) { p.Faults.Slow = time.Microsecond },
+	func(p *Plan) { p.Faults.Panic = 0 },
 }

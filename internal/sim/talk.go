@@ -26,7 +26,9 @@ type talk struct {
 	moved   int              // how often data moved
 	saidAt  [2]time.Duration // when a peer said something: the time before last, and last
 	ended   *proxy.Ended
-	misses  int // of the world, when the client came
+	faulty  bool // a call for it has panicked
+	strikes bool // and its session was in its prime then: see panicking.go
+	misses  int  // of the world, when the client came
 	refusal *refusal
 	pages   int  // that the client has got
 	rejoins bool // it asks for a session after that

@@ -219,7 +219,7 @@ func (p *peer) awaitsEcho() {
 func (p *peer) awaitsEnd() {
 	t := p.talk
 	if t.clean && t.opened {
-		t.later(t.lag(), func() bool { return p.ended || p.gone() || p.brokeAt != never || p.out.len() > 0 },
+		t.later(t.lag(), func() bool { return p.ended || p.gone() || p.brokeAt != never || p.isUnread() },
 			"%v %d has sent and got a Close, and its TCP goes on", p.side, t.number)
 	}
 }
@@ -227,20 +227,26 @@ func (p *peer) awaitsEnd() {
 // wantsEnd checks that a session is over some time after a peer saw its end, be
 // the others as they may.
 func (p *peer) wantsEnd() {
-	t, k := p.talk, &p.w.plan.Knobs
+	t := p.talk
 	if p.watched {
 		return
 	}
 	p.watched = true
-	bound := 10*k.Write + 3*k.Close + 5*time.Second
-	if t.w.plan.Faults.Stopped > 0 {
-		bound += 3 * time.Minute
-	}
+	bound := t.w.plan.endTime()
 	t.w.after(bound, func() {
-		if t.opened && t.ended == nil {
+		if t.opened && t.ended == nil && !t.faulty {
 			t.w.fails("the session of client %d goes on %v after the %v saw its end", t.number, bound, p.side)
 		}
 	})
+}
+
+// endTime is how long the end of a session takes at the most.
+func (p *Plan) endTime() time.Duration {
+	d := 10*p.Knobs.Write + 3*p.Knobs.Close + 5*time.Second
+	if p.Faults.Stopped > 0 {
+		d += 3 * time.Minute
+	}
+	return d
 }
 
 // awaitsAnswer checks that a client is told something, or let go.
@@ -267,7 +273,7 @@ func (t *talk) awaitsAnswer() {
 // mustOpen reports whether nothing is in the way of a handshake.
 func (t *talk) mustOpen() bool {
 	f, k := &t.w.plan.Faults, &t.w.plan.Knobs
-	return t.plan.Opening == Opens && f.Accept+f.Connect+f.Poller+f.Stalls+f.Stopped == 0 &&
+	return t.plan.Opening == Opens && f.Accept+f.Connect+f.Poller+f.Stalls+f.Stopped+f.Panic == 0 &&
 		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !k.Name && k.Clients == 0
 }
 
@@ -289,7 +295,7 @@ func (t *talk) freesUpstream() {
 		return
 	}
 	t.w.after(6*f.Slow+100*time.Millisecond, func() {
-		if s := t.service; !t.opened && s.s != nil && !s.gone() && !s.ended && !s.hasClose {
+		if s := t.service; !t.opened && s.s != nil && !s.s.Peer().Closed() && !s.hasClose {
 			t.w.fails("client %d has left, and the service still has its handshake", t.number)
 		}
 	})

@@ -120,7 +120,8 @@ func (c *sealed) Read(b []byte, most int) (int, error) {
 		c.early = c.early[copy(b, c.early):]
 		return n - len(c.early), nil
 	}
-	cipher := c.w.room.cipher[:min(most, len(b))]
+	// What is deciphered must fit b: no event comes for what is left.
+	cipher := c.w.room.cipher[:max(1, min(most, len(b)-len(c.in.part)))]
 	n, err := c.Transport.Read(cipher, len(cipher))
 	if n == 0 {
 		return 0, err

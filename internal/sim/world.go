@@ -47,6 +47,7 @@ type World struct {
 	story     story
 	turns     int
 	reads     reads
+	panicking panicking
 	job       *job          // that runs now
 	jobs      map[*job]bool // all that have not ended
 	unbegun   int           // jobs that have not begun: one may have the two connections of a relay
@@ -113,6 +114,9 @@ func newWorld(p *Plan, story story) *World {
 	w.machine.Detach = func(s *kernel.Socket) (net.Conn, error) { return w.detaches(s, s) }
 	w.machine.Misused = func(call string, s *kernel.Socket) { w.fails("%s on a closed connection, %v", call, s) }
 	w.machine.Faults = kernel.Faults{Read: w.partlyRead, Write: w.partly, Control: w.mayRefuse, Accept: w.mayNotAccept}
+	if p.Faults.Panic > 0 {
+		w.machine.Faults.Panic = w.mayPanic
+	}
 	w.machine.SendBuffer, w.machine.ReceiveBuffer = p.Knobs.Buffer, p.Knobs.Inbox
 	w.machine.UserTimeout = time.Minute
 	w.machine.RetryLimit = 5 * time.Second
@@ -400,7 +404,12 @@ func (w *World) turn(i int) {
 		return
 	}
 	w.reads = reads{}
+	w.panicking.begins()
 	w.proxy.Turn(i)
+	w.panicking.ends()
+	if err := w.proxy.Broken(i); err != nil {
+		w.fails("%v", err)
+	}
 	w.audits()
 }
 

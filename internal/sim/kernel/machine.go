@@ -50,6 +50,10 @@ type Faults struct {
 	Control func(fd int) error
 	// Accept returns the error of an accept, and nil for none. The client stays in line.
 	Accept func() error
+	// Panic may panic. It is asked before a call does its work, and some calls ask it
+	// behind their work, too. A close asks it behind its work only. s is nil if the call
+	// is about a listener, or makes a connection.
+	Panic func(call string, s *Socket)
 }
 
 // firstFD is the lowest descriptor of the process. A number that reaches the real kernel
@@ -134,6 +138,13 @@ func (m *Machine) at(fd int) file {
 		return m.files[i]
 	}
 	return nil
+}
+
+// mayPanic gives a call of the process the chance to panic.
+func (m *Machine) mayPanic(call string, s *Socket) {
+	if m.Faults.Panic != nil && (s == nil || s.fd >= 0) {
+		m.Faults.Panic(call, s)
+	}
 }
 
 func (m *Machine) trace(format string, args ...any) {

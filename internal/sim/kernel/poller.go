@@ -137,6 +137,8 @@ func (p *Poller) Remove(fd int) error {
 
 func (p *Poller) control(what string, fd int, t proxy.Token, want proxy.Ready, do func(file, *registration) error) error {
 	p.m.Advance()
+	s, _ := p.m.at(fd).(*Socket) // nil for a listener
+	p.m.mayPanic(what, s)
 	var err error
 	if f := p.m.at(fd); f == nil {
 		err = unix.EBADF
@@ -147,6 +149,7 @@ func (p *Poller) control(what string, fd int, t proxy.Token, want proxy.Ready, d
 		err = do(p.m.at(fd), p.regs[fd])
 	}
 	p.m.trace("fd %d %s, token %#x wants %#x: %v", fd, what, uint64(t), uint16(want), err)
+	p.m.mayPanic(what, s)
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
@@ -174,6 +177,7 @@ func (p *Poller) Accept(fd int, shared bool) (proxy.Transport, netip.AddrPort, e
 	if !ok {
 		return nil, netip.AddrPort{}, unix.EBADF
 	}
+	p.m.mayPanic("accept", nil)
 	s, err := l.accept(shared)
 	if err != nil {
 		p.m.trace("fd %d accept: %v", fd, err)
@@ -186,6 +190,7 @@ func (p *Poller) Accept(fd int, shared bool) (proxy.Transport, netip.AddrPort, e
 // Connect implements proxy.Kernel.
 func (p *Poller) Connect(to proxy.Endpoint) (proxy.Transport, error) {
 	p.m.Advance()
+	p.m.mayPanic("connect", nil)
 	s, err := p.m.connect(to)
 	if err != nil {
 		p.m.trace("connect to %v%s: %v", to.AddrPort, to.Path, err)

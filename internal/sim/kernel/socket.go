@@ -146,6 +146,12 @@ func (s *Socket) writable() bool {
 	return s.shutWrite || s.sendRoom-len(s.out) >= len(s.out)/2
 }
 
+// staysWritable reports whether the socket is writable when it has taken n bytes more. Then
+// a write that falls short is followed by an event. Otherwise Linux takes all that it can.
+func (s *Socket) staysWritable(n int) bool {
+	return s.kind == Unix || s.sendRoom-len(s.out)-n >= (len(s.out)+n)/2
+}
+
 // wake is watched.wake, and tells Notify.
 func (s *Socket) wake(what proxy.Ready) {
 	s.watched.wake(what)
@@ -166,6 +172,9 @@ func (s *Socket) usable(call string) bool {
 	if s.closed && s.m.Misused != nil {
 		s.m.Misused(call, s)
 	}
+	if !s.closed && call != "close" {
+		s.m.mayPanic(call, s)
+	}
 	return !s.closed
 }
 
@@ -175,6 +184,7 @@ func (s *Socket) done(call string, n int, err error) (int, error) {
 		s.m.trace("%v %s: %d, %v", s, call, n, err)
 	}
 	s.m.Advance()
+	s.m.mayPanic(call, s)
 	return n, err
 }
 
@@ -235,7 +245,10 @@ func (s *Socket) WriteLast(b []byte) (int, error) { return s.Write(b) }
 
 func (s *Socket) write(b []byte) (int, error) {
 	if f := s.m.Faults.Write; f != nil && s.fd >= 0 {
-		if b = b[:f(s, len(b))]; len(b) == 0 {
+		if n := f(s, len(b)); s.staysWritable(n) {
+			b = b[:n]
+		}
+		if len(b) == 0 {
 			return 0, proxy.ErrAgain
 		}
 	}
@@ -342,12 +355,16 @@ func (s *Socket) end(call string, reset bool) error {
 	if !s.usable(call) {
 		return unix.EBADF
 	}
-	if s.fd >= 0 {
+	ours := s.fd >= 0
+	if ours {
 		s.m.trace("%v %s", s, call)
 		s.m.close(&s.watched)
 	}
 	s.leave(reset)
 	s.m.Advance()
+	if ours && s.m.Faults.Panic != nil {
+		s.m.Faults.Panic(call, s)
+	}
 	return nil
 }
 
