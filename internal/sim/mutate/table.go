@@ -9,7 +9,7 @@ import (
 
 // The table of a page stands between these lines.
 const (
-	tableBegin = "<!-- make mutants writes this table -->\n"
+	tableBegin = "<!-- go run ./internal/sim/mutate -write docs/reliability.md writes this table -->\n"
 	tableEnd   = "<!-- end of the table -->\n"
 )
 
