@@ -75,3 +75,43 @@ func TestSocketActivationRefusesALoop(t *testing.T) {
 		t.Errorf("exit code %d, %s; want %d, and one with %s", cmd.ProcessState.ExitCode(), out, exitConfig, want)
 	}
 }
+
+// Signals that go on until the process has ended do not change how it ends: it writes the
+// last lines of its log, and its exit code is its own.
+func TestSignalsUntilTheEnd(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = []string{runsMain + "=1", someUpstream, "HOLDFAST_LISTEN=127.0.0.1:0", "HOLDFAST_ADMIN_LISTEN=off",
+		"HOLDFAST_LOG_FORMAT=text", "HOLDFAST_DRAIN_DELAY=0s"}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	lines.Scan() // it has started
+	stop := make(chan struct{})
+	signalled := make(chan struct{})
+	go func() {
+		defer close(signalled)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = cmd.Process.Signal(syscall.SIGTERM) // it fails once the process has ended
+			}
+		}
+	}()
+	ends := false
+	for lines.Scan() {
+		ends = ends || strings.Contains(lines.Text(), "holdfast ends")
+	}
+	err = cmd.Wait()
+	close(stop)
+	<-signalled
+	if err != nil || !ends {
+		t.Errorf("it ended with %v, and it says so: %v", err, ends)
+	}
+}

@@ -32,17 +32,16 @@ func serve(p process, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
-	log, lines := linelog.New(p.stderr, c.LogsText(linelog.IsTerminal(p.stderr)), slog.Level(c.LogLevel))
-	defer flush(lines)
-
 	// Without this, the process would end when the reader of its log ends.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
+	defer signal.Ignore(syscall.SIGINT, syscall.SIGTERM) // the process ends by itself, with its own exit code
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	log, lines := linelog.New(p.stderr, c.LogsText(linelog.IsTerminal(p.stderr)), slog.Level(c.LogLevel))
+	defer flush(lines)
 
 	d, err := daemon.New(c, loaded, listen, log, lines.Lost, ownVersion())
 	if err != nil {
