@@ -35,8 +35,7 @@ func serve(p process, args []string) int {
 	// Without this, the process would end when the reader of its log ends.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Ignore(syscall.SIGINT, syscall.SIGTERM) // the process ends by itself, with its own exit code
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM) // to the end: a later signal must not change the exit code
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
