@@ -78,8 +78,10 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	st.l.waitsWith(p)
 	t.Cleanup(func() {
 		st.l.cutAll()
-		st.l.epoll.Close()
 		st.server.end()
+		st.l.inbox.stop()
+		st.l.inbox.posters.Wait() // as run: a poster must not wake a closed descriptor
+		st.l.epoll.Close()
 	})
 	return st
 }

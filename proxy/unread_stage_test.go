@@ -26,6 +26,19 @@ func TestNothingIsJudgedUnread(t *testing.T) {
 		st.drains(u)
 		c.wantsPing("the pong was there: the next ping, and no Close")
 	})
+	t.Run("a pong that came just in time", func(t *testing.T) {
+		st := newStage(t, onlyClients)
+		c, u := st.session(false)
+		st.pass(20 * time.Second)
+		answer := c.wantsPing("due")
+		st.pass(st.l.session(c).legs[client].beat.Next().Sub(st.now)) // to the first look
+		by := st.l.session(c).legs[client].beat.Next()
+		st.pass(by.Sub(st.now) - 2*wheelLag)
+		c.pushes(slices.Concat(flood, wire.Encode(true, answer)))
+		st.now = by.Add(wheelLag) // the loop is in time: nothing is excused
+		st.drains(u)
+		c.wantsPing("the pong was there: the next ping, and no Close")
+	})
 	t.Run("a Close", func(t *testing.T) {
 		st := newStage(t, onlyClients)
 		c, u := st.session(false)
