@@ -42,8 +42,8 @@ func TestARunIsTheSameTwice(t *testing.T) {
 	}
 }
 
-// Each plan is one that has found a fault of the proxy, made as small as it goes. The
-// name says what the fault was.
+// Each plan is one that has found a fault of the proxy, or a mutant that few seeds catch,
+// made as small as it goes. The name says what the fault was, or what the plan has in it.
 func TestPlansThatHaveFoundFaults(t *testing.T) {
 	names, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(names) == 0 {
