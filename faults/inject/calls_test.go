@@ -137,7 +137,7 @@ type ending struct {
 	why    string
 }
 
-// endings are all faults that end the process. The process says why, and whoever watches
+// endings are all faults that end the process. The process says why, and what watches
 // it starts it anew: a loop that cannot wait would spin or stand still with its sessions.
 var endings = []ending{
 	{call{name: "epoll_pwait", number: unix.SYS_EPOLL_PWAIT, operation: anyOperation, descriptor: 0},

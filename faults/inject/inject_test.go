@@ -141,7 +141,7 @@ func isTransient(errno syscall.Errno) bool {
 	return errno == unix.EINTR || errno == unix.EAGAIN || errno == unix.ECONNABORTED
 }
 
-// others returns the descriptors that a call is not about, whoever has them.
+// others returns the descriptors that a call is not about.
 func (r *rig) others(c call) []uint64 {
 	switch {
 	case c.admin:
