@@ -153,8 +153,8 @@ func code(text string) string {
 // writeDotenv writes what docker run --env-file reads back as it was: it takes the rest of
 // a line for the value, and knows no quotes. Variables that are not set are commented out:
 // a copied default would stay when a later version changes the default. Secrets are
-// commented out too, and values of which a part is not shown: what was read back would be
-// another value, which might be accepted.
+// commented out too. So are values that are shown only in part: a reader would get another
+// value, which might be accepted.
 func writeDotenv(w io.Writer, all []Setting) error {
 	var b strings.Builder
 	for i, s := range all {

@@ -2,9 +2,9 @@
 //
 // The event loops log, and a loop that waits stalls all of its sessions. So New returns a
 // logger that only copies its lines into memory, up to a limit. One goroutine writes the
-// lines to the log. Lines for which there is no room are lost, and so are those that the
-// log refuses, as a full disk does. A later line says how many were lost. Close writes the
-// lines that are left.
+// lines to the log. Lines beyond the limit are lost. Lines that the log refuses are lost too: a full
+// disk refuses them. A later line says how many were lost. Close writes the lines that are
+// left.
 package linelog
 
 import (

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// losses are lines that are lost, and of which the log does not tell yet.
+// losses counts the lost lines that the log has not told of yet.
 type losses struct {
 	slow    int   // there was no room for them, because the log's reader was too slow
 	refused int   // the log refused them
