@@ -89,7 +89,8 @@ func TestPlainRequestRefused(t *testing.T) {
 // A stop waits for a page that is under way, and cuts one that does not end.
 func TestStopWithPageUnderWay(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(cfg *proxy.Config) { cfg.CloseTimeout = moment })
+	r := newRig(t, nil)
+	r.ends.Timeout = moment
 	client, upstream, _ := r.asksUpstream(wire.Head("GET /events HTTP/1.1", "Host: service.example"))
 	upstream.sendsString(wire.Head("HTTP/1.1 200 OK", "Content-Type: text/event-stream") + "data: 1\n\n")
 	if _, err := http.ReadResponse(client.in, nil); err != nil {
@@ -109,8 +110,8 @@ func TestStopWhileAPageDials(t *testing.T) {
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
 		cfg.DialTimeout = endless
-		cfg.CloseTimeout = moment
 	})
+	r.ends.Timeout = moment
 	client := r.dials()
 	client.sendsString(page)
 	r.eventually("the page is being dialled for", func() bool { return r.server.PlacesToDial() < proxy.DialsAtOnce })

@@ -35,6 +35,7 @@ type rig struct {
 	service *net.TCPListener
 	tls     legsTLS
 	ran     chan error // what Run returned
+	ends    proxy.Stop // how shutdown ends the Server
 	stopped bool       // by the test itself
 
 	mu    sync.Mutex
@@ -80,6 +81,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 	if *overTLS {
 		secureLegs(&cfg)
 	}
+	r.ends = proxy.Stop{Timeout: patience}
 	r.tls = legsTLS{client: cfg.TLS != nil, upstream: cfg.UpstreamTLS != nil}
 	if r.server, err = proxy.New(cfg); err != nil {
 		r.service.Close()
@@ -123,7 +125,7 @@ func (r *rig) shutdown(limit time.Duration) int {
 	r.stopped = true
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	cut, err := r.server.Shutdown(ctx, proxy.Stop{Timeout: patience})
+	cut, err := r.server.Shutdown(ctx, r.ends)
 	if err != nil {
 		r.t.Errorf("Shutdown: %v", err)
 	}
