@@ -400,7 +400,6 @@ func TestStopGivesEverySeatBack(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) {
 				w.change(cfg)
-				cfg.CloseTimeout = moment
 			})
 			for who, o := range occupations {
 				if o.name == "half a TLS handshake" && !r.tls.client {
@@ -411,6 +410,7 @@ func TestStopGivesEverySeatBack(t *testing.T) {
 			page := w.dials(r, len(occupations))
 			r.getsPage(page, w.fields(len(occupations))...)
 			r.wantsIdle(1)
+			r.ends.Timeout = moment
 			r.shutdown(patience)
 		})
 	}
