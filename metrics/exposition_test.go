@@ -26,10 +26,13 @@ func TestBusyExposition(t *testing.T) {
 	one, two := m.NewLoop(), m.NewLoop()
 	m.SetSessionsLimit(1000)
 	m.SetDraining(true)
-	up, down := m.Upstream("ws://one.example:9000"), m.Upstream("ws://two.example:9000")
+	service, other := m.Upstream("ws://one.example:9000"), m.Upstream("ws://two.example:9000")
+	up, down, gone := service.Address("192.0.2.1:9000"), other.Address("192.0.2.2:9000"), other.Address("192.0.2.3:9000")
+	gone.Remove()
 	up.SetUp(true)
 	down.SetUp(true)
 	down.SetUp(false)
+	down.SetDraining(true)
 
 	// Four handshakes, one of them refused.
 	for _, l := range []*Loop{one, one, two} {
@@ -37,10 +40,13 @@ func TestBusyExposition(t *testing.T) {
 		l.HandshakeDuration(Upgrade, 3*time.Millisecond)
 		l.HandshakeDuration(Total, 4*time.Millisecond)
 		l.Handshake(ResultOK)
+		service.Handshake(ResultOK)
 		l.Opened()
 		up.Sessions(+1)
 	}
 	two.Handshake(ResultOriginDenied)
+	other.Handshake(ResultTimeout)
+	other.Handshake(ResultClientGone) // it says nothing about the upstream
 
 	// Traffic and heartbeats; the second client becomes slow.
 	one.Frames(Client, 0x1, 3)
@@ -60,7 +66,7 @@ func TestBusyExposition(t *testing.T) {
 	one.PingAnswered(Upstream)
 	one.Frames(Upstream, 0x9, 1)
 
-	// One session is closed, one dropped, one stays.
+	// One session is closed, and two are dropped, each by another peer.
 	one.Frames(Client, 0x8, 1)
 	one.CloseReceived(Client, 1000)
 	one.Frames(Upstream, 0x8, 1)
@@ -72,6 +78,10 @@ func TestBusyExposition(t *testing.T) {
 	two.Paused(Upstream, -1)
 	two.Dropped(Client, PingTimeout)
 	two.SessionDuration(40 * time.Second)
+	up.Sessions(-1)
+	one.Dropped(Upstream, Reset)
+	service.Dropped(Reset)
+	one.SessionDuration(40 * time.Second)
 	up.Sessions(-1)
 
 	// Beside WebSocket, and over TLS.
@@ -90,7 +100,7 @@ func TestBusyExposition(t *testing.T) {
 
 func TestLint(t *testing.T) {
 	m := New("1.2.3")
-	m.Upstream("ws://one.example:9000").SetUp(true)
+	m.Upstream("ws://one.example:9000").Address("192.0.2.1:9000").SetUp(true)
 	m.SetTLSCertificateExpiry(time.Now())
 	problems, err := testutil.GatherAndLint(m.Registry())
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +24,7 @@ type Metrics struct {
 	sessionsLimit     prometheus.Gauge
 	draining          prometheus.Gauge
 	certificateExpiry prometheus.Gauge
-	upstreamUp        *prometheus.GaugeVec
-	upstreamSessions  *prometheus.GaugeVec
+	upstreams         upstreams
 
 	expiryOnce sync.Once // registers certificateExpiry
 
@@ -47,6 +45,7 @@ func New(version string) *Metrics {
 		durations:         newHistograms(registry),
 		httpRequests:      newHTTPRequests(registry),
 		certificateExpiry: newCertificateExpiry(),
+		upstreams:         newUpstreams(registry),
 		sessionsLimit: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "holdfast_sessions_limit",
 			Help: "How many sessions may be open at once, handshakes under way included; clients beyond it get 503.",
@@ -55,18 +54,10 @@ func New(version string) *Metrics {
 			Name: "holdfast_draining",
 			Help: "1 while the proxy is shutting down and ending its sessions, else 0.",
 		}),
-		upstreamUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "holdfast_upstream_up",
-			Help: "1 if this upstream works, 0 if it is down: no check and no connection for a client has succeeded yet, or two checks or three such connections in a row have failed.",
-		}, []string{"upstream"}),
-		upstreamSessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "holdfast_upstream_sessions_active",
-			Help: "Sessions open now to this upstream.",
-		}, []string{"upstream"}),
 	}
 	registry.MustRegister(
 		collector{m},
-		m.sessionsLimit, m.draining, m.upstreamUp, m.upstreamSessions,
+		m.sessionsLimit, m.draining,
 		newBuildInfo(version),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -121,29 +112,6 @@ func (m *Metrics) CountPanic() { m.panics.Add(1) }
 
 // SetDraining sets whether the proxy is shutting down.
 func (m *Metrics) SetDraining(draining bool) { m.draining.Set(boolean(draining)) }
-
-// UpstreamGauges are the gauges of one upstream.
-type UpstreamGauges struct {
-	up, sessions prometheus.Gauge
-}
-
-// Upstream returns the gauges of a configured upstream. They are the same for the same
-// name. An upstream counts as down until SetUp is called. name is the label that every
-// scraper sees, so it must not contain a secret.
-func (m *Metrics) Upstream(name string) *UpstreamGauges {
-	// A label must be UTF-8; a configured name may be any bytes.
-	name = strings.ToValidUTF8(name, "\uFFFD")
-	return &UpstreamGauges{
-		up:       m.upstreamUp.WithLabelValues(name),
-		sessions: m.upstreamSessions.WithLabelValues(name),
-	}
-}
-
-// SetUp sets whether the upstream works.
-func (u *UpstreamGauges) SetUp(up bool) { u.up.Set(boolean(up)) }
-
-// Sessions changes the number of sessions open to the upstream.
-func (u *UpstreamGauges) Sessions(delta int) { u.sessions.Add(float64(delta)) }
 
 func newBuildInfo(version string) prometheus.Collector {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{

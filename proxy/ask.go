@@ -38,7 +38,7 @@ func (l *loop) upstreamRequest(s *session) []byte {
 	o := s.opening
 	return bytes.Clone(o.offer.AppendRequest(l.in[:0], upgrade.Via{
 		Prefix:   s.backend.Prefix(),
-		Host:     l.cfg.UpstreamHost,
+		Host:     l.cfg.Upstreams[0].Host,
 		Fields:   slices.Concat(o.story.Fields, l.cfg.UpstreamHeader),
 		Name:     l.server.name,
 		Believed: o.story.Believed,

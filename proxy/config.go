@@ -31,6 +31,21 @@ type CloseCodes struct {
 	Drain        uint16 // the session is idle, too old, drained or closed by an operator
 }
 
+// An Upstream is one name, address or socket of the service behind the proxy.
+type Upstream struct {
+	// URL is a URL of scheme ws, http, wss or https with a host and an optional path, which
+	// is put before the path of every request; or a URL of scheme unix whose path is the
+	// path of a socket.
+	URL *url.URL
+	// TLS returns the configuration for the next connection. It is required for the
+	// schemes wss and https, and is not used for the others.
+	TLS func() *tls.Config
+	// Host is the Host field of requests; empty means the client's.
+	Host string
+	// HealthHost is the Host field of the requests that check the upstream.
+	HealthHost string
+}
+
 // Config configures a Server. A duration must be positive unless its field gives zero a
 // meaning.
 type Config struct {
@@ -46,16 +61,14 @@ type Config struct {
 	// TLS is the configuration for connections from clients; nil means plain TCP.
 	TLS *tls.Config
 
-	// Upstream is the service behind the proxy: a URL of scheme ws, http, wss or https
-	// with a host and an optional path, which is put before the path of every request; or
-	// a URL of scheme unix whose path is the path of a socket.
-	Upstream *url.URL
-	// UpstreamTLS returns the configuration for the next connection to an upstream of
-	// scheme wss or https.
-	UpstreamTLS func() *tls.Config
-	// UpstreamHost is the Host field of requests to the upstream; empty means the
-	// client's.
-	UpstreamHost string
+	// Upstreams are the service behind the proxy. There is at least one. Each address of
+	// each of them is a target of its own, see Balance. All have the same path.
+	Upstreams []Upstream
+	// Balance is the rule by which a request gets its target.
+	Balance Balance
+	// SlowStart is how long a target's share of new sessions grows after the target was
+	// down, from a tenth to the whole; 0 means that it has its whole share at once.
+	SlowStart time.Duration
 	// UpstreamHeader are fields that are added to every request to the upstream. Fields
 	// of these names from a client are removed. See ParseHeaderFields for the fields that
 	// cannot be set.
@@ -101,8 +114,6 @@ type Config struct {
 	// HealthPath is the path that a check gets; empty means that a connection is enough.
 	// The upstream works if the answer's status is 2xx or 3xx.
 	HealthPath string
-	// HealthHost is the Host field of that request.
-	HealthHost string
 	// WriteTimeout is how long a leg may take no bytes while bytes wait for it.
 	WriteTimeout time.Duration
 	// CloseTimeout is how long a peer may take to answer a Close, and then to end its TCP.

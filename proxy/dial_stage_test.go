@@ -48,7 +48,7 @@ func TestDeadAddressCostsOneHandshake(t *testing.T) {
 	aliveIP := netip.MustParseAddr("127.0.0.200") // no test dials from it, so the port is free there
 	alive := listening(t, netip.AddrPortFrom(aliveIP, port))
 	st := newStage(t, func(cfg *Config) {
-		cfg.Upstream.Host = net.JoinHostPort("service.example", strconv.Itoa(int(port)))
+		cfg.Upstreams[0].URL.Host = net.JoinHostPort("service.example", strconv.Itoa(int(port)))
 		cfg.find = func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{dead.AddrPort.Addr(), aliveIP}, nil
 		}
@@ -140,7 +140,7 @@ func TestLookupForgetsWhoLeft(t *testing.T) {
 	ctx, answers := t.Context(), make(chan struct{})
 	var lookups, told atomic.Int64
 	st := newStage(t, func(cfg *Config) {
-		cfg.Upstream.Host = "service.example:1"
+		cfg.Upstreams[0].URL.Host = "service.example:1"
 		cfg.find = func(context.Context, string) ([]netip.Addr, error) {
 			lookups.Add(1)
 			select {

@@ -94,7 +94,7 @@ func TestUpstreamPathIsAPrefix(t *testing.T) {
 		{"/legacy", "/?token=s3cret", "/legacy?token=s3cret"},
 		{"/legacy/", "/", "/legacy/"},
 	} {
-		r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream.Path = test.prefix })
+		r := newRig(t, func(cfg *proxy.Config) { cfg.Upstreams[0].URL.Path = test.prefix })
 		r.dials().sendsString(strings.Replace(wire.Request(), "/chat?token=s3cret", test.target, 1))
 		if got := r.accepts().wantsRequest().RequestURI; got != test.want {
 			t.Errorf("behind %s the request for %s became %q, want %q", test.prefix, test.target, got, test.want)
@@ -184,7 +184,7 @@ func TestLogHidesTheQuery(t *testing.T) {
 // A page and a session have the same upstream, by target and by name in the log.
 func TestPageAndSessionNameTheUpstreamAlike(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream.Path = "/legacy" })
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstreams[0].URL.Path = "/legacy" })
 	for _, head := range []string{
 		strings.Replace(wire.Request(), "/chat?token=s3cret", "/", 1),
 		"GET / HTTP/1.1\r\nHost: service.example\r\n\r\n",

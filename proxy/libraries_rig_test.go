@@ -65,7 +65,7 @@ func newServedRig(t *testing.T, handler http.Handler, change func(*proxy.Config)
 		t.Fatal(err)
 	}
 	r := newRig(t, func(cfg *proxy.Config) {
-		cfg.Upstream = &url.URL{Scheme: "ws", Host: l.Addr().String()}
+		cfg.Upstreams[0].URL = &url.URL{Scheme: "ws", Host: l.Addr().String()}
 		if change != nil {
 			change(cfg)
 		}

@@ -28,7 +28,7 @@ func TestUnixSockets(t *testing.T) {
 
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.Listen = "unix:" + path
-		cfg.Upstream = &url.URL{Scheme: "unix", Path: servicePath}
+		cfg.Upstreams[0].URL = &url.URL{Scheme: "unix", Path: servicePath}
 	})
 	r.tls.upstream = false
 	conn, err := net.Dial("unix", path)
@@ -52,7 +52,7 @@ func TestUnixSockets(t *testing.T) {
 	upstream.wants("over unix sockets", wire.Text("hello"))
 
 	if other, err := proxy.New(proxy.Config{
-		Listen: "unix:" + path, Upstream: &url.URL{Scheme: "unix", Path: servicePath}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
+		Listen: "unix:" + path, Upstreams: []proxy.Upstream{{URL: &url.URL{Scheme: "unix", Path: servicePath}}}, Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
 	}); err == nil {
 		_, _ = other.Shutdown(t.Context(), proxy.Stop{Timeout: patience})
 		t.Error("a socket that somebody listens on was taken away from them")

@@ -77,7 +77,7 @@ func TestOnePort(t *testing.T) {
 				}
 			})
 			t.Run("no address of the family", func(t *testing.T) {
-				r := newNarrowRig(t, func(cfg *proxy.Config) { cfg.Upstream.Host = "[::1]:80" })
+				r := newNarrowRig(t, func(cfg *proxy.Config) { cfg.Upstreams[0].URL.Host = "[::1]:80" })
 				for range 3 {
 					r.wantsAnswered(ask, http.StatusBadGateway)
 				}

@@ -69,7 +69,7 @@ func newWaiting(t *testing.T, change ...func(*Config)) *waiting {
 	t.Cleanup(func() { listener.Close() })
 	w := &waiting{listener: listener}
 	w.stage = newStage(t, func(cfg *Config) {
-		cfg.Upstream.Host = listener.Addr().String()
+		cfg.Upstreams[0].URL.Host = listener.Addr().String()
 		for _, each := range change {
 			each(cfg)
 		}

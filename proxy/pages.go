@@ -248,7 +248,7 @@ func (s *Server) webConfig() web.Config {
 		Upstream:         s.pageUpstream,
 		Name:             s.name,
 		HasPassed:        s.hasPassed,
-		Host:             s.cfg.UpstreamHost,
+		Host:             s.cfg.Upstreams[0].Host,
 		Fields:           s.cfg.UpstreamHeader,
 		Trust:            &s.trust,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,

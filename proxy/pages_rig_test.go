@@ -108,7 +108,7 @@ func TestStopWhileAPageDials(t *testing.T) {
 	t.Parallel()
 	full := fixture.Deaf(t).String()
 	r := newRig(t, func(cfg *proxy.Config) {
-		cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
+		cfg.Upstreams[0].URL = &url.URL{Scheme: "ws", Host: full}
 		cfg.DialTimeout = endless
 	})
 	r.ends.Timeout = moment

@@ -300,7 +300,7 @@ func TestOwnPanic(t *testing.T) {
 func TestLookupPanics(t *testing.T) {
 	panics := true
 	b := newBrokenWorld(t, func(c *Config) {
-		c.Upstream = &url.URL{Scheme: "ws", Host: "service.example:1"}
+		c.Upstreams[0].URL = &url.URL{Scheme: "ws", Host: "service.example:1"}
 		c.find = func(context.Context, string) ([]netip.Addr, error) {
 			if panics {
 				panic("in the resolver")

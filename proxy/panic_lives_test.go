@@ -237,8 +237,8 @@ func (b *brokenWorld) jobs() bool {
 // withTLS is a configuration with TLS on both sides.
 func withTLS(c *Config) {
 	c.TLS = &tls.Config{}
-	c.Upstream = &url.URL{Scheme: "wss", Host: "127.0.0.1:1"}
-	c.UpstreamTLS = func() *tls.Config { return &tls.Config{} }
+	c.Upstreams[0].URL = &url.URL{Scheme: "wss", Host: "127.0.0.1:1"}
+	c.Upstreams[0].TLS = func() *tls.Config { return &tls.Config{} }
 }
 
 // hello begins what a client with TLS sends: a record with one byte.

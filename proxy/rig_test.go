@@ -59,7 +59,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 	}
 	cfg := proxy.Config{
 		Listen:           "127.0.0.1:0",
-		Upstream:         &url.URL{Scheme: "ws", Host: r.service.Addr().String()},
+		Upstreams:         []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: r.service.Addr().String()}}},
 		HandshakeTimeout: patience,
 		HTTPTimeout:      patience,
 		DialTimeout:      patience,
@@ -82,7 +82,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 		secureLegs(&cfg)
 	}
 	r.ends = proxy.Stop{Timeout: patience}
-	r.tls = legsTLS{client: cfg.TLS != nil, upstream: cfg.UpstreamTLS != nil}
+	r.tls = legsTLS{client: cfg.TLS != nil, upstream: cfg.Upstreams[0].TLS != nil}
 	if r.server, err = proxy.New(cfg); err != nil {
 		r.service.Close()
 		t.Fatal(err)

@@ -22,7 +22,7 @@ func secureLegs(cfg *proxy.Config) {
 	if cfg.TLS == nil {
 		secureClient(cfg)
 	}
-	if cfg.UpstreamTLS == nil {
+	if cfg.Upstreams[0].TLS == nil {
 		secureUpstream(cfg)
 	}
 }
@@ -30,14 +30,14 @@ func secureLegs(cfg *proxy.Config) {
 func secureClient(cfg *proxy.Config) { cfg.TLS = serverTLS() }
 
 func secureUpstream(cfg *proxy.Config) {
-	u := *cfg.Upstream
+	u := *cfg.Upstreams[0].URL
 	switch u.Scheme {
 	case "ws":
 		u.Scheme = "wss"
 	case "http":
 		u.Scheme = "https"
 	}
-	cfg.Upstream, cfg.UpstreamTLS = &u, clientTLS
+	cfg.Upstreams[0].URL, cfg.Upstreams[0].TLS = &u, clientTLS
 }
 
 func serverTLS() *tls.Config {

@@ -107,15 +107,15 @@ func newServer(cfg Config, w world) (*Server, error) {
 // backendConfig returns the configuration of the service behind the proxy.
 func (s *Server) backendConfig() backend.Config {
 	return backend.Config{
-		URL:         s.cfg.Upstream,
-		TLS:         s.cfg.UpstreamTLS,
+		URL:         s.cfg.Upstreams[0].URL,
+		TLS:         s.cfg.Upstreams[0].TLS,
 		Find:        s.cfg.find,
 		Options:     s.options,
 		DialTimeout: s.cfg.DialTimeout,
 		Health: backend.Health{
 			Interval:      s.cfg.HealthInterval,
 			Path:          s.cfg.HealthPath,
-			Host:          s.cfg.HealthHost,
+			Host:          s.cfg.Upstreams[0].HealthHost,
 			Header:        s.cfg.UpstreamHeader,
 			AnswerTimeout: s.cfg.DialTimeout,
 			MaxHeaderSize: s.cfg.MaxHeaderSize,

@@ -36,7 +36,7 @@ type stage struct {
 // testConfig is a configuration with the defaults that users get.
 func testConfig() Config {
 	return Config{
-		Upstream:         &url.URL{Scheme: "ws", Host: "127.0.0.1:1"},
+		Upstreams:         []Upstream{{URL: &url.URL{Scheme: "ws", Host: "127.0.0.1:1"}}},
 		Listen:           "127.0.0.1:0",
 		Client:           heartbeat.Rules{Interval: 20 * time.Second, Timeout: 20 * time.Second},
 		UpstreamSide:     heartbeat.Rules{Interval: 20 * time.Second, Timeout: 20 * time.Second, Pong: heartbeat.LearnPong},

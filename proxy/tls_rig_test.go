@@ -69,7 +69,7 @@ func TestUpstreamTLSThatFails(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) {
 				secureUpstream(cfg)
-				cfg.UpstreamTLS = c.config
+				cfg.Upstreams[0].TLS = c.config
 				cfg.DialTimeout = patience
 				if c.result == "timeout" {
 					cfg.DialTimeout = moment
@@ -98,7 +98,7 @@ func TestNextAddressAfterTLSFailed(t *testing.T) {
 	brokenIP, soundIP := netip.MustParseAddr("127.0.0.201"), netip.MustParseAddr("127.0.0.1") // no test dials from the first
 	r := newRig(t, func(cfg *proxy.Config) {
 		secureUpstream(cfg)
-		cfg.Upstream.Host = "service.example:" + cfg.Upstream.Port()
+		cfg.Upstreams[0].URL.Host = "service.example:" + cfg.Upstreams[0].URL.Port()
 		cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{brokenIP, soundIP}, nil })
 	})
 	port := r.service.Addr().(*net.TCPAddr).AddrPort().Port()

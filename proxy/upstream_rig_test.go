@@ -63,7 +63,7 @@ func TestDialsEndWithTheirClients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			full := fixture.Deaf(t).String()
 			r := newRig(t, func(cfg *proxy.Config) {
-				cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
+				cfg.Upstreams[0].URL = &url.URL{Scheme: "ws", Host: full}
 				cfg.DialTimeout = endless
 			})
 			var before holding
@@ -93,7 +93,7 @@ func TestSilentNameServer(t *testing.T) {
 	const clients = 50
 	var lookups atomic.Int64
 	r := newRig(t, func(cfg *proxy.Config) {
-		cfg.Upstream = &url.URL{Scheme: "ws", Host: "service.example:80"}
+		cfg.Upstreams[0].URL = &url.URL{Scheme: "ws", Host: "service.example:80"}
 		cfg.DialTimeout = endless
 		cfg.FindBy(func(ctx context.Context, _ string) ([]netip.Addr, error) {
 			lookups.Add(1)
@@ -141,7 +141,7 @@ func TestNameIsLookedUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			asks(newRig(t, func(cfg *proxy.Config) {
-				cfg.Upstream.Host = "service.example:" + cfg.Upstream.Port()
+				cfg.Upstreams[0].URL.Host = "service.example:" + cfg.Upstreams[0].URL.Port()
 				cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) {
 					return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 				})
@@ -158,7 +158,7 @@ func TestNameIsNotFoundInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(cfg *proxy.Config) {
-				cfg.Upstream = &url.URL{Scheme: "ws", Host: "service.example:80"}
+				cfg.Upstreams[0].URL = &url.URL{Scheme: "ws", Host: "service.example:80"}
 				cfg.DialTimeout = moment
 				cfg.FindBy(func(ctx context.Context, _ string) ([]netip.Addr, error) {
 					<-ctx.Done()
@@ -176,7 +176,7 @@ func TestUpstreamIsCheckedWithoutClients(t *testing.T) {
 	var exists atomic.Bool
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.HealthInterval = time.Millisecond
-		cfg.Upstream.Host = "service.example:" + cfg.Upstream.Port()
+		cfg.Upstreams[0].URL.Host = "service.example:" + cfg.Upstreams[0].URL.Port()
 		cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) {
 			if exists.Load() {
 				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
@@ -260,7 +260,7 @@ func TestDialWaitsForAFullUnixSocket(t *testing.T) {
 			}
 			defer service.Close()
 			inQueue := fillQueue(t, service, path)
-			r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream = &url.URL{Scheme: "unix", Path: path} })
+			r := newRig(t, func(cfg *proxy.Config) { cfg.Upstreams[0].URL = &url.URL{Scheme: "unix", Path: path} })
 			client := r.dials()
 			client.sendsString(ask)
 			r.eventually("a dial is under way", func() bool { return r.server.PlacesToDial() < proxy.DialsAtOnce })
@@ -319,7 +319,7 @@ func TestReadinessNeedsTheRightCertificate(t *testing.T) {
 	var trusts atomic.Bool
 	r := newRig(t, func(cfg *proxy.Config) {
 		secureUpstream(cfg)
-		cfg.UpstreamTLS = func() *tls.Config {
+		cfg.Upstreams[0].TLS = func() *tls.Config {
 			if trusts.Load() {
 				return clientTLS()
 			}
@@ -434,7 +434,7 @@ func TestDialTimesOut(t *testing.T) {
 	t.Parallel()
 	full := fixture.Deaf(t).String()
 	r := newRig(t, func(cfg *proxy.Config) {
-		cfg.Upstream = &url.URL{Scheme: "ws", Host: full}
+		cfg.Upstreams[0].URL = &url.URL{Scheme: "ws", Host: full}
 		cfg.DialTimeout = 200 * time.Millisecond
 	})
 	client := r.dials()
@@ -448,7 +448,7 @@ func TestDialTimesOut(t *testing.T) {
 func TestClientGoneWhileDialling(t *testing.T) {
 	t.Parallel()
 	full := fixture.Deaf(t).String()
-	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstream = &url.URL{Scheme: "ws", Host: full} })
+	r := newRig(t, func(cfg *proxy.Config) { cfg.Upstreams[0].URL = &url.URL{Scheme: "ws", Host: full} })
 	client := r.dials()
 	client.sendsString(wire.Request())
 	client.wantsNothing("the dial is under way")

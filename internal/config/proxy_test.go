@@ -39,8 +39,7 @@ func TestProxyConfig(t *testing.T) {
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
 		Listen:             ":1",
-		Upstream:           c.Upstream,
-		UpstreamHost:       "localhost:9000",
+		Upstreams:          []proxy.Upstream{{URL: c.Upstream, Host: "localhost:9000", HealthHost: "localhost:9000"}},
 		UpstreamHeader:     []proxy.HeaderField{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}},
 		NoCompression:      true,
 		RefuseHTTP:         true,
@@ -58,7 +57,6 @@ func TestProxyConfig(t *testing.T) {
 		DialTimeout:        6 * time.Second,
 		HealthInterval:     12 * time.Second,
 		HealthPath:         "/up?a",
-		HealthHost:         "localhost:9000",
 		TCPUserTimeout:     7 * time.Second,
 		MaxSessions:        8,
 		MaxSessionsPerIP:   10,

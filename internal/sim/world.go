@@ -173,7 +173,7 @@ func (w *World) config() proxy.Config {
 		service.Pong = heartbeat.IgnorePong
 	}
 	c := proxy.Config{
-		Upstream:                 &url.URL{Scheme: "ws", Host: "192.0.2.9:9000"},
+		Upstreams:                 []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: "192.0.2.9:9000"}}},
 		Client:                   client,
 		UpstreamSide:             service,
 		HandshakeTimeout:         k.HandshakeTimeout,
@@ -194,11 +194,11 @@ func (w *World) config() proxy.Config {
 		Ended:                    w.sessionEnded,
 	}
 	if k.Name {
-		c.Upstream.Host = "service.example:9000"
+		c.Upstreams[0].URL.Host = "service.example:9000"
 	}
 	if k.ServiceTLS {
-		c.Upstream.Scheme = "wss"
-		c.UpstreamTLS = func() *tls.Config { return &tls.Config{} }
+		c.Upstreams[0].URL.Scheme = "wss"
+		c.Upstreams[0].TLS = func() *tls.Config { return &tls.Config{} }
 	}
 	if k.ClientTLS {
 		c.TLS = &tls.Config{}

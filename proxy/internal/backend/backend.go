@@ -56,7 +56,7 @@ type Backend struct {
 	tls    func() *tls.Config // nil for plain connections
 
 	ended  context.Context // done when the proxy shuts down
-	gauges *metrics.UpstreamGauges
+	gauges *metrics.AddressGauges
 
 	answersPings atomic.Bool // it has answered a ping of ours
 	unasked      atomic.Bool // it has answered with a subprotocol that was not asked for
@@ -85,7 +85,7 @@ func New(ended context.Context, cfg Config) (*Backend, error) {
 			return nil, fmt.Errorf("upstream %q: UpstreamTLS is not set, but the scheme needs it", cfg.URL.Redacted())
 		}
 	}
-	b.gauges = cfg.Metrics.Upstream(b.name)
+	b.gauges = cfg.Metrics.Upstream(b.name).Address(b.host)
 	b.setUp(cfg.Health.Interval < 0) // Watch is not called yet, so this needs no lock
 	return b, nil
 }
