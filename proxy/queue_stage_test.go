@@ -4,32 +4,34 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/proxy/internal/backend"
 )
 
 // A place that becomes free goes to the client that has waited longest. A client that
 // has left meanwhile is passed over.
 func TestQueueIsServedInOrder(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
 	first, second, third := st.knocks(), st.knocks(), st.knocks()
 	first.hangsUp()
 	st.counts(map[string]float64{"handshakes_total{client_gone}": 1})
 
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	st.run() // nobody listens there, so each in turn is refused and makes room for the next
 	for _, p := range []*peer{second, third} {
 		if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 			t.Errorf("a client whose turn has come is told %.40q", got)
 		}
 	}
-	if st.l.dialQueue.places != 1 || len(st.l.dialQueue.waiting) != 0 {
-		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialQueue.places, len(st.l.dialQueue.waiting))
+	if st.l.queueOfOne().places != 1 || len(st.l.queueOfOne().waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.queueOfOne().places, len(st.l.queueOfOne().waiting))
 	}
 }
 
 func TestWaitInTheQueueHasAnEnd(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
 	p := st.knocks()
 	st.pass(st.server.cfg.HandshakeTimeout - time.Second)
 	if got := p.told(); got != "" {
@@ -40,9 +42,9 @@ func TestWaitInTheQueueHasAnEnd(t *testing.T) {
 		t.Errorf("a client that waited in vain is told %q", got)
 	}
 	st.counts(map[string]float64{"handshakes_total{limit}": 1})
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	st.run()
-	if st.l.dialQueue.places != 1 {
+	if st.l.queueOfOne().places != 1 {
 		t.Error("a place was given to somebody who has left")
 	}
 }
@@ -51,11 +53,11 @@ func TestWaitInTheQueueHasAnEnd(t *testing.T) {
 // for a moment.
 func TestQueueIsNotJumped(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
 	waits := st.knocks()
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	comes := st.knocks()
-	if got := len(st.l.dialQueue.waiting); got != 0 {
+	if got := len(st.l.queueOfOne().waiting); got != 0 {
 		t.Errorf("%d wait though there is a place", got)
 	}
 	for _, p := range []*peer{waits, comes} {
@@ -72,15 +74,15 @@ func TestQueueIsNotJumped(t *testing.T) {
 // Clients that come and leave while nothing moves do not fill the memory.
 func TestQueueForgetsWhoLeft(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
 	stays := st.knocks()
 	for range 10 * sweepFrom {
 		st.knocks().hangsUp()
 	}
-	if got := len(st.l.dialQueue.waiting); got > sweepFrom+1 {
+	if got := len(st.l.queueOfOne().waiting); got > sweepFrom+1 {
 		t.Errorf("%d are remembered, though one waits", got)
 	}
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	st.run()
 	if got := stays.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("the one who stayed is told %.40q", got)
@@ -91,12 +93,14 @@ func TestQueueForgetsWhoLeft(t *testing.T) {
 // queue, or has dialled, leaves nothing behind.
 func TestPagesStandInTheQueue(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
+	to := st.server.oneTarget()
+	to.Leave()
 	came := map[*pageTicket]bool{}
 	page := func() *pageTicket {
 		p := &pageTicket{}
 		p.come = func() { came[p] = true }
-		st.l.lineUp(p)
+		st.l.lineUp(p, to)
 		return p
 	}
 	come := func(p *pageTicket) bool { return came[p] }
@@ -106,7 +110,7 @@ func TestPagesStandInTheQueue(t *testing.T) {
 	if come(early) || handshake.told() != "" {
 		t.Fatal("somebody went on without a place")
 	}
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	st.run()
 	if !come(early) || come(late) || handshake.told() != "" {
 		t.Fatal("the place did not go to who came first")
@@ -121,8 +125,8 @@ func TestPagesStandInTheQueue(t *testing.T) {
 	}
 	st.l.leaveQueue(late)
 	st.l.leaveQueue(late)
-	if st.l.dialQueue.places != 1 || len(st.l.dialQueue.waiting) != 0 {
-		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialQueue.places, len(st.l.dialQueue.waiting))
+	if st.l.queueOfOne().places != 1 || len(st.l.queueOfOne().waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.queueOfOne().places, len(st.l.queueOfOne().waiting))
 	}
 }
 
@@ -130,7 +134,7 @@ func TestPagesStandInTheQueue(t *testing.T) {
 func TestPagesInTheQueueAreBounded(t *testing.T) {
 	st := newStage(t, nil)
 	st.server.pagesWaiting.Store(pagesQueued)
-	if _, err := st.server.awaitPlace(t.Context()); err != errQueuedTooLong {
+	if _, err := st.server.awaitPlace(t.Context(), &backend.Route{}); err != errQueuedTooLong {
 		t.Errorf("one too many gets %v, want %v", err, errQueuedTooLong)
 	}
 	if got := st.server.pagesWaiting.Load(); got != pagesQueued {
