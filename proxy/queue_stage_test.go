@@ -1,11 +1,15 @@
 package proxy
 
 import (
+	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"holdfast/internal/fixture"
 	"holdfast/proxy/internal/backend"
+	"holdfast/proxy/internal/upgrade"
 )
 
 // A place that becomes free goes to the client that has waited longest. A client that
@@ -139,5 +143,48 @@ func TestPagesInTheQueueAreBounded(t *testing.T) {
 	}
 	if got := st.server.pagesWaiting.Load(); got != pagesQueued {
 		t.Errorf("afterwards %d are counted, want %d", got, pagesQueued)
+	}
+}
+
+// Each target has its own queue: those who wait for one that goes down go on to another
+// one, and none of its dials takes a place of the other's.
+func TestQueueOfATargetThatGoesDown(t *testing.T) {
+	dead := fixture.Deaf(t)
+	alive := listening(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	st := newStage(t, func(cfg *Config) {
+		cfg.Upstreams = []Upstream{
+			{URL: &url.URL{Scheme: "ws", Host: dead.String()}},
+			{URL: &url.URL{Scheme: "ws", Host: alive.Addr().String()}},
+		}
+		cfg.Balance.By, cfg.HealthInterval = RoundRobin, -1
+	})
+	silent := st.server.oneTarget() // the first turn
+	silent.Leave()
+	st.server.oneTarget().Leave() // the turn of the other
+	at := st.l.dialQueueOf(silent)
+	at.places = 0
+	waits := st.knocks()
+	came := false
+	page := &pageTicket{come: func() { t.Error("a page has a place of the target that is down") }, away: func() { came = true }}
+	route := st.server.pool.Route(&upgrade.Request{}, netip.Addr{})
+	route.Next(st.now)
+	if route.To == silent {
+		t.Fatal("the page's turn is the silent target's")
+	}
+	route.Next(st.now) // it is the silent target's turn again
+	page.route = &route
+	st.l.lineUp(page, silent)
+	st.knocks()
+	alive.wantsDial("the other target has a queue of its own")
+	if waits.told() != "" || len(at.waiting) != 2 {
+		t.Fatalf("%d wait for the silent target, want 2; the first is told %.40q", len(at.waiting), waits.told())
+	}
+	for range 3 {
+		silent.Learn(backend.ErrTimeout)
+	}
+	st.run()
+	alive.wantsDial("the one who has waited goes on")
+	if !came || len(at.waiting) != 0 {
+		t.Errorf("the page goes on: %v; %d wait still", came, len(at.waiting))
 	}
 }
