@@ -176,8 +176,7 @@ func (l *loop) dialTimeout(s *session) {
 	o := s.opening
 	switch {
 	case o.state == resolving:
-		l.hangUp(s)
-		l.upstreamFailed(s, metrics.ResultTimeout, "resolve upstream", backend.ErrTimeout)
+		l.fail(s, l.server.undialledLevel(), metrics.ResultTimeout, "resolve upstream", backend.ErrTimeout, l.server.undialledRefusal(backend.ErrTimeout))
 	case s.legs[upstream].io == nil && o.away == nil:
 		l.connect(s)
 	case o.away != nil:
@@ -194,6 +193,5 @@ func (l *loop) noTarget(s *session) {
 	if !resolved {
 		step = "resolve upstream"
 	}
-	result := backend.OutcomeOf(err).Result()
-	l.fail(s, l.server.undialledLevel(), result, step, err, l.server.undialledRefusal(result))
+	l.fail(s, l.server.undialledLevel(), backend.OutcomeOf(err).Result(), step, err, l.server.undialledRefusal(err))
 }

@@ -145,7 +145,7 @@ func (s *Server) dialForPage(ctx context.Context, route *backend.Route) (net.Con
 			}
 		case backend.End:
 			_, err := route.Err()
-			return nil, last, &web.Undialled{Err: err, Refusal: s.undialledRefusal(backend.OutcomeOf(err).Result())}
+			return nil, last, &web.Undialled{Err: err, Refusal: s.undialledRefusal(err)}
 		}
 	}
 }
@@ -167,7 +167,7 @@ func (s *Server) awaitAddresses(ctx context.Context, route *backend.Route) error
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return &web.Undialled{Err: backend.ErrTimeout, Refusal: upstreamRefusal(metrics.ResultTimeout)}
+		return &web.Undialled{Err: backend.ErrTimeout, Refusal: s.undialledRefusal(backend.ErrTimeout)}
 	}
 }
 

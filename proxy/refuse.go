@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
@@ -199,9 +200,12 @@ var (
 )
 
 // undialledRefusal returns the refusal that a client is sent whose request has reached no
-// target. If there are several, another attempt may well succeed.
-func (s *Server) undialledRefusal(result metrics.Result) *upgrade.Refusal {
-	if s.pool.Several() && (result == metrics.ResultTimeout || result == metrics.ResultUpstreamUnreachable) {
+// target, because of err. If there are several, or if an operator has taken them out of
+// use, a later attempt may well succeed.
+func (s *Server) undialledRefusal(err error) *upgrade.Refusal {
+	result := backend.OutcomeOf(err).Result()
+	ofTargets := result == metrics.ResultTimeout || result == metrics.ResultUpstreamUnreachable
+	if ofTargets && (s.pool.Several() || err == backend.ErrNoTarget) {
 		return refuseNoTarget
 	}
 	return upstreamRefusal(result)

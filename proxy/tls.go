@@ -186,8 +186,13 @@ func (l *loop) upstreamSecured(s *session, err error) {
 		return
 	}
 	l.makeRequest(s)
+	n, err := s.legs[upstream].write(s.opening.out)
+	if err != nil { // no byte has left: another target may be asked
+		l.targetFailed(s, err)
+		return
+	}
 	l.connected(s)
-	l.writeRequest(s)
+	l.requestWritten(s, n)
 }
 
 // isGone reports whether err means that the peer went away, and did not break the

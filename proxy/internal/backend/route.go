@@ -150,9 +150,9 @@ func (r *Route) Missed(err error) Outcome {
 // Skipped records that To was not dialled, and why.
 func (r *Route) Skipped(err error) { r.tried = append(r.tried, attempt{r.To, err}) }
 
-// errNoTarget is the error of a route that could try nothing, because all targets are out
+// ErrNoTarget is the error of a route that could try nothing, because all targets are out
 // of use.
-var errNoTarget = errors.New("no upstream takes new sessions")
+var ErrNoTarget = errors.New("no upstream takes new sessions")
 
 // Err returns the error of a route that has ended. resolved is false if no address was
 // found.
@@ -167,7 +167,7 @@ func (r *Route) Err() (resolved bool, err error) {
 	case len(none) > 0:
 		return false, errors.Join(none...)
 	}
-	return true, errNoTarget
+	return true, ErrNoTarget
 }
 
 // failed are attempts that all failed.
