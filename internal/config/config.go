@@ -15,7 +15,6 @@ package config
 import (
 	"errors"
 	"maps"
-	"net/url"
 	"slices"
 	"time"
 
@@ -37,7 +36,7 @@ import (
 //   - file: it is a secret, which no output may show, and a second variable, with the
 //     suffix _FILE, names a file that holds the value; this is that one's meaning
 type Config struct {
-	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix ({/ws} and a request for {/} give {/ws}); or {unix:/path}"`
+	Upstreams   Upstreams     `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy, a list of its names, addresses and sockets: {ws://}, {wss://}, {http://} or {https://} and {host:port}, or {unix:/path}; a path is a prefix ({/ws} and a request for {/} give {/ws}), the same for all; each address of each name is a target of its own"`
 	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path} (with {?mode=0660} the socket gets that mode), or {systemd:NAME} for a socket of that {FileDescriptorName}"`
 	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN" envDefault:"127.0.0.1:8081" meaning:"metrics and health: {host:port} or {off}"`
 
@@ -182,8 +181,11 @@ func (s settings) parse(c *Config) (found Problems) {
 	return found
 }
 
-// reasons returns the errors that a rule has joined.
+// reasons returns the errors that a rule has joined, or none if err is nil.
 func reasons(err error) []error {
+	if err == nil {
+		return nil
+	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}

@@ -38,10 +38,10 @@ func mustLoad(t *testing.T, environ ...string) Config {
 
 func TestDefaults(t *testing.T) {
 	got := mustLoad(t, someUpstream)
-	if got.Upstream.String() != "ws://localhost:9000" {
-		t.Errorf("Upstream = %v", got.Upstream)
+	if got.Upstreams.String() != "ws://localhost:9000" {
+		t.Errorf("Upstreams = %v", got.Upstreams)
 	}
-	got.Upstream = nil
+	got.Upstreams = nil
 	want := Config{
 		Listen:                ":8080",
 		AdminListen:           "127.0.0.1:8081",
@@ -97,7 +97,12 @@ var accepted = map[string][]struct {
 		{"https://legacy:8443/app", "https://legacy:8443/app"},
 		{"unix:/run/app.sock", "unix:/run/app.sock"},
 		{"unix:///run/app.sock", "unix:/run/app.sock"},
-		{"unix:/run/app?x.sock", "unix:/run/app%3Fx.sock"},
+		{"unix:/run/app?x.sock", "unix:/run/app?x.sock"},
+		{"ws://a:9000, ws://b:9000 ,wss://c", "ws://a:9000,ws://b:9000,wss://c"},
+		{"ws://a/x,http://b:80/x", "ws://a/x,http://b:80/x"},
+		{"unix:/run/a.sock,unix:/run/b.sock,ws://a,ws://b/", "unix:/run/a.sock,unix:/run/b.sock,ws://a,ws://b/"},
+		{"ws://a,ws://a:81", "ws://a,ws://a:81"},
+		{"ws://a/x;ws://b", "ws://a/x;ws://b"}, // a path
 	},
 	"HOLDFAST_LISTEN": {
 		{":80", listenAddress(":80")}, {"127.0.0.1:0", listenAddress("127.0.0.1:0")},
@@ -269,8 +274,22 @@ var refused = map[string][]struct{ value, reason string }{
 		{"unix:run/app.sock", noPath},
 		{"unix:", noPath},
 		{"unix:/run/", "is a directory; name a socket in it"},
-		{"unix:/a.sock,unix:/b.sock", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
-		{"ws://a,ws://b", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
+		{"ws://a,", `has an element "" that is empty; leave out a comma, or write for example "ws://localhost:9000"`},
+		{"ws://a,b:9000", `has an element "b:9000" that has no scheme; write "ws://b:9000"`},
+		{"ws://a/x,y", `has an element "y" that has no scheme; write "ws://y"; a comma in a path is written %2C`},
+		{"ws://a,ws://a", `has an element "ws://a" twice; leave one out`},
+		{"ws://a,http://A:80/", `has an element "http://A:80/" that is at the same address as "ws://a"; leave one out`},
+		{"ws://a:443,wss://a", `has an element "wss://a" that is at the same address as "ws://a:443"; leave one out`},
+		{"ws://[::1]:1,ws://[0:0::1]:01", `has an element "ws://[0:0::1]:01" that is at the same address as "ws://[::1]:1"; leave one out`},
+		{"ws://192.0.2.1,ws://[::ffff:192.0.2.1]", `has an element "ws://[::ffff:192.0.2.1]" that is at the same address as "ws://192.0.2.1"; leave one out`},
+		{"unix:/run/a.sock,unix:/run//a.sock", `has an element "unix:/run//a.sock" that is at the same address as "unix:/run/a.sock"; leave one out`},
+		{"ws://a/x,ws://b", `has an element "ws://b" that has another path than "ws://a/x"; write the same path for all, since any of them may get a request`},
+		{"ws://a/x,ws://b/x/", `has an element "ws://b/x/" that has another path than "ws://a/x"; write the same path for all, since any of them may get a request`},
+		{"ws://a/x,unix:/b.sock", `has an element "unix:/b.sock", which puts no path before requests, beside "ws://a/x", which has one; leave that path out, since it must be the same for all`},
+		{"unix:/b.sock,ws://a/x", `has an element "unix:/b.sock", which puts no path before requests, beside "ws://a/x", which has one; leave that path out, since it must be the same for all`},
+		{"ws://a:1 ws://b:2", `has no commas between its elements; write "ws://a:1,ws://b:2"`},
+		{"ws://a; unix:/run/b.sock", `has no commas between its elements; write "ws://a,unix:/run/b.sock"`},
+		{"ws://service.example,ws://localhost:8080", `has an element "ws://localhost:8080" that leads back to this proxy, which listens on HOLDFAST_LISTEN=:8080; name the service behind the proxy, or change that address`},
 		{"tcp://localhost:9000", noScheme},
 		{"ws://", `has no host; write for example "ws://localhost:9000"`},
 		{"ws://:7000/a", `has no host; write "ws://localhost:7000/a"`},
@@ -488,6 +507,10 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_UPSTREAM=user:s3cret@host:9000", `HOLDFAST_UPSTREAM="…@host:9000" has no scheme; write for example "ws://localhost:9000"`},
 		{"HOLDFAST_UPSTREAM=ws://user:s3/cret@host", `HOLDFAST_UPSTREAM="ws://…@host" ` + noURL},
 		{"HOLDFAST_UPSTREAM=ws://host/?token=s3cret", `HOLDFAST_UPSTREAM="ws://host/?…" must not contain a query or fragment; both come from the client`},
+		{"HOLDFAST_UPSTREAM=ws://me:s3cr,et@host", `HOLDFAST_UPSTREAM="ws://…@host" must not contain a user name or password`},
+		{"HOLDFAST_UPSTREAM=ws://me:s3,c,ret@host,ws://other", `HOLDFAST_UPSTREAM="ws://…@host,ws://other" must not contain a user name or password`},
+		{"HOLDFAST_UPSTREAM=ws://host,me:s3cret@host", `HOLDFAST_UPSTREAM="ws://…@host" must not contain a user name or password`},
+		{"HOLDFAST_UPSTREAM=ws://a,ws://me:s3cret@b", `HOLDFAST_UPSTREAM="ws://…@b" has an element "ws://…@b" that must not contain a user name or password`},
 		{"HOLDFAST_UPSTREAM=ws://host/#s3cret", `HOLDFAST_UPSTREAM="ws://host/#…" must not contain a query or fragment; both come from the client`},
 		{"HOLDFAST_LIVENESS=\x1b[31m\n\"", `HOLDFAST_LIVENESS="\x1b[31m\n\"" must be one of any, pong`},
 		{"HOLDFAST_LIVENESS=\xff", `HOLDFAST_LIVENESS="\xff" must be one of any, pong`},
@@ -620,6 +643,13 @@ func TestAllProblemsOfAListAtOnce(t *testing.T) {
 			`has an element "https://a b" that has no valid host; a name is made of letters, digits, hyphens, underscores and dots`,
 			`has an element "" that is empty; write an origin, like "https://app.example.com"`,
 			`has an element "null" that cannot be allowed: all pages that have no origin of their own share it, sandboxed ones among them`,
+		}},
+		{"HOLDFAST_UPSTREAM", "ws://a/x,tcp://b:0,,ws://a/x,ws://c", []string{
+			`has an element "tcp://b:0" that ` + noScheme,
+			`has an element "tcp://b:0" that has no valid port; it must be a number from 1 to 65535`,
+			`has an element "" that is empty; leave out a comma, or write for example "ws://localhost:9000"`,
+			`has an element "ws://a/x" twice; leave one out`,
+			`has an element "ws://c" that has another path than "ws://a/x"; write the same path for all, since any of them may get a request`,
 		}},
 		{"HOLDFAST_TRUSTED_PROXIES", "localhost,10.0.0.0/8,10.0.0.1/8", []string{
 			`has an element "localhost" that ` + noPrefix,

@@ -81,10 +81,10 @@ func (c Config) AllowsOrigin(origin string) bool {
 	return proxy.AllowsOrigin(c.AllowedOrigins, origin)
 }
 
-// LacksCAs reports whether the upstream's certificate is to be checked by the system's CAs,
+// LacksCAs reports whether an upstream's certificate is to be checked by the system's CAs,
 // and there are none.
 func (c Config) LacksCAs() bool {
-	return c.hasUpstreamTLS() && c.UpstreamTLSCAFile == "" && !c.UpstreamTLSInsecure && !certs.SystemHasCAs()
+	return c.Upstreams.HasTLS() && c.UpstreamTLSCAFile == "" && !c.UpstreamTLSInsecure && !certs.SystemHasCAs()
 }
 
 // fewSessions is a number of sessions that hardly anybody means. A limit of descriptors
@@ -145,9 +145,9 @@ func (c Config) sessionLimit(d proxy.Descriptors) (limit int64, from string) {
 const upstreamTLSPrefix = prefix + "UPSTREAM_TLS_"
 
 // needlessUpstreamTLS reports the variables about TLS with the upstream that are set
-// although connections to the upstream have no TLS.
+// although no upstream has TLS.
 func (c Config) needlessUpstreamTLS(s settings) (found Problems) {
-	if c.hasUpstreamTLS() || c.Upstream == nil || c.Upstream.Scheme == "" { // missing, or refused
+	if c.Upstreams.HasTLS() || c.Upstreams == nil { // nil: missing, or refused
 		return nil
 	}
 	fields := reflect.ValueOf(c)

@@ -39,7 +39,7 @@ func TestProxyConfig(t *testing.T) {
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
 		Listen:             ":1",
-		Upstreams:          []proxy.Upstream{{URL: c.Upstream, Host: "localhost:9000", HealthHost: "localhost:9000"}},
+		Upstreams:          []proxy.Upstream{{URL: c.Upstreams[0].URL, Host: "localhost:9000", HealthHost: "localhost:9000"}},
 		UpstreamHeader:     []proxy.HeaderField{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}},
 		NoCompression:      true,
 		RefuseHTTP:         true,

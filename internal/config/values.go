@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -53,7 +52,7 @@ type word[T any] struct {
 // parsers holds the rule of each field type of Config. The text of a rule's error follows
 // the variable and its value.
 var parsers = map[reflect.Type]env.ParserFunc{
-	reflect.TypeFor[url.URL]():            rule(parseUpstream),
+	reflect.TypeFor[Upstreams]():          rule(parseUpstreams),
 	reflect.TypeFor[listenAddress]():      rule(parseListen),
 	reflect.TypeFor[adminAddress]():       rule(parseAdminListen),
 	reflect.TypeFor[healthPath]():         rule(parseHealthPath),

@@ -24,6 +24,7 @@ const blanks = " \t\r\n"
 
 // trimmers are the types whose rules ignore blanks around a value.
 var trimmers = map[reflect.Type]bool{
+	reflect.TypeFor[Upstreams]():          true,
 	reflect.TypeFor[originList]():         true,
 	reflect.TypeFor[trusted]():            true,
 	reflect.TypeFor[proxy.HeaderFields](): true,
