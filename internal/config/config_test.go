@@ -62,6 +62,7 @@ func TestDefaults(t *testing.T) {
 		HTTPTimeout:           positive(5 * time.Minute),
 		DialTimeout:           positive(5 * time.Second),
 		HealthInterval:        10 * time.Second,
+		SlowStart:             30 * time.Second,
 		DrainDelay:            5 * time.Second,
 		DrainSpread:           20 * time.Second,
 		DrainTimeout:          30 * time.Second,
@@ -168,8 +169,14 @@ var accepted = map[string][]struct {
 		{"Authorization=Basic dTpw==", proxy.HeaderFields{{Name: "Authorization", Value: "Basic dTpw=="}}},
 		{" X-One = 1, 2 ; X_Two=\tü; Origin=", proxy.HeaderFields{{Name: "X-One", Value: "1, 2"}, {Name: "X_Two", Value: "ü"}, {Name: "Origin"}}},
 	},
-	"HOLDFAST_COMPRESSION":              {{"pass", compression(false)}, {"off", compression(true)}},
-	"HOLDFAST_HTTP":                     {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
+	"HOLDFAST_COMPRESSION": {{"pass", compression(false)}, {"off", compression(true)}},
+	"HOLDFAST_HTTP":        {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
+	"HOLDFAST_BALANCE": {
+		{"least_sessions", proxy.Balance{By: proxy.LeastSessions}}, {"round_robin", proxy.Balance{By: proxy.RoundRobin}}, {"hash:ip", proxy.Balance{By: proxy.HashIP}},
+		{"hash:header:X-User", proxy.Balance{By: proxy.HashHeader, Name: "X-User"}}, {"hash:cookie:io", proxy.Balance{By: proxy.HashCookie, Name: "io"}},
+	},
+	"HOLDFAST_SLOW_START":               {{"0", time.Duration(0)}, {"5m", 5 * time.Minute}},
+	"HOLDFAST_ADMIN_TOKEN":              {{"0123456789abcdef", adminToken("0123456789abcdef")}, {"AZaz09-._~+/xxx==", adminToken("AZaz09-._~+/xxx==")}},
 	"HOLDFAST_HEALTH_INTERVAL":          {{"0", time.Duration(0)}, {"1s", time.Second}},
 	"HOLDFAST_DRAIN_DELAY":              {{"0", time.Duration(0)}, {"1s", time.Second}},
 	"HOLDFAST_DRAIN_SPREAD":             {{"0", time.Duration(0)}, {"10m", 10 * time.Minute}},
@@ -261,6 +268,8 @@ const (
 	noPrefix    = `is neither an address nor a CIDR nor unix:; write for example "192.0.2.1" or "10.0.0.0/8"`
 	noUpHost    = `must be preserve, upstream, or a host like "service.example" or "service.example:8080"`
 	noName      = "must be a host name or an IP address, without scheme, brackets and port"
+	fewBytes    = "has fewer than 16 bytes, and could be guessed; write one at random, like that of `openssl rand -hex 32`"
+	noToken     = "has characters that Authorization: Bearer does not take; use letters, digits and -._~+/, with = at the end alone"
 	noAddress   = `is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`
 )
 
@@ -461,6 +470,20 @@ var refused = map[string][]struct{ value, reason string }{
 		{"9223372036854775808", "is too large"}, {"8796093022208MiB", "is too large"},
 	},
 	"HOLDFAST_MAX_HEADER_SIZE": {{"1023", "must be from 1KiB to 1MiB"}, {"0", "must be from 1KiB to 1MiB"}, {"2MiB", "must be from 1KiB to 1MiB"}, {"32k", noSize}},
+	"HOLDFAST_BALANCE": {
+		{"least-sessions", `is not a rule; write "least_sessions"`}, {"Hash:IP", `is not a rule; write "hash:ip"`}, {"ip_hash", `is not a rule; write "hash:ip"`},
+		{"hash", `does not say what is hashed; write "hash:ip", "hash:header:NAME" or "hash:cookie:NAME"`},
+		{"hash:cookie", `names no cookie; write its name, like "hash:cookie:session"`},
+		{"hash:header:Host", `names a field that the proxy states itself; name one that comes from the client, or write "hash:ip" for the client's address`},
+		{"sticky", `is not a rule; for clients that must come back to the same upstream write "hash:ip", "hash:header:NAME" or "hash:cookie:NAME"`},
+		{"random", "must be least_sessions, round_robin, hash:ip, hash:header:NAME or hash:cookie:NAME"},
+	},
+	"HOLDFAST_SLOW_START": {{"30", `has no unit; write "30s"`}, {"-1s", "must not be negative"}},
+	"HOLDFAST_ADMIN_TOKEN": {
+		{"0123456789abcde", fewBytes}, {"s3cret", fewBytes}, {"====", fewBytes},
+		{"0123456789 abcdef", noToken}, {"0123456789=abcdef", noToken}, {"0123456789abcdef\x00", noToken}, {"s3cret-s3cret-ü", noToken},
+		{strings.Repeat("x", maxToken+1), "has more than 1024 bytes; write a shorter one"},
+	},
 	"HOLDFAST_HEALTH_INTERVAL": {{"10", `has no unit; write "10s"`}, {"-1s", "must not be negative"}},
 	"HOLDFAST_DRAIN_DELAY":     {{"5", `has no unit; write "5s"`}, {"-1s", "must not be negative"}},
 	"HOLDFAST_DRAIN_SPREAD":    {{"20", `has no unit; write "20s"`}, {"-1s", "must not be negative"}},
@@ -527,7 +550,8 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_PING_INTERVAL=" + strings.Repeat("0", 100) + "1", `HOLDFAST_PING_INTERVAL="` + strings.Repeat("0", shown.Max) + `…" has no unit; ` + durationExample},
 		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
 		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
-		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version; unset it"},
+		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN " + fewBytes},
+		{"HOLDFAST_CLIENT_APP_PING=s3cret", "HOLDFAST_CLIENT_APP_PING is not supported by this version; unset it"},
 		{"HOLDFAST_\x1b[2J=1", `HOLDFAST_\x1b[2J is not a variable of Holdfast; ` + "`holdfast env` lists all"},
 	} {
 		environ := []string{tc.environ}

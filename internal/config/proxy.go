@@ -20,6 +20,8 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		ListenFile:         listen,
 		TLS:                loaded.serverTLS(),
 		Upstreams:          c.upstreams(loaded),
+		Balance:            c.Balance,
+		SlowStart:          c.SlowStart,
 		UpstreamHeader:     c.UpstreamHeaders,
 		NoCompression:      bool(c.Compression),
 		RefuseHTTP:         bool(c.HTTP),
