@@ -283,7 +283,7 @@ var refused = map[string][]struct{ value, reason string }{
 		{"unix:run/app.sock", noPath},
 		{"unix:", noPath},
 		{"unix:/run/", "is a directory; name a socket in it"},
-		{"ws://a,", `has an element "" that is empty; leave out a comma, or write for example "ws://localhost:9000"`},
+		{"ws://a,", `has an element "" that is empty; write for example "ws://localhost:9000", or leave its comma out`},
 		{"ws://a,b:9000", `has an element "b:9000" that has no scheme; write "ws://b:9000"`},
 		{"ws://a/x,y", `has an element "y" that has no scheme; write "ws://y"; a comma in a path is written %2C`},
 		{"ws://a,ws://a", `has an element "ws://a" twice; leave one out`},
@@ -671,7 +671,7 @@ func TestAllProblemsOfAListAtOnce(t *testing.T) {
 		{"HOLDFAST_UPSTREAM", "ws://a/x,tcp://b:0,,ws://a/x,ws://c", []string{
 			`has an element "tcp://b:0" that ` + noScheme,
 			`has an element "tcp://b:0" that has no valid port; it must be a number from 1 to 65535`,
-			`has an element "" that is empty; leave out a comma, or write for example "ws://localhost:9000"`,
+			`has an element "" that is empty; write for example "ws://localhost:9000", or leave its comma out`,
 			`has an element "ws://a/x" twice; leave one out`,
 			`has an element "ws://c" that has another path than "ws://a/x"; write the same path for all, since any of them may get a request`,
 		}},

@@ -25,7 +25,7 @@ func parseUpstream(value string) (u Upstream, err error) {
 // parseUpstreamURL is parseUpstream for the URL alone.
 func parseUpstreamURL(value string) (*url.URL, error) {
 	if value == "" {
-		return nil, errors.New(`is empty; leave out a comma, or write for example "ws://localhost:9000"`)
+		return nil, errors.New(`is empty; write for example "ws://localhost:9000", or leave its comma out`)
 	}
 	if path, ok := strings.CutPrefix(value, unixScheme); ok {
 		path, err := socketPath(path)
