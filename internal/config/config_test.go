@@ -480,7 +480,7 @@ var refused = map[string][]struct{ value, reason string }{
 	},
 	"HOLDFAST_SLOW_START": {{"30", `has no unit; write "30s"`}, {"-1s", "must not be negative"}},
 	"HOLDFAST_ADMIN_TOKEN": {
-		{"0123456789abcde", fewBytes}, {"s3cret", fewBytes}, {"====", fewBytes},
+		{"0123456789abcde", fewBytes}, {"s3cret", fewBytes}, {"x===", fewBytes}, {strings.Repeat("=", 16), noToken},
 		{"0123456789 abcdef", noToken}, {"0123456789=abcdef", noToken}, {"0123456789abcdef\x00", noToken}, {"s3cret-s3cret-ü", noToken},
 		{strings.Repeat("x", maxToken+1), "has more than 1024 bytes; write a shorter one"},
 	},

@@ -30,6 +30,10 @@ func (c Config) contradictions(s settings) (found Problems) {
 	if c.PProf && s["HOLDFAST_ADMIN_LISTEN"] == "off" {
 		found = append(found, c.problem(s, &c.PProf, "has no effect with HOLDFAST_ADMIN_LISTEN=off, since the admin listener serves the profiles; unset one of them"))
 	}
+	if c.AdminToken != "" && s["HOLDFAST_ADMIN_LISTEN"] == "off" {
+		_, from := s.conceal(c.nameOf(&c.AdminToken))
+		found = append(found, Problem{Variable: from, Reason: "has no effect with HOLDFAST_ADMIN_LISTEN=off, since the token is for the admin listener; unset one of them"})
+	}
 	if c.UpstreamTLSInsecure && c.UpstreamTLSCAFile != "" {
 		found = append(found, c.problem(s, &c.UpstreamTLSInsecure, "switches off the check of the certificate that HOLDFAST_UPSTREAM_TLS_CA_FILE is for; unset one of them"))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"holdfast/internal/fixture"
 	"holdfast/proxy"
 )
 
@@ -15,6 +16,18 @@ func TestProfilesWithoutAListener(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	mustLoad(t, someUpstream, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_PPROF=false")
+}
+
+// So is the token taken by it.
+func TestTokenWithoutAListener(t *testing.T) {
+	file := fixture.Write(t, "token", "s3cret-s3cret-s3cret")
+	for from, value := range map[string]string{"HOLDFAST_ADMIN_TOKEN": "s3cret-s3cret-s3cret", "HOLDFAST_ADMIN_TOKEN_FILE": file} {
+		_, err := load(someUpstream, "HOLDFAST_ADMIN_LISTEN=off", from+"="+value)
+		want := from + " has no effect with HOLDFAST_ADMIN_LISTEN=off, since the token is for the admin listener; unset one of them"
+		if err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
 }
 
 // A field that every request is given says nothing about its client.

@@ -100,8 +100,9 @@ func parseAdminToken(value string) (adminToken, error) {
 	isBad := func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(symbols, r))
 	}
+	bare := strings.TrimRight(value, "=")
 	switch {
-	case strings.ContainsFunc(strings.TrimRight(value, "="), isBad):
+	case bare == "", strings.ContainsFunc(bare, isBad):
 		return "", errors.New("has characters that Authorization: Bearer does not take; use letters, digits and " + symbols + ", with = at the end alone")
 	case len(value) < minToken:
 		return "", fmt.Errorf("has fewer than %d bytes, and could be guessed; write one at random, like that of `openssl rand -hex 32`", minToken)

@@ -58,19 +58,19 @@ func parseUpstreams(value string) (Upstreams, error) {
 	if tearsPassword(value) {
 		return nil, errCredentials
 	}
-	all, err := parseList(value, afterPath(parseUpstream))
+	all, err := parseList(value, elementParser())
 	if err != nil && !strings.Contains(value, ",") {
 		err = cmp.Or(separatorFault(value), err)
 	}
 	return all, errors.Join(append(reasons(err), Upstreams(all).conflicts()...)...)
 }
 
-// afterPath returns parse for the elements of a list. An element without a scheme that
-// follows one with a path may be the rest of that path.
-func afterPath(parse func(string) (Upstream, error)) func(string) (Upstream, error) {
+// elementParser returns a parser for the elements of a list, in their order. An element
+// without a scheme that follows one with a path may be the rest of that path.
+func elementParser() func(string) (Upstream, error) {
 	var before Upstream
 	return func(element string) (Upstream, error) {
-		u, err := parse(element)
+		u, err := parseUpstream(element)
 		if err != nil && element != "" && !hasScheme(element) && before.URL != nil && before.prefix() != "" {
 			err = fmt.Errorf("%w; a comma in a path is written %%2C", err)
 		}
@@ -79,7 +79,7 @@ func afterPath(parse func(string) (Upstream, error)) func(string) (Upstream, err
 	}
 }
 
-// hasScheme reports whether an element has a scheme, of whatever kind.
+// hasScheme reports whether an element has a scheme, a known one or not.
 func hasScheme(element string) bool {
 	return strings.Contains(element, "://") || strings.HasPrefix(element, unixScheme)
 }
