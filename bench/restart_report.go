@@ -14,43 +14,65 @@ import (
 // A restarted is what a crowd saw of a restart.
 type restarted struct {
 	sessions int           // that were open when the restart began
-	told     map[int]int   // of them by the code of the Close that ended them
-	cut      int           // of them that ended without a Close
-	ends     []time.Time   // of them
-	asked    []time.Time   // every attempt to connect again
+	told     map[int]int   // those that a Close has ended, by its code or noCode
+	cut      int           // those that ended without a Close
+	ends     []time.Time   // of all that have ended
+	asked    []time.Time   // the attempts to connect again
 	back     int           // clients with a new session
-	replaced bool          // there are old processes
-	gone     time.Duration // after which the old processes were gone; 0: not in time
+	replaced bool          // there was an old process
+	gone     time.Duration // until the old process was gone; 0: it was there to the end
 }
 
 // kept returns how many sessions have not ended.
 func (r *restarted) kept() int { return r.sessions - len(r.ends) }
 
+// waiting returns how many clients have lost their session and have not got a new one.
+func (r *restarted) waiting() int { return len(r.ends) - r.back }
+
 // A restartReport is the table of restarts, with its notes.
 type restartReport struct {
 	sessions int
+	watch    time.Duration // how long each proxy was watched
 	ways     []restartColumn
 	missing  []string // why programs were not measured
 }
 
 type restartColumn struct {
-	title, how, version string
+	restart
+	version string
 	*restarted
 }
 
-// restartRows are the figures of the table.
-var restartRows = []struct {
+// A restartRow is a figure of the table.
+type restartRow struct {
 	title string
 	cell  func(*restarted) string
-}{
-	{"sessions ended by a Close, by its code", (*restarted).codes},
-	{"sessions ended without a Close", func(r *restarted) string { return grouped(r.cut) }},
-	{fmt.Sprintf("sessions that went on, and still did after %g s", restartLimit.Seconds()), func(r *restarted) string { return grouped(r.kept()) }},
-	{"from the first end to the last", (*restarted).span},
-	{"until the old process was gone", (*restarted).departure},
-	{"attempts to connect again, at most in 100 ms", func(r *restarted) string { return grouped(peak(r.asked, 100*time.Millisecond)) }},
-	{"attempts to connect again, at most in 1 s", func(r *restarted) string { return grouped(peak(r.asked, time.Second)) }},
-	{"clients that got no new session", func(r *restarted) string { return grouped(len(r.ends) - r.back) }},
+}
+
+func (report *restartReport) rows() []restartRow {
+	within := fmt.Sprintf("%g s", report.watch.Seconds())
+	return []restartRow{
+		{"sessions ended by a Close, by its code", (*restarted).codes},
+		{"sessions ended without a Close", func(r *restarted) string { return grouped(r.cut) }},
+		{"sessions that had not ended after " + within, func(r *restarted) string { return grouped(r.kept()) }},
+		{"from the first end to the last", (*restarted).span},
+		{"until the old process was gone", func(r *restarted) string { return r.departure(within) }},
+		{"attempts to connect again, at most in 100 ms", func(r *restarted) string { return grouped(peak(r.asked, 100*time.Millisecond)) }},
+		{"attempts to connect again, at most in 1 s", func(r *restarted) string { return grouped(peak(r.asked, time.Second)) }},
+		{"clients that got no new session", func(r *restarted) string { return grouped(r.waiting()) }},
+	}
+}
+
+// broken returns an error if Holdfast has not told every client, or if a client did not get
+// a new session.
+func (report *restartReport) broken() error {
+	for _, way := range report.ways {
+		if way.role == own && (way.cut > 0 || way.kept() > 0 || way.waiting() > 0) {
+			return fmt.Errorf("%s: %d sessions were cut, %d went on, %d clients got no new session",
+				way.title, way.cut, way.kept(), way.waiting())
+		}
+	}
+	return nil
 }
 
 // span returns how long it took until all that have ended had ended.
@@ -77,12 +99,12 @@ func (r *restarted) codes() string {
 }
 
 // departure returns how long the old process lived on.
-func (r *restarted) departure() string {
+func (r *restarted) departure(within string) string {
 	switch {
 	case !r.replaced:
 		return "there is none"
 	case r.gone == 0:
-		return fmt.Sprintf("not within %g s", restartLimit.Seconds())
+		return "not within " + within
 	}
 	return seconds(r.gone)
 }
@@ -97,7 +119,7 @@ func (report *restartReport) markdown() string {
 	}
 	writeRow(&b, header)
 	b.WriteString("|---|" + strings.Repeat("--:|", len(report.ways)) + "\n")
-	for _, figure := range restartRows {
+	for _, figure := range report.rows() {
 		row := []string{figure.title}
 		for _, way := range report.ways {
 			row = append(row, figure.cell(way.restarted))

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // A restart is one way in which a proxy is replaced while it has sessions.
@@ -21,12 +22,13 @@ type restart struct {
 	begin func(ctx context.Context, path string, in *instance) error
 }
 
-// restarts returns all ways, in the order of the table's columns.
-func restarts() []restart {
-	grace := fmt.Sprint(restartGrace)
+// restarts returns all ways, in the order of the table's columns. What a proxy is given is the spread of
+// Holdfast, and the timeout of the others where they have one.
+func restarts(given time.Duration) []restart {
+	grace := given.String()
 	return []restart{
-		drained("Holdfast, no spread", "0s"),
-		drained("Holdfast, spread", grace),
+		drained("0s"),
+		drained(grace),
 		reloadedNginx("nginx", ""),
 		reloadedNginx("nginx, `worker_shutdown_timeout`", grace),
 		reloadedHAProxy("HAProxy", ""),
@@ -41,7 +43,7 @@ func restarts() []restart {
 }
 
 // drained is Holdfast in a rollout: a second instance is ready, and the first gets SIGTERM.
-func drained(title, spread string) restart {
+func drained(spread string) restart {
 	command := func(path string, s setting) (*exec.Cmd, error) {
 		command, err := startHoldfast("20s")(path, s)
 		if err == nil {
@@ -50,7 +52,7 @@ func drained(title, spread string) restart {
 		return command, err
 	}
 	return restart{
-		target:    target{name: holdfastName, title: title, role: own, find: findHoldfast, command: command},
+		target:    target{name: holdfastName, title: "Holdfast, spread " + spread, role: own, find: findHoldfast, command: command},
 		how:       "SIGTERM, with `HOLDFAST_DRAIN_DELAY=0s` and `HOLDFAST_DRAIN_SPREAD=" + spread + "`; a second Holdfast runs already, and clients connect to it",
 		successor: true,
 		old:       itself,

@@ -14,22 +14,22 @@ import (
 const (
 	restartSessions = 2000
 	restartGrace    = 10 * time.Second // that a proxy is given for its sessions
-	restartLimit    = 2 * restartGrace // what has not happened by then is told so
-	restartBack     = 10 * time.Second // for the last clients to have a new session
+	restartBack     = 10 * time.Second // that clients are given for their way back, after the watch
 )
 
-// runRestarts restarts each proxy under a crowd of idle clients, and prints what the
-// clients saw as a table.
+// runRestarts restarts each proxy under a crowd of idle clients, and prints a table of what
+// the clients saw. It returns an error if Holdfast has not told every client.
 func runRestarts(ctx context.Context, arguments []string) error {
 	flags := flag.NewFlagSet("bench "+commandRestarts, flag.ContinueOnError)
 	sessions := flags.Int("sessions", restartSessions, "sessions of each proxy")
+	grace := flags.Duration("grace", restartGrace, "what spread and timeouts are set to; each proxy is watched for twice as long")
 	page := flags.String("write", "", "a Markdown `page` whose table of restarts is to be replaced")
 	install := flags.Bool("install", true, "on Debian as root, install the packages of peers that are missing")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || *sessions < 1 {
-		return errors.New("restarts needs at least one session, and takes no arguments but flags")
+	if flags.NArg() > 0 || *sessions < 1 || *grace < time.Second {
+		return errors.New("restarts needs at least one session and a second of grace, and takes no arguments but flags")
 	}
 	dir, err := os.MkdirTemp("", "holdfast-bench-")
 	if err != nil {
@@ -38,14 +38,14 @@ func runRestarts(ctx context.Context, arguments []string) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	b := &bench{dir: dir}
 	b.params.Sessions, b.install = *sessions, *install
-	ways := restarts()
+	ways := restarts(*grace)
 	for _, way := range ways {
 		b.targets = append(b.targets, way.target)
 	}
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	report := restartReport{sessions: *sessions}
+	report := restartReport{sessions: *sessions, watch: 2 * *grace}
 	for _, way := range ways {
 		if err := b.addRestart(ctx, &report, way); err != nil {
 			return fmt.Errorf("%s: %w", way.title, err)
@@ -53,8 +53,8 @@ func runRestarts(ctx context.Context, arguments []string) error {
 	}
 	text := report.markdown()
 	fmt.Print(text)
-	if *page == "" {
-		return nil
+	if err := report.broken(); err != nil || *page == "" {
+		return err
 	}
 	return replaceTable(*page, text)
 }
@@ -69,17 +69,17 @@ func (b *bench) addRestart(ctx context.Context, report *restartReport, way resta
 		return nil
 	}
 	progress("%s: %s", way.title, way.how)
-	outcome, err := b.restart(ctx, way, candidate{way.target, path})
+	outcome, err := b.restart(ctx, way, candidate{way.target, path}, report.watch)
 	if err != nil {
 		return err
 	}
-	report.ways = append(report.ways, restartColumn{way.title, way.how, version, outcome})
+	report.ways = append(report.ways, restartColumn{way, version, outcome})
 	return nil
 }
 
 // restart opens the sessions of a crowd, restarts the proxy, and watches until all clients
 // have new sessions and the old processes are gone, or until time is up.
-func (b *bench) restart(ctx context.Context, way restart, c candidate) (*restarted, error) {
+func (b *bench) restart(ctx context.Context, way restart, c candidate, watch time.Duration) (*restarted, error) {
 	in, err := b.start(ctx, c, nil)
 	if err != nil {
 		return nil, err
@@ -105,11 +105,12 @@ func (b *bench) restart(ctx context.Context, way restart, c candidate) (*restart
 	if err != nil {
 		return nil, err
 	}
-	return watchRestart(ctx, crowd, old, func() error { return way.begin(ctx, c.path, in) })
+	return watchRestart(ctx, crowd, old, watch, func() error { return way.begin(ctx, c.path, in) })
 }
 
-// watchRestart begins a restart, and serves the crowd until all is over or time is up.
-func watchRestart(ctx context.Context, c *crowd, old []int, begin func() error) (*restarted, error) {
+// watchRestart begins a restart, and serves the crowd until all is over or time is up. When
+// the watch is over, clients whose session has ended still get restartBack for a new one.
+func watchRestart(ctx context.Context, c *crowd, old []int, watch time.Duration, begin func() error) (*restarted, error) {
 	began := time.Now()
 	begun := make(chan error, 1)
 	go func() { begun <- begin() }()
@@ -129,7 +130,7 @@ func watchRestart(ctx context.Context, c *crowd, old []int, begin func() error) 
 		if old = slices.DeleteFunc(old, isGone); len(old) == 0 && gone == 0 {
 			gone = after
 		}
-		if after > restartLimit && (c.back == len(c.ends) || after > restartLimit+restartBack) {
+		if after > watch && (c.back == len(c.ends) || after > watch+restartBack) {
 			break
 		}
 	}
