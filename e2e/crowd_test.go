@@ -5,10 +5,13 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,8 +61,19 @@ func (p *rawPeer) asks() error {
 	return nil
 }
 
-// rawServices serves connections at the URL. A request for a page is answered by page, and
-// each session is given to serve.
+// opensRaw opens a session until the test ends.
+func opensRaw(t *testing.T, name string, proxy *holdfast) *rawPeer {
+	t.Helper()
+	client, err := rawClient(name, proxy.address())
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	t.Cleanup(func() { client.conn.Close() })
+	return client
+}
+
+// rawServices serves connections at the URL: page answers a request that is not an
+// upgrade, and serve has an open session until it returns.
 func rawServices(t *testing.T, page func(net.Conn), serve func(*rawPeer)) (url string) {
 	t.Helper()
 	return upstreamDoing(t, func(conn net.Conn) {
@@ -75,6 +89,17 @@ func rawServices(t *testing.T, page func(net.Conn), serve func(*rawPeer)) (url s
 			}
 		}
 	})
+}
+
+// heldServices is rawServices whose sessions are the test's.
+func heldServices(t *testing.T, page func(net.Conn)) (url string, services <-chan *rawPeer) {
+	t.Helper()
+	opened, over := make(chan *rawPeer), make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	return rawServices(t, page, func(p *rawPeer) {
+		opened <- p
+		<-over
+	}), opened
 }
 
 // untilClosed answers pings until the Close comes, and answers the Close.
@@ -139,4 +164,40 @@ func (p *rawPeer) leaves(t *testing.T, code int) {
 	t.Helper()
 	p.sends(t, wire.Close(code, ""))
 	p.conn.Close()
+}
+
+// A rawEnd says when a client was told that the proxy stops, or what went wrong.
+type rawEnd struct {
+	at  time.Time
+	err error
+}
+
+// staysUntilTold waits for the Close that says that the proxy stops.
+func (p *rawPeer) staysUntilTold() (end rawEnd) {
+	defer p.conn.Close()
+	told, err := p.untilClosed()
+	if err == nil && told != wire.Close(1012, "proxy is shutting down") {
+		err = fmt.Errorf("client %s is told %v", p.name, told)
+	}
+	return rawEnd{time.Now(), err}
+}
+
+// crowd opens sessions, some of them at a time.
+func crowd(t *testing.T, address string, sessions int) []*rawPeer {
+	t.Helper()
+	const openers = 50
+	clients, failed := make([]*rawPeer, sessions), make([]error, openers)
+	var all sync.WaitGroup
+	for opener := range openers {
+		all.Go(func() {
+			for i := opener; i < sessions && failed[opener] == nil; i += openers {
+				clients[i], failed[opener] = rawClient(strconv.Itoa(i), address)
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(failed...); err != nil {
+		t.Fatal(err)
+	}
+	return clients
 }

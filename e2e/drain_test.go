@@ -3,14 +3,12 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -101,60 +99,19 @@ func TestDrainOfThousands(t *testing.T) {
 // pause is the time between two looks at whether the machine stalls.
 const pause = 10 * time.Millisecond
 
-// A rawEnd says when a client was told that the proxy stops, or what went wrong.
-type rawEnd struct {
-	at  time.Time
-	err error
-}
-
-// staysUntilTold waits for the Close of a proxy that stops.
-func (p *rawPeer) staysUntilTold() (end rawEnd) {
-	defer p.conn.Close()
-	told, err := p.untilClosed()
-	if err == nil && told != wire.Close(1012, "proxy is shutting down") {
-		err = fmt.Errorf("client %s is told %v", p.name, told)
-	}
-	return rawEnd{time.Now(), err}
-}
-
-// crowd opens sessions, some of them at a time.
-func crowd(t *testing.T, address string, sessions int) []*rawPeer {
-	t.Helper()
-	const openers = 50
-	clients, failed := make([]*rawPeer, sessions), make([]error, openers)
-	var all sync.WaitGroup
-	for opener := range openers {
-		all.Go(func() {
-			for i := opener; i < sessions && failed[opener] == nil; i += openers {
-				clients[i], failed[opener] = rawClient(strconv.Itoa(i), address)
-			}
-		})
-	}
-	all.Wait()
-	if err := errors.Join(failed...); err != nil {
-		t.Fatal(err)
-	}
-	return clients
-}
-
 // What a drain finds under way is finished: a frame in either direction, which no Close
 // cuts, and a download. A client that never answers its Close does not make it a failure.
 func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
 	needsProxy(t)
 	t.Parallel()
 	const half = "half of the page;"
-	services, goOn := make(chan *rawPeer), make(chan struct{})
-	over := make(chan struct{})
-	defer close(over)
+	goOn := make(chan struct{})
 	page := func(conn net.Conn) {
 		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", 2*len(half), half)
 		<-goOn
 		io.WriteString(conn, half)
 	}
-	upstream := rawServices(t, page, func(p *rawPeer) {
-		services <- p
-		<-over // until then the connection is the test's
-	})
+	upstream, services := heldServices(t, page)
 	proxy := startHoldfast(t, upstream, "HOLDFAST_CLOSE_TIMEOUT=5s", "HOLDFAST_PING_INTERVAL=0s")
 	opens := func(name string) (client, service *rawPeer) {
 		client = opensRaw(t, name, proxy)
@@ -205,17 +162,6 @@ func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
 	stubborn.wantsEnd(t, "nobody waits for its answer any more")
 }
 
-// opensRaw opens a session until the test ends.
-func opensRaw(t *testing.T, name string, proxy *holdfast) *rawPeer {
-	t.Helper()
-	client, err := rawClient(name, proxy.address())
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	t.Cleanup(func() { client.conn.Close() })
-	return client
-}
-
 // get asks for a page and returns its body.
 func get(t *testing.T, url string) io.Reader {
 	t.Helper()
@@ -233,13 +179,7 @@ func get(t *testing.T, url string) io.Reader {
 func TestSecondSignalCuts(t *testing.T) {
 	needsProxy(t)
 	t.Parallel()
-	services := make(chan *rawPeer)
-	over := make(chan struct{})
-	defer close(over)
-	upstream := rawServices(t, nil, func(p *rawPeer) {
-		services <- p
-		<-over // until then the connection is the test's
-	})
+	upstream, services := heldServices(t, nil)
 	proxy := startHoldfast(t, upstream, "HOLDFAST_DRAIN_SPREAD=24h", "HOLDFAST_PING_INTERVAL=0s")
 	client := opensRaw(t, "the client", proxy)
 	service := <-services
