@@ -41,8 +41,9 @@ type loop struct {
 	tlsQueue  queue           // clients that wait for their TLS handshake
 	dialQueue queue           // handshakes and pages that wait to dial the upstream
 	listener  *listener       // set on the one loop that accepts
-	draining  bool
-	alarms    int // timers that went off
+	draining  bool            // no client gets a session, and every session is to end
+	shut      bool            // draining, and no client is accepted either
+	alarms    int             // timers that went off
 	bustle    bustle
 	unseen    int // events since timers last ran, while more may be waiting
 	absence   absence
