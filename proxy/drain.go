@@ -17,6 +17,7 @@ import (
 func (s *Server) DrainTargets(name, address string, spread time.Duration) (found bool) {
 	theirs, found := s.matchTargets(name, address)
 	if found {
+		s.cfg.Log.Info("upstream drains, as an operator has asked", targetAttrs(name, address, "spread", spread)...)
 		s.useTargets(name, address, false) // first: a session that opens from now on ends at once
 		s.onEveryLoop(func(l *loop) { l.endWithin(spread, theirs) })
 	}
@@ -29,10 +30,20 @@ func (s *Server) DrainTargets(name, address string, spread time.Duration) (found
 func (s *Server) ResumeTargets(name, address string) (found bool) {
 	theirs, found := s.matchTargets(name, address)
 	if found {
+		s.cfg.Log.Info("upstream is resumed, as an operator has asked", targetAttrs(name, address)...)
 		s.useTargets(name, address, true)
 		s.onEveryLoop(func(l *loop) { l.keep(theirs) })
 	}
 	return found
+}
+
+// targetAttrs returns what the log says about an operator's request.
+func targetAttrs(name, address string, more ...any) []any {
+	attrs := []any{"name", name}
+	if address != "" {
+		attrs = append(attrs, "address", address)
+	}
+	return append(attrs, more...)
 }
 
 // drain makes the loop refuse every client from now on, and ends all its sessions within
