@@ -86,7 +86,7 @@ func (d *Daemon) stop(how proxy.Stop, signals <-chan os.Signal, ended <-chan err
 // progressEvery is how often a drain says how far it has come.
 const progressEvery = 5 * time.Second
 
-// tellProgress logs how many clients are left, until the drain is over or ctx ends.
+// tellProgress logs how many sessions are left, until the drain is over or ctx ends.
 func (d *Daemon) tellProgress(ctx context.Context) {
 	began := time.Now()
 	ticks := time.NewTicker(progressEvery)
