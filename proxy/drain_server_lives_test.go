@@ -37,9 +37,12 @@ type drainWorld struct {
 // settles lets everything happen that can happen now.
 func (w *drainWorld) settles() {
 	w.t.Helper()
-	for range 10 { // more than the jobs of a stop, of which each follows from the one before
+	for range 10 { // more than the jobs of a stop; each follows from the one before
 		synctest.Wait()
 		w.run()
+		if err := w.server.auditKept(); err != nil {
+			w.t.Error(err)
+		}
 	}
 }
 

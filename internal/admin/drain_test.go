@@ -63,7 +63,7 @@ func TestUpstreamsAreDrainedAndResumed(t *testing.T) {
 		{"a.example:80/drain?spread=24h1ns", "", 400, "spread must be at most 24h"},
 		{"a.example:80/drain?spread=", "", 400, "spread is empty; leave it out, or give it a value"},
 		{"a.example:80/drain?spread=1s&spread=2s", "", 400, "spread is there more than once"},
-		{"a.example:80/drain?adress=x", "", 400, `"adress" is not a parameter; those here are: address, spread`},
+		{"a.example:80/drain?adr=x", "", 400, `"adr" is not a parameter; those here are: address, spread`},
 		{"a.example:80/drain?a;b", "", 400, "the parameters cannot be read: invalid semicolon separator in query"},
 		{"a.example:80/resume?spread=1s", "", 400, `"spread" is not a parameter; those here are: address`},
 		{"a.example:80/resume?address=", "", 400, "address is empty; leave it out, or give it a value"},

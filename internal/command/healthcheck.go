@@ -115,5 +115,5 @@ func unusable(all []target) string {
 		}
 		each = append(each, text)
 	}
-	return strings.Join(each, ", ")
+	return "no upstream can get sessions: " + strings.Join(each, ", ")
 }
