@@ -16,34 +16,29 @@ const (
 	operators            // programs on this host, and those that know the token
 )
 
-// A gate lets those in who may ask for a path.
-type gate struct {
-	may   who
-	token string // of the configuration; empty if there is none
-}
-
 // crossOrigin tells a request of a page of another origin, made by a browser that its
 // user has on this host, from one of a program.
 var crossOrigin = http.NewCrossOriginProtection()
 
 // admits reports whether the request may be answered. If not, it answers it.
-func (g gate) admits(w http.ResponseWriter, r *http.Request) bool {
+func (t route) admits(w http.ResponseWriter, r *http.Request) bool {
+	_, authorized := r.Header["Authorization"]
 	switch {
 	case crossOrigin.Check(r) != nil:
 		http.Error(w, "a page of another origin may not ask for this", http.StatusForbidden)
 		return false
-	case g.may == anyone:
+	case t.may == anyone:
 		return true
-	case r.Header.Get("Authorization") == "" && isLocal(r):
+	case !authorized && isLocal(r):
 		return true
-	case g.token == "":
+	case t.token == "":
 		http.Error(w, noToken, http.StatusForbidden)
 		return false
-	case r.Header.Get("Authorization") == "":
+	case !authorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "send Authorization: Bearer TOKEN, with the value of HOLDFAST_ADMIN_TOKEN", http.StatusUnauthorized)
 		return false
-	case !g.knowsToken(r):
+	case !showsToken(r, t.token):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		http.Error(w, "Authorization must be Bearer and the value of HOLDFAST_ADMIN_TOKEN, and is not", http.StatusUnauthorized)
 		return false
@@ -54,12 +49,12 @@ func (g gate) admits(w http.ResponseWriter, r *http.Request) bool {
 const noToken = "only programs on this host may ask for this, without Authorization and not through a proxy; " +
 	"set HOLDFAST_ADMIN_TOKEN, and others may ask with Authorization: Bearer TOKEN"
 
-// knowsToken reports whether the request shows the token. How long the comparison takes
-// says nothing about the token.
-func (g gate) knowsToken(r *http.Request) bool {
+// showsToken reports whether the request has the token. How long the comparison takes says
+// nothing about the token.
+func showsToken(r *http.Request, token string) bool {
 	all := r.Header.Values("Authorization")
 	scheme, shown, _ := strings.Cut(all[0], " ")
-	want, got := sha256.Sum256([]byte(g.token)), sha256.Sum256([]byte(strings.TrimLeft(shown, " ")))
+	want, got := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(strings.TrimLeft(shown, " ")))
 	return len(all) == 1 && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(want[:], got[:]) == 1
 }
 

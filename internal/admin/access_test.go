@@ -38,6 +38,7 @@ func TestWhoMayAsk(t *testing.T) {
 		{"more than the token", "192.0.2.7:5", secret, []string{"Authorization", "Bearer " + secret + "x"}, 401, wrong},
 		{"the token alone", "192.0.2.7:5", secret, []string{"Authorization", secret}, 401, wrong},
 		{"another scheme", "192.0.2.7:5", secret, []string{"Authorization", "Basic " + secret}, 401, wrong},
+		{"nothing, from this host", "127.0.0.1:5", secret, []string{"Authorization", ""}, 401, wrong},
 		{"two tokens", "192.0.2.7:5", secret, append(bearer, "Authorization", "Bearer x"), 401, wrong},
 		{"for another, RFC 7239", "127.0.0.1:5", "", []string{"Forwarded", "for=192.0.2.7"}, 403, foreign},
 		{"for another", "127.0.0.1:5", "", []string{"X-Forwarded-For", "127.0.0.1"}, 403, foreign},

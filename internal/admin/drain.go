@@ -18,7 +18,7 @@ func (cfg Config) drain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cfg.Drain()
-	answer(w, http.StatusAccepted, struct {
+	sendJSON(w, http.StatusAccepted, struct {
 		Draining bool    `json:"draining"`
 		Sessions int     `json:"sessions"`
 		AtMostS  float64 `json:"at_most_s"`
@@ -59,7 +59,7 @@ func (cfg Config) changed(w http.ResponseWriter, code int, name, address string,
 		http.Error(w, unknown(all, name, address), http.StatusNotFound)
 		return
 	}
-	answer(w, code, slices.DeleteFunc(all, func(t target) bool {
+	sendJSON(w, code, slices.DeleteFunc(all, func(t target) bool {
 		return t.Name != name || address != "" && t.Address != address
 	}))
 }

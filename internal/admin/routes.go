@@ -12,9 +12,9 @@ type route struct {
 	path    string // as http.ServeMux takes it
 	method  string // GET, which includes HEAD, or POST
 	may     who
-	anyHost bool // it is answered whatever the request's Host is, see hostGuard
+	anyHost bool   // it is answered whatever the request's Host is, see hostGuard
+	token   string // which operators on other hosts know; empty if there is none
 	answer  http.HandlerFunc
-	gate    gate
 }
 
 // routes returns the table of all paths.
@@ -39,7 +39,7 @@ func routes(cfg Config) []route {
 		)
 	}
 	for i := range table {
-		table[i].gate = gate{table[i].may, cfg.Token}
+		table[i].token = cfg.Token
 	}
 	return table
 }
@@ -52,7 +52,7 @@ func (t route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseMethod(w, "GET, HEAD", "only GET and HEAD are answered here")
 	case t.method == http.MethodPost && r.Method != http.MethodPost:
 		refuseMethod(w, "POST", "only POST is answered here")
-	case t.gate.admits(w, r):
+	case t.admits(w, r):
 		t.answer(w, r)
 	}
 }

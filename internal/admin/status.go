@@ -30,12 +30,12 @@ func (cfg Config) serveReadiness(w http.ResponseWriter, _ *http.Request) {
 	if !status.Ready {
 		code = http.StatusServiceUnavailable
 	}
-	answer(w, code, status)
+	sendJSON(w, code, status)
 }
 
 // serveUpstreams answers with the status of every target.
 func (cfg Config) serveUpstreams(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, cfg.targets())
+	sendJSON(w, http.StatusOK, cfg.targets())
 }
 
 // A target is a proxy.TargetStatus as operators see it.
@@ -57,8 +57,8 @@ func (cfg Config) targets() []target {
 	return all
 }
 
-// answer sends an answer in JSON.
-func answer(w http.ResponseWriter, code int, what any) {
+// sendJSON sends an answer in JSON.
+func sendJSON(w http.ResponseWriter, code int, what any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
