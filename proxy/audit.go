@@ -32,7 +32,26 @@ func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
 			}
 		}
 	}
+	if err := h.server.auditKept(); err != nil {
+		errs = append(errs, err)
+	}
 	return descriptors, errors.Join(errs...)
+}
+
+// auditKept checks that a drain waits for every client but the late ones.
+func (s *Server) auditKept() error {
+	late := int64(0)
+	for _, l := range s.loops {
+		l.table.all(func(each *session) {
+			if each.isLate() {
+				late++
+			}
+		})
+	}
+	if live, kept := s.live.Load(), s.kept.Load(); kept != live-late {
+		return fmt.Errorf("a drain waits for %d of %d clients, and %d of them are late", kept, live, late)
+	}
+	return nil
 }
 
 // auditAll is Audit for one loop. seen may be nil.

@@ -14,6 +14,7 @@ type cause struct {
 	kind   endKind
 	side   Side      // closing, closed: the peer that began; dropped: the side at fault
 	reason Reason    // dropped; live: the reason of the end that comes at until
+	alone  bool      // dropped for a drain: of the session's upstream, and not of the proxy
 	waste  [2]uint16 // KiB that came on each leg and were dropped, see wasted
 	detail *string   // dropped: for the log, in our own words; nil: there is nothing more to say
 }

@@ -91,7 +91,10 @@ func (l *loop) expireLive(s *session) {
 	switch {
 	case l.now >= l.idleAt(s):
 		l.end(s, proxy, metrics.IdleTimeout)
-	case l.now >= s.until:
+	case l.now < s.until:
+	case s.cause.reason == metrics.Drain:
+		l.endDrained(s)
+	default:
 		l.end(s, proxy, s.cause.reason)
 	}
 }

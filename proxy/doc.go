@@ -64,8 +64,11 @@
 // of a session, and shows how a session comes to a loop and leaves it (admit, detach,
 // release).
 //
-// A stop. shutdown.go drains every loop, waits, and cuts what is left. server.go makes and
-// runs the loops. room.go counts the clients and limits how many there are at once.
+// A stop. shutdown.go has the steps of a drain: it makes every loop drain, waits, and cuts
+// what is left. Drain leaves the listener open, and Shutdown closes it. drain.go says what
+// a loop does in a drain, of the whole server or of one upstream (targets.go). server.go
+// makes and runs the loops. room.go counts the clients and limits how many there are at
+// once.
 //
 // A panic. panic.go ends the session, the client or the job that the loop was busy with
 // (serve, recovers), and continues the turn (complete). audit.go then holds what the loop
@@ -105,7 +108,7 @@
 //
 // With a variable: internal/config/config.go has one tagged field for each, and
 // internal/config/proxy.go makes the Config of this package from them. With an endpoint
-// of the admin listener: internal/admin/admin.go.
+// of the admin listener: internal/admin/routes.go.
 //
 // With a test: CONTRIBUTING.md says which kind goes where. *_stage_test.go turns one loop
 // by invented time over socket pairs (stage_test.go), *_lives_test.go over an invented

@@ -52,21 +52,27 @@ func farewells(c cause, codes CloseCodes, broken *frame.Violation) (f [2]farewel
 		f[client] = farewell{tell, uint16(ws.StatusInternalServerError), "internal error"}
 		f[upstream].text = "proxy internal error"
 	default: // the proxy's own reasons
-		f[client] = farewell{tell, codes.Drain, ownWords(c.reason)}
-		f[upstream].text = ownWords(c.reason)
+		f[client] = farewell{tell, codes.Drain, ownWords(c)}
+		f[upstream].text = ownWords(c)
 	}
 	return f
 }
 
+// upstreamDrained is what both peers, and the log, are told when an operator has taken the
+// session's upstream out of use.
+var upstreamDrained = "upstream drained by operator"
+
 // ownWords returns the text of a Close that the proxy sends for a reason of its own.
-func ownWords(r Reason) string {
-	switch r {
-	case metrics.IdleTimeout:
+func ownWords(c cause) string {
+	switch {
+	case c.reason == metrics.IdleTimeout:
 		return "idle timeout"
-	case metrics.MaxDuration:
+	case c.reason == metrics.MaxDuration:
 		return "maximum session duration reached"
-	case metrics.Admin:
+	case c.reason == metrics.Admin:
 		return "closed by operator"
+	case c.alone:
+		return upstreamDrained
 	default:
 		return "proxy is shutting down"
 	}

@@ -137,7 +137,7 @@ func (h *Hermetic) Called(loop int) bool {
 func (h *Hermetic) Drain(loop int, spread time.Duration) {
 	h.server.draining.Store(true)
 	l := h.server.loops[loop]
-	l.post(func() { l.drain(spread) })
+	l.post(func() { l.shutDoor(); l.drain(spread) })
 }
 
 // Draining reports whether a loop has begun to drain.

@@ -47,8 +47,9 @@ type loop struct {
 	dialQueues map[*backend.Target]*queue
 	dialPlaces int
 	listener   *listener // set on the one loop that accepts
-	draining   bool
-	alarms     int // timers that went off
+	draining   bool      // no client gets a session, and every session is to end
+	shut       bool      // draining, and no client is accepted either
+	alarms     int       // timers that went off
 	bustle     bustle
 	unseen     int // events since timers last ran, while more may be waiting
 	absence    absence

@@ -20,15 +20,15 @@ func (l *loop) open(s *session) {
 	l.logOpened(s, l.now.Sub(o.began))
 	l.take(s, client, o.head)
 	l.take(s, upstream, o.reply)
-	if l.draining { // the 101 was written while the drain began
-		l.end(s, proxy, metrics.Drain)
+	if l.draining || s.target.Drained() { // the 101 was written when the drain had begun
+		l.endDrained(s)
 	}
 }
 
 // begin sets the state in which a session receives its first frame.
 func (l *loop) begin(s *session, deflate bool) {
 	s.opened, s.lastData = l.now, l.now
-	s.until, s.cause.reason = l.oldAt(), metrics.MaxDuration
+	s.until, s.cause.reason = l.oldAt(s), metrics.MaxDuration
 	phase := l.random.Float64()
 	for _, side := range sides {
 		s.hears(side, l.now)
@@ -38,13 +38,14 @@ func (l *loop) begin(s *session, deflate bool) {
 	}
 }
 
-// oldAt returns when a session that opens now reaches MaxSessionDuration, a tenth earlier
-// or later at random, so that sessions opened together do not end together. It returns
-// heartbeat.Never if there is no limit.
-func (l *loop) oldAt() heartbeat.Time {
+// oldAt returns when a session reaches MaxSessionDuration, a tenth earlier or later, so that
+// sessions opened together do not end together. How much earlier or later follows from the
+// session's id, so the answer is always the same. It is heartbeat.Never if there is no
+// limit.
+func (l *loop) oldAt(s *session) heartbeat.Time {
 	limit := l.cfg.MaxSessionDuration
 	if limit == 0 {
 		return heartbeat.Never
 	}
-	return l.now.Add(limit + durationShare(limit, 0.2*(l.random.Float64()-0.5)))
+	return s.opened.Add(limit + durationShare(limit, 0.2*(evenly(s.id)-0.5)))
 }

@@ -27,7 +27,7 @@ type opening struct {
 	dialing  heartbeat.Time // when the dial began
 	upgraded heartbeat.Time // when the connection to the upstream was there
 
-	refusal *upgrade.Refusal // decided at accept, sent when the head has come
+	refusal *upgrade.Refusal // decided before the head has come, and sent then
 
 	head      []byte // from the client: its request head, then the bytes that came behind it
 	looked    int    // how much of head has been searched for the head's end
@@ -57,8 +57,12 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
 		s.opening.state = awaitPreface
 	}
-	if l.listenTo(s) && l.draining {
+	switch {
+	case !l.listenTo(s):
+	case l.shut:
 		l.refuse(s, metrics.ResultDraining, refuseDraining)
+	case l.draining:
+		l.comesLate(s)
 	}
 	l.update(s)
 }
@@ -226,6 +230,10 @@ func (l *loop) requestRead(s *session, end int) {
 		return
 	}
 	s.path = o.request.LoggedPath()
+	if s.isLate() {
+		l.refuse(s, metrics.ResultDraining, refuseDraining)
+		return
+	}
 	if !l.cfg.RefuseHTTP && !o.request.WantsWebSocket() {
 		l.passOrRefuse(s)
 		return

@@ -227,14 +227,24 @@ func TestNoRoomInThePoller(t *testing.T) {
 	}
 }
 
-// The first loop may hand a client to another one that has begun to drain.
+// The first loop may hand a client to another one that has begun to drain. While the
+// listener is open, the client is answered when it has asked.
 func TestClientOfADrainingLoopIsRefused(t *testing.T) {
-	st := newStage(t, nil)
-	st.l.draining = true
-	p := st.connects()
-	st.run()
-	if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
-		t.Errorf("the client is told %.40q", got)
+	for _, shut := range []bool{false, true} {
+		st := newStage(t, nil)
+		st.l.draining, st.l.shut = true, shut
+		p := st.connects()
+		st.run()
+		if !shut {
+			p.wantsNothing("it has not asked yet")
+			p.sendsString("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		}
+		if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+			t.Errorf("shut %v: the client is told %.40q", shut, got)
+		}
+		st.counts(map[string]float64{"handshakes_total{draining}": 1})
+		if kept, want := st.server.kept.Load(), int64(0); !shut && kept != want {
+			t.Errorf("a drain waits for %d clients that came late", kept)
+		}
 	}
-	st.counts(map[string]float64{"handshakes_total{draining}": 1})
 }

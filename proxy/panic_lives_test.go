@@ -478,7 +478,7 @@ func stopPanics(t *testing.T, change func(*Config), at timing, n int) (panicked 
 	asks.sendsString(b.begins())
 	asks.sendsString(wire.Request())
 	b.k.at, b.k.left, b.k.armed = at, n, true
-	b.l.post(func() { b.l.drain(0) })
+	b.l.post(func() { b.l.shutDoor(); b.l.drain(0) })
 	b.run()
 	answers.tries(string(wire.Encode(true, wire.Close(1012, ""))))
 	service.tries(string(wire.Encode(false, wire.Close(1001, ""))))

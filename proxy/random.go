@@ -38,6 +38,10 @@ func (r *random) Mask() (key [4]byte) {
 // Float64 returns a number that is evenly distributed over [0, 1).
 func (r *random) Float64() float64 { return float64(r.Uint64()>>11) / (1 << 53) }
 
+// evenly returns a number in [0, 1) for each n. The numbers of successive n are spread
+// evenly: they are multiples of the golden ratio, without what is before the point.
+func evenly(n uint64) float64 { return float64(n*0x9E3779B97F4A7C15>>11) / (1 << 53) }
+
 // durationShare returns share times d.
 func durationShare(d time.Duration, share float64) time.Duration {
 	return time.Duration(float64(d) * share)

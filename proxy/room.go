@@ -64,6 +64,7 @@ func (s *Server) setRoom(room int64) {
 // countEntry counts a client that was accepted, and reports whether it is over the limit.
 func (s *Server) countEntry() (full bool) {
 	s.live.Add(1)
+	s.kept.Add(1)
 	return s.exceeds(0)
 }
 
@@ -111,17 +112,37 @@ const refusedAtOnce = 64
 func (s *Server) crowded() bool { return s.exceeds(refusedAtOnce - 1) }
 
 // left counts a client that has gone, after all its descriptors are closed. Every client
-// that place has counted comes to it once.
+// that place has counted comes once to left, or to unkept and gone.
 func (s *Server) left(from netip.Addr, seat peraddress.Seat) {
+	s.unkept()
+	s.gone(from, seat)
+}
+
+// unkept counts a client that no drain waits for any more.
+func (s *Server) unkept() {
+	if s.kept.Add(-1) == 0 {
+		s.tellEmpty()
+	}
+}
+
+// gone counts a client as left does. No drain waits for the client.
+func (s *Server) gone(from netip.Addr, seat peraddress.Seat) {
 	s.perAddress.Leave(from, seat)
 	s.leaves.Add(1)
-	if s.live.Add(-1) == 0 && s.draining.Load() {
+	if s.live.Add(-1) == 0 {
+		s.tellEmpty()
+	}
+	s.roomMade()
+}
+
+// tellEmpty wakes a drain that waits for the last client.
+func (s *Server) tellEmpty() {
+	if s.draining.Load() {
 		select {
 		case s.emptied <- struct{}{}:
 		default:
 		}
 	}
-	s.roomMade()
 }
 
 // roomMade resumes accepting if accepting rests.

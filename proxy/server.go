@@ -40,14 +40,16 @@ type Server struct {
 	world
 
 	live         atomic.Int64  // clients with a session, a handshake, a relay or pages
+	kept         atomic.Int64  // those of them that a drain waits for: all but the late ones
 	guests       atomic.Int64  // those of them with the server of pages
 	ids          atomic.Uint64 // the id of the last handshake that began
 	leaves       atomic.Uint64 // clients that have left
 	pagesWaiting atomic.Int64  // requests for pages that wait to dial
 	turns        atomic.Uint64 // requests for pages that have waited; spreads them over the loops' queues
 	looped       atomic.Bool   // a request has come back
-	draining     atomic.Bool
-	emptied      chan struct{} // has an item if live may have fallen to 0 while draining
+	draining     atomic.Bool   // a drain has begun; written under drain.mu
+	drain        drain
+	emptied      chan struct{} // has an item if live or kept may have fallen to 0 while draining
 
 	panics     *panics.Book
 	rations    *ration.Book // of log lines that clients cause
@@ -84,6 +86,7 @@ func newServer(cfg Config, w world) (*Server, error) {
 		world:      w,
 		ended:      ended,
 		end:        end,
+		drain:      newDrain(),
 		emptied:    make(chan struct{}, 1),
 		options:    cfg.socketOptions(),
 		listener:   &listener{fd: -1},
@@ -165,9 +168,6 @@ func (s *Server) addLoop(k kernel, source io.Reader) *loop {
 
 // Addr returns the address that clients connect to.
 func (s *Server) Addr() net.Addr { return s.listener.addr }
-
-// Draining reports whether Shutdown was called.
-func (s *Server) Draining() bool { return s.draining.Load() }
 
 // UpstreamUp reports whether any upstream works and is in use, as far as dials and checks
 // have shown: see Config.HealthInterval.

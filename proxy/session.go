@@ -91,8 +91,13 @@ func (l *loop) detach(s *session) (conns [2]transport, err error) {
 // release takes s, whose connections are closed, out of the loop, and counts its client
 // as gone.
 func (l *loop) release(s *session) {
+	late := s.isLate()
 	l.leaves(s)
-	l.server.left(s.addr, s.seat)
+	if late {
+		l.server.gone(s.addr, s.seat)
+	} else {
+		l.server.left(s.addr, s.seat)
+	}
 }
 
 // leaves frees the session's slot. From now on neither events nor alarms find s.

@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
-	"holdfast/metrics"
 )
 
-// A Stop says how Shutdown ends what the server has.
+// A Stop says how a drain ends what the server has.
 type Stop struct {
 	Delay   time.Duration // goes by first: the server is not ready, and accepts clients as before
 	Spread  time.Duration // the sessions are sent their Close over this time, evenly
@@ -21,40 +20,229 @@ type Stop struct {
 // Longest returns how long a Stop takes at most.
 func (s Stop) Longest() time.Duration { return s.Delay + s.Spread + s.Timeout }
 
-// Shutdown ends the server as how says. When ctx is done, it goes on at once with the last
-// step: it cuts what is left. cut is how many sessions had to be cut while they lived or
-// while their close was not complete. A session whose peer has not answered the Close
-// within CloseTimeout is not one of them. Run returns afterwards. A second call returns an
-// error.
-func (s *Server) Shutdown(ctx context.Context, how Stop) (cut int, err error) {
-	if s.draining.Swap(true) {
-		return 0, errors.New("proxy: Shutdown was called before")
+// A timetable says when the steps of a drain are due.
+type timetable struct {
+	refuse heartbeat.Time // clients are refused, and the sessions' Closes begin
+	told   heartbeat.Time // every session has been sent its Close
+	cut    heartbeat.Time // what is left is cut
+}
+
+// from returns the timetable of a Stop that begins now.
+func (s Stop) from(now heartbeat.Time) timetable {
+	refuse := now.Add(s.Delay)
+	told := refuse.Add(s.Spread)
+	return timetable{refuse, told, told.Add(s.Timeout)}
+}
+
+// sooner returns the timetable in which each step is due at the earlier of its times in t
+// and u.
+func (t timetable) sooner(u timetable) timetable {
+	return timetable{min(t.refuse, u.refuse), min(t.told, u.told), min(t.cut, u.cut)}
+}
+
+// A drain ends all that the server has when it begins, and refuses the clients that come
+// later. It is the same whether Drain or Shutdown begins it. Shutdown can bring its steps
+// forward.
+type drain struct {
+	refuses chan struct{} // closed when the loops refuse clients
+	over    chan struct{} // closed when nothing is left that the drain waits for
+	news    chan struct{} // has an item if due has changed
+	cut     int           // sessions; written before over is closed
+
+	mu    sync.Mutex
+	due   timetable
+	stops bool // Shutdown was called
+}
+
+func newDrain() drain {
+	return drain{refuses: make(chan struct{}), over: make(chan struct{}), news: make(chan struct{}, 1)}
+}
+
+var errShutdown = errors.New("the proxy is shutting down")
+
+// Draining reports whether Drain or Shutdown was called.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Drain begins to end what the server has, as how says, and returns at once. Unlike
+// Shutdown it leaves the listener open: from the end of the Delay on, clients are refused
+// with 503. If a drain has begun already, Drain changes nothing.
+func (s *Server) Drain(how Stop) {
+	d := &s.drain
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !s.draining.Load() {
+		s.beginDrain(how)
 	}
+}
+
+// beginDrain starts the drain. The caller holds drain.mu.
+func (s *Server) beginDrain(how Stop) {
+	s.drain.due = how.from(s.clock.now())
+	s.draining.Store(true)
 	s.cfg.Metrics.SetDraining(true)
 	s.pages.Retire()
-	sleep(ctx, how.Delay)
-	s.onEveryLoop(func(l *loop) { l.drain(how.Spread) })
-	patience, cancel := context.WithTimeout(ctx, how.Spread+how.Timeout)
+	s.beside(s.runDrain)
+}
+
+// Drained returns a channel that is closed when a drain has ended all that it had to.
+func (s *Server) Drained() <-chan struct{} { return s.drain.over }
+
+// DrainLeft returns how long a drain takes from now on at most. It is 0 if there is no
+// drain, or if it is over.
+func (s *Server) DrainLeft() time.Duration {
+	d := &s.drain
+	select {
+	case <-d.over:
+		return 0
+	default:
+	}
+	due, _ := s.drainDue() // the zero timetable if there is no drain
+	return max(0, due.cut.Sub(s.clock.now()))
+}
+
+// drainDue returns when the steps of the drain are due, and whether Shutdown was called.
+func (s *Server) drainDue() (due timetable, stops bool) {
+	d := &s.drain
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.due, d.stops
+}
+
+// Shutdown drains the server as how says, closes the listener, and makes Run return. If a
+// drain has begun already, Shutdown goes on from there: a step comes when it was due, or
+// when it is due by how if that is sooner. When ctx is done, all that is left is cut at
+// once. cut is how many sessions had to be cut, by this drain or an earlier one, while they
+// lived or while their close was not complete. A session whose peer has not answered the
+// Close within CloseTimeout is not one of them. A second call returns an error.
+func (s *Server) Shutdown(ctx context.Context, how Stop) (cut int, err error) {
+	if !s.stop(how) {
+		return 0, errors.New("proxy: Shutdown was called before")
+	}
+	defer context.AfterFunc(ctx, func() { s.hurry(Stop{}) })()
+
+	d := &s.drain
+	select {
+	case <-d.refuses:
+	case <-d.over: // it has panicked
+	}
+	s.onEveryLoop((*loop).shutDoor)
+	<-d.over
+	patience, cancel := context.WithTimeout(ctx, how.Timeout)
 	defer cancel()
+	s.awaitEmpty(patience, &s.live) // late clients are still being told
+	s.onEveryLoop(func(l *loop) { l.cutAll() })
+	s.awaitEmpty(context.Background(), &s.live)
+	s.end() // not earlier: a request under way may still dial
+	s.onEveryLoop(func(l *loop) { l.inbox.stop() })
+	return d.cut, nil
+}
+
+// stop begins the drain with which Shutdown ends the server, or brings forward the one
+// under way. It returns false if Shutdown was called before.
+func (s *Server) stop(how Stop) (first bool) {
+	d := &s.drain
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stops {
+		return false
+	}
+	d.stops = true
+	if s.draining.Load() {
+		s.bringForward(how)
+	} else {
+		s.beginDrain(how)
+	}
+	return true
+}
+
+// hurry brings the drain's steps forward to when they are due by how.
+func (s *Server) hurry(how Stop) {
+	s.drain.mu.Lock()
+	defer s.drain.mu.Unlock()
+	s.bringForward(how)
+}
+
+// bringForward is hurry for a caller that holds drain.mu.
+func (s *Server) bringForward(how Stop) {
+	s.drain.due = s.drain.due.sooner(how.from(s.clock.now()))
+	select {
+	case s.drain.news <- struct{}{}:
+	default:
+	}
+}
+
+// runDrain takes the drain from step to step.
+func (s *Server) runDrain() {
+	d := &s.drain
+	defer close(d.over)
+	s.passDelay()
+	told := s.tellSessions(heartbeat.Never)
+	close(d.refuses)
+	patience, cutPages := context.WithCancel(context.Background())
+	defer cutPages()
 	var pages sync.WaitGroup
 	pages.Go(func() { s.endPages(patience) })
-	s.awaitEmpty(patience)
+	s.awaitSessions(told)
 
+	cutPages()
 	pages.Wait()
 	s.relays.cut()
 	var short atomic.Int64
 	s.onEveryLoop(func(l *loop) { short.Add(int64(l.cutAll())) })
-	s.awaitEmpty(context.Background())
-	s.end() // not earlier: a request under way may still dial
-	s.onEveryLoop(func(l *loop) { l.inbox.stop() })
-	return int(short.Load()), nil
+	s.awaitEmpty(context.Background(), &s.kept)
+	d.cut = int(short.Load())
 }
 
-// sleep waits for d, or until ctx is done.
-func sleep(ctx context.Context, d time.Duration) {
-	waited, cancel := context.WithTimeout(ctx, d)
+// passDelay waits until clients are to be refused.
+func (s *Server) passDelay() {
+	for s.ended.Err() == nil {
+		due, _ := s.drainDue()
+		if s.clock.now() >= due.refuse {
+			return
+		}
+		s.awaitNews(due.refuse)
+	}
+}
+
+// tellSessions makes the loops refuse clients and end their sessions, if that is due
+// before told. It returns by when the sessions are told now.
+func (s *Server) tellSessions(told heartbeat.Time) heartbeat.Time {
+	due, stops := s.drainDue()
+	if due.told >= told {
+		return told
+	}
+	spread := max(0, due.told.Sub(s.clock.now()))
+	s.onEveryLoop(func(l *loop) {
+		if stops {
+			l.shutDoor() // first: a client that is told must not find the door open
+		}
+		l.drain(spread)
+	})
+	return due.told
+}
+
+// awaitSessions waits until nothing is left that the drain waits for, or until that is to
+// be cut. Until told the sessions are told that they end.
+func (s *Server) awaitSessions(told heartbeat.Time) {
+	for s.kept.Load() > 0 && s.ended.Err() == nil {
+		due, _ := s.drainDue()
+		if s.clock.now() >= due.cut {
+			return
+		}
+		s.awaitNews(due.cut)
+		told = s.tellSessions(told)
+	}
+}
+
+// awaitNews waits until a time, or until something has happened to the drain.
+func (s *Server) awaitNews(until heartbeat.Time) {
+	waited, cancel := context.WithTimeout(s.ended, until.Sub(s.clock.now()))
 	defer cancel()
-	<-waited.Done()
+	select {
+	case <-s.drain.news:
+	case <-s.emptied:
+	case <-waited.Done():
+	}
 }
 
 // endPages waits for the requests under way that are not upgrades, and cuts them when ctx
@@ -65,8 +253,9 @@ func (s *Server) endPages(ctx context.Context) {
 	}
 }
 
-func (s *Server) awaitEmpty(ctx context.Context) {
-	for s.live.Load() > 0 {
+// awaitEmpty waits until count is 0, which is live or kept.
+func (s *Server) awaitEmpty(ctx context.Context, count *atomic.Int64) {
+	for count.Load() > 0 {
 		select {
 		case <-s.emptied:
 		case <-ctx.Done():
@@ -75,78 +264,4 @@ func (s *Server) awaitEmpty(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// drain stops accepting, refuses the handshakes under way, and ends every session of the
-// loop within spread: each in its own part of that time, at a moment drawn at random. So
-// clients that connect again do not come all at once.
-func (l *loop) drain(spread time.Duration) {
-	l.draining = true
-	l.attempt((*loop).stopAccept)
-	sessions := 0
-	l.forEach(func(s *session) {
-		if s.opening == nil {
-			sessions++
-		} else if stop := s.opening.step().stop; stop != nil {
-			stop(l, s)
-			l.update(s)
-		}
-	})
-	part := float64(spread) / float64(max(1, sessions))
-	next := 0.0
-	l.forEach(func(s *session) {
-		if s.opening == nil {
-			l.endBy(s, l.now.Add(time.Duration((next+l.random.Float64())*part)))
-			l.update(s)
-			next++
-		}
-	})
-}
-
-// endBy ends a live session for a drain at a moment, unless its time is over before.
-func (l *loop) endBy(s *session, at heartbeat.Time) {
-	switch {
-	case s.cause.kind != live:
-	case at <= l.now:
-		l.end(s, proxy, metrics.Drain)
-	case at < s.until:
-		s.until, s.cause.reason = at, metrics.Drain
-	}
-}
-
-var errShutdown = errors.New("the proxy is shutting down")
-
-// cutAll closes every session and every handshake of the loop. It returns how many of the
-// sessions had still to be told their end, or waited for a peer's answer.
-func (l *loop) cutAll() (short int) {
-	l.forEach(func(s *session) {
-		if s.opening != nil {
-			l.abandon(s, metrics.ResultDraining, "shutdown", errShutdown)
-			return
-		}
-		l.end(s, proxy, metrics.Drain)
-		if s.cause.kind == closing {
-			s.cause = cause{kind: dropped, side: proxy, reason: metrics.Drain, detail: new("cut before the other side's Close was answered")}
-		}
-		if s.unfinished() {
-			short++
-		}
-		for _, side := range sides {
-			l.cut(s, side)
-		}
-		l.settle(s)
-	})
-	return short
-}
-
-// unfinished reports whether something is still to be written to a leg, or to be answered
-// by its peer. A leg that only waits for the end of its peer's TCP, or that is broken, is
-// finished.
-func (s *session) unfinished() bool {
-	for i := range s.legs {
-		if g := &s.legs[i]; g.io != nil && g.out < outResting {
-			return true
-		}
-	}
-	return false
 }

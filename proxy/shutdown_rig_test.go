@@ -316,3 +316,53 @@ func TestDelayBeforeAShutdown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A drain without a stop ends sessions and page connections. Whoever asks afterwards is
+// refused, with TLS as without it, until the server stops.
+func TestDrainWithoutAStop(t *testing.T) {
+	t.Parallel()
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint("TLS ", secure), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, func(cfg *proxy.Config) {
+				if secure {
+					secureLegs(cfg)
+				}
+			})
+			client, upstream := r.opens()
+			var service sync.WaitGroup
+			service.Go(func() { r.servesPages(1) })
+			idle := r.dials()
+			idle.sendsString(wire.Head("GET /page HTTP/1.1", "Host: x"))
+			answer, err := http.ReadResponse(idle.in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+				t.Fatal(err)
+			}
+			service.Wait()
+
+			r.server.Drain(proxy.Stop{Timeout: endless})
+			client.wantsClose("the proxy drains", 1012)
+			upstream.wantsClose("the proxy drains", 1001)
+			client.hangsUp()
+			upstream.hangsUp()
+			idle.wantsEnd("it has no request")
+			<-r.server.Drained()
+			for _, request := range []string{wire.Request(), wire.Head("GET /page HTTP/1.1", "Host: x")} {
+				late := r.dials()
+				late.sendsString(request)
+				late.wantsRefusal("the proxy drains", 503)
+				late.hangsUp()
+			}
+			if cut := r.shutdown(patience); cut != 0 {
+				t.Errorf("%d sessions were cut though all had ended", cut)
+			}
+			if _, err := net.Dial("tcp", r.server.Addr().String()); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("a stopped Server is dialled: %v", err)
+			}
+			r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped proxy drain": 1, "draining": 2})
+		})
+	}
+}

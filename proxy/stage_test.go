@@ -77,6 +77,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	st.l = st.server.addLoop(linux{p, cfg.socketOptions()}, rand.Reader)
 	st.l.waitsWith(p)
 	t.Cleanup(func() {
+		st.l.shut = true // so that late clients are cut too
 		st.l.cutAll()
 		st.server.end()
 		st.l.inbox.stop()
@@ -105,7 +106,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 		g.by = heartbeat.Never
 		g.io = st.corks(p.far)
 	}
-	st.server.live.Add(1)
+	st.server.countEntry()
 	st.l.sessions.Add(1)
 	st.l.admit(s)
 	st.l.now = st.now

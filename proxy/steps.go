@@ -47,11 +47,11 @@ var steps [lingering + 1]step
 
 func init() {
 	steps = [...]step{
-		awaitPreface: {leg: client, ready: (*loop).readPreface, late: slowHead, stop: refuseStop, beforeTLS: true},
-		awaitHello:   {leg: client, ready: (*loop).readHello, late: slowHead, stop: refuseStop, beforeTLS: true},
+		awaitPreface: {leg: client, ready: (*loop).readPreface, late: slowHead, stop: refuseUnasked, beforeTLS: true},
+		awaitHello:   {leg: client, ready: (*loop).readHello, late: slowHead, stop: refuseUnasked, beforeTLS: true},
 		greeting:     {late: slowGreeting, clientWaits: true, queues: true, beforeTLS: true},
 		securing:     {late: slowTLS, beforeTLS: true},
-		awaitRequest: {leg: client, ready: (*loop).readRequest, late: slowHead, stop: refuseStop},
+		awaitRequest: {leg: client, ready: (*loop).readRequest, late: slowHead, stop: refuseUnasked},
 
 		resolving:        {late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true},
 		queued:           {late: slowQueue, stop: refuseStop, clientWaits: true, queues: true},
@@ -70,6 +70,17 @@ func init() {
 func (o *opening) step() *step { return &steps[o.state] }
 
 func refuseStop(l *loop, s *session) { l.refuse(s, metrics.ResultDraining, refuseDraining) }
+
+// refuseUnasked is for a client whose request has not come yet. As long as the listener is
+// open, the client is refused when the request has come: an answer before its request
+// confuses some clients.
+func refuseUnasked(l *loop, s *session) {
+	if l.shut {
+		refuseStop(l, s)
+	} else {
+		l.comesLate(s)
+	}
+}
 
 func slowHead(l *loop, s *session) { l.refuse(s, metrics.ResultTimeout, refuseSlowHead) }
 

@@ -1,6 +1,10 @@
 package proxy
 
-import "holdfast/proxy/internal/backend"
+import (
+	"strings"
+
+	"holdfast/proxy/internal/backend"
+)
 
 // A TargetStatus is what is known about one target: one address of an upstream.
 type TargetStatus struct {
@@ -20,6 +24,16 @@ const (
 	TargetDraining TargetState = "draining" // an operator has taken it out of use
 	TargetGone     TargetState = "gone"     // its upstream's name does not lead to it any more; it keeps its sessions
 )
+
+// Name returns the name by which operators call the target's upstream: host:port, or the
+// path of a socket.
+func (t TargetStatus) Name() string { return targetName(t.Upstream) }
+
+// targetName returns an upstream's name without its scheme.
+func targetName(upstream string) string {
+	_, name, _ := strings.Cut(upstream, ":")
+	return strings.TrimPrefix(name, "//")
+}
 
 // Targets returns the status of every target.
 func (s *Server) Targets() (all []TargetStatus) {

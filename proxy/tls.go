@@ -161,9 +161,12 @@ func (l *loop) clientSecured(s *session, err error) {
 		if !l.listenTo(s) {
 			return
 		}
-		if l.draining {
+		switch {
+		case l.shut:
 			l.refuse(s, metrics.ResultDraining, refuseDraining)
 			return
+		case l.draining:
+			l.comesLate(s)
 		}
 		l.readRequest(s) // bytes that came with the end of the handshake are in user space
 	case errors.Is(err, panics.ErrCaught):

@@ -173,6 +173,7 @@ func TestStopOfManyLives(t *testing.T) {
 	asking := w.dials()
 	asking.sendsString(wire.Request())
 	asked := w.accepts()
+	w.l.shutDoor()
 	w.l.drain(0)
 	w.run()
 	if got := asking.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") {

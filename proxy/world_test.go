@@ -215,23 +215,28 @@ func newInventedWorld(t *testing.T, change func(*Config)) *inventedWorld {
 
 // newInventedWorldBeside is newInventedWorld with what runs the jobs beside the loop.
 func newInventedWorldBeside(t *testing.T, change func(*Config), beside func(job func())) *inventedWorld {
+	w := &inventedWorld{t: t, kernel: newInvented(), now: heartbeat.Time(time.Hour)}
+	around := inventedTime(func() heartbeat.Time { return w.now })
+	around.beside = beside
+	w.begins(change, around)
+	t.Cleanup(w.server.end)
+	return w
+}
+
+// begins makes the server and its loop.
+func (w *inventedWorld) begins(change func(*Config), around world) {
+	w.t.Helper()
 	cfg := testConfig()
 	if change != nil {
 		change(&cfg)
 	}
-	w := &inventedWorld{t: t, kernel: newInvented(), now: heartbeat.Time(time.Hour)}
-	clock := func() heartbeat.Time { return w.now }
 	var err error
-	around := inventedTime(clock)
-	around.beside = beside
 	if w.server, err = newServer(cfg, around); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	t.Cleanup(w.server.end)
 	w.l = w.server.addLoop(w.kernel, rand.NewChaCha8([32]byte{}))
 	w.l.listener.open = true
 	w.l.startAccept()
-	return w
 }
 
 // run turns the loop until nothing happens any more.

@@ -1,42 +1,56 @@
-// Package admin answers the requests of operators and their tools about a running
-// proxy: whether the process lives, whether it takes new sessions, and its metrics.
+// Package admin answers the requests of operators and their tools to a running proxy:
+// whether the process lives, whether it takes new sessions, its metrics, and what to take
+// out of use.
 //
-// It is never served on the proxy's own listener, where every path belongs to the
-// service behind the proxy. No request changes the proxy. Clients are not
-// authenticated: everyone who can reach the listener may ask. host.go protects it from
-// web pages that use a visitor's browser. connections.go limits the connections.
+// It is never served on the proxy's own listener, where every path belongs to the service
+// behind the proxy.
+//
+// The path of a request: connections.go limits the connections. host.go and access.go
+// protect the listener from web pages that use a visitor's browser. routes.go has the table
+// of all paths: by which method each is asked for, and who may ask (access.go). status.go
+// answers those who read, and drain.go those who change something.
 package admin
 
 import (
-	"encoding/json"
-	"fmt"
 	"log"
 	"net"
 	"net/http"
-	"net/http/pprof"
-	"slices"
-	"strings"
 	"time"
+
+	"holdfast/proxy"
 )
 
 // Proxy is what the admin listener asks of the proxy.
 type Proxy interface {
 	// Draining reports whether the proxy takes no new sessions and ends the live ones.
 	Draining() bool
-	// UpstreamUp reports whether the upstream works, as far as the proxy knows.
+	// DrainLeft returns how long the drain still takes at most. It is 0 if there is none.
+	DrainLeft() time.Duration
+	// UpstreamUp reports whether a target can get sessions, as far as the proxy knows.
 	UpstreamUp() bool
 	// Sessions returns the number of open sessions. Handshakes and other requests are not
 	// sessions.
 	Sessions() int
+	// Targets returns the status of every target.
+	Targets() []proxy.TargetStatus
+	// DrainTargets takes the targets with this name, and with this address if it is not
+	// empty, out of use, and ends their sessions within spread. found is false if there is
+	// no such target.
+	DrainTargets(name, address string, spread time.Duration) (found bool)
+	// ResumeTargets brings such targets back into use.
+	ResumeTargets(name, address string) (found bool)
 }
 
-// Config is what NewServer needs; all fields but Host and Profiling are required.
+// Config is what NewServer needs; all fields but Host, Token and Profiling are required.
 type Config struct {
 	Proxy     Proxy
-	Host      string       // the machine's own name; empty if it has none
-	Metrics   http.Handler // what /metrics answers
-	Profiling bool         // whether /debug/pprof/ exists
-	ErrorLog  *log.Logger  // net/http's
+	Drain     func()        // begins the drain that SIGTERM begins; it may be called again
+	Spread    time.Duration // over which the sessions of a target end, if a request does not say
+	Token     string        // with which operators on other hosts may ask; empty if there is none
+	Host      string        // the machine's own name; empty if it has none
+	Metrics   http.Handler  // what /metrics answers
+	Profiling bool          // whether /debug/pprof/ exists
+	ErrorLog  *log.Logger   // net/http's
 }
 
 // The admin listener's limits. Requests have no bodies and answers are small. But the
@@ -77,33 +91,15 @@ func (s *Server) Close() {
 	_ = s.http.Close() // it fails only if the listener was closed before
 }
 
+// newHandler returns what answers all requests.
 func newHandler(cfg Config) http.Handler {
-	routes := map[string]http.Handler{
-		"/healthz": http.HandlerFunc(serveHealth),
-		"/readyz":  readiness{cfg.Proxy},
-		"/metrics": cfg.Metrics,
-	}
-	if cfg.Profiling {
-		routes["/debug/pprof/"] = http.HandlerFunc(pprof.Index)
-		routes["/debug/pprof/cmdline"] = http.HandlerFunc(pprof.Cmdline)
-		routes["/debug/pprof/profile"] = http.HandlerFunc(pprof.Profile)
-		routes["/debug/pprof/symbol"] = http.HandlerFunc(pprof.Symbol)
-		routes["/debug/pprof/trace"] = http.HandlerFunc(pprof.Trace)
-	}
+	table := routes(cfg)
 	mux := http.NewServeMux()
-	var paths []string
-	for path, handler := range routes {
-		mux.Handle(path, handler)
-		paths = append(paths, path)
+	for _, r := range table {
+		mux.Handle(r.path, r)
 	}
-	slices.Sort(paths)
-	mux.Handle("/", notFound(paths))
-	return bodiless(newHostGuard(cfg.Host, readOnly(mux)))
-}
-
-// isReading reports whether the method of r is GET or HEAD.
-func isReading(r *http.Request) bool {
-	return r.Method == http.MethodGet || r.Method == http.MethodHead
+	mux.Handle("/", notFound(table))
+	return bodiless(newHostGuard(cfg.Host, table, mux))
 }
 
 // bodiless refuses requests with a body. It sets a read deadline in the past, because
@@ -117,54 +113,5 @@ func bodiless(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
-	})
-}
-
-// readOnly refuses every method but GET and HEAD.
-func readOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isReading(r) {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "only GET and HEAD are answered here", http.StatusMethodNotAllowed)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// serveHealth says that the process lives. It does not look at the upstream: a restart
-// of the proxy does not help if the upstream is down.
-func serveHealth(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintln(w, "ok")
-}
-
-// readiness answers whether new clients should be sent to this proxy.
-type readiness struct{ proxy Proxy }
-
-func (h readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	draining, up := h.proxy.Draining(), h.proxy.UpstreamUp()
-	status := struct {
-		Ready      bool `json:"ready"`
-		Draining   bool `json:"draining"`
-		UpstreamUp bool `json:"upstream_up"`
-		Sessions   int  `json:"sessions"`
-	}{up && !draining, draining, up, h.proxy.Sessions()}
-
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "application/json")
-	if !status.Ready {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	// An error means that the client has left, so it cannot be reported to the client.
-	_ = json.NewEncoder(w).Encode(status)
-}
-
-// notFound answers with a list of the paths that exist.
-func notFound(paths []string) http.Handler {
-	text := "not found; the paths are:\n" + strings.Join(paths, "\n")
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, text, http.StatusNotFound)
 	})
 }

@@ -9,22 +9,28 @@ import (
 	"holdfast/internal/hostport"
 )
 
-// openPaths are answered whatever the request's Host is: balancers and scrapers use
-// their own names for this machine, and a web page learns no secret there.
-var openPaths = []string{"/healthz", "/readyz", "/metrics"}
-
 // hostGuard refuses requests whose Host may be another party's name. The owner of a web
 // page can let the page's own name resolve to this machine. Then a browser lets the
 // page's scripts read the answers to requests under that name (DNS rebinding). That is
 // not possible under an IP address or under a name of this machine.
+//
+// Some paths are answered whatever the Host is: balancers and scrapers use their own names
+// for this machine, and a web page learns no secret there.
 type hostGuard struct {
 	names []string // in lower case
+	open  []string // paths that are read under any name
 	next  http.Handler
 }
 
-// newHostGuard returns a guard before next. name is the machine's own, empty if unknown.
-func newHostGuard(name string, next http.Handler) hostGuard {
+// newHostGuard returns a guard before next, which serves the table. name is the machine's
+// own, empty if unknown.
+func newHostGuard(name string, table []route, next http.Handler) hostGuard {
 	g := hostGuard{names: []string{"localhost"}, next: next}
+	for _, r := range table {
+		if r.anyHost {
+			g.open = append(g.open, r.path)
+		}
+	}
 	if name = plainName(name); name != "" {
 		label, _, _ := strings.Cut(name, ".")
 		g.names = append(g.names, name, label)
@@ -45,7 +51,7 @@ func (g hostGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admits reports whether the request may be answered.
 func (g hostGuard) admits(r *http.Request) bool {
-	if isReading(r) && slices.Contains(openPaths, r.URL.Path) {
+	if isReading(r) && slices.Contains(g.open, r.URL.Path) {
 		return true
 	}
 	at, ok := hostport.Split(r.Host)

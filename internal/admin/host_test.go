@@ -47,10 +47,13 @@ func TestHosts(t *testing.T) {
 		{"127.0.0.1@evil.example", named, false},
 		{"127.0.0.1:8081:evil.example", named, false},
 	} {
-		for _, path := range []string{"/", "/api/sessions", "/debug/pprof/", "/debug/pprof/cmdline", "/healthz/x"} {
+		for _, path := range []string{"/", "/api/sessions", "/api/upstreams", "/debug/pprof/", "/debug/pprof/cmdline", "/healthz/x"} {
 			wantsMisdirected(t, tc.handler, "GET", path, tc.host, !tc.ours)
 		}
-		for _, path := range openPaths {
+		for _, path := range []string{"/api/drain", "/api/upstreams/x/drain", "/api/upstreams/x/resume"} {
+			wantsMisdirected(t, tc.handler, "POST", path, tc.host, !tc.ours)
+		}
+		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 			wantsMisdirected(t, tc.handler, "GET", path, tc.host, false)
 			wantsMisdirected(t, tc.handler, "HEAD", path, tc.host, false)
 			wantsMisdirected(t, tc.handler, "POST", path, tc.host, !tc.ours)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"holdfast/internal/config"
@@ -16,6 +17,9 @@ import (
 // healthTimeout limits the whole check. The limit of a container runtime is often not
 // much longer.
 const healthTimeout = 3 * time.Second
+
+// maxReadiness is more than an answer with hundreds of upstreams has.
+const maxReadiness = 1 << 20
 
 // healthcheck asks the running proxy whether it is ready. It reads only
 // HOLDFAST_ADMIN_LISTEN: the running proxy has checked the other variables.
@@ -43,7 +47,7 @@ func askReadiness(environ []string) error {
 		return unanswered(address, err)
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxReadiness))
 	switch {
 	case err != nil:
 		return unanswered(address, err)
@@ -70,8 +74,9 @@ func unanswered(address string, err error) error {
 // are the proxy's answer.
 func unready(address, status string, body []byte) error {
 	var why struct {
-		Draining   *bool `json:"draining"`
-		UpstreamUp *bool `json:"upstream_up"`
+		Draining   *bool    `json:"draining"`
+		UpstreamUp *bool    `json:"upstream_up"`
+		Upstreams  []target `json:"upstreams"`
 	}
 	err := json.Unmarshal(body, &why)
 	switch {
@@ -80,7 +85,35 @@ func unready(address, status string, body []byte) error {
 	case *why.Draining:
 		return errors.New("not ready: it is draining and takes no new clients")
 	case !*why.UpstreamUp:
-		return errors.New("not ready: the upstream is down; `holdfast check -connect` says more")
+		return fmt.Errorf("not ready: %s; `holdfast check -connect` says more", shown.Escaped(unusable(why.Upstreams)))
 	}
 	return fmt.Errorf("not ready: HTTP status %s", shown.Printable(status))
+}
+
+// A target is one address of an upstream, as the proxy lists it.
+type target struct {
+	Upstream string `json:"upstream"`
+	Address  string `json:"address"`
+	State    string `json:"state"`
+	Reason   string `json:"reason"`
+}
+
+// unusable says in one line why no upstream gets sessions.
+func unusable(all []target) string {
+	if len(all) == 0 {
+		return "the upstream is down"
+	}
+	var each []string
+	for _, t := range all {
+		text := t.Upstream
+		if !strings.HasSuffix(t.Upstream, t.Address) {
+			text += " at " + t.Address
+		}
+		text += " is " + t.State
+		if t.Reason != "" {
+			text += " (" + t.Reason + ")"
+		}
+		each = append(each, text)
+	}
+	return "no upstream can get sessions: " + strings.Join(each, ", ")
 }

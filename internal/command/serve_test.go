@@ -148,9 +148,11 @@ func TestServeWarnsOfTheUserTimeout(t *testing.T) {
 // A proxy whose upstream is not there says so before a client comes, to those who read
 // its log and to those who ask.
 func TestServeWithoutItsUpstream(t *testing.T) {
-	p := startServe(t, "HOLDFAST_UPSTREAM=ws://"+fixture.Unused(t).String())
+	upstream := "ws://" + fixture.Unused(t).String()
+	p := startServe(t, "HOLDFAST_UPSTREAM="+upstream)
 	admin := valueOf(p.logs(`msg="holdfast starts"`), "admin")
 	p.logs("level=WARN", `msg="upstream is down`, "connection refused")
-	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=" + admin}, "healthcheck").wants(t, exitFailed, "", "not ready: the upstream is down")
+	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=" + admin}, "healthcheck").
+		wants(t, exitFailed, "", "not ready: no upstream can get sessions: "+upstream+" is down")
 	p.ends()
 }

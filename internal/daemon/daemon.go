@@ -2,7 +2,8 @@
 // process.
 //
 // The path through it: New builds both from a configuration and binds their addresses.
-// Run serves until a signal, then drains, and returns whether everything went well.
+// Run serves until a signal, then drains, and returns whether everything went well. The
+// admin listener can begin the same drain, and the process lives on then (drain.go).
 // listening.go says what to do if an address cannot be listened on. certificates.go reads
 // the TLS files again when they change. The log and the signals are arguments: this
 // package does not touch the process.
@@ -16,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"holdfast/internal/admin"
 	"holdfast/internal/config"
@@ -29,6 +29,8 @@ import (
 type proxyServer interface {
 	admin.Proxy
 	Run() error
+	Drain(how proxy.Stop)
+	Drained() <-chan struct{}
 	Shutdown(ctx context.Context, how proxy.Stop) (cut int, err error)
 }
 
@@ -40,8 +42,9 @@ type Daemon struct {
 	certificates  config.Certificates
 	metrics       *metrics.Metrics
 	log           *slog.Logger
-	term          proxy.Stop // what SIGTERM does
-	interrupt     proxy.Stop // what SIGINT does
+	term          proxy.Stop    // what SIGTERM does
+	interrupt     proxy.Stop    // what SIGINT does
+	asked         chan struct{} // has an item if the admin listener was asked for a drain
 }
 
 // New builds the proxy and its admin listener from c and binds their addresses. The proxy
@@ -68,28 +71,32 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	}
 	d := &Daemon{
 		proxy:         server,
-		admin:         newAdmin(server, host, c.PProf, m, log),
 		adminListener: adminListener,
 		certificates:  loaded,
 		metrics:       m,
 		log:           log,
 		term:          c.Stop(),
 		interrupt:     c.StopAtOnce(),
+		asked:         make(chan struct{}, 1),
 	}
+	d.admin = newAdmin(admin.Config{
+		Proxy:     server,
+		Drain:     d.drainOnly,
+		Spread:    c.DrainSpread,
+		Token:     string(c.AdminToken),
+		Host:      host,
+		Profiling: c.PProf,
+	}, m, log)
 	d.announce(c, server.Addr(), version)
 	return d, nil
 }
 
-// newAdmin returns the admin server of a proxy. net/http catches its panics, and tells its
-// log of them.
-func newAdmin(server admin.Proxy, host string, profiling bool, m *metrics.Metrics, log *slog.Logger) *admin.Server {
-	return admin.NewServer(admin.Config{
-		Proxy:     server,
-		Host:      host,
-		Metrics:   m.Handler(),
-		Profiling: profiling,
-		ErrorLog:  panics.New(log, m.CountPanic).ErrorLog(slog.LevelWarn),
-	})
+// newAdmin returns the admin server that cfg describes, with the metrics of m. net/http
+// catches its panics, and tells its log of them.
+func newAdmin(cfg admin.Config, m *metrics.Metrics, log *slog.Logger) *admin.Server {
+	cfg.Metrics = m.Handler()
+	cfg.ErrorLog = panics.New(log, m.CountPanic).ErrorLog(slog.LevelWarn)
+	return admin.NewServer(cfg)
 }
 
 // announce logs what starts, and which settings need attention.
@@ -112,8 +119,9 @@ func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 }
 
 // Run serves until the first signal from signals, then drains: slowly for SIGTERM, at once
-// for SIGINT. At a second signal it cuts the sessions that are left. For each signal from hangups it reads the TLS files again. It
-// returns false if the proxy failed or if sessions had to be cut.
+// for SIGINT. At a second signal it cuts the sessions that are left. For each signal from
+// hangups it reads the TLS files again. It returns false if the proxy failed or if sessions
+// had to be cut.
 func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -124,18 +132,7 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 		go d.runAdmin()
 		defer d.admin.Close()
 	}
-	select {
-	case err := <-ended:
-		d.log.Error("the proxy failed", "error", err)
-		return false
-	case s := <-signals:
-		how := d.term
-		if s == os.Interrupt {
-			how = d.interrupt
-		}
-		d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions(), "at_most_s", how.Longest().Seconds())
-		return d.drain(how, signals, ended)
-	}
+	return d.serve(ctx, signals, ended)
 }
 
 func (d *Daemon) runProxy(ended chan<- error) { ended <- d.proxy.Run() }
@@ -145,54 +142,5 @@ func (d *Daemon) runProxy(ended chan<- error) { ended <- d.proxy.Run() }
 func (d *Daemon) runAdmin() {
 	if err := d.admin.Serve(d.adminListener); !errors.Is(err, http.ErrServerClosed) {
 		d.log.Error("the admin listener failed", "error", err)
-	}
-}
-
-// drain ends every session with a Close, as how says. At another signal it cuts those that
-// are left. It returns false if the proxy failed or if sessions had to be cut.
-func (d *Daemon) drain(how proxy.Stop, signals <-chan os.Signal, ended <-chan error) bool {
-	ctx, cut := context.WithCancel(context.Background())
-	defer cut()
-	go d.cutOnSignal(ctx, cut, signals)
-	go d.tellProgress(ctx)
-
-	left, err := d.proxy.Shutdown(ctx, how)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		d.log.Error("shutdown failed", "error", err)
-		return false
-	}
-	if err := <-ended; err != nil {
-		d.log.Error("the proxy failed", "error", err)
-		return false
-	}
-	d.log.Info("holdfast ends", "cut", left)
-	return left == 0
-}
-
-// progressEvery is how often a drain says how far it has come.
-const progressEvery = 5 * time.Second
-
-// tellProgress logs how many clients are left, until ctx ends.
-func (d *Daemon) tellProgress(ctx context.Context) {
-	began := time.Now()
-	ticks := time.NewTicker(progressEvery)
-	defer ticks.Stop()
-	for {
-		select {
-		case now := <-ticks.C:
-			d.log.Info("still draining", "sessions", d.proxy.Sessions(), "after_s", now.Sub(began).Round(time.Second).Seconds())
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// cutOnSignal calls cut at the next signal. It returns when ctx ends.
-func (d *Daemon) cutOnSignal(ctx context.Context, cut context.CancelFunc, signals <-chan os.Signal) {
-	select {
-	case s := <-signals:
-		d.log.Warn("cutting the sessions that are left", "signal", s.String(), "sessions", d.proxy.Sessions())
-		cut()
-	case <-ctx.Done():
 	}
 }

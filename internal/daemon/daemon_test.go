@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,12 +8,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"holdfast/internal/admin"
@@ -36,7 +33,9 @@ type fakeProxy struct {
 	fails    error // what Run returns at once
 	shutdown shutdown
 	draining atomic.Bool
-	stopped  proxy.Stop // how it was shut down
+	drained  []proxy.Stop  // how it was drained without an end
+	over     chan struct{} // closed by a test when that drain is over; nil: it never is
+	stopped  proxy.Stop    // how it was shut down
 	ended    chan struct{}
 }
 
@@ -54,9 +53,20 @@ func (p *fakeProxy) Shutdown(ctx context.Context, how proxy.Stop) (int, error) {
 	return p.shutdown(ctx)
 }
 
-func (p *fakeProxy) Draining() bool   { return p.draining.Load() }
-func (p *fakeProxy) Sessions() int    { return 2 }
-func (p *fakeProxy) UpstreamUp() bool { return true }
+func (p *fakeProxy) Drain(how proxy.Stop) {
+	p.draining.Store(true)
+	p.drained = append(p.drained, how)
+}
+
+func (p *fakeProxy) Drained() <-chan struct{}      { return p.over }
+func (p *fakeProxy) DrainLeft() time.Duration      { return 12*time.Second - 1 }
+func (p *fakeProxy) Draining() bool                { return p.draining.Load() }
+func (p *fakeProxy) Sessions() int                 { return 2 }
+func (p *fakeProxy) UpstreamUp() bool              { return true }
+func (p *fakeProxy) Targets() []proxy.TargetStatus { return nil }
+
+func (p *fakeProxy) DrainTargets(_, _ string, _ time.Duration) bool { return false }
+func (p *fakeProxy) ResumeTargets(_, _ string) bool                 { return false }
 
 func TestRun(t *testing.T) {
 	cuts := func(n int) shutdown {
@@ -106,38 +116,6 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A drain says every five seconds how many are left.
-func TestProgressIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		signals := make(chan os.Signal, 1)
-		signals <- syscall.SIGTERM
-		server := &fakeProxy{ended: make(chan struct{}), shutdown: func(context.Context) (int, error) {
-			time.Sleep(12 * time.Second)
-			return 0, nil
-		}}
-		var log bytes.Buffer
-		d := &Daemon{proxy: server, log: slog.New(slog.NewTextHandler(&log, nil)), term: slowly}
-		if !d.Run(signals, nil) {
-			t.Error("it failed")
-		}
-		synctest.Wait()
-		var told []string
-		for line := range strings.Lines(log.String()) {
-			_, what, _ := strings.Cut(line, "msg=")
-			told = append(told, strings.TrimSpace(what))
-		}
-		want := []string{
-			`draining signal=terminated sessions=2 at_most_s=55`,
-			`"still draining" sessions=2 after_s=5`,
-			`"still draining" sessions=2 after_s=10`,
-			`"holdfast ends" cut=0`,
-		}
-		if !slices.Equal(told, want) {
-			t.Errorf("the log says %q, want %q", told, want)
-		}
-	})
-}
-
 // While sessions are being ended the admin listener says so, and afterwards it is gone.
 func TestAdminWhileDraining(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -155,7 +133,7 @@ func TestAdminWhileDraining(t *testing.T) {
 		}
 		defer answer.Body.Close()
 		body, _ := io.ReadAll(answer.Body)
-		if want := `{"ready":false,"draining":true,"upstream_up":true,"sessions":2}` + "\n"; answer.StatusCode != 503 || string(body) != want {
+		if want := `{"ready":false,"draining":true,"upstream_up":true,"sessions":2,"upstreams":[]}` + "\n"; answer.StatusCode != 503 || string(body) != want {
 			t.Errorf("while draining: %d %s, want 503 %s", answer.StatusCode, body, want)
 		}
 		return 0, nil
@@ -184,7 +162,7 @@ func TestAdminPanics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newAdmin(nil, "", false, metrics.New("test"), slog.New(slog.DiscardHandler)) // there is no proxy to ask
+	server := newAdmin(admin.Config{}, metrics.New("test"), slog.New(slog.DiscardHandler)) // there is no proxy to ask
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

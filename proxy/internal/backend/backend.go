@@ -195,6 +195,11 @@ func (b *Backend) setTargets(addrs []netip.Addr) (fresh []*Target) {
 	return fresh
 }
 
+// has reports whether the backend has a target with that address.
+func (b *Backend) has(address string) bool {
+	return slices.ContainsFunc(append(b.all(), b.leavers()...), func(t *Target) bool { return t.address == address })
+}
+
 // setDrained takes the backend's targets out of use, or back into it, and returns them.
 // See Pool.SetDrained.
 func (b *Backend) setDrained(address string, drained bool) (all []*Target) {

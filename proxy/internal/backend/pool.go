@@ -203,6 +203,13 @@ func (p *Pool) moved(t *Target) {
 	}
 }
 
+// Has reports whether a backend has that name, as SetDrained takes it, and that address.
+func (p *Pool) Has(name, address string) bool {
+	return slices.ContainsFunc(p.backends, func(b *Backend) bool {
+		return b.bareName() == name && (address == "" || b.has(address))
+	})
+}
+
 // SetDrained takes targets out of use, or back into it, and returns them. They are those
 // of the backends of that name, which is as in their URL without the scheme. address is
 // one of their addresses; if it is empty, they are all of them, and those that come later.

@@ -80,6 +80,9 @@ func (t *Target) TLS() *tls.Config { return t.backend.tls() }
 // Counts returns the counts of the target's backend.
 func (t *Target) Counts() *metrics.UpstreamCounts { return t.backend.counts }
 
+// Drained reports whether an operator has taken the target out of use.
+func (t *Target) Drained() bool { return t.drained.Load() }
+
 // Gone reports whether the name of the target's backend does not lead to it any more.
 func (t *Target) Gone() bool { return t.gone.Load() }
 

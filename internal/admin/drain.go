@@ -1,0 +1,122 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// drain begins to end all sessions, as SIGTERM does, while the process lives on.
+func (cfg Config) drain(w http.ResponseWriter, r *http.Request) {
+	if _, err := parameters(r); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	cfg.Drain()
+	sendJSON(w, http.StatusAccepted, struct {
+		Draining bool    `json:"draining"`
+		Sessions int     `json:"sessions"`
+		AtMostS  float64 `json:"at_most_s"`
+	}{cfg.Proxy.Draining(), cfg.Proxy.Sessions(), math.Ceil(cfg.Proxy.DrainLeft().Seconds())})
+}
+
+// drainUpstream takes an upstream, or one address of it, out of use.
+func (cfg Config) drainUpstream(w http.ResponseWriter, r *http.Request) {
+	given, err := parameters(r, "address", "spread")
+	spread := cfg.Spread
+	if text, set := given["spread"]; err == nil && set {
+		spread, err = parseSpread(text)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	name, address := r.PathValue("name"), given["address"]
+	cfg.changed(w, http.StatusAccepted, name, address, cfg.Proxy.DrainTargets(name, address, spread))
+}
+
+// resumeUpstream brings it back into use.
+func (cfg Config) resumeUpstream(w http.ResponseWriter, r *http.Request) {
+	given, err := parameters(r, "address")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	name, address := r.PathValue("name"), given["address"]
+	cfg.changed(w, http.StatusOK, name, address, cfg.Proxy.ResumeTargets(name, address))
+}
+
+// changed answers a request that has changed the targets with this name and address, if
+// they were found.
+func (cfg Config) changed(w http.ResponseWriter, code int, name, address string, found bool) {
+	all := cfg.targets()
+	if !found {
+		http.Error(w, unknown(all, name, address), http.StatusNotFound)
+		return
+	}
+	sendJSON(w, code, slices.DeleteFunc(all, func(t target) bool {
+		return t.Name != name || address != "" && t.Address != address
+	}))
+}
+
+// unknown says that there is no target with this name and address, and which there are.
+func unknown(all []target, name, address string) string {
+	var names, addresses []string
+	for _, t := range all {
+		if !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
+		if t.Name == name {
+			addresses = append(addresses, t.Address)
+		}
+	}
+	if addresses == nil {
+		return fmt.Sprintf("no upstream has the name %q; the names are:\n%s", name, strings.Join(names, "\n"))
+	}
+	return fmt.Sprintf("upstream %q has no address %q; its addresses are:\n%s", name, address, strings.Join(addresses, "\n"))
+}
+
+// parameters returns the parameters of a request by name. The error names one that is not
+// known, that comes twice or that is empty.
+func parameters(r *http.Request, known ...string) (given map[string]string, err error) {
+	all, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("the parameters cannot be read: %w", err)
+	}
+	given = make(map[string]string, len(all))
+	for name, values := range all {
+		switch {
+		case len(known) == 0:
+			return nil, fmt.Errorf("%q is not a parameter; there are none here", name)
+		case !slices.Contains(known, name):
+			return nil, fmt.Errorf("%q is not a parameter; those here are: %s", name, strings.Join(known, ", "))
+		case len(values) > 1:
+			return nil, fmt.Errorf("%s is there more than once", name)
+		case values[0] == "":
+			return nil, fmt.Errorf("%s is empty; leave it out, or give it a value", name)
+		}
+		given[name] = values[0]
+	}
+	return given, nil
+}
+
+// maxSpread is the longest time over which the sessions of a target end.
+const maxSpread = 24 * time.Hour
+
+func parseSpread(text string) (time.Duration, error) {
+	spread, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("spread=%q is not a duration; write for example spread=60s", text)
+	case spread < 0:
+		return 0, errors.New("spread must not be negative")
+	case spread > maxSpread:
+		return 0, errors.New("spread must be at most 24h")
+	}
+	return spread, nil
+}

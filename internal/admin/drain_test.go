@@ -1,0 +1,86 @@
+package admin
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/proxy"
+)
+
+func TestDrain(t *testing.T) {
+	drains := 0
+	s := testServer(Config{Drain: func() { drains++ }, Proxy: fakeProxy{draining: true, sessions: 3}})
+	const want = `{"draining":true,"sessions":3,"at_most_s":55}` + "\n"
+	for range 2 {
+		if got := s.ask(local("POST", "/api/drain")); got.Code != 202 || got.Body.String() != want {
+			t.Errorf("%d %s, want 202 %s", got.Code, got.Body, want)
+		}
+	}
+	got := s.ask(local("POST", "/api/drain?spread=1s"))
+	if want := `"spread" is not a parameter; there are none here` + "\n"; got.Code != 400 || got.Body.String() != want {
+		t.Errorf("%d %s, want 400 %s", got.Code, got.Body, want)
+	}
+	if drains != 2 {
+		t.Errorf("Drain is called %d times, want 2", drains)
+	}
+}
+
+func TestUpstreamsAreDrainedAndResumed(t *testing.T) {
+	const (
+		a1     = `{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"up","sessions":1}`
+		a2     = `{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.2:80","state":"up","sessions":2}`
+		v6     = `{"name":"[2001:db8::1]:443","upstream":"wss://[2001:db8::1]:443","address":"[2001:db8::1]:443","state":"up","sessions":0}`
+		socket = `{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"up","sessions":0}`
+		names  = "; the names are:\na.example:80\n[2001:db8::1]:443\n/run/app.sock"
+	)
+	for _, tc := range []struct {
+		path  string
+		asked string // of the proxy
+		code  int
+		body  string
+	}{
+		{"a.example:80/drain", `drain "a.example:80" "" 20s`, 202, "[" + a1 + "," + a2 + "]"},
+		{"a.example:80/drain?spread=60s", `drain "a.example:80" "" 1m0s`, 202, "[" + a1 + "," + a2 + "]"},
+		{"a.example:80/drain?spread=0", `drain "a.example:80" "" 0s`, 202, "[" + a1 + "," + a2 + "]"},
+		{"a.example:80/drain?spread=24h&address=192.0.2.2:80", `drain "a.example:80" "192.0.2.2:80" 24h0m0s`, 202, "[" + a2 + "]"},
+		{"a.example:80/resume", `resume "a.example:80" ""`, 200, "[" + a1 + "," + a2 + "]"},
+		{"a.example:80/resume?address=192.0.2.1%3A80", `resume "a.example:80" "192.0.2.1:80"`, 200, "[" + a1 + "]"},
+		{"[2001:db8::1]:443/drain", `drain "[2001:db8::1]:443" "" 20s`, 202, "[" + v6 + "]"},
+		{"%5B2001:db8::1%5D:443/drain?address=[2001:db8::1]:443", `drain "[2001:db8::1]:443" "[2001:db8::1]:443" 20s`, 202, "[" + v6 + "]"},
+		{"%2Frun%2Fapp.sock/drain", `drain "/run/app.sock" "" 20s`, 202, "[" + socket + "]"},
+		{"%2Frun%2Fapp.sock/resume", `resume "/run/app.sock" ""`, 200, "[" + socket + "]"},
+
+		{"b.example:80/drain", `drain "b.example:80" "" 20s`, 404, `no upstream has the name "b.example:80"` + names},
+		{"ws:%2F%2Fa.example:80/drain", `drain "ws://a.example:80" "" 20s`, 404, `no upstream has the name "ws://a.example:80"` + names},
+		{"%1B/resume", `resume "\x1b" ""`, 404, `no upstream has the name "\x1b"` + names},
+		{"a.example:80/drain?address=192.0.2.3:80", `drain "a.example:80" "192.0.2.3:80" 20s`, 404,
+			`upstream "a.example:80" has no address "192.0.2.3:80"; its addresses are:` + "\n192.0.2.1:80\n192.0.2.2:80"},
+
+		{"a.example:80/drain?spread=60", "", 400, `spread="60" is not a duration; write for example spread=60s`},
+		{"a.example:80/drain?spread=soon", "", 400, `spread="soon" is not a duration; write for example spread=60s`},
+		{"a.example:80/drain?spread=-1s", "", 400, "spread must not be negative"},
+		{"a.example:80/drain?spread=24h1ns", "", 400, "spread must be at most 24h"},
+		{"a.example:80/drain?spread=", "", 400, "spread is empty; leave it out, or give it a value"},
+		{"a.example:80/drain?spread=1s&spread=2s", "", 400, "spread is there more than once"},
+		{"a.example:80/drain?adr=x", "", 400, `"adr" is not a parameter; those here are: address, spread`},
+		{"a.example:80/drain?a;b", "", 400, "the parameters cannot be read: invalid semicolon separator in query"},
+		{"a.example:80/resume?spread=1s", "", 400, `"spread" is not a parameter; those here are: address`},
+		{"a.example:80/resume?address=", "", 400, "address is empty; leave it out, or give it a value"},
+	} {
+		var asked []string
+		s := testServer(Config{Spread: 20 * time.Second, Proxy: fakeProxy{asked: &asked, targets: []proxy.TargetStatus{
+			{Upstream: "ws://a.example:80", Address: "192.0.2.1:80", State: proxy.TargetUp, Sessions: 1},
+			{Upstream: "ws://a.example:80", Address: "192.0.2.2:80", State: proxy.TargetUp, Sessions: 2},
+			{Upstream: "wss://[2001:db8::1]:443", Address: "[2001:db8::1]:443", State: proxy.TargetUp},
+			{Upstream: "unix:/run/app.sock", Address: "/run/app.sock", State: proxy.TargetUp},
+		}}})
+		got := s.ask(local("POST", "/api/upstreams/"+tc.path))
+		if got.Code != tc.code || got.Body.String() != tc.body+"\n" {
+			t.Errorf("%s is answered %d %swant %d %s", tc.path, got.Code, got.Body, tc.code, tc.body)
+		}
+		if strings.Join(asked, "; ") != tc.asked {
+			t.Errorf("%s: the proxy is asked %q, want %q", tc.path, asked, tc.asked)
+		}
+	}
+}

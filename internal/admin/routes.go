@@ -1,0 +1,81 @@
+package admin
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+)
+
+// A route is a path of the admin listener.
+type route struct {
+	path    string // as http.ServeMux takes it
+	method  string // GET, which includes HEAD, or POST
+	may     who
+	anyHost bool   // it is answered whatever the request's Host is, see hostGuard
+	token   string // which operators on other hosts know; empty if there is none
+	answer  http.HandlerFunc
+}
+
+// routes returns the table of all paths.
+func routes(cfg Config) []route {
+	const get, post = http.MethodGet, http.MethodPost
+	table := []route{
+		{path: "/healthz", method: get, may: anyone, anyHost: true, answer: serveHealth},
+		{path: "/readyz", method: get, may: anyone, anyHost: true, answer: cfg.serveReadiness},
+		{path: "/metrics", method: get, may: anyone, anyHost: true, answer: cfg.Metrics.ServeHTTP},
+		{path: "/api/upstreams", method: get, may: operators, answer: cfg.serveUpstreams},
+		{path: "/api/upstreams/{name}/drain", method: post, may: operators, answer: cfg.drainUpstream},
+		{path: "/api/upstreams/{name}/resume", method: post, may: operators, answer: cfg.resumeUpstream},
+		{path: "/api/drain", method: post, may: operators, answer: cfg.drain},
+	}
+	if cfg.Profiling {
+		table = append(table,
+			route{path: "/debug/pprof/", method: get, may: anyone, answer: pprof.Index},
+			route{path: "/debug/pprof/cmdline", method: get, may: anyone, answer: pprof.Cmdline},
+			route{path: "/debug/pprof/profile", method: get, may: anyone, answer: pprof.Profile},
+			route{path: "/debug/pprof/symbol", method: get, may: anyone, answer: pprof.Symbol},
+			route{path: "/debug/pprof/trace", method: get, may: anyone, answer: pprof.Trace},
+		)
+	}
+	for i := range table {
+		table[i].token = cfg.Token
+	}
+	return table
+}
+
+// ServeHTTP answers a request for the route's path, if the method is right and the client
+// may ask.
+func (t route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case t.method == http.MethodGet && !isReading(r):
+		refuseMethod(w, "GET, HEAD", "only GET and HEAD are answered here")
+	case t.method == http.MethodPost && r.Method != http.MethodPost:
+		refuseMethod(w, "POST", "only POST is answered here")
+	case t.admits(w, r):
+		t.answer(w, r)
+	}
+}
+
+func refuseMethod(w http.ResponseWriter, allowed, why string) {
+	w.Header().Set("Allow", allowed)
+	http.Error(w, why, http.StatusMethodNotAllowed)
+}
+
+// isReading reports whether the method of r is GET or HEAD.
+func isReading(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead
+}
+
+// notFound answers with a list of the paths that exist.
+func notFound(table []route) http.Handler {
+	var paths []string
+	for _, r := range table {
+		paths = append(paths, r.path)
+	}
+	slices.Sort(paths)
+	text := "not found; the paths are:\n" + strings.Join(paths, "\n")
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, text, http.StatusNotFound)
+	})
+}
