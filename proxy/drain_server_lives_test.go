@@ -370,11 +370,24 @@ func TestUpstreamIsDrainedAndResumed(t *testing.T) {
 	})
 }
 
-// A session that opens when its upstream has been taken out of use ends at once.
+// A session whose upstream is taken out of use during its handshake ends as soon as it
+// opens. Later clients are told to come again.
 func TestSessionOpensOnADrainedUpstream(t *testing.T) {
 	inBubble(t, nil, func(w *drainWorld) {
+		c := w.dials()
+		c.sendsString(wire.Request())
+		u := w.accepts()
+		asked, err := wire.ParseRequest(u.told())
+		if err != nil {
+			t.Fatal(err)
+		}
 		w.drainsTargets(time.Hour)
-		_, u := w.opens()
+		late := w.dials()
+		late.sendsString(wire.Request())
+		if got := late.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "\r\nRetry-After: ") {
+			t.Errorf("a client that comes later is told %q", got)
+		}
+		u.sendsString(wire.Answer(asked))
 		u.wants("it is out of use", wire.Close(1001, drained))
 	})
 }
