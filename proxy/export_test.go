@@ -25,9 +25,7 @@ func (s *Server) PlacesToDial() int {
 
 // AllowClients makes the descriptors allow n clients. The Server must not run yet.
 func (s *Server) AllowClients(n int64) {
-	s.room = n
-	s.limit = min(s.limit, n)
-	s.pageRoom = roomForPages(n, s.limit)
+	s.setRooms(n, mostRefused)
 }
 
 // Addresses is how many client addresses are counted.

@@ -215,6 +215,10 @@ func (p *peer) ends(err error) {
 	if !errors.Is(err, io.EOF) {
 		p.brokeNow() // after a reset nothing is healthy any more
 	}
+	if p.plan.Lazy && errors.Is(err, io.EOF) {
+		p.w.see("lazy")
+		return // TCP tells it when the proxy has closed its side, too
+	}
 	_ = p.s.Close()
 }
 
