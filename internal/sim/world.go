@@ -178,7 +178,7 @@ func (w *World) config() proxy.Config {
 		service.Pong = heartbeat.IgnorePong
 	}
 	c := proxy.Config{
-		Upstreams:                 []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: "192.0.2.9:9000"}}},
+		Upstreams:                []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: "192.0.2.9:9000"}}},
 		Client:                   client,
 		UpstreamSide:             service,
 		HandshakeTimeout:         k.HandshakeTimeout,
