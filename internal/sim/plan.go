@@ -180,6 +180,15 @@ func (p *Plan) crowds(rnd *rand.Rand) {
 			p.Sessions[i].Client.Lazy = rnd.IntN(2) == 0
 		}
 	}
+	if rnd.IntN(10) == 0 { // one after the other has the only session, and none ends its TCP
+		p.Knobs.Sessions = 1
+		for i := range p.Sessions {
+			c := &p.Sessions[i]
+			c.At = p.Sessions[0].At + time.Duration(i)*spread(rnd, 2*time.Second)
+			c.Client.Lazy = true
+			c.Client.Does = []Action{{After: spread(rnd, time.Second), Kind: Closes}}
+		}
+	}
 }
 
 // isMute makes an actor answer no ping. It sends no pong of its own either, which would
