@@ -20,6 +20,7 @@ import (
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/socket"
+	"holdfast/proxy/internal/upgrade"
 )
 
 // A listener is the socket that clients connect to. One loop accepts from it and gives
@@ -148,10 +149,6 @@ func (l *loop) acceptAll() (more bool) {
 		if l.waitForPage() {
 			return false
 		}
-		if l.server.crowded() {
-			l.pauseAccept(errCrowded.Error())
-			return false
-		}
 		conn, from, err := l.kernel.Accept(l.listener.fd, l.listener.shared)
 		switch {
 		case err == nil:
@@ -181,19 +178,18 @@ func (l *loop) waitForPage() bool {
 	return true
 }
 
-// place hands a client to the loop that has the fewest. If there is no room for the client,
-// or its address has no seat left, not even for a refusal, place closes the connection at
-// once.
+// place hands a client to the loop that has the fewest. If there is not even room to refuse
+// the client, or its address has no seat for that, place closes the connection at once.
 func (l *loop) place(conn transport, from netip.AddrPort) {
 	seat := l.seatAtDoor(conn, from.Addr())
 	if seat == peraddress.TurnedAway {
-		l.shutOut(conn, from, metrics.ResultLimitPerIP, errAddressFull)
+		l.shutOut(conn, from, metrics.ResultLimitPerIP, errAddressFull, nil)
 		return
 	}
 	has, ok := l.server.letIn()
-	if !ok { // other loops have filled the lobby since it was looked at
+	if !ok {
 		l.server.perAddress.Leave(from.Addr(), seat)
-		l.shutOut(conn, from, metrics.ResultLimit, errCrowded)
+		l.shutOut(conn, from, metrics.ResultLimit, errCrowded, refuseFull)
 		return
 	}
 	to := l.server.chooseLoop()
@@ -208,9 +204,15 @@ func (l *loop) place(conn transport, from netip.AddrPort) {
 
 var errCrowded = errors.New("the limit of file descriptors allows no more clients")
 
-// shutOut closes the connection of a client that cannot even be refused.
-func (l *loop) shutOut(conn transport, from netip.AddrPort, result metrics.Result, why error) {
-	_ = conn.Close() // it is given up either way
+// shutOut closes the connection of a client for which there is no room. Without TLS the
+// client gets what the kernel takes of r, if r is not nil. What it has sent is read before
+// the close, which would send a reset otherwise.
+func (l *loop) shutOut(conn transport, from netip.AddrPort, result metrics.Result, why error, r *upgrade.Refusal) {
+	defer conn.Close() // it is given up either way
+	if r != nil && l.cfg.TLS == nil {
+		_, _ = conn.WriteLast(r.Append(nil))        // what is not taken is lost
+		_, _ = conn.Read(l.in[:readSize], readSize) // nothing is done with it
+	}
 	l.metrics.Handshake(result)
 	if l.server.mayLog(slog.LevelInfo, result) {
 		l.log.Info("connection closed at once", "client", clientName(from), "why", why)

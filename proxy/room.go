@@ -226,9 +226,6 @@ func (s *Server) guestGone(g *web.Guest) {
 	s.left(g.From.Addr(), seatOf(g), inside)
 }
 
-// crowded reports whether the descriptors allow no further client, not even in the lobby.
-func (s *Server) crowded() bool { return s.inside.full() && s.lobby.full() }
-
 // left counts a client that has gone, after all its descriptors are closed. Every client
 // that letIn has counted comes to it once.
 func (s *Server) left(from netip.Addr, seat peraddress.Seat, has standing) {

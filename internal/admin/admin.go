@@ -8,6 +8,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -30,13 +31,15 @@ type Proxy interface {
 	Sessions() int
 }
 
-// Config is what NewServer needs; all fields but Host and Profiling are required.
+// Config is what NewServer needs. Host, Profiling and Connections may be left out.
 type Config struct {
 	Proxy     Proxy
 	Host      string       // the machine's own name; empty if it has none
 	Metrics   http.Handler // what /metrics answers
 	Profiling bool         // whether /debug/pprof/ exists
 	ErrorLog  *log.Logger  // net/http's
+
+	Connections int // how many may be open at once; 0 means 32
 }
 
 // The admin listener's limits. Requests have no bodies and answers are small. But the
@@ -49,11 +52,14 @@ const (
 )
 
 // A Server answers on one listener.
-type Server struct{ http http.Server }
+type Server struct {
+	http        http.Server
+	connections int // at once
+}
 
 // NewServer returns a server that is ready to Serve a listener.
 func NewServer(cfg Config) *Server {
-	return &Server{http: http.Server{
+	return &Server{connections: cmp.Or(cfg.Connections, maxConnections), http: http.Server{
 		Handler:        newHandler(cfg),
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
@@ -67,7 +73,7 @@ func NewServer(cfg Config) *Server {
 
 // Serve answers on l until Close is called. Then it returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
-	bounded := bound(l, maxConnections)
+	bounded := bound(l, s.connections)
 	bounded.watch(&s.http)
 	return s.http.Serve(bounded)
 }

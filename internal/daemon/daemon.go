@@ -89,6 +89,8 @@ func newAdmin(server admin.Proxy, host string, profiling bool, m *metrics.Metric
 		Metrics:   m.Handler(),
 		Profiling: profiling,
 		ErrorLog:  panics.New(log, m.CountPanic).ErrorLog(slog.LevelWarn),
+
+		Connections: int(proxy.OwnDescriptors(0).Admin()),
 	})
 }
 
