@@ -31,6 +31,9 @@ func (s *Server) AllowClients(n int64) {
 // Addresses is how many client addresses are counted.
 func (s *Server) Addresses() int { return s.perAddress.Len() }
 
+// Permits is how many permits are taken.
+func (s *Server) Permits() int { return int(s.permits.taken.Load()) }
+
 // Pages is how many connections are with the server of pages.
 func (s *Server) Pages() int { return int(s.guests.Load()) }
 

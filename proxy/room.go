@@ -156,11 +156,13 @@ const (
 	mostReserved  = 256
 )
 
-// ownFiles is how many of the reserved descriptors the process itself may have: three
-// standard streams, two listeners, two of the runtime's poller, two of its look at the
-// CPU limit, one of an admin request that reads /proc, one of a check or a lookup's second
-// one, and one of a connection that changes hands.
-const ownFiles = 12
+// ownFiles is how many of the reserved descriptors are for neither the lobby nor the
+// connections of the admin listener. The process keeps nine: three standard streams, two
+// listeners, two of the runtime's poller, and two by which the runtime learns the CPU limit.
+// Seven more come and go: two of a lookup, and one each of a check, of a file that is read,
+// of a connection that changes hands, of a client that is closed at once, and of an admin
+// connection that is to replace another.
+const ownFiles = 16
 
 // Reserved returns how many descriptors are not for clients inside.
 func (d Descriptors) Reserved() int64 {
@@ -185,7 +187,7 @@ const mostRefused = 64
 // Refused returns how many of the reserved descriptors are for clients in the lobby. Each
 // of them has one.
 func (d Descriptors) Refused() int64 {
-	return min((d.Reserved()-d.ofLoops()-ownFiles)/3, mostRefused)
+	return min((d.Reserved()-d.ofLoops()-ownFiles)/2, mostRefused)
 }
 
 // Admin returns how many of the reserved descriptors are for connections to the admin
