@@ -64,7 +64,8 @@
 // release).
 //
 // A stop. shutdown.go drains every loop, waits, and cuts what is left. server.go makes and
-// runs the loops. room.go counts the clients and limits how many there are at once.
+// runs the loops. room.go counts the clients: inside, with a permit for a session, or in the
+// lobby of those that are being refused. It limits how many of each there are at once.
 //
 // A panic. panic.go ends the session, the client or the job that the loop was busy with
 // (serve, recovers), and continues the turn (complete). audit.go then holds what the loop

@@ -32,7 +32,7 @@ func TestDescriptorsAreShared(t *testing.T) {
 	}
 }
 
-// What small limits allow with two loops is in the documentation.
+// The documentation says what small limits allow with two loops.
 func TestClientsOfSmallLimits(t *testing.T) {
 	for _, want := range []struct{ limit, clients, refused, admin int64 }{
 		{64, 18, 2, 2},
