@@ -189,7 +189,11 @@ func (l *loop) place(conn transport, from netip.AddrPort) {
 	has, ok := l.server.letIn()
 	if !ok {
 		l.server.perAddress.Leave(from.Addr(), seat)
-		l.shutOut(conn, from, metrics.ResultLimit, errCrowded, refuseFull)
+		if l.draining {
+			l.shutOut(conn, from, metrics.ResultDraining, errShutdown, refuseDraining)
+		} else {
+			l.shutOut(conn, from, metrics.ResultLimit, errCrowded, refuseFull)
+		}
 		return
 	}
 	to := l.server.chooseLoop()

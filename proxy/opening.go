@@ -27,7 +27,7 @@ type opening struct {
 	dialing  heartbeat.Time // when the dial began
 	upgraded heartbeat.Time // when the connection to the upstream was there
 
-	standing standing
+	standing standing // what the client has of the rooms: see room.go
 
 	head      []byte // from the client: its request head, then the bytes that came behind it
 	looked    int    // how much of head has been searched for the head's end
@@ -249,9 +249,9 @@ func (l *loop) requestRead(s *session, end int) {
 }
 
 // passOrRefuse passes on a request that is not an upgrade, or refuses it. Such a request
-// needs no permit, but a place inside. If a trusted
-// proxy has named no client for the whole connection, the connection carries the requests
-// of many clients and counts for none of them.
+// needs a place inside, and no permit. If a trusted proxy has named no client for the whole
+// connection, the connection carries the requests of many clients and counts for none of
+// them.
 func (l *loop) passOrRefuse(s *session) {
 	switch {
 	case !l.server.bringIn(&s.opening.standing):

@@ -177,7 +177,7 @@ func (d Descriptors) Clients() int64 { return max(1, (d.Limit-d.Reserved())/2) }
 // LimitFor returns the least Limit that allows so many clients at once.
 func (d Descriptors) LimitFor(clients int64) int64 {
 	used := 2*clients + d.ofLoops()
-	quarter := (4*(used-1)/3 + 1) - used // of the limit that leaves as many as are used
+	quarter := 4*(used-1)/3 + 1 - used // of the least limit of which the rest is enough
 	return used + min(max(quarter, leastReserved), mostReserved)
 }
 
