@@ -212,7 +212,7 @@ var errCrowded = errors.New("the limit of file descriptors allows no more client
 // client gets what the kernel takes of r, if r is not nil. What it has sent is read before
 // the close, which would send a reset otherwise.
 func (l *loop) shutOut(conn transport, from netip.AddrPort, result metrics.Result, why error, r *upgrade.Refusal) {
-	defer conn.Close() // it is given up either way
+	defer func() { _ = conn.Close() }() // it is given up either way
 	if r != nil && l.cfg.TLS == nil {
 		_, _ = conn.WriteLast(r.Append(nil))        // what is not taken is lost
 		_, _ = conn.Read(l.in[:readSize], readSize) // nothing is done with it

@@ -215,3 +215,24 @@ func TestStopWaitsForAllThatAreRefused(t *testing.T) {
 	w.pass(10 * time.Second)
 	w.wantsRooms("their time is up", 0, 0)
 }
+
+// A client that has connected just before a stop is told of the stop, even if there is no
+// room for it.
+func TestStopTellsThoseThatFindNoRoom(t *testing.T) {
+	w := newInventedWorld(t, nil)
+	w.server.setRooms(1, 1)
+	var clients []*farPeer
+	for range 4 {
+		ours, theirs := w.kernel.pair()
+		w.kernel.waiting = append(w.kernel.waiting, ours)
+		clients = append(clients, &farPeer{w, client, theirs})
+	}
+	w.l.drain(0) // before a turn could accept them
+	w.run()
+	for _, c := range clients {
+		if got := c.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "shutting down") {
+			t.Errorf("a client is told %.200q", got)
+		}
+	}
+	w.wantsRooms("there is room for one, and for one in the lobby", 0, 1)
+}
