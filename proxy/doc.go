@@ -64,8 +64,9 @@
 // release).
 //
 // A stop. shutdown.go drains every loop, waits, and cuts what is left. server.go makes and
-// runs the loops. room.go counts the clients: inside, with a permit for a session, or in the
-// lobby of those that are being refused. It limits how many of each there are at once.
+// runs the loops. room.go counts the clients and limits how many there are at once: inside,
+// with a permit for a session, and in the lobby of those that are being refused.
+// descriptors.go says what the descriptors allow.
 //
 // A panic. panic.go ends the session, the client or the job that the loop was busy with
 // (serve, recovers), and continues the turn (complete). audit.go then holds what the loop

@@ -2,20 +2,16 @@ package proxy
 
 import (
 	"net/netip"
-	"os"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
-	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/web"
 )
 
 // The server counts its clients in three rooms. The descriptors say how many clients may be
 // inside. A handshake or a session of those holds a permit, and the limit on sessions says
-// how many permits there are. The lobby is for clients that are being refused. It takes
-// from the reserved descriptors, so a refused client keeps nobody out.
+// how many permits there are. The lobby is for clients that are being refused: each has a
+// reserved descriptor, so it keeps nobody out.
 
 // A capacity counts how many places of a room are taken. Any goroutine may use it.
 type capacity struct {
@@ -42,8 +38,8 @@ func (c *capacity) give() { c.taken.Add(-1) }
 // full reports whether no place is free.
 func (c *capacity) full() bool { return c.taken.Load() >= c.size }
 
-// A standing says what a client has of the rooms. It goes with the client's connection:
-// Server.left gives back what is left of it.
+// A standing says what a client has of the rooms, and goes with the client's connection.
+// Server.left gives back what the client has at the end.
 type standing uint8
 
 const (
@@ -129,70 +125,6 @@ func (s *session) standing() standing {
 		return inside
 	}
 }
-
-// Descriptors counts the file descriptors that a process may have.
-type Descriptors struct {
-	Limit int64 // all of them
-	Loops int64 // of the server
-}
-
-// OwnDescriptors returns the descriptors of this process, for a server with so many event
-// loops; 0 means one loop for each usable core.
-func OwnDescriptors(loops int) Descriptors {
-	if loops == 0 {
-		loops = epoll.Processors
-	}
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		panic(os.NewSyscallError("getrlimit", err)) // the arguments are ours
-	}
-	return Descriptors{Limit: int64(min(files.Cur, 1<<40)), Loops: int64(loops)}
-}
-
-// Descriptors are reserved for everything but the loops and the clients inside: a quarter
-// of all, within these bounds.
-const (
-	leastReserved = 20
-	mostReserved  = 256
-)
-
-// ownFiles is how many of the reserved descriptors are for neither the lobby nor the
-// connections of the admin listener. The process keeps nine: three standard streams, two
-// listeners, two of the runtime's poller, and two by which the runtime learns the CPU limit.
-// Seven more come and go: two of a lookup, and one each of a check, of a file that is read,
-// of a connection that changes hands, of a client that is closed at once, and of an admin
-// connection that is to replace another.
-const ownFiles = 16
-
-// Reserved returns how many descriptors are not for clients inside.
-func (d Descriptors) Reserved() int64 {
-	return min(max(d.Limit/4, leastReserved), mostReserved) + d.ofLoops()
-}
-
-func (d Descriptors) ofLoops() int64 { return epoll.Files * d.Loops }
-
-// Clients returns how many clients d allows at once. A client takes two descriptors.
-func (d Descriptors) Clients() int64 { return max(1, (d.Limit-d.Reserved())/2) }
-
-// LimitFor returns the least Limit that allows so many clients at once.
-func (d Descriptors) LimitFor(clients int64) int64 {
-	used := 2*clients + d.ofLoops()
-	quarter := 4*(used-1)/3 + 1 - used // of the least limit of which the rest is enough
-	return used + min(max(quarter, leastReserved), mostReserved)
-}
-
-// mostRefused bounds how many clients there may be in the lobby.
-const mostRefused = 64
-
-// Refused returns how many of the reserved descriptors are for clients in the lobby. Each
-// of them has one.
-func (d Descriptors) Refused() int64 {
-	return min((d.Reserved()-d.ofLoops()-ownFiles)/2, mostRefused)
-}
-
-// Admin returns how many of the reserved descriptors are for connections to the admin
-// listener.
-func (d Descriptors) Admin() int64 { return (d.Reserved() - d.ofLoops()) / 8 }
 
 // roomForPages returns how many of room clients may be with the server of pages: half, or
 // what the limit on sessions leaves if that is more. So sessions always find room,
