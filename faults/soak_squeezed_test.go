@@ -12,7 +12,7 @@ import (
 const (
 	squeezedHealthy  = 20
 	squeezedVisitors = 120 // more than there is room for
-	fewDescriptors   = "400"
+	fewDescriptors   = "192"
 	fewPorts         = "50000 50063"
 )
 

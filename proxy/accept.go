@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -148,10 +149,6 @@ func (l *loop) acceptAll() (more bool) {
 		if l.waitForPage() {
 			return false
 		}
-		if l.server.crowded() {
-			l.pauseAccept("too many clients to refuse them all at once")
-			return false
-		}
 		conn, from, err := l.kernel.Accept(l.listener.fd, l.listener.shared)
 		switch {
 		case err == nil:
@@ -173,7 +170,7 @@ func (l *loop) acceptAll() (more bool) {
 // there is no other room for the client. It then returns true: accepting rests until the
 // page connection is closed, and the client waits in the kernel's queue.
 func (l *loop) waitForPage() bool {
-	if l.draining || !l.server.full() || l.server.pages.Idle() == 0 || !l.kernel.Waiting(l.listener.fd) {
+	if l.draining || !l.server.inside.full() || l.server.pages.Idle() == 0 || !l.kernel.Waiting(l.listener.fd) {
 		return false
 	}
 	l.restAccept()
@@ -181,29 +178,48 @@ func (l *loop) waitForPage() bool {
 	return true
 }
 
-// place hands a client to the loop that has the fewest. If the client's address has no
-// seat left, not even for a refusal, place closes the connection at once.
+// place hands a client to the loop that has the fewest. If there is not even room to refuse
+// the client, or its address has no seat for that, place closes the connection at once.
 func (l *loop) place(conn transport, from netip.AddrPort) {
 	seat := l.seatAtDoor(conn, from.Addr())
 	if seat == peraddress.TurnedAway {
-		_ = conn.Close() // it is given up either way
-		l.metrics.Handshake(metrics.ResultLimitPerIP)
-		if l.server.mayLog(slog.LevelInfo, metrics.ResultLimitPerIP) {
-			l.log.Info("connection closed at once", "client", clientName(from), "why", errAddressFull)
+		l.shutOut(conn, from, metrics.ResultLimitPerIP, errAddressFull, nil)
+		return
+	}
+	has, ok := l.server.letIn()
+	if !ok {
+		l.server.perAddress.Leave(from.Addr(), seat)
+		if l.draining {
+			l.shutOut(conn, from, metrics.ResultDraining, errShutdown, refuseDraining)
+		} else {
+			l.shutOut(conn, from, metrics.ResultLimit, errCrowded, refuseFull)
 		}
 		return
 	}
-	var refusal *upgrade.Refusal
-	if l.server.countEntry() {
-		refusal = refuseFull
-	}
 	to := l.server.chooseLoop()
 	if to == l {
-		l.accepted(conn, from, seat, refusal)
+		l.accepted(conn, from, seat, has)
 		return
 	}
-	if !to.post(func() { to.accepted(conn, from, seat, refusal) }) {
-		to.takesNone(conn, from, seat)
+	if !to.post(func() { to.accepted(conn, from, seat, has) }) {
+		to.takesNone(conn, from, seat, has)
+	}
+}
+
+var errCrowded = errors.New("the limit of file descriptors allows no more clients")
+
+// shutOut closes the connection of a client for which there is no room. Without TLS the
+// client gets what the kernel takes of r, if r is not nil. What it has sent is read before
+// the close, which would send a reset otherwise.
+func (l *loop) shutOut(conn transport, from netip.AddrPort, result metrics.Result, why error, r *upgrade.Refusal) {
+	defer func() { _ = conn.Close() }() // it is given up either way
+	if r != nil && l.cfg.TLS == nil {
+		_, _ = conn.WriteLast(r.Append(nil))        // what is not taken is lost
+		_, _ = conn.Read(l.in[:readSize], readSize) // nothing is done with it
+	}
+	l.metrics.Handshake(result)
+	if l.server.mayLog(slog.LevelInfo, result) {
+		l.log.Info("connection closed at once", "client", clientName(from), "why", why)
 	}
 }
 
@@ -221,10 +237,10 @@ func (l *loop) seatAtDoor(conn transport, from netip.Addr) (seat peraddress.Seat
 }
 
 // takesNone closes a client's connection that was meant for l, which has ended.
-func (l *loop) takesNone(conn transport, from netip.AddrPort, seat peraddress.Seat) {
+func (l *loop) takesNone(conn transport, from netip.AddrPort, seat peraddress.Seat, has standing) {
 	_ = conn.Close() // nothing can be done about an error
 	l.sessions.Add(-1)
-	l.server.left(from.Addr(), seat)
+	l.server.left(from.Addr(), seat, has)
 }
 
 // pauseAccept rests accepting and logs why, once a minute at most.
@@ -233,7 +249,7 @@ func (l *loop) pauseAccept(why string) {
 	if l.now >= l.listener.silentTo {
 		l.listener.silentTo = l.now.Add(time.Minute)
 		l.log.Warn("accepting pauses until there is room; more clients wait in the kernel's queue",
-			"why", why, "clients", l.server.Clients(), "limit", l.server.limit)
+			"why", why, "clients", l.server.Clients(), "limit", l.server.permits.size)
 	}
 }
 

@@ -29,7 +29,6 @@ func (st *stage) listens() *net.TCPListener {
 		st.t.Fatal(err)
 	}
 	st.l.listener, st.server.listener = ours, ours
-	st.server.room = st.server.limit
 	st.t.Cleanup(st.l.stopAccept)
 	return theirs
 }

@@ -16,9 +16,11 @@ import (
 // not add up.
 func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
 	var errs []error
+	var all holding
 	for i, l := range h.server.loops {
 		held, err := l.auditAll(seen)
 		descriptors += held.descriptors
+		all.addStandings(&held)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("loop %d: %w", i, err))
 		}
@@ -35,7 +37,7 @@ func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
 	if err := h.server.auditKept(); err != nil {
 		errs = append(errs, err)
 	}
-	return descriptors, errors.Join(errs...)
+	return descriptors, errors.Join(append(errs, all.checkRooms(h.server))...)
 }
 
 // auditKept checks that a drain waits for every client but the late ones.
@@ -78,11 +80,13 @@ type holding struct {
 	sessions        int
 	timers          int
 	descriptors     int
-	places          map[*queue]int // those that handshakes have
+	places          map[*queue]int     // those that handshakes have
+	standings       [permitted + 1]int // how many clients of each standing
 }
 
 func (h *holding) add(l *loop, s *session) {
 	h.sessions++
+	h.standings[s.standing()]++
 	if s.timer != heartbeat.Never {
 		h.timers++
 	}
@@ -128,6 +132,48 @@ func (h *holding) check(l *loop) error {
 		if taken := h.places[at]; at.places+at.lent+taken != at.size {
 			return fmt.Errorf("%d places of a queue are free, %d lent to pages and %d taken, and there are %d", at.places, at.lent, taken, at.size)
 		}
+	}
+	return h.checkPermits(l.server)
+}
+
+// checkPermits holds the server's permits against those that a loop knows of. The other
+// loops and the relays have the rest.
+func (h *holding) checkPermits(s *Server) error {
+	if known, taken := int64(h.standings[permitted]), s.permits.taken.Load(); known > taken {
+		return fmt.Errorf("%d permits are taken, and the loop has %d", taken, known)
+	}
+	return nil
+}
+
+// addStandings adds what the sessions of a loop have to what those of other loops have.
+func (h *holding) addStandings(of *holding) {
+	h.sessions += of.sessions
+	for i, n := range of.standings {
+		h.standings[i] += n
+	}
+}
+
+// checkRooms holds the server's rooms against what all of its loops hold together, while
+// no loop turns. A client that is neither with a loop nor with the server of pages is with
+// a relay, or on the way to a loop.
+func (h *holding) checkRooms(s *Server) error {
+	live, in, out := s.live.Load(), s.inside.taken.Load(), s.lobby.taken.Load()
+	permits := s.permits.taken.Load()
+	elsewhere := live - int64(h.sessions) - s.guests.Load()
+	extra := func(taken int64, has standing) bool {
+		more := taken - int64(h.standings[has])
+		return more < 0 || more > elsewhere
+	}
+	switch {
+	case in+out != live:
+		return fmt.Errorf("%d clients are counted inside and %d in the lobby, and there are %d", in, out, live)
+	case in > s.inside.size || out > s.lobby.size || permits > s.permits.size:
+		return fmt.Errorf("the limits are %d inside, %d in the lobby and %d permits, and %d, %d and %d are taken",
+			s.inside.size, s.lobby.size, s.permits.size, in, out, permits)
+	case extra(permits, permitted):
+		return fmt.Errorf("%d permits are taken, the loops have %d, and %d clients are elsewhere", permits, h.standings[permitted], elsewhere)
+	case extra(out, inLobby):
+		return fmt.Errorf("%d places in the lobby are taken, the loops have %d, and %d clients are elsewhere", out, h.standings[inLobby], elsewhere)
 	}
 	return nil
 }
@@ -191,7 +237,7 @@ func (l *loop) audit(s *session) error {
 		if s.opening.by == heartbeat.Never {
 			return fmt.Errorf("the handshake waits for ever at step %d", s.opening.state)
 		}
-		return nil
+		return l.auditStanding(s)
 	}
 	if s.cause.kind != live && s.until == heartbeat.Never {
 		return fmt.Errorf("the end has no end: %+v", s.cause)
@@ -208,6 +254,21 @@ func (l *loop) audit(s *session) error {
 		if stays && !g.paused && g.deadline() == heartbeat.Never {
 			return fmt.Errorf("the %v leg waits for ever: in %d, out %d, cause %+v", side, g.in, g.out, s.cause)
 		}
+	}
+	return nil
+}
+
+// auditStanding checks that a handshake has a permit from when its request is accepted until
+// it is refused, and that a refused client is waited for in the lobby.
+func (l *loop) auditStanding(s *session) error {
+	step, has := s.opening.step(), s.opening.standing
+	switch {
+	case step.permitted && has != permitted:
+		return fmt.Errorf("the handshake has no permit at step %d", s.opening.state)
+	case step.over && has != inLobby && !l.draining:
+		return errors.New("a refused client is waited for, and is not in the lobby")
+	case step.over && has == permitted:
+		return errors.New("a refused client has a permit")
 	}
 	return nil
 }

@@ -257,11 +257,21 @@ func (l *loop) cut(s *session, side Side) {
 	l.dropTail(g, side)
 	conn := g.io
 	g.cut() // before Close, which closes the descriptor even if it panics
+	defer l.frees(s, side)
 	if err := conn.Close(); err != nil {
 		l.log.Error("close", idAttr(s.id), "side", side, "error", err)
 	}
-	if side == client {
+}
+
+// frees gives back what a leg was counted for whose connection is closed: the client's
+// seat, or the permit of an open session. A handshake keeps its permit, because it may try
+// another address.
+func (l *loop) frees(s *session, side Side) {
+	switch {
+	case side == client:
 		l.rise(s)
+	case s.opening == nil:
+		l.server.permits.give()
 	}
 }
 

@@ -68,7 +68,8 @@
 // what is left. Drain leaves the listener open, and Shutdown closes it. drain.go says what
 // a loop does in a drain, of the whole server or of one upstream (targets.go). server.go
 // makes and runs the loops. room.go counts the clients and limits how many there are at
-// once.
+// once: inside, with a permit for a session, and in the lobby of those that are being
+// refused. descriptors.go says what the descriptors allow.
 //
 // A panic. panic.go ends the session, the client or the job that the loop was busy with
 // (serve, recovers), and continues the turn (complete). audit.go then holds what the loop

@@ -25,13 +25,14 @@ func (s *Server) PlacesToDial() int {
 
 // AllowClients makes the descriptors allow n clients. The Server must not run yet.
 func (s *Server) AllowClients(n int64) {
-	s.room = n
-	s.limit = min(s.limit, n)
-	s.pageRoom = roomForPages(n, s.limit)
+	s.setRooms(n, mostRefused)
 }
 
 // Addresses is how many client addresses are counted.
 func (s *Server) Addresses() int { return s.perAddress.Len() }
+
+// Permits is how many permits are taken.
+func (s *Server) Permits() int { return int(s.permits.taken.Load()) }
 
 // Pages is how many connections are with the server of pages.
 func (s *Server) Pages() int { return int(s.guests.Load()) }

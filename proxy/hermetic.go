@@ -60,7 +60,8 @@ type HermeticWorld struct {
 	Kernels []Kernel         // one for each loop; the first accepts
 	Listen  int              // the descriptor that clients connect to
 	Close   func()           // closes that
-	Clients int64            // how many there may be at once
+	Clients int64            // how many there may be at once, beside those in the lobby
+	Lobby   int64            // how many there may be in that
 	Places  int              // in each loop's queue for a TLS handshake, and in those for dials
 	// Pages is given the clients that ask for pages, and Attach takes back the connection
 	// of one that then asks for a session.
@@ -94,7 +95,7 @@ func NewHermetic(cfg Config, w HermeticWorld) (*Hermetic, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.setRoom(w.Clients)
+	s.setRooms(w.Clients, w.Lobby)
 	s.pages = w.Pages
 	*s.listener = listener{fd: w.Listen, open: true, invented: w.Close}
 	for _, k := range w.Kernels {
@@ -178,6 +179,9 @@ func (h *Hermetic) Close() { h.server.end() }
 
 // Clients is how many clients are counted, and Held how many of them the loops hold.
 func (h *Hermetic) Clients() int { return h.server.Clients() }
+
+// Permits is how many permits are taken.
+func (h *Hermetic) Permits() int { return int(h.server.permits.taken.Load()) }
 
 // Held is how many handshakes and sessions the loops hold.
 func (h *Hermetic) Held() (n int) {

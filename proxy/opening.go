@@ -27,7 +27,8 @@ type opening struct {
 	dialing  heartbeat.Time // when the dial began
 	upgraded heartbeat.Time // when the connection to the upstream was there
 
-	refusal *upgrade.Refusal // decided before the head has come, and sent then
+	standing standing // what the client has of the rooms: see room.go
+	late     bool     // it has come during a drain, and is refused when its request has come
 
 	head      []byte // from the client: its request head, then the bytes that came behind it
 	looked    int    // how much of head has been searched for the head's end
@@ -49,10 +50,9 @@ type opening struct {
 }
 
 // accepted starts the handshake of a client that has connected, and takes over its
-// connection and its seat.
-func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Seat, refusal *upgrade.Refusal) {
-	s := l.newHandshake(conn, from, seat)
-	s.opening.refusal = refusal
+// connection, its seat and what it has of the rooms.
+func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Seat, has standing) {
+	s := l.newHandshake(conn, from, seat, has)
 	s.opening.state = l.firstState()
 	if l.cfg.ProxyProtocol && l.server.trust.Peer(from.Addr()) {
 		s.opening.state = awaitPreface
@@ -69,7 +69,7 @@ func (l *loop) accepted(conn transport, from netip.AddrPort, seat peraddress.Sea
 
 // newHandshake returns a session for a client's connection, which the loop does not wait
 // for yet.
-func (l *loop) newHandshake(conn transport, from netip.AddrPort, seat peraddress.Seat) *session {
+func (l *loop) newHandshake(conn transport, from netip.AddrPort, seat peraddress.Seat, has standing) *session {
 	s := &session{
 		id:    l.server.nextID(),
 		addr:  from.Addr(),
@@ -79,6 +79,8 @@ func (l *loop) newHandshake(conn transport, from netip.AddrPort, seat peraddress
 		opening: &opening{
 			began: l.now,
 			by:    l.now.Add(l.cfg.HandshakeTimeout),
+
+			standing: has,
 		},
 	}
 	for i := range s.legs {
@@ -255,14 +257,14 @@ func (l *loop) requestRead(s *session, end int) {
 	l.nextTarget(s)
 }
 
-// passOrRefuse passes on a request that is not an upgrade, or refuses it. The limit on
-// sessions is not for such a request, but the number of descriptors is. If a trusted
-// proxy has named no client for the whole connection, the connection carries the requests
-// of many clients and counts for none of them.
+// passOrRefuse passes on a request that is not an upgrade, or refuses it. Such a request
+// needs a place inside, and no permit. If a trusted proxy has named no client for the whole
+// connection, the connection carries the requests of many clients and counts for none of
+// them.
 func (l *loop) passOrRefuse(s *session) {
 	switch {
-	case s.opening.refusal != nil && l.server.overfull():
-		l.refuse(s, metrics.ResultLimit, s.opening.refusal)
+	case !l.server.bringIn(&s.opening.standing):
+		l.refuse(s, metrics.ResultLimit, refuseFull)
 	case !l.seated(s):
 		l.refuse(s, metrics.ResultLimitPerIP, refuseAddress)
 	default:
@@ -294,8 +296,8 @@ func (l *loop) learnClient(s *session) {
 func (l *loop) refusalFor(s *session) (metrics.Result, *upgrade.Refusal) {
 	o := s.opening
 	switch {
-	case o.refusal != nil:
-		return metrics.ResultLimit, o.refusal
+	case !l.server.permit(&o.standing):
+		return metrics.ResultLimit, refuseFull
 	case l.server.hasPassed(o.request):
 		return metrics.ResultBadRequest, upgrade.RefuseLoop
 	case !l.cfg.allows(o.request):

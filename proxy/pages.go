@@ -26,6 +26,7 @@ func (l *loop) passRequest(s *session) {
 		l.refuse(s, metrics.ResultLimit, refuseFull)
 		return
 	}
+	l.server.unpermit(&s.opening.standing)
 	passed := false
 	defer func() {
 		if !passed {
@@ -42,7 +43,7 @@ func (l *loop) passRequest(s *session) {
 	if err != nil {
 		l.metrics.Handshake(metrics.ResultInternal)
 		l.logHandshake(s, slog.LevelError, metrics.ResultInternal, "pass request on", err)
-		l.server.left(s.addr, s.seat)
+		l.server.left(s.addr, s.seat, o.standing)
 		return
 	}
 	passed = true
@@ -67,22 +68,21 @@ func (s *Server) detached(from transport) (conn net.Conn, err error) {
 
 // rejoin takes back a connection on which an upgrade request has come.
 func (s *Server) rejoin(g *web.Guest, head []byte) {
-	var refusal *upgrade.Refusal
-	if s.countReturn() {
-		refusal = refuseFull
-	}
+	s.guests.Add(-1)
+	has := inside
+	s.permit(&has)
 	seat := seatOf(g)
 	conn, err := s.attach(g.Conn)
 	if err != nil {
 		s.cfg.Log.Error("take connection back for an upgrade", "client", clientName(g.From), "error", err)
-		s.left(g.From.Addr(), seat)
+		s.left(g.From.Addr(), seat, has)
 		return
 	}
 	_ = socket.LimitBackoff(conn.FD(), s.options.RTOMax) // the same bound was set before, until Detach removed it
 	socket.SetUserTimeout(conn.FD(), s.options.UserTimeout)
 	to := s.chooseLoop()
-	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), refusal) }) {
-		to.takesNone(conn, g.From, seat)
+	if !to.post(func() { to.rejoined(conn, g, append(head, g.Early...), has) }) {
+		to.takesNone(conn, g.From, seat, has)
 	}
 }
 
@@ -95,9 +95,8 @@ func attach(c net.Conn) (transport, error) {
 }
 
 // rejoined is accepted for a client that comes back from the server of pages.
-func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, refusal *upgrade.Refusal) {
-	s := l.newHandshake(conn, g.From, seatOf(g))
-	s.opening.refusal = refusal
+func (l *loop) rejoined(conn transport, g *web.Guest, head []byte, has standing) {
+	s := l.newHandshake(conn, g.From, seatOf(g), has)
 	s.opening.anonymous = g.Anonymous
 	s.opening.state = awaitRequest
 	s.opening.head = head

@@ -335,7 +335,7 @@ func TestRelayPanics(t *testing.T) {
 		time:     time.Second,
 		log:      b.l.log,
 	}
-	b.server.countEntry()
+	r.has, _ = b.server.letIn()
 	b.server.beside(r.pass)
 	b.run()
 	if !*conns[client].closed || !*conns[upstream].closed {
@@ -390,7 +390,7 @@ func TestBrokenLoopEndsTheServer(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run() }()
-	s.countEntry() // a client that the loop has lost
+	s.letIn() // a client that the loop has lost
 	s.loops[1].post(func() {
 		s.loops[1].faults.duty = ownDuty
 		panic("of the loop's own")

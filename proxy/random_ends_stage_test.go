@@ -17,7 +17,7 @@ import (
 
 // TestRandomEnds plays random scripts of what peers do to a session, and to each
 // other's last words. After every step whatever waits has a deadline (see
-// stage.wantsDeadlines). An hour later every session has ended, since nobody answers
+// stage.wantsOrder). An hour later every session has ended, since nobody answers
 // pings; it is counted once, and nothing is left of it.
 func TestRandomEnds(t *testing.T) {
 	scripts := 300

@@ -59,6 +59,7 @@ func (l *loop) turnAway(s *session, result metrics.Result, r *upgrade.Refusal) {
 	l.hangUp(s)
 	l.vacate(s)
 	l.leaveTarget(s)
+	l.server.sendOut(&o.standing)
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 	o.out = r.Append(nil)
 	o.forget()
@@ -75,8 +76,8 @@ func (l *loop) writeRefusal(s *session) {
 	}
 	l.countSent(g, client, n)
 	o.out = o.out[n:]
-	if s.seat == peraddress.TurnedAway { // it gets what the kernel takes at once, and is not waited for
-		l.cutOpening(s)
+	if !l.waitsFor(s) {
+		l.dropsInput(s)
 		return
 	}
 	if len(o.out) > 0 {
@@ -88,6 +89,21 @@ func (l *loop) writeRefusal(s *session) {
 	o.state = lingering
 	o.by = l.now.Add(l.cfg.CloseTimeout)
 	l.want(s, client, readInterest)
+}
+
+// waitsFor reports whether there is room to wait for a refused client. Otherwise it gets
+// what the kernel takes at once. Behind a shut door there are no newcomers to keep room for.
+func (l *loop) waitsFor(s *session) bool {
+	return s.seat != peraddress.TurnedAway && (s.opening.standing == inLobby || l.shut)
+}
+
+// dropsInput closes the connection of a refused client that is not waited for. It reads
+// once before, because a close with input unread would send a reset.
+func (l *loop) dropsInput(s *session) {
+	if n, err := s.legs[client].io.Read(l.in[:], readSize); err == nil {
+		l.count(s, client, n)
+	}
+	l.cutOpening(s)
 }
 
 // linger reads what a refused client still sends, until the client ends, its time is up,

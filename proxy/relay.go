@@ -37,6 +37,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		time:    max(o.by.Sub(l.now), l.cfg.HandshakeTimeout),
 		from:    s.addr,
 		seat:    s.seat,
+		has:     o.standing,
 		target:  s.target,
 		log:     l.log.With(idAttr(s.id), "client", clientName(s.remote()), "path", s.path, "upstream", s.target.Name(), "address", s.target.Address()),
 	}
@@ -61,6 +62,7 @@ type relay struct {
 	time             time.Duration // for what is left of the response, and for the client to take it
 	from             netip.Addr
 	seat             peraddress.Seat // the client's, of its address from
+	has              standing        // the client's
 	target           *backend.Target
 	log              *slog.Logger
 }
@@ -69,7 +71,7 @@ type relay struct {
 func (r *relay) fails(err error) {
 	r.metrics.Handshake(metrics.ResultInternal)
 	r.log.Error("pass refusal on", "error", err)
-	r.server.left(r.from, r.seat)
+	r.server.left(r.from, r.seat, r.has)
 }
 
 func (r *relay) pass() {
@@ -78,7 +80,7 @@ func (r *relay) pass() {
 		r.fails(err)
 		return
 	}
-	defer func() { r.server.left(r.from, r.seat) }()
+	defer func() { r.server.left(r.from, r.seat, r.has) }()
 	defer c.Close()
 	defer u.Close()
 	if !r.server.relays.add(c, u) {
@@ -94,12 +96,16 @@ func (r *relay) pass() {
 	_ = r.server.panics.Guard(func() { result = r.copy(c, u) })
 	r.metrics.Handshake(result)
 	r.target.Counts().Handshake(result)
-	_ = u.Close() // the response is copied; the client may take its time
-	r.finish(c)
+	_ = u.Close() // the response is copied
+	if r.server.sendOut(&r.has) {
+		r.finish(c) // the client may take its time
+	}
 }
 
 // conns gives both descriptors to the standard library. On an error both are closed.
 func (r *relay) conns() (c, u net.Conn, err error) {
+	r.server.relays.handOver.Lock()
+	defer r.server.relays.handOver.Unlock()
 	c, errClient := r.server.detached(r.client)
 	u, errUpstream := r.server.detached(r.upstream)
 	if err := errors.Join(errClient, errUpstream); err != nil {
@@ -202,6 +208,10 @@ func (r *relay) finish(c net.Conn) {
 
 // relays holds the connections of the relays under way, so that a shutdown can cut them.
 type relays struct {
+	// handOver is held while a relay's connections change hands. A connection has two
+	// descriptors then, and the second one is reserved for one connection only.
+	handOver sync.Mutex
+
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	ended bool

@@ -2,47 +2,130 @@ package proxy
 
 import (
 	"net/netip"
-	"os"
+	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
-	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/web"
 )
 
-// reservedFiles is how many descriptors are kept for everything but sessions: the
-// listeners, the admin side, the runtime, clients that are refused, lookups, and the
-// second descriptor of a connection that changes hands.
-const reservedFiles = 256
+// The server counts its clients in three rooms. The descriptors say how many clients may be
+// inside. A handshake or a session of those holds a permit, and the limit on sessions says
+// how many permits there are. The lobby is for clients that are being refused: each has a
+// reserved descriptor, so it keeps nobody out.
 
-// Descriptors counts the file descriptors that a process may have.
-type Descriptors struct {
-	Limit    int64 // all of them
-	Reserved int64 // those that are not for clients
+// A capacity counts how many places of a room are taken. Any goroutine may use it.
+type capacity struct {
+	size  int64 // static
+	taken atomic.Int64
 }
 
-// OwnDescriptors returns the descriptors of this process, for a server with so many event
-// loops; 0 means one loop for each usable core.
-func OwnDescriptors(loops int) Descriptors {
-	if loops == 0 {
-		loops = epoll.Processors
-	}
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		panic(os.NewSyscallError("getrlimit", err)) // the arguments are ours
-	}
-	return Descriptors{
-		Limit:    int64(min(files.Cur, 1<<40)),
-		Reserved: reservedFiles + epoll.Files*int64(loops),
+// take takes a place, or returns false if none is free.
+func (c *capacity) take() bool {
+	for {
+		taken := c.taken.Load()
+		if taken >= c.size {
+			return false
+		}
+		if c.taken.CompareAndSwap(taken, taken+1) {
+			return true
+		}
 	}
 }
 
-// Clients returns how many clients d allows at once. A client takes two descriptors.
-func (d Descriptors) Clients() int64 { return max(1, (d.Limit-d.Reserved)/2) }
+// give gives a place back.
+func (c *capacity) give() { c.taken.Add(-1) }
 
-// LimitFor returns the Limit that so many clients at once need.
-func (d Descriptors) LimitFor(clients int64) int64 { return d.Reserved + 2*clients }
+// full reports whether no place is free.
+func (c *capacity) full() bool { return c.taken.Load() >= c.size }
+
+// A standing says what a client has of the rooms, and goes with the client's connection.
+// Server.left gives back what the client has at the end.
+type standing uint8
+
+const (
+	inLobby   standing = iota // a place in the lobby; → inside
+	inside                    // a place inside, and no permit: the client waits, asks for pages or ends; → permitted, inLobby
+	permitted                 // a place inside, and a permit; → inside, inLobby
+)
+
+// letIn counts a client that was accepted. It returns false, and counts nothing, if even
+// the lobby is full.
+func (s *Server) letIn() (has standing, ok bool) {
+	switch {
+	case s.inside.take():
+		has = inside
+	case s.lobby.take():
+		has = inLobby
+	default:
+		return has, false
+	}
+	s.live.Add(1)
+	s.kept.Add(1)
+	s.permit(&has)
+	return has, true
+}
+
+// bringIn gives a client a place inside, and reports whether it has one.
+func (s *Server) bringIn(has *standing) bool {
+	if *has == inLobby && s.inside.take() {
+		*has = inside
+		s.lobby.give()
+		s.roomMade()
+	}
+	return *has != inLobby
+}
+
+// permit gives a client a permit, and reports whether it has one. A client that found none
+// when it connected may find one later.
+func (s *Server) permit(has *standing) bool {
+	if s.bringIn(has) && *has == inside && s.permits.take() {
+		*has = permitted
+	}
+	return *has == permitted
+}
+
+// unpermit takes the client's permit back, if it has one.
+func (s *Server) unpermit(has *standing) {
+	if *has == permitted {
+		*has = inside
+		s.permits.give()
+	}
+}
+
+// sendOut takes a refused client's permit back and moves the client to the lobby. It
+// returns false if the lobby is full: then nobody waits for the client.
+func (s *Server) sendOut(has *standing) bool {
+	s.unpermit(has)
+	if *has == inside && s.lobby.take() {
+		*has = inLobby
+		s.inside.give()
+		s.roomMade()
+	}
+	return *has == inLobby
+}
+
+// leave gives back all that a client has.
+func (s *Server) leave(has standing) {
+	s.unpermit(&has)
+	if has == inside {
+		s.inside.give()
+	} else {
+		s.lobby.give()
+	}
+}
+
+// standing returns what the session has of the rooms. An open session has its permit for
+// as long as it has a connection to the upstream.
+func (s *session) standing() standing {
+	switch {
+	case s.opening != nil:
+		return s.opening.standing
+	case s.legs[upstream].io != nil:
+		return permitted
+	default:
+		return inside
+	}
+}
 
 // roomForPages returns how many of room clients may be with the server of pages: half, or
 // what the limit on sessions leaves if that is more. So sessions always find room,
@@ -51,34 +134,15 @@ func roomForPages(room, sessions int64) int64 {
 	return max(1, room/2, room-sessions)
 }
 
-// setRoom sets how many clients there may be at once, and the limits that follow from it.
-func (s *Server) setRoom(room int64) {
-	s.room, s.limit = room, room
+// setRooms sets how many clients there may be inside, how many in the lobby, and the limits
+// that follow from that. The server must not have clients yet.
+func (s *Server) setRooms(clients, refused int64) {
+	s.inside.size, s.lobby.size, s.permits.size = clients, refused, clients
 	if s.cfg.MaxSessions > 0 {
-		s.limit = min(s.limit, int64(s.cfg.MaxSessions))
+		s.permits.size = min(clients, int64(s.cfg.MaxSessions))
 	}
-	s.pageRoom = roomForPages(s.room, s.limit)
-	s.cfg.Metrics.SetSessionsLimit(int(s.limit))
-}
-
-// countEntry counts a client that was accepted, and reports whether it is over the limit.
-func (s *Server) countEntry() (full bool) {
-	s.live.Add(1)
-	s.kept.Add(1)
-	return s.exceeds(0)
-}
-
-// full reports whether the descriptors allow no further client.
-func (s *Server) full() bool { return s.live.Load() >= s.room }
-
-// overfull reports whether there are more clients than the descriptors allow.
-func (s *Server) overfull() bool { return s.live.Load() > s.room }
-
-// exceeds reports whether there are more than some clients over the limit. Clients that
-// ask for pages take descriptors, but no session.
-func (s *Server) exceeds(some int64) bool {
-	live := s.live.Load()
-	return live > s.room+some || live-s.guests.Load() > s.limit+some
+	s.pageRoom = roomForPages(clients, s.permits.size)
+	s.cfg.Metrics.SetSessionsLimit(int(s.permits.size))
 }
 
 // countGuest counts a client that goes to the server of pages. It returns false, and
@@ -88,34 +152,20 @@ func (s *Server) countGuest() bool {
 		s.guests.Add(-1)
 		return false
 	}
-	s.roomMade()
 	return true
-}
-
-// countReturn counts a client that comes back from the server of pages for a session, and
-// reports whether it is over the limit.
-func (s *Server) countReturn() (full bool) {
-	s.guests.Add(-1)
-	return s.exceeds(0)
 }
 
 // guestGone counts a client whose page connection has ended.
 func (s *Server) guestGone(g *web.Guest) {
 	s.guests.Add(-1)
-	s.left(g.From.Addr(), seatOf(g))
+	s.left(g.From.Addr(), seatOf(g), inside)
 }
 
-// refusedAtOnce bounds how many clients over the limit are being refused at one time.
-const refusedAtOnce = 64
-
-// crowded reports whether one more client would take descriptors that are reserved.
-func (s *Server) crowded() bool { return s.exceeds(refusedAtOnce - 1) }
-
 // left counts a client that has gone, after all its descriptors are closed. Every client
-// that place has counted comes once to left, or to unkept and gone.
-func (s *Server) left(from netip.Addr, seat peraddress.Seat) {
+// that letIn has counted comes once to left, or to unkept and gone.
+func (s *Server) left(from netip.Addr, seat peraddress.Seat, has standing) {
 	s.unkept()
-	s.gone(from, seat)
+	s.gone(from, seat, has)
 }
 
 // unkept counts a client that no drain waits for any more.
@@ -126,8 +176,9 @@ func (s *Server) unkept() {
 }
 
 // gone counts a client as left does. No drain waits for the client.
-func (s *Server) gone(from netip.Addr, seat peraddress.Seat) {
+func (s *Server) gone(from netip.Addr, seat peraddress.Seat, has standing) {
 	s.perAddress.Leave(from, seat)
+	s.leave(has)
 	s.leaves.Add(1)
 	if s.live.Add(-1) == 0 {
 		s.tellEmpty()

@@ -32,14 +32,15 @@ type Server struct {
 	end      context.CancelFunc // ends them
 	listener *listener
 	loops    []*loop
-	limit    int64 // how many sessions there may be at once, handshakes included
-	room     int64 // how many clients the descriptors allow at once
-	pageRoom int64 // how many of those clients may be with the server of pages at once
+	pageRoom int64 // how many clients may be with the server of pages at once
 	options  socket.Options
 	trust    forwarded.Trust
 	world
 
-	live         atomic.Int64  // clients with a session, a handshake, a relay or pages
+	inside       capacity      // clients, as the descriptors allow
+	permits      capacity      // those of them with a handshake or a session, as the limit on sessions allows
+	lobby        capacity      // clients that are being refused, on reserved descriptors
+	live         atomic.Int64  // all clients: inside or in the lobby
 	kept         atomic.Int64  // those of them that a drain waits for: all but the late ones
 	guests       atomic.Int64  // those of them with the server of pages
 	ids          atomic.Uint64 // the id of the last handshake that began
@@ -103,7 +104,8 @@ func newServer(cfg Config, w world) (*Server, error) {
 	}
 	s.pool.WhenDown(s.callAway)
 	s.pages = web.New(s.webConfig())
-	s.setRoom(OwnDescriptors(cfg.Loops).Clients())
+	d := OwnDescriptors(cfg.Loops)
+	s.setRooms(d.Clients(), d.Refused())
 	return s, nil
 }
 
@@ -182,7 +184,7 @@ func (s *Server) Sessions() (n int) {
 }
 
 // Clients returns the number of clients that have a session, a handshake under way, or
-// requests that are not upgrades.
+// requests that are not upgrades, or whose refusal or end is under way.
 func (s *Server) Clients() int { return int(s.live.Load()) }
 
 // Run drives the loops until Shutdown has ended all sessions. An error means that a loop

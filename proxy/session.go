@@ -63,7 +63,8 @@ func (l *loop) admit(s *session) {
 }
 
 // detach takes s out of the loop and returns the connections of its legs, by side. The
-// caller owns them. The client and its seat stay counted. On an error all of them are
+// caller owns them. The client stays counted, with its seat and its
+// standing. On an error all of them are
 // closed, because only closing removes a descriptor whose removal the poller has refused.
 func (l *loop) detach(s *session) (conns [2]transport, err error) {
 	for _, side := range sides {
@@ -91,12 +92,12 @@ func (l *loop) detach(s *session) (conns [2]transport, err error) {
 // release takes s, whose connections are closed, out of the loop, and counts its client
 // as gone.
 func (l *loop) release(s *session) {
-	late := s.isLate()
+	late, has := s.isLate(), s.standing()
 	l.leaves(s)
 	if late {
-		l.server.gone(s.addr, s.seat)
+		l.server.gone(s.addr, s.seat, has)
 	} else {
-		l.server.left(s.addr, s.seat)
+		l.server.left(s.addr, s.seat, has)
 	}
 }
 

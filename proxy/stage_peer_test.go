@@ -206,10 +206,10 @@ func (st *stage) knocks() *peer {
 func (st *stage) connects() *peer {
 	st.t.Helper()
 	p := st.peer(client)
-	st.server.countEntry()
+	has, _ := st.server.letIn()
 	st.l.sessions.Add(1)
 	st.l.now = st.now
-	st.l.accepted(st.corks(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, nil)
+	st.l.accepted(st.corks(p.far), netip.MustParseAddrPort("192.0.2.1:1234"), peraddress.Uncounted, has)
 	return p
 }
 

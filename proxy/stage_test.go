@@ -73,7 +73,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	if st.server, err = newServer(cfg, inventedTime(clock)); err != nil {
 		t.Fatal(err)
 	}
-	st.server.setRoom(1000)
+	st.server.setRooms(1000, mostRefused)
 	st.l = st.server.addLoop(linux{p, cfg.socketOptions()}, rand.Reader)
 	st.l.waitsWith(p)
 	t.Cleanup(func() {
@@ -106,7 +106,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 		g.by = heartbeat.Never
 		g.io = st.corks(p.far)
 	}
-	st.server.countEntry()
+	s.opening.standing, _ = st.server.letIn()
 	st.l.sessions.Add(1)
 	st.l.admit(s)
 	st.l.now = st.now
@@ -142,7 +142,7 @@ func (st *stage) run() {
 		st.l.poll()
 		st.l.turn(st.l.now, st.l.ready)
 		wantsNoPanic(st.t, st.server, false)
-		st.wantsDeadlines()
+		st.wantsOrder()
 		for _, leg := range st.legs {
 			if leg.holding {
 				st.t.Fatal("the kernel was told that the end follows at once, and the turn is over")
@@ -155,34 +155,20 @@ func (st *stage) run() {
 	st.t.Fatal("the loop spins: something stays ready and is not dealt with")
 }
 
-// wantsDeadlines checks that nothing waits for ever: a session whose end has begun,
-// or a leg that owes something, has a time at which it is over, and a timer for it.
-func (st *stage) wantsDeadlines() {
+// wantsOrder checks that whatever waits has a deadline and a timer, and that the clients
+// hold what is taken of the rooms.
+func (st *stage) wantsOrder() {
 	st.t.Helper()
+	var held holding
 	st.l.table.all(func(s *session) {
-		if s.timer == heartbeat.Never && st.l.due(s) != heartbeat.Never {
-			st.t.Fatal("a session has a deadline and no timer")
-		}
-		if s.opening != nil {
-			if s.opening.by == heartbeat.Never {
-				st.t.Fatalf("a handshake waits for ever in state %d", s.opening.state)
-			}
-			return
-		}
-		if s.cause.kind != live && s.until == heartbeat.Never {
-			st.t.Fatalf("the end of a session has no end: %+v", s.cause)
-		}
-		for _, side := range sides {
-			g := &s.legs[side]
-			stays := g.io != nil && (g.out == outBroken || s.cause.kind != live && g.out > outHeld)
-			if g.paused && s.legs[opposite(side)].tail == nil {
-				st.t.Fatalf("the %v leg is not read, and nothing is in the way", side)
-			}
-			if stays && !g.paused && g.deadline() == heartbeat.Never {
-				st.t.Fatalf("the %v leg waits for ever: in %d, out %d, cause %+v", side, g.in, g.out, s.cause)
-			}
+		held.add(st.l, s)
+		if err := st.l.audit(s); err != nil {
+			st.t.Fatal(err)
 		}
 	})
+	if err := held.checkRooms(st.server); err != nil {
+		st.t.Fatal(err)
+	}
 }
 
 // wheelLag is more than a timer may go off late.

@@ -38,6 +38,7 @@ type step struct {
 	clientWaits bool // the client is not read, and its end ends the handshake
 	queues      bool // the handshake waits for a place in a queue
 	beforeTLS   bool // with TLS, no refusal can be sent to the client yet
+	permitted   bool // the handshake goes to the upstream, and has a permit
 	over        bool // the outcome is counted, and only the client is still to be told
 }
 
@@ -53,14 +54,14 @@ func init() {
 		securing:     {late: slowTLS, beforeTLS: true},
 		awaitRequest: {leg: client, ready: (*loop).readRequest, late: slowHead, stop: refuseUnasked},
 
-		resolving:        {late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true},
-		queued:           {late: slowQueue, stop: refuseStop, clientWaits: true, queues: true},
-		dialing:          {leg: upstream, ready: (*loop).dialed, late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true},
-		securingUpstream: {late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true},
-		sendRequest:      {leg: upstream, ready: (*loop).writeRequest, late: slowUpstream, stop: refuseStop, clientWaits: true},
-		awaitAnswer:      {leg: upstream, ready: (*loop).readAnswer, late: slowUpstream, stop: refuseStop, clientWaits: true},
+		resolving:        {late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true, permitted: true},
+		queued:           {late: slowQueue, stop: refuseStop, clientWaits: true, queues: true, permitted: true},
+		dialing:          {leg: upstream, ready: (*loop).dialed, late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true, permitted: true},
+		securingUpstream: {late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true, permitted: true},
+		sendRequest:      {leg: upstream, ready: (*loop).writeRequest, late: slowUpstream, stop: refuseStop, clientWaits: true, permitted: true},
+		awaitAnswer:      {leg: upstream, ready: (*loop).readAnswer, late: slowUpstream, stop: refuseStop, clientWaits: true, permitted: true},
 
-		sendAnswer: {leg: client, ready: (*loop).writeAnswer, late: slowClient},
+		sendAnswer: {leg: client, ready: (*loop).writeAnswer, late: slowClient, permitted: true},
 		refusing:   {leg: client, ready: (*loop).writeRefusal, late: (*loop).cutOpening, over: true},
 		lingering:  {leg: client, ready: (*loop).linger, late: (*loop).cutOpening, over: true},
 	}

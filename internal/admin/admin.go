@@ -12,6 +12,7 @@
 package admin
 
 import (
+	"cmp"
 	"log"
 	"net"
 	"net/http"
@@ -41,7 +42,7 @@ type Proxy interface {
 	ResumeTargets(name, address string) (found bool)
 }
 
-// Config is what NewServer needs; all fields but Host, Token and Profiling are required.
+// Config is what NewServer needs; Host, Token, Profiling and Connections may be left out.
 type Config struct {
 	Proxy     Proxy
 	Drain     func()        // begins the drain that SIGTERM begins; it may be called again
@@ -51,6 +52,8 @@ type Config struct {
 	Metrics   http.Handler  // what /metrics answers
 	Profiling bool          // whether /debug/pprof/ exists
 	ErrorLog  *log.Logger   // net/http's
+
+	Connections int // how many may be open at once; 0 means 32
 }
 
 // The admin listener's limits. Requests have no bodies and answers are small. But the
@@ -63,11 +66,14 @@ const (
 )
 
 // A Server answers on one listener.
-type Server struct{ http http.Server }
+type Server struct {
+	http        http.Server
+	connections int // at once
+}
 
 // NewServer returns a server that is ready to Serve a listener.
 func NewServer(cfg Config) *Server {
-	return &Server{http: http.Server{
+	return &Server{connections: cmp.Or(cfg.Connections, maxConnections), http: http.Server{
 		Handler:        newHandler(cfg),
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
@@ -81,7 +87,7 @@ func NewServer(cfg Config) *Server {
 
 // Serve answers on l until Close is called. Then it returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
-	bounded := bound(l, maxConnections)
+	bounded := bound(l, s.connections)
 	bounded.watch(&s.http)
 	return s.http.Serve(bounded)
 }

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// maxConnections is how many connections may be open at once. Each takes a descriptor
-// that a session could use. The limit is enough for some scrapers, probes and browsers.
+// maxConnections is how many connections may be open at once, unless Config.Connections
+// says otherwise. Each takes a descriptor that a session could use. The limit is enough for
+// some scrapers, probes and browsers.
 const maxConnections = 32
 
 const (

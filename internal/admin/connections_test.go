@@ -92,13 +92,18 @@ func (a *asker) wantsEnd(why string) {
 // Clients that hold connections and ask for nothing take no more descriptors than
 // are the listener's, and keep no scraper out.
 func TestIdleConnectionsGiveWay(t *testing.T) {
-	l, server := listen(t), testServer(Config{})
+	t.Run("by default", func(t *testing.T) { testGiveWay(t, Config{}, maxConnections) })
+	t.Run("with few", func(t *testing.T) { testGiveWay(t, Config{Connections: 4}, 4) })
+}
+
+func testGiveWay(t *testing.T, cfg Config, most int) {
+	l, server := listen(t), testServer(cfg)
 	serves(t, l, server.Serve, server.Close)
 	scraper := connects(t, l)
 	scraper.sends(question)
 	scraper.wantsAnswer("the first")
 	var silent []*asker
-	for range 3 * maxConnections {
+	for range 3 * most {
 		silent = append(silent, connects(t, l))
 	}
 	half := connects(t, l)
@@ -107,7 +112,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	last.sends(question)
 	last.wantsAnswer("one that came after many")
 	scraper.wantsEnd("it has been idle for longest")
-	for i, a := range silent[:2*maxConnections] {
+	for i, a := range silent[:2*most] {
 		if a.wantsEnd("it never asked anything"); t.Failed() {
 			t.Fatalf("number %d of %d", i, len(silent))
 		}

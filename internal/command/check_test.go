@@ -479,7 +479,7 @@ func TestCheckWarnsOfTheDescriptorLimit(t *testing.T) {
 	cmd := exec.Command("/bin/sh", "-c", `ulimit -n 600 && exec "$0" check`, os.Args[0])
 	cmd.Env = []string{runsMain + "=1", "GOMAXPROCS=2", someUpstream, "HOLDFAST_MAX_SESSIONS=1000"}
 	out, err := cmd.CombinedOutput()
-	want := `warning: HOLDFAST_MAX_SESSIONS="1000" is more than the limit of file descriptors allows, which is 600: at most 168 sessions hold; ` +
+	want := `warning: HOLDFAST_MAX_SESSIONS="1000" is more than the limit of file descriptors allows, which is 600: at most 221 sessions hold; ` +
 		"set at most that, or raise the limit (ulimit -Hn) to 2264\n" + checked
 	if err != nil || string(out) != want {
 		t.Errorf("got  %s, %v\nwant %s", out, err, want)

@@ -44,7 +44,7 @@ func TestHashOfAFieldThatIsSet(t *testing.T) {
 
 // Fewer sessions than were asked for hold, and nobody is to find that out under load.
 func TestMoreSessionsThanDescriptors(t *testing.T) {
-	d := proxy.Descriptors{Limit: 1024, Reserved: 264}
+	d := proxy.Descriptors{Limit: 1024, Loops: 2}
 	for _, tc := range []struct{ max, warning string }{
 		{"0", ""},
 		{"380", ""},
@@ -69,20 +69,20 @@ func TestFewDescriptors(t *testing.T) {
 		max     string
 		warning string
 	}{
-		{256, "100", `HOLDFAST_MAX_SESSIONS="100" is more than the limit of file descriptors allows, which is 256: at most one session holds; ` +
-			"set at most that, or raise the limit (ulimit -Hn) to 464"},
+		{256, "100", `HOLDFAST_MAX_SESSIONS="100" is more than the limit of file descriptors allows, which is 256: at most 92 sessions hold; ` +
+			"set at most that, or raise the limit (ulimit -Hn) to 277"},
 		{256, "1", `HOLDFAST_MAX_SESSIONS="1" holds, but the limit of file descriptors, which is for all connections together, is only 256; raise the limit (ulimit -Hn) to 1024 or more`},
 		{1023, "10", `HOLDFAST_MAX_SESSIONS="10" holds, but the limit of file descriptors, which is for all connections together, is only 1023; raise the limit (ulimit -Hn) to 1024 or more`},
 		{1024, "10", ""},
-		{256, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 256: at most one session holds; " +
+		{32, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 32: at most 2 sessions hold; " +
 			"raise the limit (ulimit -Hn), to 2264 for 1000 sessions"},
-		{461, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 461: at most 98 sessions hold; " +
+		{30, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 30: at most one session holds; " +
 			"raise the limit (ulimit -Hn), to 2264 for 1000 sessions"},
-		{1023, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 1023: at most 379 sessions hold; " +
+		{1023, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 1023: at most 380 sessions hold; " +
 			"raise the limit (ulimit -Hn), to 2264 for 1000 sessions"},
 		{1024, "0", ""},
 	} {
-		d := proxy.Descriptors{Limit: tc.limit, Reserved: 264}
+		d := proxy.Descriptors{Limit: tc.limit, Loops: 2}
 		if got := mustLoad(t, someUpstream, "HOLDFAST_MAX_SESSIONS="+tc.max).maxSessionsWarning(d).Error(); got != tc.warning {
 			t.Errorf("%s sessions of %d descriptors: warns %q, want %q", tc.max, tc.limit, got, tc.warning)
 		}
@@ -90,7 +90,7 @@ func TestFewDescriptors(t *testing.T) {
 }
 
 func TestSessionLimit(t *testing.T) {
-	d := proxy.Descriptors{Limit: 1024, Reserved: 264}
+	d := proxy.Descriptors{Limit: 1024, Loops: 2}
 	for max, want := range map[string]string{
 		"0":   "380 by the limit of 1024 file descriptors",
 		"100": "100 by HOLDFAST_MAX_SESSIONS",

@@ -39,7 +39,7 @@ func wanted() (all []string) {
 	for _, status := range []int{101, 400, 408, 426, 429, 502, 503, 504} {
 		all = append(all, fmt.Sprint("status ", status))
 	}
-	return append(all, "refusal passed on", "stop")
+	return append(all, "refusal passed on", "no permit", "lazy after its session", "lazy after a refusal", "lazy after a refusal passed on", "stop")
 }
 
 // dropped is what a run sees when a session is dropped.

@@ -276,6 +276,9 @@ func (w *World) wantsNothingLeft() {
 	if held, counted, open := w.proxy.Held(), w.proxy.Clients(), w.machine.Open(); held != 0 || counted != 0 || open != 0 {
 		w.fails("%d sessions are held, %d clients counted and %d descriptors open at the end", held, counted, open)
 	}
+	if permits := w.proxy.Permits(); permits != 0 {
+		w.fails("%d permits are taken at the end", permits)
+	}
 	families, err := w.metrics.Registry().Gather()
 	if err != nil {
 		w.fails("metrics: %v", err)

@@ -200,7 +200,9 @@ func (t *talk) paged() {
 			t.client.sendsInPieces([]byte(pageRequest))
 		default:
 			t.rejoins = true
+			t.wantsPermit()
 			t.client.sendsInPieces([]byte(t.request()))
+			t.w.after(t.client.headOut-t.w.now, t.wantsPermit)
 		}
 	})
 }

@@ -29,9 +29,10 @@ type peer struct {
 	head     []byte // HTTP, before the frames
 	open     bool   // there are frames
 	parser   parser
-	received int  // bytes of data frames
-	ended    bool // its TCP has ended, or was reset
-	refused  bool // it got an answer that is not a 101
+	received int    // bytes of data frames
+	ended    bool   // its TCP has ended, or was reset
+	refused  bool   // it got an answer that is not a 101
+	refusal  []byte // the body of that
 	gotClose []byte
 	pings    int           // of the proxy's that came
 	pongAt   time.Duration // when a pong came inside a message, having waited its time
@@ -177,6 +178,9 @@ func (p *peer) sendsInPieces(b []byte) {
 const chunk = 16 << 10
 
 func (p *peer) reads() {
+	if p.ended {
+		return // it is lazy
+	}
 	b := p.w.room.read[:]
 	for !p.gone() {
 		most := len(b)
@@ -208,6 +212,7 @@ func (p *peer) ends(err error) {
 	p.tells("<- the stream ends: %v", err)
 	if p.refused {
 		p.talk.wantsRefusal()
+		p.talk.isFull(string(p.refusal))
 	}
 	if p.parser.left > 0 || len(p.parser.head) > 0 {
 		p.w.see(p.side.String() + " cut inside a frame")
@@ -215,7 +220,23 @@ func (p *peer) ends(err error) {
 	if !errors.Is(err, io.EOF) {
 		p.brokeNow() // after a reset nothing is healthy any more
 	}
+	if p.plan.Lazy && errors.Is(err, io.EOF) {
+		p.isLazy()
+		return
+	}
 	_ = p.s.Close()
+}
+
+// isLazy notes what a client has got that leaves its TCP open behind that.
+func (p *peer) isLazy() {
+	switch {
+	case p.talk.opened:
+		p.w.see("lazy after its session")
+	case p.refused && p.talk.refusal != nil:
+		p.w.see("lazy after a refusal passed on")
+	case p.refused:
+		p.w.see("lazy after a refusal")
+	}
 }
 
 // takes looks at bytes that came.
@@ -254,6 +275,7 @@ func (p *peer) takes(b []byte) {
 
 // takesRefusal collects the body of a refusal.
 func (p *peer) takesRefusal(b []byte) {
+	p.refusal = append(p.refusal, b...)
 	if r := p.talk.refusal; r != nil {
 		r.got = append(r.got, b...)
 	}

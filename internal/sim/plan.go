@@ -39,6 +39,8 @@ type Knobs struct {
 	Inbox            int   // and for what has arrived there
 	Pages            bool  // requests that are not upgrades are answered
 	Clients          int64 // how many the proxy has room for; 0: enough
+	Sessions         int   // HOLDFAST_MAX_SESSIONS; 0: no limit
+	Lobby            int64 // how many clients may be waited for when they are refused; 0: enough
 	Batch            int   // events that the poller returns at once; 0: as many as Linux does
 }
 
@@ -93,6 +95,7 @@ type Actor struct {
 	Heap    int           // bytes of small frames that it sends before each such answer
 	Rate    int           // bytes that it reads a second; 0: all that there is
 	Early   bool          // it sends its first message before the handshake is over
+	Lazy    bool          // it does not end TCP when the proxy has
 	Does    []Action
 }
 
@@ -164,7 +167,28 @@ func planFor(seed uint64) *Plan {
 		}
 	}
 	p.Spread = oneOf(stream(seed, 5), 0, time.Second, time.Minute)
+	p.crowds(stream(seed, 6))
 	return p
+}
+
+// crowds draws limits that few clients reach, and clients that are in no hurry to go.
+func (p *Plan) crowds(rnd *rand.Rand) {
+	p.Knobs.Sessions = seldom(rnd, 5, 1+rnd.IntN(3))
+	p.Knobs.Lobby = seldom(rnd, 4, int64(1))
+	if rnd.IntN(3) == 0 {
+		for i := range p.Sessions {
+			p.Sessions[i].Client.Lazy = rnd.IntN(2) == 0
+		}
+	}
+	if rnd.IntN(10) == 0 { // one after the other has the only session, and none ends its TCP
+		p.Knobs.Sessions = 1
+		for i := range p.Sessions {
+			c := &p.Sessions[i]
+			c.At = p.Sessions[0].At + time.Duration(i)*spread(rnd, 2*time.Second)
+			c.Client.Lazy = true
+			c.Client.Does = []Action{{After: spread(rnd, time.Second), Kind: Closes}}
+		}
+	}
 }
 
 // isMute makes an actor answer no ping. It sends no pong of its own either, which would

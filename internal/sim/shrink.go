@@ -107,6 +107,7 @@ func (s *shrinker) settings() {
 			s.tryActor(i, side, func(a *Actor) { a.Heap = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Rate = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Early = false })
+			s.tryActor(i, side, func(a *Actor) { a.Lazy = false })
 			for j := range s.plan.Sessions[i].actors()[side].Does {
 				s.tryAction(i, side, j, func(do *Action) { do.Kind = Says })
 				s.tryAction(i, side, j, func(do *Action) { do.Size /= 2 })
@@ -128,7 +129,7 @@ func (s *shrinker) tryActor(i, side int, change func(*Actor)) {
 	was := s.plan.Sessions[i].actors()[side]
 	a := *was
 	change(&a)
-	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Reply != was.Reply || a.Heap != was.Heap {
+	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Lazy != was.Lazy || a.Reply != was.Reply || a.Heap != was.Heap {
 		s.try(func(p *Plan) { change(p.Sessions[i].actors()[side]) })
 	}
 }
@@ -163,6 +164,8 @@ var plainer = []func(*Plan){
 	func(p *Plan) { p.Knobs.Batch = 0 },
 	func(p *Plan) { p.Knobs.Pages = false },
 	func(p *Plan) { p.Knobs.Clients = 0 },
+	func(p *Plan) { p.Knobs.Sessions = 0 },
+	func(p *Plan) { p.Knobs.Lobby = 0 },
 	func(p *Plan) { p.Faults.Again = 0 },
 	func(p *Plan) { p.Faults.Short = 0 },
 	func(p *Plan) { p.Faults.Ghosts = 0 },

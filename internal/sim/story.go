@@ -48,7 +48,7 @@ func (p *Plan) describes(to io.Writer) {
 	for i, c := range p.Sessions {
 		_, _ = fmt.Fprintf(to, "session %d at %v, %v\n", i, c.At, c.Opening)
 		for side, a := range []Actor{c.Client, c.Service} {
-			_, _ = fmt.Fprintf(to, "  %v answers after %v %v, behind %d bytes, reads %d B/s, early %v:\n", proxy.Side(side), a.Answers, a.Reply, a.Heap, a.Rate, a.Early)
+			_, _ = fmt.Fprintf(to, "  %v answers after %v %v, behind %d bytes, reads %d B/s, early %v, lazy %v:\n", proxy.Side(side), a.Answers, a.Reply, a.Heap, a.Rate, a.Early, a.Lazy)
 			var at time.Duration
 			for _, do := range a.Does {
 				at += do.After

@@ -32,6 +32,7 @@ type talk struct {
 	refusal *refusal
 	pages   int  // that the client has got
 	rejoins bool // it asks for a session after that
+	others  int  // how many others had a permit at most since it has wanted one
 }
 
 func newTalk(w *World, i int) *talk {
@@ -55,6 +56,7 @@ func (t *talk) begins() {
 	t.client.tells("connects, connection %d", s.Number())
 	t.w.connects(s)
 	t.client.connects(&wire{Socket: s, sealed: t.w.plan.Knobs.ClientTLS})
+	t.wantsPermit()
 	t.awaitsAnswer()
 	t.greets(s)
 	if o := t.plan.Opening; o != Opens {
@@ -73,6 +75,7 @@ func (t *talk) begins() {
 		if t.plan.Client.Early {
 			t.client.saysEarly()
 		}
+		t.w.after(t.client.headOut-t.w.now, t.wantsPermit)
 		if t.plan.Opening == LeavesEarly {
 			t.w.after(spread(t.w.choices, time.Second), func() {
 				t.client.leaves()

@@ -274,7 +274,7 @@ func (t *talk) awaitsAnswer() {
 func (t *talk) mustOpen() bool {
 	f, k := &t.w.plan.Faults, &t.w.plan.Knobs
 	return t.plan.Opening == Opens && f.Accept+f.Connect+f.Poller+f.Stalls+f.Stopped+f.Panic == 0 &&
-		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !k.Name && k.Clients == 0
+		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !k.Name && k.Clients == 0 && k.Sessions == 0
 }
 
 // wantsMisses: a client whose service cannot be reached is told so when each address was

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -83,6 +84,9 @@ var ofTheProcess = []prometheus.Collector{
 // clients is how many clients the proxy has room for.
 const clients = 64
 
+// lobby is how many refused clients it can wait for.
+const lobby = 8
+
 func (w *World) clients() int64 {
 	if few := w.plan.Knobs.Clients; few > 0 {
 		return few
@@ -150,6 +154,7 @@ func newWorld(p *Plan, story story) *World {
 		Listen:  w.door.FD(),
 		Close:   w.door.Close,
 		Clients: w.clients(),
+		Lobby:   cmp.Or(p.Knobs.Lobby, lobby),
 	})
 	if err != nil {
 		panic(err) // the configuration is ours
@@ -187,6 +192,7 @@ func (w *World) config() proxy.Config {
 		TCPUserTimeout:           time.Minute,
 		MaxFrameSize:             k.MaxFrame,
 		MaxHeaderSize:            4096,
+		MaxSessions:              k.Sessions,
 		MaxSessionsPerIP:         k.PerIP,
 		RefuseHTTP:               !k.Pages,
 		CloseCodes:               proxy.CloseCodes{Timeout: 1011, UpstreamLost: 1012, Drain: 1012},
