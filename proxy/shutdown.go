@@ -222,7 +222,7 @@ func (s *Server) tellSessions(told heartbeat.Time) heartbeat.Time {
 }
 
 // awaitSessions waits until nothing is left that the drain waits for, or until that is to
-// be cut. Until told the sessions are told that they end.
+// be cut. told is by when the sessions are told their end, see tellSessions.
 func (s *Server) awaitSessions(told heartbeat.Time) {
 	for s.kept.Load() > 0 && s.ended.Err() == nil {
 		due, _ := s.drainDue()
