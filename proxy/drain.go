@@ -82,13 +82,13 @@ func (l *loop) refuseHandshakes() {
 // The client is late: no drain waits for it.
 func (l *loop) comesLate(s *session) {
 	if !s.isLate() {
-		s.opening.refusal = refuseDraining
+		s.opening.late = true
 		l.server.unkept()
 	}
 }
 
 // isLate reports whether the client has come too late for a session.
-func (s *session) isLate() bool { return s.opening != nil && s.opening.refusal == refuseDraining }
+func (s *session) isLate() bool { return s.opening != nil && s.opening.late }
 
 // endWithin ends the sessions for which which holds within spread: each in its own part of
 // that time, at a moment drawn at random. So clients that connect again do not come all at

@@ -27,7 +27,8 @@ type opening struct {
 	dialing  heartbeat.Time // when the dial began
 	upgraded heartbeat.Time // when the connection to the upstream was there
 
-	refusal *upgrade.Refusal // decided before the head has come, and sent then
+	refusal *upgrade.Refusal // decided at accept, sent when the head has come
+	late    bool             // the client came after a drain had begun: it is refused when its head has come
 
 	head      []byte // from the client: its request head, then the bytes that came behind it
 	looked    int    // how much of head has been searched for the head's end
