@@ -111,9 +111,9 @@ func (s *Server) drainDue() (due timetable, stops bool) {
 // Shutdown drains the server as how says, closes the listener, and makes Run return. If a
 // drain has begun already, Shutdown goes on from there: a step comes when it was due, or
 // when it is due by how if that is sooner. When ctx is done, all that is left is cut at
-// once. cut is how many sessions had to be cut, by this drain or an earlier one, while they
-// lived or while their close was not complete. A session whose peer has not answered the
-// Close within CloseTimeout is not one of them. A second call returns an error.
+// once. cut is how many sessions had to be cut, before Shutdown was called or afterwards,
+// while they lived or while their close was not complete. A session whose peer has not
+// answered the Close within CloseTimeout is not one of them. A second call returns an error.
 func (s *Server) Shutdown(ctx context.Context, how Stop) (cut int, err error) {
 	if !s.stop(how) {
 		return 0, errors.New("proxy: Shutdown was called before")
@@ -222,7 +222,7 @@ func (s *Server) tellSessions(told heartbeat.Time) heartbeat.Time {
 }
 
 // awaitSessions waits until nothing is left that the drain waits for, or until that is to
-// be cut. Until told the sessions are told that they end.
+// be cut. told is by when the sessions are told their end, see tellSessions.
 func (s *Server) awaitSessions(told heartbeat.Time) {
 	for s.kept.Load() > 0 && s.ended.Err() == nil {
 		due, _ := s.drainDue()

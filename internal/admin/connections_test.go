@@ -183,8 +183,8 @@ func TestBodyIsNotWaitedFor(t *testing.T) {
 func TestGeneralOptions(t *testing.T) {
 	l, server := listen(t), testServer(Config{})
 	serves(t, l, server.Serve, server.Close)
-	a := connects(t, l)
 	for host, want := range map[string]int{"evil.example": http.StatusMisdirectedRequest, "localhost": http.StatusBadRequest} {
+		a := connects(t, l) // the second answer ends its connection
 		a.sends("OPTIONS * HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
 		answer, err := http.ReadResponse(a.in, nil)
 		if err != nil {

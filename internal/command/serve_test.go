@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,5 +155,38 @@ func TestServeWithoutItsUpstream(t *testing.T) {
 	p.logs("level=WARN", `msg="upstream is down`, "connection refused")
 	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=" + admin}, "healthcheck").
 		wants(t, exitFailed, "", "not ready: no upstream can get sessions: "+upstream+" is down")
+	p.ends()
+}
+
+// The admin listener drains the proxy for those who may ask, and the process lives on.
+func TestServeDrainsForOperators(t *testing.T) {
+	const token = "open-sesame-0123456789"
+	p := startServe(t, someUpstream, "HOLDFAST_ADMIN_TOKEN="+token)
+	admin := "http://" + valueOf(p.logs(`msg="holdfast starts"`), "admin")
+	asks := func(path, auth string, want int) {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodPost, admin+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if auth != "" {
+			r.Header.Set("Authorization", auth)
+		}
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%s with Authorization %q is answered %s, want %d", path, auth, answer.Status, want)
+		}
+	}
+	asks("/api/drain", "Bearer "+token[1:], http.StatusUnauthorized)
+	asks("/api/upstreams/nowhere:1/drain", "", http.StatusNotFound)
+	asks("/api/drain", "Bearer "+token, http.StatusAccepted)
+	p.logs("msg=draining", `asked="POST /api/drain"`, "sessions=0")
+	p.logs(`msg="drained; the process waits for a signal"`)
+	asks("/api/drain", "", http.StatusAccepted)
 	p.ends()
 }
