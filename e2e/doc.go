@@ -15,6 +15,11 @@
 // makes the certificates; where a proxy stands in front, startNginx and startHAProxy
 // (front_test.go) start it. recipes_test.go runs the configurations of docs/recipes.
 //
+// Tests of several upstreams count: which service has read which request, and which client
+// was at which service. So their services are recorders (recorder_test.go), small servers
+// of our own that a test can kill, freeze, cut off and start again (service_test.go), and
+// their clients are a crowd in the process of the test (crowd_test.go).
+//
 // With E2E_DIRECT=1 there is no proxy: the clients connect to the service itself.
 // Tests that are not about the proxy must pass then too, which shows that the
 // peers themselves do what is expected of them.

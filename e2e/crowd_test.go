@@ -1,0 +1,254 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"holdfast/internal/wire"
+)
+
+// A crowd are clients of one proxy in this process. Some stay: a client that stays opens
+// the next session when its session has ended. Others come, echo and leave.
+type crowd struct {
+	t       *testing.T
+	proxy   *holdfast
+	path    string // that is asked for is this, and then the visit's name
+	visits  sync.WaitGroup
+	mu      sync.Mutex
+	all     []*visit
+	leaving bool // nobody opens another session
+}
+
+// A visit is one request for a session, and what became of it. All but the first two are
+// guarded by the crowd's mu.
+type visit struct {
+	id     string
+	stays  bool
+	conn   net.Conn
+	status int       // of the answer; 0 if none has come
+	failed error     // why no answer has come
+	ended  bool      // after it was open
+	over   time.Time // when it has ended
+	code   int       // of the Close that has ended it; 0 if none came
+	reason string    // of that Close
+	left   bool      // the client has begun the Close
+	heard  string    // the last message
+}
+
+// state is where a visit is.
+type state func(*visit) bool
+
+func pending(v *visit) bool { return v.status == 0 && v.failed == nil }
+func opened(v *visit) bool  { return v.status == http.StatusSwitchingProtocols }
+func open(v *visit) bool    { return opened(v) && !v.ended }
+func staying(v *visit) bool { return open(v) && v.stays }
+func refused(v *visit) bool { return !pending(v) && !opened(v) }
+
+// dropped are those that were ended by neither the client nor the wish of a client.
+func dropped(v *visit) bool { return v.ended && !v.left && v.reason != leave }
+
+// those returns the visits that are in the state.
+func (c *crowd) those(are state) (those []*visit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range c.all {
+		if are(v) {
+			those = append(those, v)
+		}
+	}
+	return those
+}
+
+// are reports whether there are so many visits in the state.
+func (c *crowd) are(number int, in state) bool { return len(c.those(in)) == number }
+
+// come brings clients that stay, one after another in each of some rows, and waits until
+// all their sessions are open.
+func (c *crowd) come(number, rows int) {
+	c.t.Helper()
+	already := len(c.those(staying))
+	var coming sync.WaitGroup
+	for row := range rows {
+		coming.Add(1)
+		go func() {
+			defer coming.Done()
+			for i := row; i < number; i += rows {
+				answered := make(chan struct{})
+				c.visits.Add(1)
+				go c.stay(answered)
+				<-answered
+			}
+		}()
+	}
+	coming.Wait()
+	c.proxy.Until(fmt.Sprintf("all of %d sessions are open", number), func() bool { return c.are(already+number, staying) })
+}
+
+// stay opens sessions until one ends that must not, or the crowd leaves. A client that was
+// refused by another status than that of a failed upstream does not try again.
+func (c *crowd) stay(answered chan struct{}) {
+	defer c.visits.Done()
+	for v := c.begin(true); v != nil; v = c.begin(true) {
+		from := c.ask(v)
+		if answered != nil {
+			close(answered)
+			answered = nil
+		}
+		if from != nil {
+			c.read(v, from)
+		} else if v.status != http.StatusBadGateway && v.status != http.StatusGatewayTimeout {
+			return
+		}
+	}
+}
+
+// comesAndGoes brings clients that leave after an echo, at a rate, until stop is closed.
+func (c *crowd) comesAndGoes(rate int, stop <-chan struct{}) {
+	defer c.visits.Done()
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			c.visits.Add(1)
+			go c.look()
+		}
+	}
+}
+
+// look opens a session and lets the service end it.
+func (c *crowd) look() {
+	defer c.visits.Done()
+	v := c.begin(false)
+	if v == nil {
+		return
+	}
+	if from := c.ask(v); from != nil {
+		c.write(v, wire.Text(leave))
+		c.read(v, from)
+	}
+}
+
+// begin makes a visit; nil if the crowd leaves.
+func (c *crowd) begin(stays bool) *visit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leaving {
+		return nil
+	}
+	v := &visit{id: fmt.Sprintf("v%d", len(c.all)+1), stays: stays}
+	c.all = append(c.all, v)
+	return v
+}
+
+// ask makes the opening handshake of a visit. It returns nil if no session is open.
+func (c *crowd) ask(v *visit) *bufio.Reader {
+	conn, err := net.Dial("tcp", c.proxy.address())
+	if err != nil {
+		c.note(func() { v.failed = err })
+		return nil
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience)) // it fails only on a connection that is closed
+	from := bufio.NewReader(conn)
+	answer, err := upgrade(conn, from, c.path+v.id)
+	_ = conn.SetReadDeadline(time.Time{})
+	switch {
+	case err != nil:
+		c.note(func() { v.failed = err })
+	case answer.StatusCode == http.StatusSwitchingProtocols:
+		c.note(func() { v.conn, v.status = conn, answer.StatusCode })
+		return from
+	default:
+		c.note(func() { v.status = answer.StatusCode })
+	}
+	conn.Close()
+	return nil
+}
+
+// upgrade asks for a session at the path.
+func upgrade(conn io.Writer, from *bufio.Reader, path string) (*http.Response, error) {
+	if _, err := io.WriteString(conn, wire.Head("GET "+path+" HTTP/1.1", "Host: service.example", "Connection: Upgrade",
+		"Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: "+wire.Key)); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(from, nil)
+}
+
+func (c *crowd) note(what func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	what()
+}
+
+// write sends a frame. If that fails, the read that follows fails too.
+func (c *crowd) write(v *visit, f wire.Frame) {
+	c.mu.Lock()
+	conn := v.conn
+	c.mu.Unlock()
+	_, _ = conn.Write(wire.Encode(true, f)) // one call of Write is not mixed with another
+}
+
+// read answers what the session brings, until it ends.
+func (c *crowd) read(v *visit, from io.Reader) {
+	defer v.conn.Close()
+	for {
+		f, err := wire.Read(from, false)
+		switch {
+		case err != nil:
+			c.note(func() { v.ended, v.over = true, time.Now() })
+			return
+		case f.Op == ws.OpPing:
+			c.write(v, wire.Pong(f.Payload))
+		case f.Op == ws.OpClose:
+			var answers bool
+			c.note(func() { v.ended, v.over, v.code, v.reason, answers = true, time.Now(), f.Code(), f.Reason(), !v.left })
+			if answers {
+				c.write(v, f)
+			}
+			return
+		default:
+			c.note(func() { v.heard = f.Payload })
+		}
+	}
+}
+
+// echoes wants each session that stays to carry a message both ways, or to have ended.
+func (c *crowd) echoes(message string) {
+	c.t.Helper()
+	asked := c.those(staying)
+	for _, v := range asked {
+		c.write(v, wire.Text(message))
+	}
+	c.proxy.Until(fmt.Sprintf("the echo of %q in %d sessions", message, len(asked)), func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, v := range asked {
+			if !v.ended && v.heard != message {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// leave ends all sessions by Closes of the clients, and waits until they have ended.
+func (c *crowd) leave() {
+	c.note(func() { c.leaving = true })
+	for _, v := range c.those(open) {
+		c.note(func() { v.left = true })
+		c.write(v, wire.Close(1000, "bye"))
+	}
+	c.visits.Wait()
+}
