@@ -92,6 +92,7 @@ func (c *crowd) at(s *service, l *ledger, in state) []*visit {
 func (c *crowd) outlives(o outage, s *service, l *ledger) {
 	c.t.Helper()
 	s.counts() // afterwards the ledger has all that the service has read
+	l.wantsOnce(c.t)
 	before := c.those(func(v *visit) bool { return refused(v) || dropped(v) })
 	sessions := c.at(s, l, staying)
 	if len(sessions) == 0 {

@@ -164,10 +164,17 @@ func (p *peer) wants(kind, id string) event {
 	return p.wantsOneOf(id, kind)
 }
 
-// wantsOneOf waits for the next event of one of the kinds.
+// wantsOneOf waits for the next event of one of the kinds in the session of that name.
 func (p *peer) wantsOneOf(id string, kinds ...string) event {
 	p.T.Helper()
-	isIt := func(e event) bool { return e.ID == id && slices.Contains(kinds, e.Event) }
+	return p.wantsThat(fmt.Sprintf("%q of %q", kinds, id), func(e event) bool {
+		return e.ID == id && slices.Contains(kinds, e.Event)
+	})
+}
+
+// wantsThat waits for the next event that is the one.
+func (p *peer) wantsThat(what string, isIt func(event) bool) event {
+	p.T.Helper()
 	if i := slices.IndexFunc(p.untaken, isIt); i >= 0 {
 		e := p.untaken[i]
 		p.untaken = slices.Delete(p.untaken, i, i+1)
@@ -179,14 +186,14 @@ func (p *peer) wantsOneOf(id string, kinds ...string) event {
 		select {
 		case e, ok := <-p.events:
 			if !ok {
-				p.T.Fatalf("%s ended (%v) before %q of %q; it told %+v", p.Name, p.Err, kinds, id, p.untaken)
+				p.T.Fatalf("%s ended (%v) before %s; it told %+v", p.Name, p.Err, what, p.untaken)
 			}
 			if isIt(e) {
 				return e
 			}
 			p.untaken = append(p.untaken, e)
 		case <-deadline.C:
-			p.T.Fatalf("%s did not tell %q of %q; it told %+v", p.Name, kinds, id, p.untaken)
+			p.T.Fatalf("%s did not tell %s; it told %+v", p.Name, what, p.untaken)
 		}
 	}
 }

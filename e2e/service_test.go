@@ -72,6 +72,7 @@ func (s *service) starts(t *testing.T) {
 	host, _, _ := net.SplitHostPort(s.address)
 	s.address = net.JoinHostPort(host, fmt.Sprint(s.wants("listening", "").Port))
 	s.url = "ws://" + s.address
+	s.Name = "service " + s.address
 }
 
 // records enters a request into the ledger.
@@ -170,10 +171,17 @@ func (l *ledger) wantsOnce(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	repeated := 0
 	for id, readers := range l.readers {
-		if len(readers) > 1 {
+		if len(readers) == 1 {
+			continue
+		}
+		if repeated++; repeated == 1 {
 			t.Errorf("request %s was read %d times, first by %s and last by %s",
 				id, len(readers), readers[0].address, readers[len(readers)-1].address)
 		}
+	}
+	if repeated > 0 {
+		t.Fatalf("%d of %d requests were read more than once", repeated, len(l.readers))
 	}
 }
