@@ -26,7 +26,7 @@ func TestIdleSessionsAreBalanced(t *testing.T) {
 			t.Parallel()
 			services, ledger := startServices(t, 3)
 			proxy := startBalanced(t, services, "HOLDFAST_BALANCE="+c.balance)
-			crowd := &crowd{t: t, proxy: proxy, path: "/"}
+			crowd := &crowd{t: t, proxy: proxy}
 			crowd.come(sessions, 1)
 			for _, s := range services {
 				open := len(crowd.at(s, ledger, staying))

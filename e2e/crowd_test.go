@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,23 +18,25 @@ import (
 	"holdfast/internal/wire"
 )
 
-// A crowd are clients of one proxy in this process. Some stay: a client that stays opens
-// the next session when its session has ended. Others come, echo and leave.
+// A crowd is the clients of one proxy, in the process of the test. Some stay: a client that
+// stays opens the next session when its session has ended. Others only look: they open a
+// session and leave.
 type crowd struct {
-	t       *testing.T
-	proxy   *holdfast
-	path    string // that is asked for is this, and then the visit's name
-	visits  sync.WaitGroup
+	t      *testing.T
+	proxy  *holdfast
+	visits sync.WaitGroup // goroutines
+
 	mu      sync.Mutex
 	all     []*visit
 	leaving bool // nobody opens another session
 }
 
-// A visit is one request for a session, and what became of it. All but the first two are
-// guarded by the crowd's mu.
+// A visit is one request for a session, and what became of it.
 type visit struct {
-	id     string
-	stays  bool
+	id    string // the path that is asked for, without the slash
+	stays bool
+
+	// Guarded by the crowd's mu.
 	conn   net.Conn
 	status int       // of the answer; 0 if none has come
 	failed error     // why no answer has come
@@ -45,7 +48,7 @@ type visit struct {
 	heard  string    // the last message
 }
 
-// state is where a visit is.
+// A state is what a visit may have come to.
 type state func(*visit) bool
 
 func pending(v *visit) bool { return v.status == 0 && v.failed == nil }
@@ -54,7 +57,13 @@ func open(v *visit) bool    { return opened(v) && !v.ended }
 func staying(v *visit) bool { return open(v) && v.stays }
 func refused(v *visit) bool { return !pending(v) && !opened(v) }
 
-// dropped are those that were ended by neither the client nor the wish of a client.
+// hopeless reports whether the visit was refused, and not because the upstream that was
+// asked has failed.
+func hopeless(v *visit) bool {
+	return refused(v) && v.status != http.StatusBadGateway && v.status != http.StatusGatewayTimeout
+}
+
+// dropped reports whether the session was ended, and neither by its client nor for it.
 func dropped(v *visit) bool { return v.ended && !v.left && v.reason != leave }
 
 // those returns the visits that are in the state.
@@ -69,8 +78,26 @@ func (c *crowd) those(are state) (those []*visit) {
 	return those
 }
 
-// are reports whether there are so many visits in the state.
+// are reports whether that number of visits is in the state.
 func (c *crowd) are(number int, in state) bool { return len(c.those(in)) == number }
+
+// noneIs reports whether none of the visits is in the state.
+func (c *crowd) noneIs(in state, visits []*visit) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !slices.ContainsFunc(visits, in)
+}
+
+// until waits for something that comes only while no client gives up.
+func (c *crowd) until(what string, isSo func() bool) {
+	c.t.Helper()
+	c.proxy.Until(what, func() bool {
+		if gone := c.those(hopeless); len(gone) > 0 {
+			c.t.Fatalf("visit %s is refused with %d (%v), before %s", gone[0].id, gone[0].status, gone[0].failed, what)
+		}
+		return isSo()
+	})
+}
 
 // come brings clients that stay, one after another in each of some rows, and waits until
 // all their sessions are open.
@@ -91,28 +118,28 @@ func (c *crowd) come(number, rows int) {
 		}()
 	}
 	coming.Wait()
-	c.proxy.Until(fmt.Sprintf("all of %d sessions are open", number), func() bool { return c.are(already+number, staying) })
+	c.until(fmt.Sprintf("%d more sessions are open", number), func() bool { return c.are(already+number, staying) })
 }
 
-// stay opens sessions until one ends that must not, or the crowd leaves. A client that was
-// refused by another status than that of a failed upstream does not try again.
+// stay opens one session after another, until the crowd leaves or a visit is hopeless. It
+// closes answered when the first request has its answer.
 func (c *crowd) stay(answered chan struct{}) {
 	defer c.visits.Done()
+	once := sync.OnceFunc(func() { close(answered) })
+	defer once()
 	for v := c.begin(true); v != nil; v = c.begin(true) {
 		from := c.ask(v)
-		if answered != nil {
-			close(answered)
-			answered = nil
-		}
-		if from != nil {
+		once()
+		switch {
+		case from != nil:
 			c.read(v, from)
-		} else if v.status != http.StatusBadGateway && v.status != http.StatusGatewayTimeout {
+		case hopeless(v): // nobody else writes to v
 			return
 		}
 	}
 }
 
-// comesAndGoes brings clients that leave after an echo, at a rate, until stop is closed.
+// comesAndGoes brings clients that only look, at a rate, until stop is closed.
 func (c *crowd) comesAndGoes(rate int, stop <-chan struct{}) {
 	defer c.visits.Done()
 	tick := time.NewTicker(time.Second / time.Duration(rate))
@@ -162,7 +189,7 @@ func (c *crowd) ask(v *visit) *bufio.Reader {
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(patience)) // it fails only on a connection that is closed
 	from := bufio.NewReader(conn)
-	answer, err := upgrade(conn, from, c.path+v.id)
+	answer, err := upgrade(conn, from, "/"+v.id)
 	_ = conn.SetReadDeadline(time.Time{})
 	switch {
 	case err != nil:
@@ -231,15 +258,8 @@ func (c *crowd) echoes(message string) {
 	for _, v := range asked {
 		c.write(v, wire.Text(message))
 	}
-	c.proxy.Until(fmt.Sprintf("the echo of %q in %d sessions", message, len(asked)), func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for _, v := range asked {
-			if !v.ended && v.heard != message {
-				return false
-			}
-		}
-		return true
+	c.until(fmt.Sprintf("the echo of %q in %d sessions", message, len(asked)), func() bool {
+		return c.noneIs(func(v *visit) bool { return !v.ended && v.heard != message }, asked)
 	})
 }
 

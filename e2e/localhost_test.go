@@ -32,7 +32,7 @@ func TestServiceAtOneAddressOfLocalhost(t *testing.T) {
 			proxy := startWithHosts(t, "127.0.0.1 localhost\n::1 localhost\n", upstream, "HOLDFAST_HEALTH_INTERVAL=100ms")
 
 			proxy.Until("it is ready", proxy.IsReady)
-			crowd := &crowd{t: t, proxy: proxy, path: "/"}
+			crowd := &crowd{t: t, proxy: proxy}
 			for i := range 5 {
 				crowd.come(5, 1)
 				crowd.echoes(fmt.Sprint("round ", i))

@@ -50,7 +50,7 @@ func TestOutagesInTurn(t *testing.T) {
 	for _, s := range services {
 		proxy.wantsMetric(isUp(s.url), 1)
 	}
-	c := &crowd{t: t, proxy: proxy, path: "/"}
+	c := &crowd{t: t, proxy: proxy}
 	c.come(stayingSessions, 50)
 	c.echoes("all are open")
 	stop := make(chan struct{})
@@ -67,7 +67,7 @@ func TestOutagesInTurn(t *testing.T) {
 	}
 
 	close(stop)
-	proxy.Until("all have an answer, and those that only looked have left", func() bool {
+	c.until("all have an answer, and those that only looked have left", func() bool {
 		return c.are(0, pending) && c.are(stayingSessions, open)
 	})
 	for _, s := range services {
@@ -77,6 +77,7 @@ func TestOutagesInTurn(t *testing.T) {
 	}
 	c.leave()
 	proxy.wantsMetric("holdfast_sessions_active", 0)
+	ledger.isWhole(services)
 	ledger.wantsOnce(t)
 	c.wantsCounted(services, ledger)
 	c.tells(services, ledger, began)
@@ -93,34 +94,27 @@ func (c *crowd) outlives(o outage, s *service, l *ledger) {
 	c.t.Helper()
 	s.counts() // afterwards the ledger has all that the service has read
 	l.wantsOnce(c.t)
-	before := c.those(func(v *visit) bool { return refused(v) || dropped(v) })
+	failed := func(v *visit) bool { return refused(v) || dropped(v) }
+	before := c.those(failed)
 	sessions := c.at(s, l, staying)
 	if len(sessions) == 0 {
 		c.t.Errorf("%s has no session when it is %s", s.Name, o.name)
 	}
 	o.befall(s)
-	c.proxy.Until(fmt.Sprintf("all sessions of %s have ended: it is %s", s.Name, o.name), func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return !slices.ContainsFunc(sessions, open)
-	})
+	c.until(fmt.Sprintf("all sessions of %s have ended: it is %s", s.Name, o.name), func() bool { return c.noneIs(open, sessions) })
 	if o.found {
 		c.proxy.WantsMetric(isUp(s.url), 0)
 	}
-	c.proxy.Until("all who stay have a session again", func() bool { return c.are(stayingSessions, staying) })
+	c.until("all who stay have a session again", func() bool { return c.are(stayingSessions, staying) })
 	c.echoes(s.Name + " is " + o.name)
 	o.end(s)
 	c.proxy.WantsMetric(isUp(s.url), 1)
 	asked := c.those(pending)
 	read := l.requests(s)
-	c.proxy.Until("those who have asked have an answer", func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return !slices.ContainsFunc(asked, pending)
-	})
-	c.proxy.Until(s.Name+" is sent requests again", func() bool { return l.requests(s) > read })
+	c.until("those who have asked have an answer", func() bool { return c.noneIs(pending, asked) })
+	c.until(s.Name+" is sent requests again", func() bool { return l.requests(s) > read })
 	c.echoes(s.Name + " was " + o.name)
-	for _, v := range c.those(func(v *visit) bool { return refused(v) || dropped(v) }) {
+	for _, v := range c.those(failed) {
 		if !slices.Contains(before, v) {
 			c.wantsEndOf(v, o, s, l)
 		}

@@ -13,7 +13,7 @@ func TestSessionsUpstreamIsLogged(t *testing.T) {
 	t.Parallel()
 	services, ledger := startServices(t, 2)
 	proxy := startBalanced(t, services, "HOLDFAST_BALANCE=round_robin")
-	crowd := &crowd{t: t, proxy: proxy, path: "/"}
+	crowd := &crowd{t: t, proxy: proxy}
 	crowd.come(4, 1)
 	visits := crowd.those(staying)
 	services[0].dies()
