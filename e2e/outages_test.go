@@ -53,6 +53,8 @@ func TestOutagesInTurn(t *testing.T) {
 	c := &crowd{t: t, proxy: proxy}
 	c.come(stayingSessions, 50)
 	c.echoes("all are open")
+	// Only an upstream that has answered a ping is held to an answer.
+	proxy.WantsAtLeast(blackbox.OfSide("holdfast_pongs_received_total", "upstream"), stayingSessions)
 	stop := make(chan struct{})
 	c.visits.Add(1)
 	go c.comesAndGoes(comingRate, stop)

@@ -44,6 +44,7 @@ func TestSocketIOWithoutAffinity(t *testing.T) {
 	t.Parallel()
 	_, _, client := startSocketIOPair(t, "round_robin", func(int) command { return command{} })
 	client.wantsThat("a client that fails", func(e event) bool { return e.Event == "refused" || e.Event == "closed" })
+	client.IsKilled() // or the proxy would wait for polls when it stops
 }
 
 const socketIOClients = 20
