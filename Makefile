@@ -8,7 +8,7 @@ MUTANTSEEDS ?= 5000
 VERSION ?=
 
 .PHONY: help build release test race vet lint verify reproducible gosec sbom vuln supply \
-	fuzz sim mutants e2e faults inject compare soak bench ci
+	fuzz sim mutants e2e faults inject compare soak bench restarts ci
 
 help: ## this list of targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ soak: ## the binary for SOAK among sessions of all kinds, thousands of them, squ
 
 bench: ## Holdfast compared with other proxies; BENCHFLAGS=-quick takes about a minute
 	go run ./bench $(BENCHFLAGS)
+
+restarts: ## what a restart of Holdfast and of other proxies does to sessions; writes the table of docs/restarts.md
+	go run ./bench restarts -write docs/restarts.md
 
 ci: ## all steps that a change must pass
 	.ci/run

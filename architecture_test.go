@@ -54,7 +54,7 @@ var imports = map[string][]string{
 	},
 	"proxy/internal/backend": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/internal/panics",
-		"holdfast/proxy/internal/field", "holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade",
+		"holdfast/proxy/internal/field", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade",
 		"golang.org/x/sys/unix",
 	},
 	"proxy/internal/epoll":      {"golang.org/x/sys/unix"},

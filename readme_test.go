@@ -22,7 +22,7 @@ import (
 var documents = []string{
 	"README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md",
 	"docs/configuration.md", "docs/deadlines.md", "docs/front-door.md", "docs/operating.md", "docs/performance.md",
-	"docs/recipes.md", "docs/reliability.md",
+	"docs/recipes.md", "docs/reliability.md", "docs/restarts.md",
 }
 
 func TestDocumentsAreAllKnown(t *testing.T) {

@@ -1,8 +1,9 @@
 // Command bench compares Holdfast with nginx, HAProxy, Caddy, a plain
 // httputil.ReverseProxy and no proxy at all, on one Linux machine.
 //
-//	go run ./bench           # everything, about half an hour
-//	go run ./bench -quick    # a smoke run of about a minute
+//	go run ./bench             # everything, about half an hour
+//	go run ./bench -quick      # a smoke run of about a minute
+//	go run ./bench restarts    # what a restart does to sessions, about three minutes
 //
 // It prints a Markdown table. It writes the table, all samples as JSON and some plots to
 // the directory of -out. README.md in this directory says what is measured and how.
@@ -37,6 +38,9 @@ const (
 	commandBare    = "bare"
 )
 
+// commandRestarts is the first argument of the command that compares restarts.
+const commandRestarts = "restarts"
+
 func dispatch() error {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -52,15 +56,24 @@ func dispatch() error {
 			return runBare(os.Args[2:])
 		}
 	}
-	o, err := parseFlags(os.Args[1:])
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := measure(ctx, os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	}
+	return err
+}
+
+// measure does what the command line asks for.
+func measure(ctx context.Context, arguments []string) error {
+	if len(arguments) > 0 && arguments[0] == commandRestarts {
+		return runRestarts(ctx, arguments[1:])
+	}
+	o, err := parseFlags(arguments)
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	return run(ctx, o)
 }
 

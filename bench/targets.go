@@ -56,6 +56,8 @@ type setting struct {
 	Sessions    int          // the limit on sessions: more than the run needs
 	Connections int          // the limit on connections: two for each session, and more
 	OpenFiles   int          // the limit on descriptors
+	Grace       string       // how long a process that is replaced may go on; empty: what the proxy does by default
+	Control     string       // host:port where Caddy takes a new configuration; empty: nowhere
 }
 
 const holdfastName = "holdfast"

@@ -20,6 +20,19 @@ func TestConfigsHaveTheSetting(t *testing.T) {
 	}
 }
 
+// The settings of restarts are left out where nothing is restarted.
+func TestConfigsOfRestarts(t *testing.T) {
+	s := setting{Dir: t.TempDir(), Grace: "10s", Control: "127.0.0.1:3"}
+	for name, line := range map[string]string{
+		"nginx.conf":  "\nworker_shutdown_timeout 10s;\n",
+		"haproxy.cfg": "\n    hard-stop-after 10s\n",
+		"Caddyfile":   "\tadmin 127.0.0.1:3\n",
+	} {
+		checkConfig(t, name, s, []string{line}, nil)
+		checkConfig(t, name, setting{}, nil, []string{line})
+	}
+}
+
 // checkConfig fills a template and says what it lacks, and what it has too much.
 func checkConfig(t *testing.T, name string, s setting, wants, unwanted []string) {
 	t.Helper()

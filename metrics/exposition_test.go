@@ -27,12 +27,12 @@ func TestBusyExposition(t *testing.T) {
 	m.SetSessionsLimit(1000)
 	m.SetDraining(true)
 	service, other := m.Upstream("ws://one.example:9000"), m.Upstream("ws://two.example:9000")
-	up, down, gone := service.Address("192.0.2.1:9000"), other.Address("192.0.2.2:9000"), other.Address("192.0.2.3:9000")
-	gone.Remove()
-	up.SetUp(true)
-	down.SetUp(true)
-	down.SetUp(false)
-	down.SetDraining(true)
+	m.ShowAddresses(func() []Address {
+		return []Address{
+			{Upstream: "ws://one.example:9000", Address: "192.0.2.1:9000", Up: true, Sessions: 3},
+			{Upstream: "ws://two.example:9000", Address: "192.0.2.2:9000", Draining: true},
+		}
+	})
 
 	// Four handshakes, one of them refused.
 	for _, l := range []*Loop{one, one, two} {
@@ -42,7 +42,6 @@ func TestBusyExposition(t *testing.T) {
 		l.Handshake(ResultOK)
 		service.Handshake(ResultOK)
 		l.Opened()
-		up.Sessions(+1)
 	}
 	two.Handshake(ResultOriginDenied)
 	other.Handshake(ResultTimeout)
@@ -73,16 +72,13 @@ func TestBusyExposition(t *testing.T) {
 	one.CloseReceived(Upstream, -1)
 	one.Closed(Client)
 	one.SessionDuration(90 * time.Second)
-	up.Sessions(-1)
 	two.Buffered(Client, 1<<10-1<<20)
 	two.Paused(Upstream, -1)
 	two.Dropped(Client, PingTimeout)
 	two.SessionDuration(40 * time.Second)
-	up.Sessions(-1)
 	one.Dropped(Upstream, Reset)
 	service.Dropped(Reset)
 	one.SessionDuration(40 * time.Second)
-	up.Sessions(-1)
 
 	// Beside WebSocket, and over TLS.
 	m.HTTPRequest(http.StatusOK)
@@ -100,7 +96,8 @@ func TestBusyExposition(t *testing.T) {
 
 func TestLint(t *testing.T) {
 	m := New("1.2.3")
-	m.Upstream("ws://one.example:9000").Address("192.0.2.1:9000").SetUp(true)
+	m.Upstream("ws://one.example:9000")
+	m.ShowAddresses(func() []Address { return []Address{{Upstream: "ws://one.example:9000", Address: "192.0.2.1:9000"}} })
 	m.SetTLSCertificateExpiry(time.Now())
 	problems, err := testutil.GatherAndLint(m.Registry())
 	if err != nil {

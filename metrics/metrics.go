@@ -26,6 +26,8 @@ type Metrics struct {
 	certificateExpiry prometheus.Gauge
 	upstreams         upstreams
 
+	addresses atomic.Pointer[func() []Address] // lists the addresses of upstreams; nil: there are none
+
 	expiryOnce sync.Once // registers certificateExpiry
 
 	lost           atomic.Pointer[func() uint64] // counts the log lines that were lost; nil: none are
@@ -57,6 +59,7 @@ func New(version string) *Metrics {
 	}
 	registry.MustRegister(
 		collector{m},
+		addresses{m},
 		m.sessionsLimit, m.draining,
 		newBuildInfo(version),
 		collectors.NewGoCollector(),

@@ -72,7 +72,7 @@ func (l *loop) switchProtocols(s *session, r *upgrade.Response) {
 		return
 	}
 	if answer.Unasked {
-		s.backend.NoteUnasked()
+		s.target.NoteUnasked()
 	}
 	l.metrics.HandshakeDuration(metrics.Upgrade, l.now.Sub(o.upgraded))
 	o.expected, o.deflate = nil, answer.Deflate

@@ -13,22 +13,20 @@ import (
 func (l *loop) connected(s *session) {
 	o := s.opening
 	l.metrics.HandshakeDuration(metrics.Dial, l.now.Sub(o.dialing))
-	o.dial.Reached()
-	s.backend.Learn(nil)
+	s.target.Learn(nil)
 	l.vacate(s)
+	o.expected = o.offer.Expects()
+	o.forgetRequest()
 	o.state = sendRequest
 	o.upgraded = l.now
 	o.by = l.now.Add(l.cfg.UpstreamHandshakeTimeout)
 }
 
-// makeRequest makes the upstream's request, if it is not made yet, and drops what it was
-// made from.
+// makeRequest makes the target's request, if it is not made yet.
 func (l *loop) makeRequest(s *session) {
 	o := s.opening
 	if o.out == nil {
 		o.out = l.upstreamRequest(s)
-		o.expected = o.offer.Expects()
-		o.forgetRequest()
 	}
 }
 
@@ -37,8 +35,8 @@ func (l *loop) makeRequest(s *session) {
 func (l *loop) upstreamRequest(s *session) []byte {
 	o := s.opening
 	return bytes.Clone(o.offer.AppendRequest(l.in[:0], upgrade.Via{
-		Prefix:   s.backend.Prefix(),
-		Host:     l.cfg.Upstreams[0].Host,
+		Prefix:   s.target.Prefix(),
+		Host:     s.target.Host(),
 		Fields:   slices.Concat(o.story.Fields, l.cfg.UpstreamHeader),
 		Name:     l.server.name,
 		Believed: o.story.Believed,

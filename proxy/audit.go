@@ -22,14 +22,14 @@ func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("loop %d: %w", i, err))
 		}
-		lent := 0
+		lent := map[*queue]int{}
 		for t := range h.tickets {
-			if t.at == &l.dialQueue {
-				lent++
-			}
+			lent[t.at]++
 		}
-		if lent != l.dialQueue.lent {
-			errs = append(errs, fmt.Errorf("loop %d: %d places are lent to pages, and pages have %d", i, l.dialQueue.lent, lent))
+		for at := range l.queues() {
+			if lent[at] != at.lent {
+				errs = append(errs, fmt.Errorf("loop %d: %d places are lent to pages, and pages have %d", i, at.lent, lent[at]))
+			}
 		}
 	}
 	return descriptors, errors.Join(errs...)
@@ -37,9 +37,6 @@ func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
 
 // auditAll is Audit for one loop. seen may be nil.
 func (l *loop) auditAll(seen func(state int)) (held holding, err error) {
-	for i, at := range []*queue{&l.tlsQueue, &l.dialQueue} {
-		held.places[i] = at.places + at.lent
-	}
 	var errs []error
 	l.table.all(func(s *session) {
 		if seen != nil {
@@ -62,7 +59,7 @@ type holding struct {
 	sessions        int
 	timers          int
 	descriptors     int
-	places          [2]int // of the two queues, those that are free included
+	places          map[*queue]int // those that handshakes have
 }
 
 func (h *holding) add(l *loop, s *session) {
@@ -90,10 +87,11 @@ func (h *holding) add(l *loop, s *session) {
 	if o.away != nil {
 		h.descriptors++
 	}
-	for i, at := range []*queue{&l.tlsQueue, &l.dialQueue} {
-		if o.place == at {
-			h.places[i]++
+	if o.place != nil {
+		if h.places == nil {
+			h.places = map[*queue]int{}
 		}
+		h.places[o.place]++
 	}
 }
 
@@ -106,8 +104,11 @@ func (h *holding) check(l *loop) error {
 		return fmt.Errorf("%d sessions are counted and %d in the table, and there are %d", l.sessions.Load(), l.table.live, h.sessions)
 	case l.wheel.Len() != h.timers:
 		return fmt.Errorf("%d timers are armed, and %d are known", l.wheel.Len(), h.timers)
-	case h.places != [2]int{l.tlsQueue.size, l.dialQueue.size}:
-		return fmt.Errorf("%v places are free or taken, and there are %d and %d", h.places, l.tlsQueue.size, l.dialQueue.size)
+	}
+	for at := range l.queues() {
+		if taken := h.places[at]; at.places+at.lent+taken != at.size {
+			return fmt.Errorf("%d places of a queue are free, %d lent to pages and %d taken, and there are %d", at.places, at.lent, taken, at.size)
+		}
 	}
 	return nil
 }

@@ -359,8 +359,12 @@ func (l *loop) finish(s *session) {
 		l.metrics.Closed(e.Side)
 	} else {
 		l.metrics.Dropped(e.Side, e.Reason)
+		if e.Side == upstream {
+			s.target.Counts().Dropped(e.Reason)
+		}
 	}
-	s.backend.Sessions(-1)
+	s.target.Sessions(-1)
+	s.target.Leave()
 	l.metrics.SessionDuration(e.Duration)
 	l.logEnd(&e)
 	if l.cfg.Ended != nil {

@@ -98,6 +98,6 @@ func (l *loop) learn(s *session, side Side) {
 		return
 	}
 	if l.rules[upstream].Pong == heartbeat.LearnPong {
-		s.backend.NoteAnswer()
+		s.target.NoteAnswer()
 	}
 }

@@ -4,70 +4,109 @@ import (
 	"errors"
 	"os"
 
+	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
-	"holdfast/proxy/internal/socket"
 )
 
 var errUpstreamSilent = errors.New("no answer in time")
 
-// resolve finds the backend's addresses and continues with dial.
-func (l *loop) resolve(s *session) {
+// nextTarget goes on to the next target of the route: it waits for a place in that
+// target's queue, and connects. If an address must be looked up first, it waits for that.
+// If no target is left, the handshake fails.
+func (l *loop) nextTarget(s *session) {
+	o := s.opening
+	l.leaveTarget(s)
+	switch o.route.Next(l.now) {
+	case backend.Try:
+		s.target, o.counted = o.route.To, true
+		o.by = l.now.Add(l.cfg.HandshakeTimeout)
+		l.claim(s, l.dialQueueOf(s.target), queued, (*loop).dial)
+	case backend.Wait:
+		l.awaitAddresses(s)
+	case backend.End:
+		l.noTarget(s)
+	}
+}
+
+// leaveTarget counts that the handshake does not go to its target any more. The log goes on
+// naming the target.
+func (l *loop) leaveTarget(s *session) {
+	if o := s.opening; o != nil && o.counted {
+		o.counted = false
+		s.target.Leave()
+	}
+}
+
+// awaitAddresses waits until a lookup has found an address, or all have ended.
+func (l *loop) awaitAddresses(s *session) {
 	o := s.opening
 	o.state = resolving
-	o.dialing = l.now
-	o.by = l.now.Add(l.cfg.DialTimeout)
-	if addrs, ok := s.backend.Known(l.now); ok {
-		l.dial(s, addrs)
-		return
-	}
-	o.forgo = s.backend.Lookup(func(addrs []socket.Endpoint, err error) {
-		l.post(func() { l.resolved(s, addrs, err) })
+	o.beginsDial(l)
+	o.by = o.route.Begin(l.now)
+	o.forgo = l.server.pool.Await(func() {
+		l.post(func() { l.resolved(s) })
 	})
+	if o.forgo == nil { // the lookup has ended meanwhile
+		l.nextTarget(s)
+	}
+}
+
+// beginsDial notes when the dial began.
+func (o *opening) beginsDial(l *loop) {
+	if o.dialing == 0 {
+		o.dialing = l.now
+	}
 }
 
 // resolved continues after a lookup, if the handshake still waits for it.
-func (l *loop) resolved(s *session, addrs []socket.Endpoint, err error) {
+func (l *loop) resolved(s *session) {
 	if !l.table.holds(s) || s.opening == nil || s.opening.state != resolving {
 		return
 	}
 	l.serve(s)
 	s.opening.forgo = nil
-	if err != nil {
-		l.dialFailed(s, "resolve upstream", err)
-	} else {
-		l.dial(s, addrs)
-	}
+	l.nextTarget(s)
 	l.update(s)
 }
 
-func (l *loop) dial(s *session, addrs []socket.Endpoint) {
+// dial connects to the target, for which the handshake has a place. A target that has gone
+// down while the handshake waited is passed over if another one is up.
+func (l *loop) dial(s *session) {
 	o := s.opening
-	o.dial = s.backend.Dial(addrs, l.now, o.by)
-	o.state = dialing
-	l.dialNext(s)
+	if o.route.Better(l.now) {
+		l.passOver(s)
+		return
+	}
+	o.beginsDial(l)
+	o.route.Share(l.now)
+	l.connect(s)
 }
 
-// dialNext connects to the next address. If no address is left, the handshake fails.
-func (l *loop) dialNext(s *session) {
+var errWentDown = errors.New("it went down before it was dialled")
+
+// passOver goes on to another target without a dial to this one.
+func (l *loop) passOver(s *session) {
+	l.vacate(s)
+	s.opening.route.Skipped(errWentDown)
+	l.nextTarget(s)
+}
+
+// connect connects to the target.
+func (l *loop) connect(s *session) {
 	o := s.opening
-	for {
-		by, more := o.dial.Next(l.now)
-		if !more {
-			l.dialFailed(s, "dial upstream", o.dial.Err())
-			return
-		}
-		o.by = by
-		conn, err := l.kernel.Connect(o.dial.To)
-		switch {
-		case err == nil:
-			l.awaitConnect(s, conn)
-			return
-		case err == errAgain:
-			o.by = o.dial.Full(l.now)
-			return
-		}
-		o.dial.Missed(l.now, err)
+	o.state = dialing
+	o.by = o.route.Until
+	conn, err := l.kernel.Connect(s.target.Endpoint())
+	switch {
+	case err == nil:
+		l.awaitConnect(s, conn)
+	case err == errAgain && l.now < o.route.Until:
+		o.by = o.route.Full(l.now)
+	case err == errAgain:
+		l.targetFailed(s, backend.ErrTimeout)
+	default:
+		l.targetFailed(s, err)
 	}
 }
 
@@ -75,7 +114,7 @@ func (l *loop) dialNext(s *session) {
 // see ask.
 func (l *loop) awaitConnect(s *session, conn transport) {
 	s.legs[upstream].open(conn)
-	if s.backend.WantsTLS() {
+	if s.target.WantsTLS() {
 		l.want(s, upstream, epoll.Out)
 	} else {
 		l.ask(s)
@@ -84,12 +123,12 @@ func (l *loop) awaitConnect(s *session, conn transport) {
 
 // dialed continues when a connect has succeeded or failed.
 func (l *loop) dialed(s *session) {
-	if !s.backend.WantsTLS() {
+	if !s.target.WantsTLS() {
 		l.ask(s)
 		return
 	}
 	if err := s.legs[upstream].io.Connected(); err != nil {
-		l.addressFailed(s, err)
+		l.targetFailed(s, err)
 		return
 	}
 	l.secureUpstream(s)
@@ -105,7 +144,7 @@ func (l *loop) ask(s *session) {
 	case err == errAgain:
 		l.want(s, upstream, epoll.Out)
 	case err != nil:
-		l.addressFailed(s, os.NewSyscallError("connect", err))
+		l.targetFailed(s, os.NewSyscallError("connect", err))
 	default:
 		l.connected(s)
 		l.requestWritten(s, n)
@@ -118,32 +157,41 @@ func (l *loop) hangUp(s *session) {
 	l.cut(s, upstream)
 }
 
-// addressFailed records that the present address failed, and continues with the next one.
-func (l *loop) addressFailed(s *session, err error) {
-	s.opening.dial.Missed(l.now, err)
-	l.cut(s, upstream)
-	l.dialNext(s)
+// targetFailed records that the present target failed before a byte of the request was
+// sent, and goes on to the next one.
+func (l *loop) targetFailed(s *session, err error) {
+	o := s.opening
+	l.hangUp(s)
+	l.vacate(s)
+	o.out = nil // the next target may be sent another Host
+	if out := o.route.Missed(err); out == backend.Unreachable || out == backend.Unanswered {
+		s.target.Counts().Handshake(out.Result())
+	}
+	l.nextTarget(s)
 }
 
-// dialTimeout gives up the present address when its time is up, or the whole dial if the
-// lookup has not ended.
+// dialTimeout gives up the present target when its time is up. It tries a target again
+// whose queue was full. If a lookup has not ended in time, the handshake fails.
 func (l *loop) dialTimeout(s *session) {
 	o := s.opening
-	late := backend.ErrTimeout
-	if o.away != nil {
-		late = backend.InTLS(late)
+	switch {
+	case o.state == resolving:
+		l.fail(s, l.server.undialledLevel(), metrics.ResultTimeout, "resolve upstream", backend.ErrTimeout, l.server.undialledRefusal(backend.ErrTimeout))
+	case s.legs[upstream].io == nil && o.away == nil:
+		l.connect(s)
+	case o.away != nil:
+		l.targetFailed(s, backend.InTLS(backend.ErrTimeout))
+	default:
+		l.targetFailed(s, backend.ErrTimeout)
 	}
-	l.hangUp(s)
-	if o.state == resolving {
-		l.dialFailed(s, "resolve upstream", backend.ErrTimeout)
-		return
-	}
-	o.dial.Missed(l.now, late)
-	o.state = dialing
-	l.dialNext(s)
 }
 
-// dialFailed ends a handshake for which no connection to the upstream could be made.
-func (l *loop) dialFailed(s *session, step string, err error) {
-	l.upstreamFailed(s, s.backend.Learn(err).Result(), step, err)
+// noTarget ends a handshake for which no connection to an upstream could be made.
+func (l *loop) noTarget(s *session) {
+	resolved, err := s.opening.route.Err()
+	step := "dial upstream"
+	if !resolved {
+		step = "resolve upstream"
+	}
+	l.fail(s, l.server.undialledLevel(), backend.OutcomeOf(err).Result(), step, err, l.server.undialledRefusal(err))
 }

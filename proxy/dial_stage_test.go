@@ -20,7 +20,7 @@ import (
 func TestBackendIsPickedForTheRequest(t *testing.T) {
 	for sent, want := range map[string]bool{"": false, wire.Request()[:20]: false, wire.Request(): true} {
 		st := newStage(t, nil)
-		st.l.dialQueue.places = 0 // who has sent a request waits
+		st.l.queueOfOne().places = 0 // who has sent a request waits
 		p := st.connects()
 		if sent != "" {
 			p.sendsString(sent)
@@ -29,7 +29,7 @@ func TestBackendIsPickedForTheRequest(t *testing.T) {
 			t.Fatalf("%q: %d handshakes are under way", sent, picked)
 		}
 		st.l.table.all(func(s *session) {
-			if picked := s.backend != nil; picked != want {
+			if picked := s.target != nil; picked != want {
 				t.Errorf("%q: a backend is picked: %v", sent, picked)
 			}
 		})
@@ -41,47 +41,40 @@ func TestBackendIsPickedForTheRequest(t *testing.T) {
 	}
 }
 
-// Handshakes and those beside the loops share what is known of the addresses.
-func TestDeadAddressCostsOneHandshake(t *testing.T) {
+// A target that does not answer costs three handshakes their share of the time. Then
+// handshakes and pages go to the other one at once.
+func TestSilentTargetCostsThreeHandshakes(t *testing.T) {
 	dead := socket.Endpoint{AddrPort: fixture.Deaf(t)}
 	port := dead.AddrPort.Port()
 	aliveIP := netip.MustParseAddr("127.0.0.200") // no test dials from it, so the port is free there
 	alive := listening(t, netip.AddrPortFrom(aliveIP, port))
 	st := newStage(t, func(cfg *Config) {
 		cfg.Upstreams[0].URL.Host = net.JoinHostPort("service.example", strconv.Itoa(int(port)))
+		cfg.Balance.By, cfg.HealthInterval = RoundRobin, -1
 		cfg.find = func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{dead.AddrPort.Addr(), aliveIP}, nil
 		}
 	})
-	const lastFor = 10 * time.Second // as package backend has it
-
-	st.knocks()
-	st.looksUp()
-	if st.dials(dead) != 1 {
-		t.Fatal("the first address is not tried first")
+	const dialsUntilDown = 3 // as package backend has it
+	for range dialsUntilDown {
+		st.knocks()
+		st.looksUp()
+		if st.dials(dead) != 1 {
+			t.Fatal("its turn does not go to the silent target")
+		}
+		st.pass(st.server.cfg.DialTimeout / 2)
+		alive.wantsDial("the silent target has had its share")
+		st.knocks()
+		st.looksUp()
+		alive.wantsDial("the next turn is the other's")
 	}
-	st.pass(st.server.cfg.DialTimeout / 2)
-	alive.wantsDial("the first address has had its share")
-
-	st.knocks()
-	alive.wantsDial("the first address is known to be dead")
-	conn, err := st.server.pool.Pick(nil).Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	for range 3 {
+		st.knocks()
+		st.looksUp()
+		alive.wantsDial("the silent target is known to be down")
 	}
-	conn.Close()
-	alive.wantsDial("a page knows what handshakes have learnt")
-
-	st.pass(lastFor)
-	st.knocks()
-	st.looksUp()
-	if st.dials(dead) != 1 {
-		t.Fatal("the first address is not tried any more")
-	}
-	st.knocks()
-	alive.wantsDial("one tries the first address for all")
-	if st.dials(dead) != 1 {
-		t.Error("more than one try the dead address")
+	if page := st.server.oneTarget(); page.Endpoint().AddrPort.Addr() != aliveIP {
+		t.Errorf("a page goes to %v", page)
 	}
 }
 
@@ -95,7 +88,7 @@ func (st *stage) looksUp() {
 
 // dials is how many handshakes wait for an address to answer.
 func (st *stage) dials(to socket.Endpoint) int {
-	return st.opening(func(o *opening) bool { return o.state == dialing && o.dial.To == to })
+	return st.opening(func(o *opening) bool { return o.state == dialing && o.route.To.Endpoint() == to })
 }
 
 // opening is how many handshakes are such.

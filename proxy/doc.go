@@ -16,11 +16,12 @@
 // steps.go lists the states of a handshake: what each state waits for, and what the loop
 // does then. opening.go reads the PROXY protocol header (internal/preface), starts the TLS
 // handshake beside the loop (tls.go, internal/secure) and collects the request head. It
-// checks the request (internal/upgrade), finds out who sent it (internal/forwarded) and
-// picks the backend (internal/backend: Pick). In queue.go the handshake waits for a place.
-// dial.go looks the backend's addresses up (Lookup) and dials one after another (Dial);
-// Learn decides what the outcome says about the backend. ask.go sends a rebuilt request,
-// whose target begins with the backend's path (prefix.go). answer.go collects the answer;
+// checks the request (internal/upgrade) and finds out who sent it (internal/forwarded).
+// dial.go goes from target to target, as internal/backend says (Route): a target is one
+// address of an upstream. In queue.go the handshake waits for a place in the target's
+// queue. Learn decides what the outcome of a dial says about the target. ask.go sends a
+// rebuilt request, whose path begins with the upstream's (prefix.go). answer.go collects
+// the answer;
 // probe.go collects it, and the frames behind it, for a caller that tries an upstream out.
 // A checked 101 opens the session (open.go). Any other final answer goes to relay.go, which
 // passes it on and closes both connections. refuse.go sends the proxy's own refusals.
@@ -29,7 +30,7 @@
 //
 // A request that is not an upgrade. pages.go gives the connection to net/http
 // (internal/web), and takes it back if an upgrade request follows on it (rejoin). The
-// request's backend is picked in the same way. The request waits in the same queue
+// request goes from target to target in the same way. It waits in the same queues
 // (awaitPlace) and dials by the same rules, but beside the loop (Connect).
 //
 // The fields of a head, on either path. The table of internal/field says for each field
@@ -72,8 +73,8 @@
 // (holdfast/internal/panics).
 //
 // Beside the loops run TLS handshakes, lookups, refusals that are passed on, and requests
-// that are not upgrades. internal/backend checks whether the backend works. trim.go gives back
-// the memory that a storm of handshakes left behind.
+// that are not upgrades. internal/backend checks whether the targets work, and looks names
+// up again. trim.go gives back the memory that a storm of handshakes left behind.
 //
 // The world outside. seams.go says what a loop needs from the kernel, a connection, the
 // clock, the server of pages, and the jobs beside it. kernel_linux.go, world_linux.go and random.go are the
@@ -98,7 +99,9 @@
 // With a transport: seams.go says what it must do, bare_linux.go and internal/secure are
 // the two that there are, and kernel_linux.go makes them.
 //
-// With a choice among backends: internal/backend/pool.go.
+// With a rule that chooses among targets: internal/backend/balance.go. With what makes a
+// target up or down: internal/backend/health.go. targets.go has what operators are told of
+// targets, and do with them.
 //
 // With a variable: internal/config/config.go has one tagged field for each, and
 // internal/config/proxy.go makes the Config of this package from them. With an endpoint
@@ -112,8 +115,9 @@
 // # Who owns what
 //
 // A loop owns its poller, its wheel, its tails and the sessions in its table. Other
-// goroutines post jobs to it (inbox.go). The first loop owns the listener. A backend is
-// shared: it has atomics, and mutexes that only handshakes and requests for pages take.
+// goroutines post jobs to it (inbox.go). The first loop owns the listener. The
+// targets are shared: they have atomics, and mutexes that only handshakes, checks and
+// requests for pages take.
 // Each loop has metrics counters of its own. They are atomics, because scrapes read them,
 // and because a relay's goroutine counts how its handshake ended.
 //

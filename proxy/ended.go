@@ -12,6 +12,7 @@ type Ended struct {
 	Client   netip.AddrPort // port 0: a trusted proxy told its address; zero: the peer of a unix socket
 	Path     string         // of the request, without its query, cut after 256 bytes
 	Upstream string         // as in the metrics: scheme and authority
+	Address  string         // of the upstream, as in the metrics
 
 	// Closed says that a close handshake between the peers was completed; the peer on
 	// Side began it. Otherwise the session was dropped for Reason, and Side is at fault.
@@ -48,7 +49,8 @@ func (l *loop) ended(s *session) Ended {
 		ID:       s.id,
 		Client:   s.remote(),
 		Path:     s.path,
-		Upstream: s.backend.Name(),
+		Upstream: s.target.Name(),
+		Address:  s.target.Address(),
 		Closed:   s.cause.kind == closed,
 		Side:     s.cause.side,
 		Reason:   s.cause.reason,

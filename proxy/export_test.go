@@ -14,12 +14,12 @@ const DialsAtOnce = dialsAtOnce
 func (c *Config) FindBy(find func(context.Context, string) ([]netip.Addr, error)) { c.find = find }
 
 // LeaveNoPlace makes all wait that want to dial.
-func (s *Server) LeaveNoPlace() { s.onEveryLoop(func(l *loop) { l.dialQueue.places = 0 }) }
+func (s *Server) LeaveNoPlace() { s.onEveryLoop(func(l *loop) { l.queueOfOne().places = 0 }) }
 
 // PlacesToDial is how many may begin to dial now.
 func (s *Server) PlacesToDial() int {
 	var places atomic.Int64
-	s.onEveryLoop(func(l *loop) { places.Add(int64(l.dialQueue.places)) })
+	s.onEveryLoop(func(l *loop) { places.Add(int64(l.queueOfOne().places)) })
 	return int(places.Load())
 }
 

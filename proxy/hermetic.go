@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"holdfast/heartbeat"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
+	"holdfast/proxy/internal/upgrade"
 	"holdfast/proxy/internal/web"
 )
 
@@ -59,24 +61,35 @@ type HermeticWorld struct {
 	Listen  int              // the descriptor that clients connect to
 	Close   func()           // closes that
 	Clients int64            // how many there may be at once
-	Places  int              // in each loop's queue for a TLS handshake, and in the one for a dial
+	Places  int              // in each loop's queue for a TLS handshake, and in those for dials
 	// Pages is given the clients that ask for pages, and Attach takes back the connection
 	// of one that then asks for a session.
 	Pages  Guests
 	Attach func(net.Conn) (Transport, error)
-	// Find looks up the addresses of the upstream's host.
+	// Find looks up the addresses of an upstream's host.
 	Find func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Choice returns random numbers for the choice of upstreams.
+	Choice func() uint64
+	// Probe makes the check of an upstream, and After is given the jobs that come later,
+	// such as checks. Without Probe no upstream is checked.
+	Probe func(Endpoint) error
+	After func(d time.Duration, job func())
 }
 
 // NewHermetic makes a server that accepts from its first turn on.
 func NewHermetic(cfg Config, w HermeticWorld) (*Hermetic, error) {
 	cfg.Loops = len(w.Kernels)
 	cfg.find = w.Find
+	if w.After == nil {
+		w.After = func(time.Duration, func()) {}
+	}
 	s, err := newServer(cfg, world{
 		clock:  clock{now: w.Now},
 		beside: w.Beside,
-		after:  func(time.Duration, func()) {},
+		after:  w.After,
 		attach: w.Attach,
+		random: w.Choice,
+		probe:  func(t *backend.Target) error { return w.Probe(t.Endpoint()) },
 	})
 	if err != nil {
 		return nil, err
@@ -86,9 +99,12 @@ func NewHermetic(cfg Config, w HermeticWorld) (*Hermetic, error) {
 	*s.listener = listener{fd: w.Listen, open: true, invented: w.Close}
 	for _, k := range w.Kernels {
 		l := s.addLoop(k, w.Random)
-		l.tlsQueue, l.dialQueue = newQueue(w.Places), newQueue(w.Places)
+		l.tlsQueue, l.dialPlaces = newQueue(w.Places, nil), w.Places
 	}
 	s.loops[0].post(s.loops[0].startAccept)
+	if w.Probe != nil {
+		s.pool.Watch()
+	}
 	return &Hermetic{s, map[*pageTicket]bool{}}, nil
 }
 
@@ -138,12 +154,19 @@ func (h *Hermetic) CutAll(loop int) {
 func (h *Hermetic) Rejoin(g *Guest, head []byte) { h.server.rejoin(g, head) }
 func (h *Hermetic) Gone(g *Guest)                { h.server.guestGone(g) }
 
-// LineUp lets a guest wait in a loop's queue for a place to dial. come is called when it
-// has one. leave gives the place back, or ends the wait for it.
+// LineUp lets a guest wait in a loop's queue for a place to dial a target. come is called
+// when it has one. leave gives the place back, or ends the wait for it. LineUp returns nil
+// if there is no target.
 func (h *Hermetic) LineUp(loop int, come func()) (leave func()) {
-	l, t := h.server.loops[loop], &pageTicket{come: come}
+	route := h.server.pool.Route(&upgrade.Request{}, netip.Addr{})
+	if route.Next(h.server.clock.now()) != backend.Try {
+		return nil
+	}
+	to := route.To
+	to.Leave()
+	l, t := h.server.loops[loop], &pageTicket{route: &route, come: come, away: come}
 	h.tickets[t] = true
-	l.post(func() { l.lineUp(t) })
+	l.post(func() { l.lineUp(t, to) })
 	return func() { l.post(func() { l.leaveQueue(t); delete(h.tickets, t) }) }
 }
 

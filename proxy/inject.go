@@ -93,10 +93,10 @@ func (l *loop) marksUnread(s *session, side Side) {
 }
 
 // answersPings reports whether the peer is known to answer pings, for the `auto` modes. A
-// client shows it for its own session, an upstream for all of its sessions.
+// client shows it for its own session, a target for all of its sessions.
 func (l *loop) answersPings(s *session, side Side) bool {
 	if side == upstream {
-		return s.backend.AnswersPings()
+		return s.target.AnswersPings()
 	}
 	return s.learnt
 }

@@ -34,12 +34,13 @@ func (l *loop) logEnd(e *Ended) {
 	if e.Closed {
 		message, reason = "session closed", "close"
 	}
-	attrs := make([]slog.Attr, 0, 24)
+	attrs := make([]slog.Attr, 0, 25)
 	attrs = append(attrs,
 		idAttr(e.ID),
 		slog.String("client", clientName(e.Client)),
 		slog.String("path", e.Path),
 		slog.String("upstream", e.Upstream),
+		slog.String("address", e.Address),
 		slog.String("side", e.Side.String()),
 		slog.String("reason", reason),
 		slog.Duration("duration", e.Duration),
@@ -102,10 +103,10 @@ func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result,
 	if !l.server.mayLog(level, result) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 7)
+	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs, idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path))
-	if s.backend != nil {
-		attrs = append(attrs, slog.String("upstream", s.backend.Name()))
+	if s.target != nil {
+		attrs = append(attrs, slog.String("upstream", s.target.Name()), slog.String("address", s.target.Address()))
 	}
 	attrs = append(attrs,
 		slog.String("result", result.String()),
@@ -126,10 +127,18 @@ func levelOf(result metrics.Result) slog.Level {
 	}
 }
 
-// upstreamLevel returns the level at which a failure of the upstream is logged: a warning,
-// unless the log has said that the upstream is down.
-func upstreamLevel(b *backend.Backend) slog.Level {
-	if b.Up() {
+// upstreamLevel returns the level at which a failure of a target is logged: a warning,
+// unless the log has said that the target is down.
+func upstreamLevel(t *backend.Target) slog.Level {
+	if t == nil || t.Up() {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// undialledLevel returns the level at which a request is logged that has reached no target.
+func (s *Server) undialledLevel() slog.Level {
+	if s.pool.Up() {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
@@ -160,7 +169,7 @@ func (l *loop) logOpened(s *session, handshake time.Duration) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "session opened",
 			idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path),
-			slog.String("upstream", s.backend.Name()), slog.Duration("handshake", handshake))
+			slog.String("upstream", s.target.Name()), slog.String("address", s.target.Address()), slog.Duration("handshake", handshake))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/frame"
 	"holdfast/proxy/internal/secure"
@@ -32,25 +33,30 @@ type loop struct {
 	epoll    *epoll.Poller // what run waits with, the same as the kernel's; nil if a test turns the loop
 
 	// Owned by the loop.
-	now       heartbeat.Time // of this turn
-	table     table
-	wheel     *heartbeat.Wheel
-	tails     tailPool
-	random    random
-	scratch   *secure.Scratch // for TLS; nil until the first TLS connection
-	tlsQueue  queue           // clients that wait for their TLS handshake
-	dialQueue queue           // handshakes and pages that wait to dial the upstream
-	listener  *listener       // set on the one loop that accepts
-	draining  bool
-	alarms    int // timers that went off
-	bustle    bustle
-	unseen    int // events since timers last ran, while more may be waiting
-	absence   absence
-	ready     []epoll.Event
-	left      []epoll.Event // those that are still to be handled
-	faults    faults
-	frame     frame.ControlFrame             // scratch
-	in        [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
+	now      heartbeat.Time // of this turn
+	table    table
+	wheel    *heartbeat.Wheel
+	tails    tailPool
+	random   random
+	scratch  *secure.Scratch // for TLS; nil until the first TLS connection
+	tlsQueue *queue          // clients that wait for their TLS handshake
+	busy     []*queue        // the queues in which somebody may wait
+
+	// handshakes and pages that wait to dial a target, and how many places each of these
+	// queues has
+	dialQueues map[*backend.Target]*queue
+	dialPlaces int
+	listener   *listener // set on the one loop that accepts
+	draining   bool
+	alarms     int // timers that went off
+	bustle     bustle
+	unseen     int // events since timers last ran, while more may be waiting
+	absence    absence
+	ready      []epoll.Event
+	left       []epoll.Event // those that are still to be handled
+	faults     faults
+	frame      frame.ControlFrame             // scratch
+	in         [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
 
 	sessions atomic.Int64 // in the table; the server reads it to choose a loop
 
@@ -78,8 +84,9 @@ func newLoop(server *Server, k kernel, source io.Reader) *loop {
 		wheel:    heartbeat.NewWheel(clock()),
 		random:   random{source: source},
 
-		tlsQueue:  newQueue(max(1, securedAtOnce/cfg.Loops)),
-		dialQueue: newQueue(max(1, dialsAtOnce/cfg.Loops)),
+		tlsQueue:   newQueue(max(1, securedAtOnce/cfg.Loops), nil),
+		dialQueues: make(map[*backend.Target]*queue),
+		dialPlaces: max(1, dialsAtOnce/cfg.Loops),
 	}
 	l.inbox.wake = func() {} // a test that turns the loop itself needs no wake-up
 	return l

@@ -86,7 +86,7 @@ func (w *silentWorld) open() {
 		addr:    netip.AddrFrom4([4]byte{192, 0, 2, 1}),
 		port:    1024,
 		path:    "/chat/room",
-		backend: w.l.server.pool.Pick(nil),
+		target:  w.l.server.oneTarget(),
 		timer:   heartbeat.Never,
 		opening: &opening{},
 	}

@@ -12,9 +12,10 @@ func (l *loop) open(s *session) {
 	o := s.opening
 	l.begin(s, o.deflate)
 	s.opening = nil // behind begin: a session that panics has been counted as opened
-	s.backend.Sessions(1)
+	s.target.Sessions(1)
 	l.metrics.Opened()
 	l.metrics.Handshake(metrics.ResultOK)
+	s.target.Counts().Handshake(metrics.ResultOK)
 	l.metrics.HandshakeDuration(metrics.Total, l.now.Sub(o.began))
 	l.logOpened(s, l.now.Sub(o.began))
 	l.take(s, client, o.head)

@@ -37,7 +37,8 @@ type opening struct {
 	offer     *upgrade.Offer
 	place     *queue // the queue in which the handshake has a place; nil if it has none
 	forgo     func() // gives up the lookup under way; nil if there is none
-	dial      backend.Dial
+	route     backend.Route
+	counted   bool              // the target counts the handshake
 	away      secured           // the connection whose TLS handshake is under way beside the loop
 	expected  *upgrade.Expected // what the answer is checked against; request, story and offer are dropped by then
 	deflate   bool              // permessage-deflate was agreed on
@@ -242,9 +243,8 @@ func (l *loop) requestRead(s *session, end int) {
 		l.refuse(s, result, refusal)
 		return
 	}
-	s.backend = l.server.pool.Pick(o.request)
-	o.by = l.now.Add(l.cfg.HandshakeTimeout)
-	l.claim(s, &l.dialQueue, queued, (*loop).resolve)
+	o.route = l.server.pool.Route(o.request, s.addr)
+	l.nextTarget(s)
 }
 
 // passOrRefuse passes on a request that is not an upgrade, or refuses it. The limit on

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"syscall"
 
 	"holdfast/metrics"
@@ -125,12 +126,61 @@ func (l *loop) rereadRequest(s *session, hasTLS bool) {
 	}
 }
 
-// dialForPage connects to a backend for a request that is not an upgrade. Like a
-// handshake it waits for a place, and its outcome says whether the backend works. It ends
-// when ctx, the request's context, is done.
-func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn, error) {
-	leave, err := s.awaitPlace(ctx)
+// dialForPage connects to a target for a request that is not an upgrade. It does the same
+// as a handshake: it goes from target to target, waits for a place at each, and what comes
+// of it says whether the target works. It ends when ctx, the request's context, is done.
+func (s *Server) dialForPage(ctx context.Context, route *backend.Route) (net.Conn, *backend.Target, error) {
+	var last *backend.Target
+	for {
+		switch route.Next(s.clock.now()) {
+		case backend.Try:
+			last = route.To
+			conn, err := s.tryForPage(ctx, route)
+			if conn != nil || err != nil {
+				return conn, last, err
+			}
+		case backend.Wait:
+			if err := s.awaitAddresses(ctx, route); err != nil {
+				return nil, last, err
+			}
+		case backend.End:
+			_, err := route.Err()
+			return nil, last, &web.Undialled{Err: err, Refusal: s.undialledRefusal(err)}
+		}
+	}
+}
+
+// awaitAddresses waits until a lookup has found an address, or all have ended.
+func (s *Server) awaitAddresses(ctx context.Context, route *backend.Route) error {
+	within, cancel := context.WithTimeout(ctx, route.Begin(s.clock.now()).Sub(s.clock.now()))
+	defer cancel()
+	found := make(chan struct{})
+	forgo := s.pool.Await(func() { close(found) })
+	if forgo == nil {
+		return nil
+	}
+	defer forgo()
+	select {
+	case <-found:
+		return nil
+	case <-within.Done():
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &web.Undialled{Err: backend.ErrTimeout, Refusal: s.undialledRefusal(backend.ErrTimeout)}
+	}
+}
+
+// tryForPage connects to the route's target. Without a connection and without an error the
+// next target is to be tried.
+func (s *Server) tryForPage(ctx context.Context, route *backend.Route) (net.Conn, error) {
+	to := route.To
+	defer to.Leave()
+	leave, err := s.awaitPlace(ctx, route)
 	switch {
+	case err == errWentDown:
+		route.Skipped(err)
+		return nil, nil
 	case err == errQueuedTooLong:
 		return nil, &web.Undialled{Err: err, Refusal: refuseBusy}
 	case err == errShutdown:
@@ -139,12 +189,19 @@ func (s *Server) dialForPage(ctx context.Context, to *backend.Backend) (net.Conn
 		return nil, err
 	}
 	defer leave()
-	conn, err := to.Connect(ctx)
-	if out := to.Learn(err); out != backend.Reached {
-		return nil, &web.Undialled{Err: err, Refusal: upstreamRefusal(out.Result())}
+	now := s.clock.now()
+	route.Share(now)
+	conn, err := to.Connect(ctx, route.Until.Sub(now))
+	switch {
+	case err == nil:
+		to.Learn(nil)
+		s.outlast(conn)
+		return conn, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	}
-	s.outlast(conn)
-	return conn, nil
+	route.Missed(err)
+	return nil, nil
 }
 
 // outlast gives an upstream's connection the user timeout of pages.
@@ -165,7 +222,9 @@ const pagesQueued = 2048
 
 // A pageTicket is a request for a page that waits in a queue for dialling.
 type pageTicket struct {
-	come func() // called by the loop when it has a place
+	route *backend.Route // nil in a simulation
+	come  func()         // called by the loop when it has a place
+	away  func()         // called by the loop when it is to go on to another target
 
 	// Owned by the loop.
 	at   *queue // the queue in which it has a place; nil if it has none
@@ -180,17 +239,28 @@ func (t *pageTicket) begin(_ *loop, at *queue) {
 	t.come()
 }
 
-// awaitPlace waits in a loop's queue for a place, for HandshakeTimeout at most. If err is
-// nil, the caller must call leave after the dial.
-func (s *Server) awaitPlace(ctx context.Context) (leave func(), err error) {
+func (t *pageTicket) goesOn(l *loop) {
+	if t.route.Better(l.now) {
+		t.left = true
+		t.away()
+	} else {
+		l.enqueue(l.dialQueueOf(t.route.To), t)
+	}
+}
+
+// awaitPlace waits in a loop's queue for a place at the route's target, for
+// HandshakeTimeout at most. If err is nil, the caller must call leave after the dial. It is
+// errWentDown if the target went down and another one is up.
+func (s *Server) awaitPlace(ctx context.Context, route *backend.Route) (leave func(), err error) {
 	defer s.pagesWaiting.Add(-1)
 	if s.pagesWaiting.Add(1) > pagesQueued {
 		return nil, errQueuedTooLong
 	}
 	l := s.loops[s.turns.Add(1)%uint64(len(s.loops))]
-	come := make(chan struct{})
-	t := &pageTicket{come: func() { close(come) }}
-	if !l.post(func() { l.lineUp(t) }) {
+	come, away := make(chan struct{}), make(chan struct{})
+	t := &pageTicket{route: route, come: func() { close(come) }, away: func() { close(away) }}
+	to := route.To
+	if !l.post(func() { l.lineUp(t, to) }) {
 		return nil, errShutdown
 	}
 	leave = func() { l.post(func() { l.leaveQueue(t) }) }
@@ -199,6 +269,8 @@ func (s *Server) awaitPlace(ctx context.Context) (leave func(), err error) {
 	select {
 	case <-come:
 		return leave, nil
+	case <-away:
+		return nil, errWentDown
 	case <-patience.Done():
 		leave()
 		return nil, cmp.Or(ctx.Err(), errQueuedTooLong)
@@ -206,13 +278,14 @@ func (s *Server) awaitPlace(ctx context.Context) (leave func(), err error) {
 }
 
 // lineUp takes a place for a page's dial, or adds it to the queue.
-func (l *loop) lineUp(t *pageTicket) {
-	if l.dialQueue.full() {
-		l.enqueue(&l.dialQueue, t)
+func (l *loop) lineUp(t *pageTicket, to *backend.Target) {
+	at := l.dialQueueOf(to)
+	if at.full() {
+		l.enqueue(at, t)
 		return
 	}
-	l.dialQueue.places--
-	t.begin(l, &l.dialQueue)
+	at.places--
+	t.begin(l, at)
 }
 
 // leaveQueue gives back the ticket's place, or ends its wait for one.
@@ -225,21 +298,26 @@ func (l *loop) leaveQueue(t *pageTicket) {
 	}
 }
 
-// pageUpstream returns the backend that a request for a page goes to.
-func (s *Server) pageUpstream(r *upgrade.Request) web.Upstream {
-	to := s.pool.Pick(r)
-	u := web.Upstream{
-		Scheme:    "http",
-		Authority: to.Authority(),
-		Name:      to.Name(),
-		Prefix:    to.Prefix(),
-		Dial:      func(ctx context.Context) (net.Conn, error) { return s.dialForPage(ctx, to) },
-		Down:      func() bool { return !to.Up() },
+// pageUpstream returns where a client's request for a page goes.
+func (s *Server) pageUpstream(r *upgrade.Request, client netip.Addr) web.Upstream {
+	route := s.pool.Route(r, client)
+	return web.Upstream{
+		Prefix: s.pool.Prefix(),
+		Dial: func(ctx context.Context) (net.Conn, web.Origin, error) {
+			conn, to, err := s.dialForPage(ctx, &route)
+			return conn, originOf(to), err
+		},
+		Down: func() bool { return !s.pool.Up() },
 	}
-	if to.WantsTLS() {
-		u.Scheme = "https"
+}
+
+// originOf returns the target that a request for a page has reached, or has failed at; nil
+// if there is none.
+func originOf(t *backend.Target) web.Origin {
+	if t == nil {
+		return web.Origin{}
 	}
-	return u
+	return web.Origin{Authority: t.Authority(), Host: t.Host(), Name: t.Name(), Address: t.Address()}
 }
 
 // webConfig returns the configuration of the server of pages.
@@ -248,7 +326,6 @@ func (s *Server) webConfig() web.Config {
 		Upstream:         s.pageUpstream,
 		Name:             s.name,
 		HasPassed:        s.hasPassed,
-		Host:             s.cfg.Upstreams[0].Host,
 		Fields:           s.cfg.UpstreamHeader,
 		Trust:            &s.trust,
 		HandshakeTimeout: s.cfg.HandshakeTimeout,

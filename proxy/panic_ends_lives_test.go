@@ -253,7 +253,7 @@ func TestBrokenState(t *testing.T) {
 	for name, breaks := range map[string]func(l *loop){
 		"the table":  func(l *loop) { l.table.live++ },
 		"the timers": func(l *loop) { l.wheel.Set(1000, l.now.Add(time.Hour)) },
-		"the queue":  func(l *loop) { l.dialQueue.places-- },
+		"the queue":  func(l *loop) { l.queueOfOne().places-- },
 		"the count of sessions": func(l *loop) {
 			l.metrics.Opened()
 		},
@@ -279,7 +279,7 @@ func TestBrokenState(t *testing.T) {
 func TestOwnPanic(t *testing.T) {
 	for name, breaks := range map[string]func(b *brokenWorld){
 		"a token of no session": func(b *brokenWorld) { b.l.turn(b.now, []epoll.Event{{Token: 1000}}) },
-		"a queue":               func(b *brokenWorld) { b.l.dialQueue.waiting = []waiter{nil}; b.run() },
+		"a queue":               func(b *brokenWorld) { b.l.enqueue(b.l.queueOfOne(), nil); b.run() },
 		"a listener that cannot be left alone": func(b *brokenWorld) {
 			b.k.armed = true
 			b.k.stuck = func(kind string, fd int) bool { return fd < 0 }

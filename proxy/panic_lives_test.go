@@ -375,7 +375,7 @@ func (b *brokenWorld) balanced(sessions int) {
 	if clients, counted := b.server.live.Load(), b.l.sessions.Load(); clients != int64(sessions) || counted != int64(sessions) {
 		b.t.Errorf("%d clients and %d sessions are counted, want %d", clients, counted, sessions)
 	}
-	for _, at := range []*queue{&b.l.tlsQueue, &b.l.dialQueue} {
+	for _, at := range []*queue{b.l.tlsQueue, b.l.queueOfOne()} {
 		if at.places != at.size {
 			b.t.Errorf("%d of %d places are free", at.places, at.size)
 		}

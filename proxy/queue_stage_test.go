@@ -1,35 +1,41 @@
 package proxy
 
 import (
+	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/fixture"
+	"holdfast/proxy/internal/backend"
+	"holdfast/proxy/internal/upgrade"
 )
 
 // A place that becomes free goes to the client that has waited longest. A client that
 // has left meanwhile is passed over.
 func TestQueueIsServedInOrder(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
 	first, second, third := st.knocks(), st.knocks(), st.knocks()
 	first.hangsUp()
 	st.counts(map[string]float64{"handshakes_total{client_gone}": 1})
 
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	st.run() // nobody listens there, so each in turn is refused and makes room for the next
 	for _, p := range []*peer{second, third} {
 		if got := p.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 			t.Errorf("a client whose turn has come is told %.40q", got)
 		}
 	}
-	if st.l.dialQueue.places != 1 || len(st.l.dialQueue.waiting) != 0 {
-		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialQueue.places, len(st.l.dialQueue.waiting))
+	if st.l.queueOfOne().places != 1 || len(st.l.queueOfOne().waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.queueOfOne().places, len(st.l.queueOfOne().waiting))
 	}
 }
 
 func TestWaitInTheQueueHasAnEnd(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
 	p := st.knocks()
 	st.pass(st.server.cfg.HandshakeTimeout - time.Second)
 	if got := p.told(); got != "" {
@@ -40,9 +46,9 @@ func TestWaitInTheQueueHasAnEnd(t *testing.T) {
 		t.Errorf("a client that waited in vain is told %q", got)
 	}
 	st.counts(map[string]float64{"handshakes_total{limit}": 1})
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	st.run()
-	if st.l.dialQueue.places != 1 {
+	if st.l.queueOfOne().places != 1 {
 		t.Error("a place was given to somebody who has left")
 	}
 }
@@ -51,11 +57,11 @@ func TestWaitInTheQueueHasAnEnd(t *testing.T) {
 // for a moment.
 func TestQueueIsNotJumped(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
 	waits := st.knocks()
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	comes := st.knocks()
-	if got := len(st.l.dialQueue.waiting); got != 0 {
+	if got := len(st.l.queueOfOne().waiting); got != 0 {
 		t.Errorf("%d wait though there is a place", got)
 	}
 	for _, p := range []*peer{waits, comes} {
@@ -72,15 +78,15 @@ func TestQueueIsNotJumped(t *testing.T) {
 // Clients that come and leave while nothing moves do not fill the memory.
 func TestQueueForgetsWhoLeft(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
 	stays := st.knocks()
 	for range 10 * sweepFrom {
 		st.knocks().hangsUp()
 	}
-	if got := len(st.l.dialQueue.waiting); got > sweepFrom+1 {
+	if got := len(st.l.queueOfOne().waiting); got > sweepFrom+1 {
 		t.Errorf("%d are remembered, though one waits", got)
 	}
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	st.run()
 	if got := stays.told(); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("the one who stayed is told %.40q", got)
@@ -91,12 +97,14 @@ func TestQueueForgetsWhoLeft(t *testing.T) {
 // queue, or has dialled, leaves nothing behind.
 func TestPagesStandInTheQueue(t *testing.T) {
 	st := newStage(t, nil)
-	st.l.dialQueue.places = 0
+	st.l.queueOfOne().places = 0
+	to := st.server.oneTarget()
+	to.Leave()
 	came := map[*pageTicket]bool{}
 	page := func() *pageTicket {
 		p := &pageTicket{}
 		p.come = func() { came[p] = true }
-		st.l.lineUp(p)
+		st.l.lineUp(p, to)
 		return p
 	}
 	come := func(p *pageTicket) bool { return came[p] }
@@ -106,7 +114,7 @@ func TestPagesStandInTheQueue(t *testing.T) {
 	if come(early) || handshake.told() != "" {
 		t.Fatal("somebody went on without a place")
 	}
-	st.l.dialQueue.places = 1
+	st.l.queueOfOne().places = 1
 	st.run()
 	if !come(early) || come(late) || handshake.told() != "" {
 		t.Fatal("the place did not go to who came first")
@@ -121,8 +129,8 @@ func TestPagesStandInTheQueue(t *testing.T) {
 	}
 	st.l.leaveQueue(late)
 	st.l.leaveQueue(late)
-	if st.l.dialQueue.places != 1 || len(st.l.dialQueue.waiting) != 0 {
-		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.dialQueue.places, len(st.l.dialQueue.waiting))
+	if st.l.queueOfOne().places != 1 || len(st.l.queueOfOne().waiting) != 0 {
+		t.Errorf("%d places, %d waiting; want 1 and 0", st.l.queueOfOne().places, len(st.l.queueOfOne().waiting))
 	}
 }
 
@@ -130,10 +138,53 @@ func TestPagesStandInTheQueue(t *testing.T) {
 func TestPagesInTheQueueAreBounded(t *testing.T) {
 	st := newStage(t, nil)
 	st.server.pagesWaiting.Store(pagesQueued)
-	if _, err := st.server.awaitPlace(t.Context()); err != errQueuedTooLong {
+	if _, err := st.server.awaitPlace(t.Context(), &backend.Route{}); err != errQueuedTooLong {
 		t.Errorf("one too many gets %v, want %v", err, errQueuedTooLong)
 	}
 	if got := st.server.pagesWaiting.Load(); got != pagesQueued {
 		t.Errorf("afterwards %d are counted, want %d", got, pagesQueued)
+	}
+}
+
+// Each target has its own queue: those who wait for one that goes down go on to another
+// one, and none of its dials takes a place of the other's.
+func TestQueueOfATargetThatGoesDown(t *testing.T) {
+	dead := fixture.Deaf(t)
+	alive := listening(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	st := newStage(t, func(cfg *Config) {
+		cfg.Upstreams = []Upstream{
+			{URL: &url.URL{Scheme: "ws", Host: dead.String()}},
+			{URL: &url.URL{Scheme: "ws", Host: alive.Addr().String()}},
+		}
+		cfg.Balance.By, cfg.HealthInterval = RoundRobin, -1
+	})
+	silent := st.server.oneTarget() // the first turn
+	silent.Leave()
+	st.server.oneTarget().Leave() // the turn of the other
+	at := st.l.dialQueueOf(silent)
+	at.places = 0
+	waits := st.knocks()
+	came := false
+	page := &pageTicket{come: func() { t.Error("a page has a place of the target that is down") }, away: func() { came = true }}
+	route := st.server.pool.Route(&upgrade.Request{}, netip.Addr{})
+	route.Next(st.now)
+	if route.To == silent {
+		t.Fatal("the page's turn is the silent target's")
+	}
+	route.Next(st.now) // it is the silent target's turn again
+	page.route = &route
+	st.l.lineUp(page, silent)
+	st.knocks()
+	alive.wantsDial("the other target has a queue of its own")
+	if waits.told() != "" || len(at.waiting) != 2 {
+		t.Fatalf("%d wait for the silent target, want 2; the first is told %.40q", len(at.waiting), waits.told())
+	}
+	for range 3 {
+		silent.Learn(backend.ErrTimeout)
+	}
+	st.run()
+	alive.wantsDial("the one who has waited goes on")
+	if !came || len(at.waiting) != 0 {
+		t.Errorf("the page goes on: %v; %d wait still", came, len(at.waiting))
 	}
 }

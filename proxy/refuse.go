@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
@@ -16,7 +17,10 @@ import (
 
 // upstreamFailed refuses a handshake because of the upstream.
 func (l *loop) upstreamFailed(s *session, result metrics.Result, step string, err error) {
-	l.fail(s, upstreamLevel(s.backend), result, step, err, upstreamRefusal(result))
+	if s.target != nil {
+		s.target.Counts().Handshake(result)
+	}
+	l.fail(s, upstreamLevel(s.target), result, step, err, upstreamRefusal(result))
 }
 
 // refuse answers a handshake with an HTTP error, counts it as result and logs it. Before
@@ -54,6 +58,7 @@ func (l *loop) turnAway(s *session, result metrics.Result, r *upgrade.Refusal) {
 	l.metrics.Handshake(result)
 	l.hangUp(s)
 	l.vacate(s)
+	l.leaveTarget(s)
 	o.by = l.now.Add(l.cfg.HandshakeTimeout)
 	o.out = r.Append(nil)
 	o.forget()
@@ -134,6 +139,7 @@ func (l *loop) cutOpening(s *session) {
 		l.cut(s, side)
 	}
 	l.vacate(s)
+	l.leaveTarget(s)
 	s.opening.forget() // a queue may hold the session for some time
 	l.release(s)
 }
@@ -155,6 +161,11 @@ var (
 	refuseBusy = &upgrade.Refusal{
 		Status: http.StatusServiceUnavailable,
 		Reason: "The proxy has too many handshakes under way; try again later.",
+		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
+	}
+	refuseNoTarget = &upgrade.Refusal{
+		Status: http.StatusServiceUnavailable,
+		Reason: "No upstream can be reached; try again later.",
 		Header: field.Fields{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}},
 	}
 	refuseAddress = &upgrade.Refusal{
@@ -187,6 +198,18 @@ var (
 		Reason: "The request head did not arrive in time.",
 	}
 )
+
+// undialledRefusal returns the refusal that a client is sent whose request has reached no
+// target, because of err. If there are several, or if an operator has taken them out of
+// use, a later attempt may well succeed.
+func (s *Server) undialledRefusal(err error) *upgrade.Refusal {
+	result := backend.OutcomeOf(err).Result()
+	ofTargets := result == metrics.ResultTimeout || result == metrics.ResultUpstreamUnreachable
+	if ofTargets && (s.pool.Several() || err == backend.ErrNoTarget) {
+		return refuseNoTarget
+	}
+	return upstreamRefusal(result)
+}
 
 // upstreamRefusal returns the refusal that a client is sent when the upstream has failed.
 func upstreamRefusal(result metrics.Result) *upgrade.Refusal {

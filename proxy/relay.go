@@ -37,10 +37,11 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		time:    max(o.by.Sub(l.now), l.cfg.HandshakeTimeout),
 		from:    s.addr,
 		seat:    s.seat,
-		backend: s.backend,
-		log:     l.log.With(idAttr(s.id), "client", clientName(s.remote()), "path", s.path, "upstream", s.backend.Name()),
+		target:  s.target,
+		log:     l.log.With(idAttr(s.id), "client", clientName(s.remote()), "path", s.path, "upstream", s.target.Name(), "address", s.target.Address()),
 	}
 	l.vacate(s)
+	l.leaveTarget(s)
 	conns, err := l.detach(s)
 	if err != nil {
 		r.fails(err)
@@ -60,7 +61,7 @@ type relay struct {
 	time             time.Duration // for what is left of the response, and for the client to take it
 	from             netip.Addr
 	seat             peraddress.Seat // the client's, of its address from
-	backend          *backend.Backend
+	target           *backend.Target
 	log              *slog.Logger
 }
 
@@ -92,6 +93,7 @@ func (r *relay) pass() {
 	result := metrics.ResultInternal // if copy panics, which Guard records
 	_ = r.server.panics.Guard(func() { result = r.copy(c, u) })
 	r.metrics.Handshake(result)
+	r.target.Counts().Handshake(result)
 	_ = u.Close() // the response is copied; the client may take its time
 	r.finish(c)
 }
@@ -166,9 +168,9 @@ func (r *relay) logCut(status int, unread, err error) {
 	case errors.Is(unread, net.ErrClosed):
 		why = "the proxy is shutting down"
 	case errors.Is(unread, os.ErrDeadlineExceeded):
-		level, why = upstreamLevel(r.backend), "the upstream did not send all of it in time"
+		level, why = upstreamLevel(r.target), "the upstream did not send all of it in time"
 	case unread != nil:
-		level, why = upstreamLevel(r.backend), "the upstream ended it early"
+		level, why = upstreamLevel(r.target), "the upstream ended it early"
 	}
 	if result := metrics.ResultUpstreamRefused; r.server.mayLog(level, result) {
 		r.log.Log(context.Background(), level, "answer cut short: "+why, "result", result.String(), "status", status, "error", cmp.Or(unread, err))
@@ -182,7 +184,7 @@ func bodiless(status int) bool {
 }
 
 func (r *relay) badGateway(c net.Conn, err error) {
-	level := upstreamLevel(r.backend)
+	level := upstreamLevel(r.target)
 	if result := metrics.ResultUpstreamInvalid; r.server.mayLog(level, result) {
 		r.log.Log(context.Background(), level, "handshake failed", "result", result.String(), "step", "upstream's answer", "error", err)
 	}

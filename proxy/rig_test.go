@@ -59,7 +59,7 @@ func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Se
 	}
 	cfg := proxy.Config{
 		Listen:           "127.0.0.1:0",
-		Upstreams:         []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: r.service.Addr().String()}}},
+		Upstreams:        []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: r.service.Addr().String()}}},
 		HandshakeTimeout: patience,
 		HTTPTimeout:      patience,
 		DialTimeout:      patience,

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
 	"holdfast/proxy/internal/secure"
 	"holdfast/proxy/internal/socket"
@@ -50,6 +51,11 @@ type world struct {
 	beside func(job func())
 	// after runs a job that may block, such as a check, when some time has passed.
 	after func(d time.Duration, job func())
+	// random returns random numbers that decide nothing but which upstream a request goes to
+	// and when a check is made. Any goroutine may call it.
+	random func() uint64
+	// probe makes the checks of upstreams; nil means that package backend makes them.
+	probe func(*backend.Target) error
 	// attach takes back a connection that a transport's Detach gave away.
 	attach func(net.Conn) (transport, error)
 	// ids is a number below the ids of all handshakes. It differs from start to start.

@@ -93,39 +93,44 @@ func newServer(cfg Config, w world) (*Server, error) {
 		perAddress: peraddress.New(cfg.MaxSessionsPerIP),
 	}
 	s.ids.Store(w.ids)
-	service, err := backend.New(ended, s.backendConfig())
-	if err != nil {
+	var err error
+	if s.pool, err = backend.NewPool(ended, s.poolConfig()); err != nil {
 		end()
 		return nil, err
 	}
-	s.pool = backend.NewPool(service)
+	s.pool.WhenDown(s.callAway)
 	s.pages = web.New(s.webConfig())
 	s.setRoom(OwnDescriptors(cfg.Loops).Clients())
 	return s, nil
 }
 
-// backendConfig returns the configuration of the service behind the proxy.
-func (s *Server) backendConfig() backend.Config {
-	return backend.Config{
-		URL:         s.cfg.Upstreams[0].URL,
-		TLS:         s.cfg.Upstreams[0].TLS,
+// poolConfig returns the configuration of the service behind the proxy.
+func (s *Server) poolConfig() backend.Config {
+	cfg := backend.Config{
+		Balance:     s.cfg.Balance,
+		SlowStart:   s.cfg.SlowStart,
 		Find:        s.cfg.find,
 		Options:     s.options,
 		DialTimeout: s.cfg.DialTimeout,
 		Health: backend.Health{
 			Interval:      s.cfg.HealthInterval,
 			Path:          s.cfg.HealthPath,
-			Host:          s.cfg.Upstreams[0].HealthHost,
 			Header:        s.cfg.UpstreamHeader,
 			AnswerTimeout: s.cfg.DialTimeout,
 			MaxHeaderSize: s.cfg.MaxHeaderSize,
 		},
+		Probe:   s.probe,
 		Clock:   s.clock.now,
+		Random:  s.random,
 		Beside:  s.beside,
 		After:   s.after,
 		Log:     s.cfg.Log,
 		Metrics: s.cfg.Metrics,
 	}
+	for _, u := range s.cfg.Upstreams {
+		cfg.Upstreams = append(cfg.Upstreams, backend.Upstream(u))
+	}
+	return cfg
 }
 
 // open binds the listener and makes the loops.
@@ -164,8 +169,8 @@ func (s *Server) Addr() net.Addr { return s.listener.addr }
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// UpstreamUp reports whether the upstream works, as far as dials and checks have shown:
-// see Config.HealthInterval.
+// UpstreamUp reports whether any upstream works and is in use, as far as dials and checks
+// have shown: see Config.HealthInterval.
 func (s *Server) UpstreamUp() bool { return s.pool.Up() }
 
 // Sessions returns the number of open sessions, as the metric holdfast_sessions_active.
@@ -229,7 +234,7 @@ func (s *Server) hasPassed(r *upgrade.Request) bool {
 	}
 	if !s.looped.Swap(true) {
 		s.cfg.Log.Warn("a request has come back: the upstream leads back to this proxy; such requests are refused with 508",
-			"path", r.LoggedPath(), "upstream", s.pool.Pick(r).Name())
+			"path", r.LoggedPath(), "upstream", s.pool.Names())
 	}
 	return true
 }

@@ -29,14 +29,14 @@ func opposite(side Side) Side { return upstream - side }
 // struct and nothing else: no goroutine, no timer object, no buffer.
 type session struct {
 	// Static once the session is open.
-	id      uint64
-	addr    netip.Addr       // the client's; zero: the peer of a unix socket
-	port    uint16           // the client's; 0: a trusted proxy told the address only
-	seat    peraddress.Seat  // how the connection counts for the client's address, see seat.go
-	learnt  bool             // the client has answered a ping
-	slot    uint32           // in the loop's table
-	path    string           // of the request, without its query; for the log
-	backend *backend.Backend // where the request goes; nil until it is picked
+	id     uint64
+	addr   netip.Addr      // the client's; zero: the peer of a unix socket
+	port   uint16          // the client's; 0: a trusted proxy told the address only
+	seat   peraddress.Seat // how the connection counts for the client's address, see seat.go
+	learnt bool            // the client has answered a ping
+	slot   uint32          // in the loop's table
+	path   string          // of the request, without its query; for the log
+	target *backend.Target // where the request goes; nil until it is chosen
 
 	// opening is the state of the opening handshake; nil once the session is open.
 	opening *opening

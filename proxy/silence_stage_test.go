@@ -171,7 +171,7 @@ func TestLineAboutAnEnd(t *testing.T) {
 		_, err = fields.Token()
 		names = append(names, name.(string))
 	}
-	if want := strings.Fields(`time level msg session client path upstream side reason
+	if want := strings.Fields(`time level msg session client path upstream address side reason
 		duration client_silent upstream_silent client_frames upstream_frames client_bytes upstream_bytes
 		close_from_client close_to_client close_from_upstream close_to_upstream client_rtt upstream_rtt`); !slices.Equal(names, want) {
 		t.Errorf("the line has the fields\n%v, want\n%v", names, want)

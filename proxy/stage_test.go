@@ -36,7 +36,7 @@ type stage struct {
 // testConfig is a configuration with the defaults that users get.
 func testConfig() Config {
 	return Config{
-		Upstreams:         []Upstream{{URL: &url.URL{Scheme: "ws", Host: "127.0.0.1:1"}}},
+		Upstreams:        []Upstream{{URL: &url.URL{Scheme: "ws", Host: "127.0.0.1:1"}}},
 		Listen:           "127.0.0.1:0",
 		Client:           heartbeat.Rules{Interval: 20 * time.Second, Timeout: 20 * time.Second},
 		UpstreamSide:     heartbeat.Rules{Interval: 20 * time.Second, Timeout: 20 * time.Second, Pong: heartbeat.LearnPong},
@@ -96,7 +96,7 @@ func (st *stage) session(deflate bool) (c, u *peer) {
 		addr:    netip.MustParseAddr("192.0.2.1"),
 		port:    1234,
 		path:    "/chat",
-		backend: st.server.pool.Pick(nil),
+		target:  st.server.oneTarget(),
 		timer:   heartbeat.Never,
 		opening: &opening{deflate: deflate, began: st.now},
 	}

@@ -16,11 +16,11 @@ const (
 	awaitHello                           // awaits the first TLS record; → greeting, securing
 	greeting                             // waits for a place in tlsQueue; → securing
 	securing                             // the client's TLS handshake is under way beside the loop; → awaitRequest
-	awaitRequest                         // awaits the request head; → queued, refusing, or the connection leaves the loop (pages.go)
-	queued                               // waits for a place in dialQueue; → resolving, refusing
-	resolving                            // waits for the backend's addresses; → dialing, refusing
-	dialing                              // waits for a connection; → securingUpstream, sendRequest, refusing
-	securingUpstream                     // the upstream's TLS handshake is under way beside the loop; → dialing, sendRequest, refusing
+	awaitRequest                         // awaits the request head; → resolving, queued, dialing, refusing, or the connection leaves the loop (pages.go)
+	resolving                            // waits for the address of a target; → queued, dialing, refusing
+	queued                               // waits for a place in the queue of a target; → dialing, refusing
+	dialing                              // waits for a connection; → securingUpstream, sendRequest, refusing; or, for another target, resolving, queued
+	securingUpstream                     // the upstream's TLS handshake is under way beside the loop; → sendRequest, refusing; or, for another target, resolving, queued, dialing
 	sendRequest                          // writes the request; → awaitAnswer, refusing
 	awaitAnswer                          // awaits the response head; → sendAnswer, refusing, or both connections leave the loop (relay.go)
 	sendAnswer                           // writes the 101; → the session is open
@@ -53,8 +53,8 @@ func init() {
 		securing:     {late: slowTLS, beforeTLS: true},
 		awaitRequest: {leg: client, ready: (*loop).readRequest, late: slowHead, stop: refuseStop},
 
-		queued:           {late: slowQueue, stop: refuseStop, clientWaits: true, queues: true},
 		resolving:        {late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true},
+		queued:           {late: slowQueue, stop: refuseStop, clientWaits: true, queues: true},
 		dialing:          {leg: upstream, ready: (*loop).dialed, late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true},
 		securingUpstream: {late: (*loop).dialTimeout, stop: refuseStop, clientWaits: true},
 		sendRequest:      {leg: upstream, ready: (*loop).writeRequest, late: slowUpstream, stop: refuseStop, clientWaits: true},

@@ -1,11 +1,13 @@
 package proxy
 
+import "holdfast/proxy/internal/backend"
+
 // A TargetStatus is what is known about one target: one address of an upstream.
 type TargetStatus struct {
 	Upstream string // the upstream's name in the log and the metrics: scheme and authority
 	Address  string // host:port, or the path of a socket
 	State    TargetState
-	Reason   string // why it is down; empty unless State is Down
+	Reason   string // why it is down; empty if it is not
 	Sessions int    // that are open to it
 }
 
@@ -20,4 +22,31 @@ const (
 )
 
 // Targets returns the status of every target.
-func (s *Server) Targets() []TargetStatus { return nil }
+func (s *Server) Targets() (all []TargetStatus) {
+	for _, t := range s.pool.Targets() {
+		all = append(all, TargetStatus{
+			Upstream: t.Upstream, Address: t.Address, State: stateOf(t), Reason: t.Reason, Sessions: t.Sessions,
+		})
+	}
+	return all
+}
+
+func stateOf(t backend.Status) TargetState {
+	switch {
+	case t.Gone:
+		return TargetGone
+	case t.Draining:
+		return TargetDraining
+	case t.Up:
+		return TargetUp
+	}
+	return TargetDown
+}
+
+// callAway lets the handshakes and the requests for pages that wait for a place at a target
+// go on to others, after the target went down.
+func (s *Server) callAway(t *backend.Target) {
+	for _, l := range s.loops {
+		l.post(func() { l.callAway(t) })
+	}
+}

@@ -47,7 +47,7 @@ func (l *loop) scanHello(s *session) {
 	case b[0] != handshakeRecord, size > recordHeader+maxRecord:
 		l.abandon(s, metrics.ResultBadRequest, "TLS handshake with client", errNoTLS)
 	case len(b) >= size:
-		l.claim(s, &l.tlsQueue, greeting, (*loop).secureClient)
+		l.claim(s, l.tlsQueue, greeting, (*loop).secureClient)
 	}
 }
 
@@ -82,8 +82,8 @@ func (l *loop) secureClient(s *session) {
 func (l *loop) secureUpstream(s *session) {
 	o := s.opening
 	o.state = securingUpstream
-	conn := l.kernel.AskTLS(s.legs[upstream].io, s.backend.TLS())
-	l.sendAway(s, upstream, conn, s.opening.by, (*loop).upstreamSecured)
+	conn := l.kernel.AskTLS(s.legs[upstream].io, s.target.TLS())
+	l.sendAway(s, upstream, conn, o.by, (*loop).upstreamSecured)
 }
 
 // sendAway runs a leg's TLS handshake beside the loop, and calls then on the loop with
@@ -182,12 +182,17 @@ func (l *loop) clientSecured(s *session, err error) {
 func (l *loop) upstreamSecured(s *session, err error) {
 	s.opening.state = dialing
 	if err != nil {
-		l.addressFailed(s, backend.InTLS(err))
+		l.targetFailed(s, backend.InTLS(err))
 		return
 	}
 	l.makeRequest(s)
+	n, err := s.legs[upstream].write(s.opening.out)
+	if err != nil { // no byte has left: another target may be asked
+		l.targetFailed(s, err)
+		return
+	}
 	l.connected(s)
-	l.writeRequest(s)
+	l.requestWritten(s, n)
 }
 
 // isGone reports whether err means that the peer went away, and did not break the

@@ -92,13 +92,14 @@ func shakesHands(_ *testing.T, conn net.Conn) {
 	_ = tls.Server(conn, serverTLS()).Handshake() // it is the other side that objects
 }
 
-// An address whose TLS fails is one that failed: the next is tried.
-func TestNextAddressAfterTLSFailed(t *testing.T) {
+// A target whose TLS fails is one that failed: the next is tried.
+func TestNextTargetAfterTLSFailed(t *testing.T) {
 	t.Parallel()
 	brokenIP, soundIP := netip.MustParseAddr("127.0.0.201"), netip.MustParseAddr("127.0.0.1") // no test dials from the first
 	r := newRig(t, func(cfg *proxy.Config) {
 		secureUpstream(cfg)
 		cfg.Upstreams[0].URL.Host = "service.example:" + cfg.Upstreams[0].URL.Port()
+		cfg.Balance.By = proxy.RoundRobin // by the order of the addresses
 		cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{brokenIP, soundIP}, nil })
 	})
 	port := r.service.Addr().(*net.TCPAddr).AddrPort().Port()
@@ -107,6 +108,7 @@ func TestNextAddressAfterTLSFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer broken.Close()
+	r.opens()
 	client := r.dials()
 	client.sendsString(wire.Request())
 	conn, err := broken.Accept()

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,9 +21,17 @@ func realWorld() world {
 		clock:  newClock(),
 		beside: func(job func()) { go job() },
 		after:  func(d time.Duration, job func()) { time.AfterFunc(d, job) },
+		random: randomNumber,
 		attach: attach,
 		ids:    uint64(time.Now().UnixMilli()) << idsPerMilli,
 	}
+}
+
+// randomNumber returns a random number, for any goroutine.
+func randomNumber() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return binary.NativeEndian.Uint64(b[:])
 }
 
 // A clock returns the time of the machine's CLOCK_MONOTONIC, which is the same for all

@@ -45,7 +45,7 @@ func commands() []command {
 	return []command{
 		{"serve", "", "run the proxy; what holdfast does without a command", serve},
 		{"demo", "[-once]", "show what it is for, without any configuration", showDemo},
-		{"check", "[-connect [-path /ws] [-origin https://page]]", "validate the configuration; -connect: also try the upstream", check},
+		{"check", "[-connect [-path /ws] [-origin https://page]]", "validate the configuration; -connect: also try each upstream", check},
 		{"env", "[-format table|markdown|dotenv|json]", "show every variable, its value and where it came from", showEnvironment},
 		{"healthcheck", "", "ask the running proxy whether it is ready: exit 0 or 1", healthcheck},
 		{"version", "", "print the version", showVersion},

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"syscall"
 	"time"
@@ -19,15 +18,15 @@ import (
 )
 
 // explain returns an error that says why no session with the upstream could be opened,
-// and what to do about it. r is what the upstream was asked for.
-func explain(c config.Config, f *probe.Failure, r request) error {
+// and what to do about it. r is what the upstream u was asked for.
+func explain(c config.Config, u config.Upstream, f *probe.Failure, r request) error {
 	switch f.Step {
 	case probe.Dial:
 		return explainDial(c, f.Err)
 	case probe.SecureTLS:
-		return explainTLS(c, f.Err)
+		return explainTLS(c, u, f.Err)
 	default:
-		return explainUpgrade(c, f, r)
+		return explainUpgrade(c, u, f, r)
 	}
 }
 
@@ -42,11 +41,11 @@ func explainDial(c config.Config, err error) error {
 	return fmt.Errorf("cannot connect: %w; start the service, or correct HOLDFAST_UPSTREAM", err)
 }
 
-func explainTLS(c config.Config, err error) error {
+func explainTLS(c config.Config, u config.Upstream, err error) error {
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var record tls.RecordHeaderError
-	plain := otherScheme(c.Upstream)
+	plain := otherScheme(u)
 	switch {
 	case errors.As(err, &authority) && c.UpstreamTLSCAFile != "":
 		return fmt.Errorf("its certificate leads to none of the CAs in HOLDFAST_UPSTREAM_TLS_CA_FILE=%s (%w); add the CA's certificate there", c.UpstreamTLSCAFile, err)
@@ -75,20 +74,20 @@ func isAskedForCertificate(err error) bool {
 	return errors.As(err, &remote) && remote.Err.Error() == certificateRequired.Error()
 }
 
-func explainUpgrade(c config.Config, f *probe.Failure, r request) error {
+func explainUpgrade(c config.Config, u config.Upstream, f *probe.Failure, r request) error {
 	secure := ""
-	if c.Upstream.Scheme == "ws" || c.Upstream.Scheme == "http" {
-		secure = fmt.Sprintf("; if it speaks TLS, write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
+	if u.Scheme == "ws" || u.Scheme == "http" {
+		secure = fmt.Sprintf("; if it speaks TLS, write %s:// in HOLDFAST_UPSTREAM", otherScheme(u))
 	}
 	switch answer := explainAnswer(f, r.origin); {
 	case f.SpeaksTLS, errors.Is(f.Err, proxy.ErrUpstreamTLS) && secure != "":
-		return fmt.Errorf("it speaks TLS; write %s:// in HOLDFAST_UPSTREAM", otherScheme(c.Upstream))
+		return fmt.Errorf("it speaks TLS; write %s:// in HOLDFAST_UPSTREAM", otherScheme(u))
 	case answer != nil:
 		return answer
 	case f.Status == 400 && secure != "": // the answer of many TLS servers to plain HTTP
-		return fmt.Errorf("%w%s", explainStatus(c, f.Status, r.path), secure)
+		return fmt.Errorf("%w%s", explainStatus(u, f.Status, r.path), secure)
 	case f.Status != 0:
-		return explainStatus(c, f.Status, r.path)
+		return explainStatus(u, f.Status, r.path)
 	case isTimeout(f.Err):
 		return fmt.Errorf("did not answer the upgrade within HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=%v; raise that if the service needs longer", time.Duration(c.UpstreamHandshakeTimeout))
 	case isAskedForCertificate(f.Err):
@@ -99,16 +98,16 @@ func explainUpgrade(c config.Config, f *probe.Failure, r request) error {
 	return fmt.Errorf("cannot upgrade: %w; is it a WebSocket service, and is the port right?%s", f.Err, secure)
 }
 
-func explainStatus(c config.Config, status int, path string) error {
+func explainStatus(u config.Upstream, status int, path string) error {
 	refused := fmt.Sprintf("refused to upgrade %s with HTTP status %d; if the service upgrades another path", path, status)
-	if c.Upstream.Scheme == "unix" {
+	if u.Scheme == "unix" {
 		return fmt.Errorf("%s, try that with -path", refused)
 	}
 	return fmt.Errorf("%s, try that with -path, or write it in HOLDFAST_UPSTREAM, where it is a prefix of the paths that clients request", refused)
 }
 
 // otherScheme returns the scheme that differs from u's in TLS alone: wss for ws, ws for wss.
-func otherScheme(u *url.URL) string {
+func otherScheme(u config.Upstream) string {
 	return map[string]string{"ws": "wss", "http": "https", "wss": "ws", "https": "http"}[u.Scheme]
 }
 

@@ -65,10 +65,11 @@ func listenFile(environ []string, c config.Config) (*os.File, error) {
 	if err != nil {
 		return nil, config.Problems{{Variable: "HOLDFAST_LISTEN", Value: string(c.Listen), Reason: err.Error()}}
 	}
-	if at, err := activation.Address(file); err == nil && c.LeadsBack(at) {
-		file.Close()
-		return nil, config.Problems{{Variable: "HOLDFAST_UPSTREAM", Value: c.Upstream.String(), Reason: "leads back to this proxy, which listens on " +
-			at + ", the socket that systemd has passed; name the service behind the proxy, or change that address"}}
+	if at, err := activation.Address(file); err == nil {
+		if found := c.LeadsBack(at, at+", the socket that systemd has passed"); len(found) > 0 {
+			file.Close()
+			return nil, found
+		}
 	}
 	return file, nil
 }

@@ -107,8 +107,9 @@ func TestServe(t *testing.T) {
 
 func TestServeOnAUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "holdfast.sock")
-	p := startServe(t, someUpstream, "HOLDFAST_LISTEN=unix:"+path)
-	p.logs(`msg="holdfast starts"`, "listen=unix:"+path, "tls=false")
+	const list = "ws://localhost:9000,unix:/nowhere.sock"
+	p := startServe(t, "HOLDFAST_UPSTREAM="+list, "HOLDFAST_LISTEN=unix:"+path)
+	p.logs(`msg="holdfast starts"`, "listen=unix:"+path, "tls=false", "upstream="+list)
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net/url"
 	"time"
 
 	"holdfast/internal/certs"
@@ -13,7 +12,7 @@ import (
 // Certificates are the loaded TLS files of a configuration.
 type Certificates struct {
 	Server  *certs.Server // nil if connections of clients have no TLS
-	client  *certs.Client // nil if connections to the upstream have no TLS
+	client  *certs.Client // nil if no upstream has TLS
 	Watched []Watched
 }
 
@@ -38,7 +37,7 @@ func (c Config) certificates() (loaded Certificates, found Problems) {
 	if c.hasServerTLS() {
 		found = append(found, loaded.loadServer(c)...)
 	}
-	if c.hasUpstreamTLS() {
+	if c.Upstreams.HasTLS() {
 		found = append(found, loaded.loadClient(c)...)
 	}
 	return loaded, found
@@ -108,13 +107,12 @@ func (l *Certificates) serverTLS() *tls.Config {
 	return l.Server.Config()
 }
 
-// UpstreamTLS returns a function that returns the TLS for a connection to the upstream;
-// nil means no TLS. The function must be called for each connection, since the files may
-// have changed.
-func (l *Certificates) UpstreamTLS(upstream *url.URL) func() *tls.Config {
-	if l.client == nil {
+// UpstreamTLS returns a function that returns the TLS for a connection to u; nil means no
+// TLS. The function must be called for each connection, since the files may have changed.
+func (l *Certificates) UpstreamTLS(u Upstream) func() *tls.Config {
+	if l.client == nil || !u.HasTLS() {
 		return nil
 	}
-	name := withoutZone(upstream.Hostname())
+	name := withoutZone(u.Hostname())
 	return func() *tls.Config { return l.client.Config(name) }
 }

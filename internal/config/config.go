@@ -15,7 +15,6 @@ package config
 import (
 	"errors"
 	"maps"
-	"net/url"
 	"slices"
 	"time"
 
@@ -37,7 +36,7 @@ import (
 //   - file: it is a secret, which no output may show, and a second variable, with the
 //     suffix _FILE, names a file that holds the value; this is that one's meaning
 type Config struct {
-	Upstream    *url.URL      `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy: {ws://}, {wss://}, {http://} or {https://} and {host:port}, where a path is a prefix ({/ws} and a request for {/} give {/ws}); or {unix:/path}"`
+	Upstreams   Upstreams     `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy, a list of its names, addresses and sockets: {ws://}, {wss://}, {http://} or {https://} and {host:port}, or {unix:/path}; a path is a prefix ({/ws} and a request for {/} give {/ws}), the same for all; each address of each name is a target of its own"`
 	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path} (with {?mode=0660} the socket gets that mode), or {systemd:NAME} for a socket of that {FileDescriptorName}"`
 	AdminListen adminAddress  `env:"HOLDFAST_ADMIN_LISTEN" envDefault:"127.0.0.1:8081" meaning:"metrics and health: {host:port} or {off}"`
 
@@ -62,7 +61,7 @@ type Config struct {
 	UpstreamHandshakeTimeout positive `env:"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT" envDefault:"60s" meaning:"the upstream's answer to an upgrade, in total, not per byte: some services take long to accept a session"`
 
 	HTTPTimeout    positive      `env:"HOLDFAST_HTTP_TIMEOUT" envDefault:"5m" meaning:"ends a request that is not an upgrade when it has made no progress, in either direction, for so long: silent long polls and event streams, paused uploads and downloads"`
-	DialTimeout    positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"TCP and TLS to the upstream, name resolution included"`
+	DialTimeout    positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"name, TCP and TLS to an upstream, all targets tried together: each gets its share of what is left"`
 	TCPUserTimeout time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"the kernel's own backstop for unacknowledged data, on both legs; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
 
 	MaxSessions      int        `env:"HOLDFAST_MAX_SESSIONS" envDefault:"0" meaning:"{0} = what the file-descriptor limit allows; over it: 503 with {Retry-After}"`
@@ -80,16 +79,18 @@ type Config struct {
 	UpstreamTLSCAFile     string     `env:"HOLDFAST_UPSTREAM_TLS_CA_FILE" meaning:"the CAs that the certificate of a {wss://} or {https://} upstream may lead to; unset = the system's"`
 	UpstreamTLSCertFile   string     `env:"HOLDFAST_UPSTREAM_TLS_CERT_FILE" meaning:"the certificate that such an upstream is shown if it asks for one"`
 	UpstreamTLSKeyFile    string     `env:"HOLDFAST_UPSTREAM_TLS_KEY_FILE" meaning:"that certificate's private key"`
-	UpstreamTLSServerName serverName `env:"HOLDFAST_UPSTREAM_TLS_SERVER_NAME" meaning:"the name that such an upstream's certificate must be for; unset = the upstream's host"`
+	UpstreamTLSServerName serverName `env:"HOLDFAST_UPSTREAM_TLS_SERVER_NAME" meaning:"the name that the certificate of every such upstream must be for; unset = each upstream's own host"`
 	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and anyone on the network path can read and change everything; for tests"`
 
-	UpstreamHost    upstreamHost       `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), the {upstream}'s own, or any other {host:port}"`
+	UpstreamHost    upstreamHost       `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), each {upstream}'s own, or any other {host:port}"`
 	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead, in one line; a newline at its end is not part of it"`
 	Compression     compression        `env:"HOLDFAST_COMPRESSION" envDefault:"pass" meaning:"{pass}: permessage-deflate is between client and upstream; {off}: it is not offered to the upstream, for services whose compression is at fault"`
 	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are not WebSocket upgrades: {proxy} to the upstream, or {refuse} with 426"`
 
-	HealthInterval time.Duration `env:"HOLDFAST_HEALTH_INTERVAL" envDefault:"10s" meaning:"the upstream is connected to at the start, and whenever no client needed a connection for so long; with {HOLDFAST_HEALTH_PATH} at every interval; two such checks in a row that fail, or three connections for clients, make it down, and {/readyz} 503; {0} = only at the start and while it is down"`
+	Balance        proxy.Balance `env:"HOLDFAST_BALANCE" envDefault:"least_sessions" meaning:"which of the targets that are up a request gets: {least_sessions} (of two drawn at random, the one with fewer) · {round_robin} · {hash:ip} (always the same for the client's address, or its IPv6 /64) · {hash:header:NAME} and {hash:cookie:NAME} (always the same for that field's or cookie's value; without it, for the client's address); upgrades and all other requests go by the same rule"`
+	HealthInterval time.Duration `env:"HOLDFAST_HEALTH_INTERVAL" envDefault:"10s" meaning:"each target is connected to at the start, and whenever no client needed a connection to it for so long; with {HOLDFAST_HEALTH_PATH} at every interval; two such checks in a row that fail, or three connections for clients, make it down; {/readyz} is 503 while no target is up; {0} = only at the start and while it is down"`
 	HealthPath     healthPath    `env:"HOLDFAST_HEALTH_PATH" meaning:"a check also asks for this path, as it stands here and without the path of {HOLDFAST_UPSTREAM} before it: the service must answer with a status of 2xx or 3xx; unset = a connection is enough"`
+	SlowStart      time.Duration `env:"HOLDFAST_SLOW_START" envDefault:"30s" meaning:"over so long the share of new sessions of a target that was down grows from a tenth to the whole; {0} = its whole share at once"`
 
 	DrainDelay   time.Duration `env:"HOLDFAST_DRAIN_DELAY" envDefault:"5s" meaning:"on SIGTERM: {/readyz} is 503 for so long, and clients are accepted as before, until the balancer has noticed"`
 	DrainSpread  time.Duration `env:"HOLDFAST_DRAIN_SPREAD" envDefault:"20s" meaning:"then the listener closes, and each session is sent its Close at a moment of this time, so that the clients do not come back all at once"`
@@ -98,6 +99,8 @@ type Config struct {
 	CloseCodeTimeout      closeCode `env:"HOLDFAST_CLOSE_CODE_TIMEOUT" envDefault:"1011" meaning:"what a client is sent that missed its pong"`
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
 	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN" envDefault:"1012" meaning:"what a client is sent whose session is idle or too old, or when Holdfast stops"`
+
+	AdminToken adminToken `env:"HOLDFAST_ADMIN_TOKEN" meaning:"what POSTs to the admin listener from other hosts must have in {Authorization: Bearer} (a secret): at least {16} bytes, of letters, digits and {-._~+/}, with {=} at the end alone; unset = there are none from other hosts" file:"a file that holds it instead; a newline at its end is not part of it"`
 
 	LogLevel  logLevel  `env:"HOLDFAST_LOG_LEVEL" envDefault:"info" meaning:"{debug} · {info} · {warn} · {error}"`
 	LogFormat logFormat `env:"HOLDFAST_LOG_FORMAT" envDefault:"auto" meaning:"{auto} (text on a terminal, else JSON) · {text} · {json}"`
@@ -159,7 +162,7 @@ func (s settings) parse(c *Config) (found Problems) {
 		case from[v.name] == v.name:
 			found = append(found, Problem{v.name, s.shown(v.name), reason})
 		case from[v.name] == v.name+fileSuffix:
-			found = append(found, Problem{from[v.name], s[from[v.name]], inQuotesInFile}) // the rule of header fields ignores anything else
+			found = append(found, Problem{from[v.name], s[from[v.name]], inFile(reason)})
 		}
 	}
 	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})
@@ -182,8 +185,11 @@ func (s settings) parse(c *Config) (found Problems) {
 	return found
 }
 
-// reasons returns the errors that a rule has joined.
+// reasons returns the errors that a rule has joined, or none if err is nil.
 func reasons(err error) []error {
+	if err == nil {
+		return nil
+	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}

@@ -38,10 +38,10 @@ func mustLoad(t *testing.T, environ ...string) Config {
 
 func TestDefaults(t *testing.T) {
 	got := mustLoad(t, someUpstream)
-	if got.Upstream.String() != "ws://localhost:9000" {
-		t.Errorf("Upstream = %v", got.Upstream)
+	if got.Upstreams.String() != "ws://localhost:9000" {
+		t.Errorf("Upstreams = %v", got.Upstreams)
 	}
-	got.Upstream = nil
+	got.Upstreams = nil
 	want := Config{
 		Listen:                ":8080",
 		AdminListen:           "127.0.0.1:8081",
@@ -62,6 +62,7 @@ func TestDefaults(t *testing.T) {
 		HTTPTimeout:           positive(5 * time.Minute),
 		DialTimeout:           positive(5 * time.Second),
 		HealthInterval:        10 * time.Second,
+		SlowStart:             30 * time.Second,
 		DrainDelay:            5 * time.Second,
 		DrainSpread:           20 * time.Second,
 		DrainTimeout:          30 * time.Second,
@@ -97,7 +98,12 @@ var accepted = map[string][]struct {
 		{"https://legacy:8443/app", "https://legacy:8443/app"},
 		{"unix:/run/app.sock", "unix:/run/app.sock"},
 		{"unix:///run/app.sock", "unix:/run/app.sock"},
-		{"unix:/run/app?x.sock", "unix:/run/app%3Fx.sock"},
+		{"unix:/run/app?x.sock", "unix:/run/app?x.sock"},
+		{"ws://a:9000, ws://b:9000 ,wss://c", "ws://a:9000,ws://b:9000,wss://c"},
+		{"ws://a/x,http://b:80/x", "ws://a/x,http://b:80/x"},
+		{"unix:/run/a.sock,unix:/run/b.sock,ws://a,ws://b/", "unix:/run/a.sock,unix:/run/b.sock,ws://a,ws://b/"},
+		{"ws://a,ws://a:81", "ws://a,ws://a:81"},
+		{"ws://a/x;ws://b", "ws://a/x;ws://b"}, // a path
 	},
 	"HOLDFAST_LISTEN": {
 		{":80", listenAddress(":80")}, {"127.0.0.1:0", listenAddress("127.0.0.1:0")},
@@ -163,8 +169,14 @@ var accepted = map[string][]struct {
 		{"Authorization=Basic dTpw==", proxy.HeaderFields{{Name: "Authorization", Value: "Basic dTpw=="}}},
 		{" X-One = 1, 2 ; X_Two=\tü; Origin=", proxy.HeaderFields{{Name: "X-One", Value: "1, 2"}, {Name: "X_Two", Value: "ü"}, {Name: "Origin"}}},
 	},
-	"HOLDFAST_COMPRESSION":              {{"pass", compression(false)}, {"off", compression(true)}},
-	"HOLDFAST_HTTP":                     {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
+	"HOLDFAST_COMPRESSION": {{"pass", compression(false)}, {"off", compression(true)}},
+	"HOLDFAST_HTTP":        {{"proxy", httpRefusal(false)}, {"refuse", httpRefusal(true)}},
+	"HOLDFAST_BALANCE": {
+		{"least_sessions", proxy.Balance{By: proxy.LeastSessions}}, {"round_robin", proxy.Balance{By: proxy.RoundRobin}}, {"hash:ip", proxy.Balance{By: proxy.HashIP}},
+		{"hash:header:X-User", proxy.Balance{By: proxy.HashHeader, Name: "X-User"}}, {"hash:cookie:io", proxy.Balance{By: proxy.HashCookie, Name: "io"}},
+	},
+	"HOLDFAST_SLOW_START":               {{"0", time.Duration(0)}, {"5m", 5 * time.Minute}},
+	"HOLDFAST_ADMIN_TOKEN":              {{"0123456789abcdef", adminToken("0123456789abcdef")}, {"AZaz09-._~+/xxx==", adminToken("AZaz09-._~+/xxx==")}},
 	"HOLDFAST_HEALTH_INTERVAL":          {{"0", time.Duration(0)}, {"1s", time.Second}},
 	"HOLDFAST_DRAIN_DELAY":              {{"0", time.Duration(0)}, {"1s", time.Second}},
 	"HOLDFAST_DRAIN_SPREAD":             {{"0", time.Duration(0)}, {"10m", 10 * time.Minute}},
@@ -256,6 +268,8 @@ const (
 	noPrefix    = `is neither an address nor a CIDR nor unix:; write for example "192.0.2.1" or "10.0.0.0/8"`
 	noUpHost    = `must be preserve, upstream, or a host like "service.example" or "service.example:8080"`
 	noName      = "must be a host name or an IP address, without scheme, brackets and port"
+	fewBytes    = "has fewer than 16 bytes, and could be guessed; write one at random, like that of `openssl rand -hex 32`"
+	noToken     = "has characters that Authorization: Bearer does not take; use letters, digits and -._~+/, with = at the end alone"
 	noAddress   = `is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`
 )
 
@@ -269,8 +283,22 @@ var refused = map[string][]struct{ value, reason string }{
 		{"unix:run/app.sock", noPath},
 		{"unix:", noPath},
 		{"unix:/run/", "is a directory; name a socket in it"},
-		{"unix:/a.sock,unix:/b.sock", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
-		{"ws://a,ws://b", "a list is not supported by this version; name one upstream (a comma in its path is written %2C)"},
+		{"ws://a,", `has an element "" that is empty; write for example "ws://localhost:9000", or leave its comma out`},
+		{"ws://a,b:9000", `has an element "b:9000" that has no scheme; write "ws://b:9000"`},
+		{"ws://a/x,y", `has an element "y" that has no scheme; write "ws://y"; a comma in a path is written %2C`},
+		{"ws://a,ws://a", `has an element "ws://a" twice; leave one out`},
+		{"ws://a,http://A:80/", `has an element "http://A:80/" that is at the same address as "ws://a"; leave one out`},
+		{"ws://a:443,wss://a", `has an element "wss://a" that is at the same address as "ws://a:443"; leave one out`},
+		{"ws://[::1]:1,ws://[0:0::1]:01", `has an element "ws://[0:0::1]:01" that is at the same address as "ws://[::1]:1"; leave one out`},
+		{"ws://192.0.2.1,ws://[::ffff:192.0.2.1]", `has an element "ws://[::ffff:192.0.2.1]" that is at the same address as "ws://192.0.2.1"; leave one out`},
+		{"unix:/run/a.sock,unix:/run//a.sock", `has an element "unix:/run//a.sock" that is at the same address as "unix:/run/a.sock"; leave one out`},
+		{"ws://a/x,ws://b", `has an element "ws://b" that has another path than "ws://a/x"; write the same path for all, since any of them may get a request`},
+		{"ws://a/x,ws://b/x/", `has an element "ws://b/x/" that has another path than "ws://a/x"; write the same path for all, since any of them may get a request`},
+		{"ws://a/x,unix:/b.sock", `has an element "unix:/b.sock", which puts no path before requests, beside "ws://a/x", which has one; leave that path out, since it must be the same for all`},
+		{"unix:/b.sock,ws://a/x", `has an element "unix:/b.sock", which puts no path before requests, beside "ws://a/x", which has one; leave that path out, since it must be the same for all`},
+		{"ws://a:1 ws://b:2", `has no commas between its elements; write "ws://a:1,ws://b:2"`},
+		{"ws://a; unix:/run/b.sock", `has no commas between its elements; write "ws://a,unix:/run/b.sock"`},
+		{"ws://service.example,ws://localhost:8080", `has an element "ws://localhost:8080" that leads back to this proxy, which listens on HOLDFAST_LISTEN=:8080; name the service behind the proxy, or change that address`},
 		{"tcp://localhost:9000", noScheme},
 		{"ws://", `has no host; write for example "ws://localhost:9000"`},
 		{"ws://:7000/a", `has no host; write "ws://localhost:7000/a"`},
@@ -442,6 +470,20 @@ var refused = map[string][]struct{ value, reason string }{
 		{"9223372036854775808", "is too large"}, {"8796093022208MiB", "is too large"},
 	},
 	"HOLDFAST_MAX_HEADER_SIZE": {{"1023", "must be from 1KiB to 1MiB"}, {"0", "must be from 1KiB to 1MiB"}, {"2MiB", "must be from 1KiB to 1MiB"}, {"32k", noSize}},
+	"HOLDFAST_BALANCE": {
+		{"least-sessions", `is not a rule; write "least_sessions"`}, {"Hash:IP", `is not a rule; write "hash:ip"`}, {"ip_hash", `is not a rule; write "hash:ip"`},
+		{"hash", `does not say what is hashed; write "hash:ip", "hash:header:NAME" or "hash:cookie:NAME"`},
+		{"hash:cookie", `names no cookie; write its name, like "hash:cookie:session"`},
+		{"hash:header:Host", `names a field that the proxy states itself; name one that comes from the client, or write "hash:ip" for the client's address`},
+		{"sticky", `is not a rule; for clients that must come back to the same upstream write "hash:ip", "hash:header:NAME" or "hash:cookie:NAME"`},
+		{"random", "must be least_sessions, round_robin, hash:ip, hash:header:NAME or hash:cookie:NAME"},
+	},
+	"HOLDFAST_SLOW_START": {{"30", `has no unit; write "30s"`}, {"-1s", "must not be negative"}},
+	"HOLDFAST_ADMIN_TOKEN": {
+		{"0123456789abcde", fewBytes}, {"s3cret", fewBytes}, {"x===", fewBytes}, {strings.Repeat("=", 16), noToken},
+		{"0123456789 abcdef", noToken}, {"0123456789=abcdef", noToken}, {"0123456789abcdef\x00", noToken}, {"s3cret-s3cret-ü", noToken},
+		{strings.Repeat("x", maxToken+1), "has more than 1024 bytes; write a shorter one"},
+	},
 	"HOLDFAST_HEALTH_INTERVAL": {{"10", `has no unit; write "10s"`}, {"-1s", "must not be negative"}},
 	"HOLDFAST_DRAIN_DELAY":     {{"5", `has no unit; write "5s"`}, {"-1s", "must not be negative"}},
 	"HOLDFAST_DRAIN_SPREAD":    {{"20", `has no unit; write "20s"`}, {"-1s", "must not be negative"}},
@@ -488,6 +530,10 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_UPSTREAM=user:s3cret@host:9000", `HOLDFAST_UPSTREAM="…@host:9000" has no scheme; write for example "ws://localhost:9000"`},
 		{"HOLDFAST_UPSTREAM=ws://user:s3/cret@host", `HOLDFAST_UPSTREAM="ws://…@host" ` + noURL},
 		{"HOLDFAST_UPSTREAM=ws://host/?token=s3cret", `HOLDFAST_UPSTREAM="ws://host/?…" must not contain a query or fragment; both come from the client`},
+		{"HOLDFAST_UPSTREAM=ws://me:s3cr,et@host", `HOLDFAST_UPSTREAM="ws://…@host" must not contain a user name or password`},
+		{"HOLDFAST_UPSTREAM=ws://me:s3,c,ret@host,ws://other", `HOLDFAST_UPSTREAM="ws://…@host,ws://other" must not contain a user name or password`},
+		{"HOLDFAST_UPSTREAM=ws://host,me:s3cret@host", `HOLDFAST_UPSTREAM="ws://…@host" must not contain a user name or password`},
+		{"HOLDFAST_UPSTREAM=ws://a,ws://me:s3cret@b", `HOLDFAST_UPSTREAM="ws://…@b" has an element "ws://…@b" that must not contain a user name or password`},
 		{"HOLDFAST_UPSTREAM=ws://host/#s3cret", `HOLDFAST_UPSTREAM="ws://host/#…" must not contain a query or fragment; both come from the client`},
 		{"HOLDFAST_LIVENESS=\x1b[31m\n\"", `HOLDFAST_LIVENESS="\x1b[31m\n\"" must be one of any, pong`},
 		{"HOLDFAST_LIVENESS=\xff", `HOLDFAST_LIVENESS="\xff" must be one of any, pong`},
@@ -504,7 +550,8 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_PING_INTERVAL=" + strings.Repeat("0", 100) + "1", `HOLDFAST_PING_INTERVAL="` + strings.Repeat("0", shown.Max) + `…" has no unit; ` + durationExample},
 		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
 		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
-		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN is not supported by this version; unset it"},
+		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN " + fewBytes},
+		{"HOLDFAST_CLIENT_APP_PING=s3cret", "HOLDFAST_CLIENT_APP_PING is not supported by this version; unset it"},
 		{"HOLDFAST_\x1b[2J=1", `HOLDFAST_\x1b[2J is not a variable of Holdfast; ` + "`holdfast env` lists all"},
 	} {
 		environ := []string{tc.environ}
@@ -620,6 +667,13 @@ func TestAllProblemsOfAListAtOnce(t *testing.T) {
 			`has an element "https://a b" that has no valid host; a name is made of letters, digits, hyphens, underscores and dots`,
 			`has an element "" that is empty; write an origin, like "https://app.example.com"`,
 			`has an element "null" that cannot be allowed: all pages that have no origin of their own share it, sandboxed ones among them`,
+		}},
+		{"HOLDFAST_UPSTREAM", "ws://a/x,tcp://b:0,,ws://a/x,ws://c", []string{
+			`has an element "tcp://b:0" that ` + noScheme,
+			`has an element "tcp://b:0" that has no valid port; it must be a number from 1 to 65535`,
+			`has an element "" that is empty; write for example "ws://localhost:9000", or leave its comma out`,
+			`has an element "ws://a/x" twice; leave one out`,
+			`has an element "ws://c" that has another path than "ws://a/x"; write the same path for all, since any of them may get a request`,
 		}},
 		{"HOLDFAST_TRUSTED_PROXIES", "localhost,10.0.0.0/8,10.0.0.1/8", []string{
 			`has an element "localhost" that ` + noPrefix,

@@ -20,12 +20,19 @@ func (c Config) contradictions(s settings) (found Problems) {
 	if c.ProxyProtocol && s["HOLDFAST_TRUSTED_PROXIES"] == "" {
 		found = append(found, c.problem(s, &c.ProxyProtocol, "needs HOLDFAST_TRUSTED_PROXIES, since only trusted proxies may send the header; set it"))
 	}
+	if c.Balance.By == proxy.HashHeader && c.UpstreamHeaders.HasAlias(c.Balance.Name) {
+		found = append(found, c.problem(s, &c.Balance, "names a field that HOLDFAST_UPSTREAM_HEADERS sets, whatever the client sends; name another field, or leave it out there"))
+	}
 	if c.TLSClientCAFile != "" && !c.hasServerTLS() {
 		found = append(found, c.problem(s, &c.TLSClientCAFile, "needs HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE; set them, or unset it"))
 	}
 	found = append(found, c.needlessUpstreamTLS(s)...)
 	if c.PProf && s["HOLDFAST_ADMIN_LISTEN"] == "off" {
 		found = append(found, c.problem(s, &c.PProf, "has no effect with HOLDFAST_ADMIN_LISTEN=off, since the admin listener serves the profiles; unset one of them"))
+	}
+	if c.AdminToken != "" && s["HOLDFAST_ADMIN_LISTEN"] == "off" {
+		_, from := s.conceal(c.nameOf(&c.AdminToken))
+		found = append(found, Problem{Variable: from, Reason: "has no effect with HOLDFAST_ADMIN_LISTEN=off, since the token is for the admin listener; unset one of them"})
 	}
 	if c.UpstreamTLSInsecure && c.UpstreamTLSCAFile != "" {
 		found = append(found, c.problem(s, &c.UpstreamTLSInsecure, "switches off the check of the certificate that HOLDFAST_UPSTREAM_TLS_CA_FILE is for; unset one of them"))
@@ -49,7 +56,11 @@ func (c Config) Warnings() (found Problems) {
 	if c.SetsOrigin() && len(c.AllowedOrigins) == 0 {
 		found = append(found, Problem{c.nameOf(&c.UpstreamHeaders), "", "sets Origin, so the service cannot tell whose page asks, and any page may open sessions; set HOLDFAST_ALLOWED_ORIGINS"})
 	}
-	if c.MaxSessionsPerIP > 0 && strings.HasPrefix(string(c.Listen), unixScheme) && !c.TrustedProxies.unix {
+	if c.Balance.By == proxy.HashIP && c.clientsLackAddresses() {
+		found = append(found, Problem{c.nameOf(&c.Balance), "hash:ip",
+			"cannot tell clients apart, since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or write another rule"})
+	}
+	if c.MaxSessionsPerIP > 0 && c.clientsLackAddresses() {
 		found = append(found, Problem{c.nameOf(&c.MaxSessionsPerIP), strconv.Itoa(c.MaxSessionsPerIP),
 			"limits nobody, since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or unset it"})
 	}
@@ -58,6 +69,12 @@ func (c Config) Warnings() (found Problems) {
 		found = append(found, Problem{c.nameOf(&c.UpstreamTLSCAFile), "", "is not set, and this system has no CAs by which the upstream's certificate could be checked; install them (ca-certificates), or set it"})
 	}
 	return found
+}
+
+// clientsLackAddresses reports whether clients come over a unix socket, and nobody says who
+// they are.
+func (c Config) clientsLackAddresses() bool {
+	return strings.HasPrefix(string(c.Listen), unixScheme) && !c.TrustedProxies.unix
 }
 
 // noPingsWarning returns a warning if neither leg has pings.
@@ -81,29 +98,37 @@ func (c Config) AllowsOrigin(origin string) bool {
 	return proxy.AllowsOrigin(c.AllowedOrigins, origin)
 }
 
-// LacksCAs reports whether the upstream's certificate is to be checked by the system's CAs,
+// LacksCAs reports whether an upstream's certificate is to be checked by the system's CAs,
 // and there are none.
 func (c Config) LacksCAs() bool {
-	return c.hasUpstreamTLS() && c.UpstreamTLSCAFile == "" && !c.UpstreamTLSInsecure && !certs.SystemHasCAs()
+	return c.Upstreams.HasTLS() && c.UpstreamTLSCAFile == "" && !c.UpstreamTLSInsecure && !certs.SystemHasCAs()
 }
 
-// fewSessions is a number of sessions that hardly anybody means. A limit of descriptors
-// that allows no more is warned of.
-const fewSessions = 100
+// A limit of fewer descriptors, or one that allows fewer sessions, is warned of. Hardly
+// anybody means it.
+const (
+	fewDescriptors = 1024
+	fewSessions    = 100
+)
 
 // maxSessionsWarning returns a warning if MaxSessions is more than the descriptors d allow,
-// or if it is not set and they allow few sessions.
+// or if they are few.
 func (c Config) maxSessionsWarning(d proxy.Descriptors) (found Problems) {
-	name := c.nameOf(&c.MaxSessions)
+	name, value := c.nameOf(&c.MaxSessions), strconv.Itoa(c.MaxSessions)
+	areFew := d.Limit < fewDescriptors || d.Clients() < fewSessions
 	switch {
 	case int64(c.MaxSessions) > d.Clients():
-		return Problems{{name, strconv.Itoa(c.MaxSessions), fmt.Sprintf(
+		return Problems{{name, value, fmt.Sprintf(
 			"is more than the limit of file descriptors allows, which is %d: %s; set at most that%s",
 			d.Limit, atMost(d.Clients()), orRaise(d.LimitFor(int64(c.MaxSessions))))}}
-	case c.MaxSessions == 0 && d.Clients() < fewSessions:
+	case c.MaxSessions == 0 && areFew:
 		return Problems{{name, "", fmt.Sprintf(
 			"is not set, and the limit of file descriptors allows few, as it is %d: %s; raise the limit (ulimit -Hn), to %d for 1000 sessions",
 			d.Limit, atMost(d.Clients()), d.LimitFor(1000))}}
+	case d.Limit < fewDescriptors:
+		return Problems{{name, value, fmt.Sprintf(
+			"holds, but the limit of file descriptors, which is for all connections together, is only %d; raise the limit (ulimit -Hn) to %d or more",
+			d.Limit, fewDescriptors)}}
 	}
 	return nil
 }
@@ -145,9 +170,9 @@ func (c Config) sessionLimit(d proxy.Descriptors) (limit int64, from string) {
 const upstreamTLSPrefix = prefix + "UPSTREAM_TLS_"
 
 // needlessUpstreamTLS reports the variables about TLS with the upstream that are set
-// although connections to the upstream have no TLS.
+// although no upstream has TLS.
 func (c Config) needlessUpstreamTLS(s settings) (found Problems) {
-	if c.hasUpstreamTLS() || c.Upstream == nil || c.Upstream.Scheme == "" { // missing, or refused
+	if c.Upstreams.HasTLS() || c.Upstreams == nil { // nil: missing, or refused
 		return nil
 	}
 	fields := reflect.ValueOf(c)

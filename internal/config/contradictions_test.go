@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"holdfast/internal/fixture"
 	"holdfast/proxy"
 )
 
@@ -15,6 +16,30 @@ func TestProfilesWithoutAListener(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	mustLoad(t, someUpstream, "HOLDFAST_ADMIN_LISTEN=off", "HOLDFAST_PPROF=false")
+}
+
+// So is the token taken by it.
+func TestTokenWithoutAListener(t *testing.T) {
+	file := fixture.Write(t, "token", "s3cret-s3cret-s3cret")
+	for from, value := range map[string]string{"HOLDFAST_ADMIN_TOKEN": "s3cret-s3cret-s3cret", "HOLDFAST_ADMIN_TOKEN_FILE": file} {
+		_, err := load(someUpstream, "HOLDFAST_ADMIN_LISTEN=off", from+"="+value)
+		want := from + " has no effect with HOLDFAST_ADMIN_LISTEN=off, since the token is for the admin listener; unset one of them"
+		if err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+// A field that every request is given says nothing about its client.
+func TestHashOfAFieldThatIsSet(t *testing.T) {
+	const set = "HOLDFAST_UPSTREAM_HEADERS=X-One=1;X-User=s3cret"
+	_, err := load(someUpstream, set, "HOLDFAST_BALANCE=hash:header:x_user")
+	const want = `HOLDFAST_BALANCE="hash:header:x_user" names a field that HOLDFAST_UPSTREAM_HEADERS sets, whatever the client sends; name another field, or leave it out there`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	mustLoad(t, someUpstream, set, "HOLDFAST_BALANCE=hash:header:X-Two")
+	mustLoad(t, someUpstream, set, "HOLDFAST_BALANCE=hash:cookie:X-User")
 }
 
 // Fewer sessions than were asked for hold, and nobody is to find that out under load.
@@ -46,12 +71,16 @@ func TestFewDescriptors(t *testing.T) {
 	}{
 		{256, "100", `HOLDFAST_MAX_SESSIONS="100" is more than the limit of file descriptors allows, which is 256: at most one session holds; ` +
 			"set at most that, or raise the limit (ulimit -Hn) to 464"},
-		{256, "1", ""}, // it is what was asked for
+		{256, "1", `HOLDFAST_MAX_SESSIONS="1" holds, but the limit of file descriptors, which is for all connections together, is only 256; raise the limit (ulimit -Hn) to 1024 or more`},
+		{1023, "10", `HOLDFAST_MAX_SESSIONS="10" holds, but the limit of file descriptors, which is for all connections together, is only 1023; raise the limit (ulimit -Hn) to 1024 or more`},
+		{1024, "10", ""},
 		{256, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 256: at most one session holds; " +
 			"raise the limit (ulimit -Hn), to 2264 for 1000 sessions"},
 		{461, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 461: at most 98 sessions hold; " +
 			"raise the limit (ulimit -Hn), to 2264 for 1000 sessions"},
-		{464, "0", ""},
+		{1023, "0", "HOLDFAST_MAX_SESSIONS is not set, and the limit of file descriptors allows few, as it is 1023: at most 379 sessions hold; " +
+			"raise the limit (ulimit -Hn), to 2264 for 1000 sessions"},
+		{1024, "0", ""},
 	} {
 		d := proxy.Descriptors{Limit: tc.limit, Reserved: 264}
 		if got := mustLoad(t, someUpstream, "HOLDFAST_MAX_SESSIONS="+tc.max).maxSessionsWarning(d).Error(); got != tc.warning {
@@ -93,6 +122,11 @@ func TestWarnings(t *testing.T) {
 			"since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or unset it"},
 		{[]string{"HOLDFAST_MAX_SESSIONS_PER_IP=5", "HOLDFAST_LISTEN=unix:/run/a.sock", "HOLDFAST_TRUSTED_PROXIES=unix:"}, ""},
 		{[]string{"HOLDFAST_LISTEN=unix:/run/a.sock"}, ""},
+		{[]string{"HOLDFAST_BALANCE=hash:ip"}, ""},
+		{[]string{"HOLDFAST_BALANCE=hash:ip", "HOLDFAST_LISTEN=unix:/run/a.sock", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8"}, `HOLDFAST_BALANCE="hash:ip" cannot tell clients apart, ` +
+			"since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or write another rule"},
+		{[]string{"HOLDFAST_BALANCE=hash:ip", "HOLDFAST_LISTEN=unix:/run/a.sock", "HOLDFAST_TRUSTED_PROXIES=unix:"}, ""},
+		{[]string{"HOLDFAST_BALANCE=hash:cookie:a", "HOLDFAST_LISTEN=unix:/run/a.sock"}, ""},
 		{[]string{"HOLDFAST_UPSTREAM_HEADERS=origin=https://app.example.com"}, "HOLDFAST_UPSTREAM_HEADERS sets Origin, so the service cannot tell whose page asks, " +
 			"and any page may open sessions; set HOLDFAST_ALLOWED_ORIGINS"},
 		{[]string{"HOLDFAST_UPSTREAM_HEADERS=Origin=https://app.example.com", "HOLDFAST_ALLOWED_ORIGINS=https://app.example.com"}, ""},

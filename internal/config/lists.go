@@ -10,23 +10,28 @@ import (
 	"holdfast/proxy"
 )
 
-// parseList parses a comma-separated list, each element with parse. Its error joins one
-// error for each wrong element. If the list has several elements, each error names its
-// element.
+// parseList parses a comma-separated list, each element with parse. Its error joins the
+// errors of all elements. If the list has several elements, each error names its element.
 func parseList[T any](list string, parse func(string) (T, error)) (all []T, err error) {
+	isAlone := !strings.Contains(list, ",")
 	var bad []error
 	for element := range strings.SplitSeq(list, ",") {
 		element = strings.TrimSpace(element)
 		value, err := parse(element)
-		switch {
-		case err != nil && element == list:
-			return nil, err
-		case err != nil:
-			bad = append(bad, fmt.Errorf("has an element %s that %w", shown.Quoted(element), err))
-		}
 		all = append(all, value)
+		for _, reason := range reasons(err) {
+			if !isAlone {
+				reason = errors.New(inList(element, reason.Error()))
+			}
+			bad = append(bad, reason)
+		}
 	}
 	return all, errors.Join(bad...)
+}
+
+// inList returns the reason of a problem with one element of a list.
+func inList(element, reason string) string {
+	return "has an element " + shown.Quoted(element) + " that " + reason
 }
 
 func parseOrigins(value string) (originList, error) {

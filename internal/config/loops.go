@@ -28,31 +28,34 @@ func lookUp(name string) []netip.Addr {
 	return addrs
 }
 
-// LeadsBack reports whether the upstream leads to a listener at that address, which has
-// the form of net.Addr, or is unix: and a path.
-func (c Config) LeadsBack(listen string) bool { return c.leadsTo(listen, lookUp) }
-
-// loops reports an upstream that leads to a listener of this proxy by another name.
-func (c Config) loops(s settings, find finder) Problems {
-	for _, listener := range []struct {
-		field   any
-		address string
-		shown   string
-	}{
-		{&c.Listen, c.Listen.Address(), string(c.Listen)},
-		{&c.AdminListen, string(c.AdminListen), string(c.AdminListen)},
-	} {
-		if c.leadsTo(listener.address, find) {
-			return Problems{c.problem(s, &c.Upstream, c.isItself(listener.field, listener.shown))}
+// LeadsBack reports the upstreams that lead to a listener at that address, which has the
+// form of net.Addr, or is unix: and a path. The problems show the listener as shown.
+func (c Config) LeadsBack(listen, shown string) (found Problems) {
+	for _, u := range c.Upstreams {
+		if u.leadsTo(listen, lookUp) {
+			found = append(found, Problem{c.nameOf(&c.Upstreams), c.Upstreams.String(), c.Upstreams.about(u, leadsBack(shown))})
 		}
 	}
-	return nil
+	return found
 }
 
-// leadsTo is LeadsBack with a finder.
-func (c Config) leadsTo(listen string, find finder) bool {
-	network, address := c.UpstreamAddress()
-	if network == "unix" {
+// loops reports the upstreams that lead to a listener of this proxy by another name.
+func (c Config) loops(s settings, find finder) (found Problems) {
+	for _, u := range c.Upstreams {
+		switch {
+		case u.leadsTo(c.Listen.Address(), find):
+			found = append(found, c.problem(s, &c.Upstreams, c.Upstreams.about(u, c.isItself(&c.Listen, string(c.Listen)))))
+		case u.leadsTo(string(c.AdminListen), find):
+			found = append(found, c.problem(s, &c.Upstreams, c.Upstreams.about(u, c.isItself(&c.AdminListen, string(c.AdminListen)))))
+		}
+	}
+	return found
+}
+
+// leadsTo reports whether u leads to a listener at that address: see LeadsBack.
+func (u Upstream) leadsTo(listen string, find finder) bool {
+	network, address := u.Address()
+	if network == unixNetwork {
 		return isSameSocket(address, listen)
 	}
 	upstream, _ := placeOf(address)

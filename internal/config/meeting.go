@@ -74,7 +74,7 @@ func ownAddresses() (own []netip.Addr) {
 	return own
 }
 
-// meetings reports two listeners at the same address, and an upstream that is the proxy
+// meetings reports two listeners at the same address, and upstreams that are the proxy
 // itself.
 func (c Config) meetings(s settings) (found Problems) {
 	listen, ok := placeOf(string(c.Listen))
@@ -82,28 +82,41 @@ func (c Config) meetings(s settings) (found Problems) {
 	if ok && adminOK && listen.collides(admin) {
 		found = append(found, c.problem(s, &c.AdminListen, "is the same address as HOLDFAST_LISTEN="+string(c.Listen)+"; give each its own port"))
 	}
-	if c.Upstream == nil || c.Upstream.Scheme == "" { // missing, or refused
-		return found
-	}
-	network, address := c.UpstreamAddress()
-	if network == "unix" {
-		if c.Listen.Address() == unixScheme+address {
-			found = append(found, c.problem(s, &c.Upstream, c.isItself(&c.Listen, string(c.Listen))))
-		}
-		return found
-	}
-	upstream, _ := placeOf(address)
 	own := ownAddresses()
-	if ok && upstream.reaches(listen, own) {
-		found = append(found, c.problem(s, &c.Upstream, c.isItself(&c.Listen, string(c.Listen))))
-	}
-	if adminOK && upstream.reaches(admin, own) {
-		found = append(found, c.problem(s, &c.Upstream, c.isItself(&c.AdminListen, string(c.AdminListen))))
+	for _, u := range c.Upstreams {
+		if by := c.isAtOwn(u, own); by != "" {
+			found = append(found, c.problem(s, &c.Upstreams, c.Upstreams.about(u, by)))
+		}
 	}
 	return found
 }
 
-// isItself returns the reason of a problem: the upstream is one of our own listeners.
+// isAtOwn returns the reason of a problem if u is at the address of a listener of this
+// proxy, by its spelling. own are the addresses of this machine.
+func (c *Config) isAtOwn(u Upstream, own []netip.Addr) string {
+	network, address := u.Address()
+	if network == unixNetwork {
+		if c.Listen.Address() == unixScheme+address {
+			return c.isItself(&c.Listen, string(c.Listen))
+		}
+		return ""
+	}
+	upstream, _ := placeOf(address)
+	if listen, ok := placeOf(string(c.Listen)); ok && upstream.reaches(listen, own) {
+		return c.isItself(&c.Listen, string(c.Listen))
+	}
+	if admin, ok := placeOf(string(c.AdminListen)); ok && upstream.reaches(admin, own) {
+		return c.isItself(&c.AdminListen, string(c.AdminListen))
+	}
+	return ""
+}
+
+// isItself returns the reason of a problem: an upstream is one of our own listeners.
 func (c *Config) isItself(listener any, address string) string {
-	return "leads back to this proxy, which listens on " + c.nameOf(listener) + "=" + address + "; name the service behind the proxy, or change that address"
+	return leadsBack(c.nameOf(listener) + "=" + address)
+}
+
+// leadsBack returns the reason of a problem: an upstream is the listener that is shown.
+func leadsBack(listener string) string {
+	return "leads back to this proxy, which listens on " + listener + "; name the service behind the proxy, or change that address"
 }

@@ -19,7 +19,9 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		ListenMode:         c.Listen.mode(),
 		ListenFile:         listen,
 		TLS:                loaded.serverTLS(),
-		Upstreams:          []proxy.Upstream{{URL: c.Upstream, TLS: loaded.UpstreamTLS(c.Upstream), Host: c.upstreamHost(), HealthHost: c.healthHost()}},
+		Upstreams:          c.upstreams(loaded),
+		Balance:            c.Balance,
+		SlowStart:          c.SlowStart,
 		UpstreamHeader:     c.UpstreamHeaders,
 		NoCompression:      bool(c.Compression),
 		RefuseHTTP:         bool(c.HTTP),
@@ -67,20 +69,28 @@ func (c Config) StopAtOnce() proxy.Stop {
 	return proxy.Stop{Timeout: time.Duration(c.CloseTimeout) + time.Second}
 }
 
-// upstreamHost returns the Host of requests to the upstream; empty means the client's.
-func (c Config) upstreamHost() string {
+// upstreams returns the upstreams of the proxy.
+func (c Config) upstreams(loaded *Certificates) (all []proxy.Upstream) {
+	for _, u := range c.Upstreams {
+		all = append(all, proxy.Upstream{URL: u.URL, TLS: loaded.UpstreamTLS(u), Host: c.upstreamHost(u), HealthHost: c.healthHost(u)})
+	}
+	return all
+}
+
+// upstreamHost returns the Host of requests to u; empty means the client's.
+func (c Config) upstreamHost(u Upstream) string {
 	switch c.UpstreamHost {
 	case hostPreserve:
 		return ""
 	case hostUpstream:
-		return hostOf(c.Upstream)
+		return u.ownHost()
 	}
 	return string(c.UpstreamHost)
 }
 
-// healthHost returns the Host of the requests that check the upstream: that of sessions,
-// or the upstream's own if those have the client's.
-func (c Config) healthHost() string { return cmp.Or(c.upstreamHost(), hostOf(c.Upstream)) }
+// healthHost returns the Host of the requests that check u: that of sessions, or the
+// upstream's own if those have the client's.
+func (c Config) healthHost(u Upstream) string { return cmp.Or(c.upstreamHost(u), u.ownHost()) }
 
 // rules returns the keepalive rules of a leg.
 func (c Config) rules(interval, timeout time.Duration, pong heartbeat.PongMode) heartbeat.Rules {

@@ -33,13 +33,15 @@ func TestProxyConfig(t *testing.T) {
 		"HOLDFAST_DIAL_TIMEOUT=6s", "HOLDFAST_TCP_USER_TIMEOUT=7s", "HOLDFAST_MAX_SESSIONS=8", "HOLDFAST_MAX_FRAME_SIZE=9",
 		"HOLDFAST_MAX_SESSIONS_PER_IP=10", "HOLDFAST_ALLOWED_ORIGINS=*.example.com", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8,unix:",
 		"HOLDFAST_PROXY_PROTOCOL=accept", "HOLDFAST_UPSTREAM_HOST=upstream", "HOLDFAST_UPSTREAM_HEADERS=A=1;B=2", "HOLDFAST_HTTP=refuse",
-		"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=11s", "HOLDFAST_COMPRESSION=off",
+		"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=11s", "HOLDFAST_COMPRESSION=off", "HOLDFAST_BALANCE=hash:cookie:io", "HOLDFAST_SLOW_START=13s",
 		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_HEALTH_INTERVAL=12s", "HOLDFAST_HEALTH_PATH=/up?a", "HOLDFAST_HTTP_TIMEOUT=11s", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
 	got := c.Proxy(&Certificates{}, nil, log, m)
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
 		Listen:             ":1",
-		Upstreams:          []proxy.Upstream{{URL: c.Upstream, Host: "localhost:9000", HealthHost: "localhost:9000"}},
+		Upstreams:          []proxy.Upstream{{URL: c.Upstreams[0].URL, Host: "localhost:9000", HealthHost: "localhost:9000"}},
+		Balance:            proxy.Balance{By: proxy.HashCookie, Name: "io"},
+		SlowStart:          13 * time.Second,
 		UpstreamHeader:     []proxy.HeaderField{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}},
 		NoCompression:      true,
 		RefuseHTTP:         true,

@@ -85,3 +85,29 @@ func readSecret(path string) (string, error) {
 	}
 	return secret, nil
 }
+
+// The limits of a token. A shorter one can be guessed. A longer one would fill the head of
+// a request.
+const (
+	minToken = 16
+	maxToken = 1024
+)
+
+// parseAdminToken accepts what a request can have in Authorization: Bearer (RFC 6750,
+// section 2.1).
+func parseAdminToken(value string) (adminToken, error) {
+	const symbols = "-._~+/"
+	isBad := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(symbols, r))
+	}
+	bare := strings.TrimRight(value, "=")
+	switch {
+	case bare == "", strings.ContainsFunc(bare, isBad):
+		return "", errors.New("has characters that Authorization: Bearer does not take; use letters, digits and " + symbols + ", with = at the end alone")
+	case len(value) < minToken:
+		return "", fmt.Errorf("has fewer than %d bytes, and could be guessed; write one at random, like that of `openssl rand -hex 32`", minToken)
+	case len(value) > maxToken:
+		return "", fmt.Errorf("has more than %d bytes; write a shorter one", maxToken)
+	}
+	return adminToken(value), nil
+}

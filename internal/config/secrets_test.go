@@ -55,6 +55,31 @@ func TestSecretFilesRefused(t *testing.T) {
 	}
 }
 
+// A token comes from its file as it was written there, or not at all.
+func TestTokenFiles(t *testing.T) {
+	const file, token = "HOLDFAST_ADMIN_TOKEN_FILE", "s3cret-s3cret-s3cret"
+	for content, reason := range map[string]string{
+		token:                        "",
+		token + "\n":                 "",
+		token + "\r\n":               "",
+		token + "\n\n":               withMoreInFile,
+		" " + token:                  withMoreInFile,
+		token + " \n":                withMoreInFile,
+		`"` + token + `"`:            inQuotesInFile,
+		"s3cret\n":                   fewBytes,
+		"s3cret-s3cret\ns3cret-s3cr": noToken,
+	} {
+		path := fixture.Write(t, "token", content)
+		c, err := load(someUpstream, file+"="+path)
+		switch want := file + "=" + shown.Quoted(path) + " " + reason; {
+		case reason == "" && (err != nil || c.AdminToken != token):
+			t.Errorf("%q is read as %q, %v", content, c.AdminToken, err)
+		case reason != "" && (err == nil || err.Error() != want):
+			t.Errorf("%q: got  %v\nwant %s", content, err, want)
+		}
+	}
+}
+
 // What is shown says that there is a secret and where it is from, no more, even if it
 // is refused.
 func TestSecretsAreRedacted(t *testing.T) {
@@ -67,6 +92,8 @@ func TestSecretsAreRedacted(t *testing.T) {
 		{"HOLDFAST_UPSTREAM_HEADERS=A=s3cret", false, fromEnvironment},
 		{"HOLDFAST_UPSTREAM_HEADERS=s3cret", true, fromEnvironment},
 		{headersFile + "=" + file, false, headersFile},
+		{"HOLDFAST_ADMIN_TOKEN=s3cret-s3cret-s3cret", false, fromEnvironment},
+		{"HOLDFAST_ADMIN_TOKEN=s3cret", true, fromEnvironment},
 	} {
 		all, found := Describe([]string{someUpstream, tc.environ})
 		if (len(found) > 0) != tc.refused || strings.Contains(found.Error(), "s3cret") {
@@ -78,7 +105,7 @@ func TestSecretsAreRedacted(t *testing.T) {
 			}
 		}
 		for _, shown := range all {
-			if shown.Name == "HOLDFAST_UPSTREAM_HEADERS" && (shown.Value != redacted || shown.From != tc.from) {
+			if variable, _, _ := strings.Cut(tc.environ, "="); shown.Name == strings.TrimSuffix(variable, fileSuffix) && (shown.Value != redacted || shown.From != tc.from) {
 				t.Errorf("%s is shown as %+v", tc.environ, shown)
 			}
 		}

@@ -12,35 +12,44 @@ import (
 	"holdfast/proxy"
 )
 
-// parseUpstream does not repeat the errors of net/url: they quote parts of the value,
-// and those may be a password.
-func parseUpstream(value string) (url.URL, error) {
-	if strings.Contains(value, ",") {
-		return url.URL{}, errors.New("a list is not supported by this version; name one upstream (a comma in its path is written %2C)")
+// parseUpstream parses one element of the list. It does not repeat the errors of net/url:
+// they quote parts of the value, and those may be a password.
+func parseUpstream(value string) (u Upstream, err error) {
+	parsed, err := parseUpstreamURL(value)
+	if err != nil {
+		return Upstream{}, err
+	}
+	return Upstream{parsed}, nil
+}
+
+// parseUpstreamURL is parseUpstream for the URL alone.
+func parseUpstreamURL(value string) (*url.URL, error) {
+	if value == "" {
+		return nil, errors.New(`is empty; write for example "ws://localhost:9000", or leave its comma out`)
 	}
 	if path, ok := strings.CutPrefix(value, unixScheme); ok {
 		path, err := socketPath(path)
 		if err == nil && strings.Contains(path, "?"+modeOption) {
 			err = errors.New("has a mode, which only HOLDFAST_LISTEN sets; leave it out")
 		}
-		return url.URL{Scheme: "unix", Path: path, OmitHost: true}, err
+		return &url.URL{Scheme: unixNetwork, Path: path, OmitHost: true}, err
 	}
 	if !strings.Contains(value, "://") {
 		fault := "has no scheme"
 		if schemeMark.MatchString(value) {
 			fault = `has no "://" behind its scheme`
 		}
-		return url.URL{}, errors.New(fault + "; " + writeUpstream(value))
+		return nil, errors.New(fault + "; " + writeUpstream(value))
 	}
 	u, err := url.Parse(encodePath(value))
 	if err != nil {
-		return url.URL{}, errors.New("is not a URL; " + writeUpstream(value))
+		return nil, errors.New("is not a URL; " + writeUpstream(value))
 	}
 	faults := checkUpstream(u, value)
 	if fault := hostFault(u.Host); fault != "" && len(faults) == 1 { // writeUpstream mends nothing else
-		return *u, errors.New(fault + "; " + writeUpstream(value))
+		return nil, errors.New(fault + "; " + writeUpstream(value))
 	}
-	return *u, errors.Join(faults...)
+	return u, errors.Join(faults...)
 }
 
 // encodePath percent-encodes the bytes of a URL's path that package net/url does not keep,
@@ -70,7 +79,7 @@ func checkUpstream(u *url.URL, value string) (faults []error) {
 		faults = append(faults, errors.New("has an unknown scheme; use ws://, wss://, http://, https:// or unix:/path"))
 	}
 	if u.User != nil {
-		faults = append(faults, errors.New("must not contain a user name or password"))
+		faults = append(faults, errCredentials)
 	}
 	if strings.ContainsAny(value, "?#") {
 		faults = append(faults, errors.New("must not contain a query or fragment; both come from the client"))
@@ -97,29 +106,32 @@ func hostFault(hostPort string) string {
 	return ""
 }
 
-// UpstreamAddress returns where the upstream is, as package net takes it.
-func (c Config) UpstreamAddress() (network, address string) {
-	upstream := c.Upstream
+// unixNetwork is the scheme of a socket's URL, and the socket's network in package net.
+const unixNetwork = "unix"
+
+// isSocket reports whether u is a unix socket.
+func (u Upstream) isSocket() bool { return u.Scheme == unixNetwork }
+
+// Address returns where u is, as package net takes it.
+func (u Upstream) Address() (network, address string) {
 	switch {
-	case upstream.Scheme == "unix":
-		return "unix", upstream.Path
-	case upstream.Port() != "":
-		return "tcp", upstream.Host
-	case upstream.Scheme == "wss", upstream.Scheme == "https":
-		return "tcp", net.JoinHostPort(upstream.Hostname(), "443")
+	case u.isSocket():
+		return unixNetwork, u.Path
+	case u.Port() != "":
+		return "tcp", u.Host
+	case u.HasTLS():
+		return "tcp", net.JoinHostPort(u.Hostname(), "443")
 	}
-	return "tcp", net.JoinHostPort(upstream.Hostname(), "80")
+	return "tcp", net.JoinHostPort(u.Hostname(), "80")
 }
 
-// hasUpstreamTLS reports whether the upstream is connected to with TLS.
-func (c Config) hasUpstreamTLS() bool {
-	return c.Upstream != nil && (c.Upstream.Scheme == "wss" || c.Upstream.Scheme == "https")
-}
+// HasTLS reports whether u is connected to with TLS.
+func (u Upstream) HasTLS() bool { return u.Scheme == "wss" || u.Scheme == "https" }
 
-// UpstreamRequest returns what a client's request for path becomes: the target, and the
-// Host. The client is taken to name the upstream as its own Host.
-func (c Config) UpstreamRequest(path string) (target, host string) {
-	return proxy.UpstreamTarget(c.Upstream, path), c.healthHost()
+// UpstreamRequest returns what a client's request for path becomes on its way to u: the
+// target, and the Host. The client is taken to name the upstream as its own Host.
+func (c Config) UpstreamRequest(u Upstream, path string) (target, host string) {
+	return proxy.UpstreamTarget(u.URL, path), c.healthHost(u)
 }
 
 // Words that may stand for a Host.
@@ -145,16 +157,16 @@ func parseUpstreamHost(value string) (upstreamHost, error) {
 	return host, nil
 }
 
-// hostOf returns the Host that a direct client of the upstream would send. A zone is left
-// out, since it means nothing to other hosts (RFC 6874, section 1). For a unix socket it
-// is localhost, as curl and nginx have it.
-func hostOf(upstream *url.URL) string {
-	host := withoutZone(upstream.Hostname())
+// ownHost returns the Host that a direct client of u would send. A zone is left out, since
+// it means nothing to other hosts (RFC 6874, section 1). For a unix socket it is localhost,
+// as curl and nginx have it.
+func (u Upstream) ownHost() string {
+	host := withoutZone(u.Hostname())
 	switch {
-	case upstream.Scheme == "unix":
+	case u.isSocket():
 		return "localhost"
-	case upstream.Port() != "":
-		return net.JoinHostPort(host, upstream.Port())
+	case u.Port() != "":
+		return net.JoinHostPort(host, u.Port())
 	case strings.Contains(host, ":"):
 		return "[" + host + "]"
 	}

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-func TestHostOf(t *testing.T) {
+func TestOwnHost(t *testing.T) {
 	for upstream, want := range map[string]string{
 		"ws://legacy":                "legacy",
 		"https://legacy:443/a":       "legacy:443",
@@ -13,7 +13,7 @@ func TestHostOf(t *testing.T) {
 		"ws://[fe80::1%25eth0]":      "[fe80::1]",
 		"unix:/run/app.sock":         "localhost",
 	} {
-		if got := hostOf(mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstream); got != want {
+		if got := mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstreams[0].ownHost(); got != want {
 			t.Errorf("%s is asked for %q, want %q", upstream, got, want)
 		}
 	}
@@ -27,7 +27,7 @@ func TestUpstreamHost(t *testing.T) {
 		"service.example:8080": "service.example:8080",
 	} {
 		c := mustLoad(t, someUpstream, "HOLDFAST_UPSTREAM_HOST="+value)
-		if got := c.upstreamHost(); got != want {
+		if got := c.upstreamHost(c.Upstreams[0]); got != want {
 			t.Errorf("HOLDFAST_UPSTREAM_HOST=%s sends %q, want %q", value, got, want)
 		}
 	}
@@ -42,7 +42,7 @@ func TestUpstreamAddress(t *testing.T) {
 		"ws://[fe80::1%25eth0]:9": "tcp [fe80::1%eth0]:9",
 		"unix:/run/a.sock":        "unix /run/a.sock",
 	} {
-		network, address := mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).UpstreamAddress()
+		network, address := mustLoad(t, "HOLDFAST_UPSTREAM="+upstream).Upstreams[0].Address()
 		if got := network + " " + address; got != want {
 			t.Errorf("%s is at %s, want %s", upstream, got, want)
 		}
@@ -64,7 +64,8 @@ func TestUpstreamRequest(t *testing.T) {
 		{"wss://h/a", "/", "/a", "h"},
 		{"unix:/run/a.sock", "/ws", "/ws", "localhost"},
 	} {
-		target, host := mustLoad(t, "HOLDFAST_UPSTREAM="+tt.upstream).UpstreamRequest(tt.path)
+		c := mustLoad(t, "HOLDFAST_UPSTREAM="+tt.upstream)
+		target, host := c.UpstreamRequest(c.Upstreams[0], tt.path)
 		if target != tt.target || host != tt.host {
 			t.Errorf("a request for %s of %s asks %s for %s, want %s for %s", tt.path, tt.upstream, host, target, tt.host, tt.target)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -25,6 +24,7 @@ type (
 	healthPath    string        // the target of a request, or "" for none
 	serverName    string        // a host name or an IP address
 	upstreamHost  string        // a Host, or one of two words
+	adminToken    string        // what requests have in Authorization: Bearer, or "" for none
 	proxyProtocol bool          // whether connections begin with a PROXY protocol header
 	compression   bool          // whether permessage-deflate is left out of what is offered upstream
 	httpRefusal   bool          // whether requests that are not an upgrade are refused
@@ -53,7 +53,7 @@ type word[T any] struct {
 // parsers holds the rule of each field type of Config. The text of a rule's error follows
 // the variable and its value.
 var parsers = map[reflect.Type]env.ParserFunc{
-	reflect.TypeFor[url.URL]():            rule(parseUpstream),
+	reflect.TypeFor[Upstreams]():          rule(parseUpstreams),
 	reflect.TypeFor[listenAddress]():      rule(parseListen),
 	reflect.TypeFor[adminAddress]():       rule(parseAdminListen),
 	reflect.TypeFor[healthPath]():         rule(parseHealthPath),
@@ -61,6 +61,8 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[upstreamHost]():       rule(parseUpstreamHost),
 	reflect.TypeFor[proxy.HeaderFields](): rule(proxy.ParseHeaderFields),
 	reflect.TypeFor[originList]():         rule(parseOrigins),
+	reflect.TypeFor[proxy.Balance]():      rule(proxy.ParseBalance),
+	reflect.TypeFor[adminToken]():         rule(parseAdminToken),
 	reflect.TypeFor[trusted]():            rule(parseTrusted),
 	reflect.TypeFor[time.Duration]():      rule(parseDuration),
 	reflect.TypeFor[positive]():           rule(parsePositive),

@@ -58,8 +58,6 @@ func quoteWords(meaning string) string {
 // example on a limit.
 var unsupported = []string{
 	"HOLDFAST_MAX_MESSAGE_SIZE",
-	"HOLDFAST_BALANCE",
-	"HOLDFAST_SLOW_START",
 	"HOLDFAST_TAKEOVER",
 	"HOLDFAST_CLIENT_APP_PING",
 	"HOLDFAST_CLIENT_APP_PING_FILE",
@@ -77,8 +75,6 @@ var unsupported = []string{
 	"HOLDFAST_UPSTREAM_APP_ANSWER_FILE",
 	"HOLDFAST_CLIENT_MAX_RATE",
 	"HOLDFAST_CLIENT_MAX_BYTES_RATE",
-	"HOLDFAST_ADMIN_TOKEN",
-	"HOLDFAST_ADMIN_TOKEN_FILE",
 }
 
 // serviceLink matches the variables that Kubernetes sets in every container for a service

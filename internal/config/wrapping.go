@@ -12,18 +12,28 @@ import (
 // So they are named as what they are, and the value is checked without them.
 
 const (
-	inQuotes       = "is in quotes, which are part of the value for docker's --env-file and for Kubernetes; leave them out"
-	inQuotesInFile = "holds a value in quotes, which would be a part of it; leave them out"
-
+	inQuotes   = "is in quotes, which are part of the value for docker's --env-file and for Kubernetes; leave them out"
 	withReturn = "ends with a carriage return, as each line does in a file with Windows line ends; convert the file"
 	withBlanks = "begins or ends with a blank; remove it"
+
+	inQuotesInFile = "holds a value in quotes, which would be a part of it; leave them out"
+	withMoreInFile = "holds white space before or behind the value, which would be a part of it; remove it"
 )
+
+// inFile returns the reason for a value that is read from a file.
+func inFile(reason string) string {
+	if reason == inQuotes {
+		return inQuotesInFile
+	}
+	return withMoreInFile
+}
 
 // blanks are the white space around a value that cannot be part of it.
 const blanks = " \t\r\n"
 
 // trimmers are the types whose rules ignore blanks around a value.
 var trimmers = map[reflect.Type]bool{
+	reflect.TypeFor[Upstreams]():          true,
 	reflect.TypeFor[originList]():         true,
 	reflect.TypeFor[trusted]():            true,
 	reflect.TypeFor[proxy.HeaderFields](): true,

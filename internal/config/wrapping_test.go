@@ -13,9 +13,10 @@ func TestWrappedValues(t *testing.T) {
 	for environ, want := range map[string]string{
 		`HOLDFAST_UPSTREAM="ws://localhost:9000"`:            `HOLDFAST_UPSTREAM="\"ws://localhost:9000\"" ` + inQuotes,
 		`HOLDFAST_UPSTREAM='unix:/run/a.sock'`:               `HOLDFAST_UPSTREAM="'unix:/run/a.sock'" ` + inQuotes,
-		"HOLDFAST_UPSTREAM=unix:/run/a.sock\r":               `HOLDFAST_UPSTREAM="unix:/run/a.sock\r" ` + withReturn,
+		"HOLDFAST_UPSTREAM=unix:/run/a.sock\r":               "",
+		"HOLDFAST_UPSTREAM='ws://a','ws://b'":                `HOLDFAST_UPSTREAM="'ws://a','ws://b'" ` + inQuotes + "\n" + `HOLDFAST_UPSTREAM="'ws://a','ws://b'" has an element "ws://a'" that ` + noHost + "\n" + `HOLDFAST_UPSTREAM="'ws://a','ws://b'" has an element "'ws://b" that ` + noURL,
 		"HOLDFAST_UPSTREAM='ws://localhost:9000'\r":          `HOLDFAST_UPSTREAM="'ws://localhost:9000'\r" ` + inQuotes,
-		"HOLDFAST_UPSTREAM= ws://localhost:9000":             `HOLDFAST_UPSTREAM=" ws://localhost:9000" ` + withBlanks,
+		"HOLDFAST_UPSTREAM= ws://localhost:9000":             "",
 		"HOLDFAST_LISTEN=:8080 ":                             `HOLDFAST_LISTEN=":8080 " ` + withBlanks,
 		"HOLDFAST_LISTEN=unix:/run/a.sock ":                  `HOLDFAST_LISTEN="unix:/run/a.sock " ` + withBlanks,
 		"HOLDFAST_ADMIN_LISTEN='off'":                        `HOLDFAST_ADMIN_LISTEN="'off'" ` + inQuotes,

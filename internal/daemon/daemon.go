@@ -99,7 +99,7 @@ func (d *Daemon) announce(c config.Config, listen net.Addr, version string) {
 		"version", version,
 		"listen", nameOf(listen),
 		"tls", d.certificates.Server != nil,
-		"upstream", c.Upstream.String(),
+		"upstream", c.Upstreams.String(),
 		"admin", addressOf(d.adminListener),
 		"max_sessions", limit,
 		"limited_by", from)

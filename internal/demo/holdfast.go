@@ -26,7 +26,7 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 	upstreamRules.Pong = heartbeat.LearnPong
 	return proxy.New(proxy.Config{
 		Listen:           anyPort,
-		Upstreams:         []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: upstream}}},
+		Upstreams:        []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: upstream}}},
 		Client:           rules,
 		UpstreamSide:     upstreamRules,
 		HealthInterval:   -1, // the middlebox shows every connection, and a check's is not a session

@@ -1,7 +1,8 @@
 // Package probe tests an upstream: it opens a WebSocket connection as a client would,
 // pings, and closes the connection.
 //
-// The path through it: Try dials (Target.dial), upgrades (Target.ask, in upgrade.go) and
+// The path through it: Addresses looks the upstream's name up (addresses.go), and the caller
+// tries each address. Try dials (Target.dial), upgrades (Target.ask, in upgrade.go) and
 // pings (ping). It returns what happened. The caller decides what that means.
 package probe
 
@@ -30,7 +31,7 @@ type Target struct {
 	Header  proxy.HeaderFields
 	TLS     func() *tls.Config // nil means no TLS
 
-	DialTimeout      time.Duration // name, TCP and TLS
+	DialTimeout      time.Duration // the lookup of a name; TCP and TLS of one address
 	HandshakeTimeout time.Duration // the upstream's answer
 	PingTimeout      time.Duration // the pong
 	MaxHeaderSize    int           // of the answer

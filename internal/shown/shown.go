@@ -34,16 +34,18 @@ func Hidden(value string) string {
 	return value
 }
 
-// bounded returns value, cut after Max bytes or before the character that does not fit.
+// bounded returns value, cut after Max bytes or before the character that does not fit. A
+// value that is not UTF-8 may have no character that begins near there.
 func bounded(value string) string {
 	if len(value) <= Max {
 		return value
 	}
-	end := Max
-	for !utf8.RuneStart(value[end]) {
-		end--
+	for end := Max; end > Max-utf8.UTFMax; end-- {
+		if utf8.RuneStart(value[end]) {
+			return value[:end] + "…"
+		}
 	}
-	return value[:end] + "…"
+	return value[:Max] + "…"
 }
 
 // Printable returns a name from outside for a terminal: cut after Max bytes and escaped.

@@ -17,6 +17,7 @@ func TestQuoted(t *testing.T) {
 		strings.Repeat("x", Max):      `"` + strings.Repeat("x", Max) + `"`,
 		strings.Repeat("x", Max+1):    `"` + strings.Repeat("x", Max) + `…"`,
 		"x" + strings.Repeat("ü", 99): `"x` + strings.Repeat("ü", Max/2-1) + `…"`,
+		strings.Repeat("\x8a", 99):    `"` + strings.Repeat(`\x8a`, Max) + `…"`,
 	} {
 		if got := Quoted(value); got != want {
 			t.Errorf("Quoted(%q) = %s, want %s", value, got, want)

@@ -143,6 +143,7 @@ func newWorld(p *Plan, story story) *World {
 		Pages:   &w.pages,
 		Attach:  w.attaches,
 		Find:    w.finds,
+		Choice:  w.choices.Uint64,
 		Places:  p.Knobs.Places,
 		Random:  rand.NewChaCha8([32]byte{byte(p.Seed), byte(p.Seed >> 8), byte(p.Seed >> 16), byte(p.Seed >> 24)}),
 		Kernels: kernels,
@@ -173,7 +174,7 @@ func (w *World) config() proxy.Config {
 		service.Pong = heartbeat.IgnorePong
 	}
 	c := proxy.Config{
-		Upstreams:                 []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: "192.0.2.9:9000"}}},
+		Upstreams:                []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: "192.0.2.9:9000"}}},
 		Client:                   client,
 		UpstreamSide:             service,
 		HandshakeTimeout:         k.HandshakeTimeout,

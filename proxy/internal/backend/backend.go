@@ -2,166 +2,213 @@ package backend
 
 import (
 	"cmp"
-	"container/list"
-	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/socket"
 )
 
-// Config configures a Backend. A field is required unless its comment says otherwise.
-type Config struct {
-	// URL is where the service is: a URL of scheme ws, http, wss or https with a host and
-	// an optional path, which is put before the path of every request; or a URL of scheme
-	// unix whose path is the path of a socket.
-	URL *url.URL
-	// TLS returns the configuration for the next connection. It is required for the
-	// schemes wss and https, and is not used for the others.
-	TLS func() *tls.Config
-	// Find looks up the addresses of a host; nil means the system's resolver.
-	Find func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Options are set on every TCP connection.
-	Options socket.Options
-	// DialTimeout bounds a lookup, and all of a Connect.
-	DialTimeout time.Duration
-	Health      Health
-
-	Clock   func() heartbeat.Time
-	Beside  func(job func())                  // runs a job that may block
-	After   func(d time.Duration, job func()) // runs a job that may block, such as a check, after some time
-	Log     *slog.Logger
-	Metrics *metrics.Metrics
-}
-
-// A Backend is the service behind the proxy: where it is, and what is known about it. It
-// may be used by any goroutine.
+// A Backend is one upstream: where it is, and the targets that its name leads to. It may
+// be used by any goroutine.
 type Backend struct {
 	// Static.
-	cfg    Config
-	name   string // scheme and authority
-	host   string // a name or an address literal; empty for a unix socket
-	port   uint16
-	prefix string             // the path of its URL
-	tls    func() *tls.Config // nil for plain connections
+	pool     *Pool
+	upstream Upstream
+	name     string // scheme and authority
+	host     string // a name or an address literal; empty for a unix socket
+	port     uint16
+	prefix   string             // the path of its URL
+	tls      func() *tls.Config // nil for plain connections
+	counts   *metrics.UpstreamCounts
 
-	ended  context.Context // done when the proxy shuts down
-	gauges *metrics.AddressGauges
+	unasked atomic.Bool // it has answered with a subprotocol that was not asked for
+	drained atomic.Bool // an operator has taken it out of use, with the addresses to come
 
-	answersPings atomic.Bool // it has answered a ping of ours
-	unasked      atomic.Bool // it has answered with a subprotocol that was not asked for
-	state        state
-	failures     failures
+	lookup lookup
 
-	// The addresses of host, guarded by mu.
-	mu      sync.Mutex
-	addrs   []socket.Endpoint
-	freshTo heartbeat.Time
-	waiting *list.List // of func([]socket.Endpoint, error): what the lookup under way calls; nil without a lookup
+	mu      sync.Mutex // guards the fields below
+	targets []*Target  // those that the name leads to, by address
+	leaving []*Target  // those that it leads to no more, and that may have sessions
 }
 
-// New returns a Backend. Its lookups and checks end when ended is done. Watch begins the
-// checks.
-func New(ended context.Context, cfg Config) (*Backend, error) {
-	if cfg.Find == nil {
-		cfg.Find = systemResolver
-	}
-	b := &Backend{cfg: cfg, ended: ended}
-	if err := b.locate(cfg.URL); err != nil {
+// newBackend returns a Backend of p.
+func newBackend(p *Pool, upstream Upstream) (*Backend, error) {
+	b := &Backend{pool: p, upstream: upstream}
+	at, err := b.locate(upstream.URL)
+	if err != nil {
 		return nil, err
 	}
-	if cfg.URL.Scheme == "wss" || cfg.URL.Scheme == "https" {
-		if b.tls = cfg.TLS; b.tls == nil {
-			return nil, fmt.Errorf("upstream %q: UpstreamTLS is not set, but the scheme needs it", cfg.URL.Redacted())
+	if upstream.URL.Scheme == "wss" || upstream.URL.Scheme == "https" {
+		if b.tls = upstream.TLS; b.tls == nil {
+			return nil, fmt.Errorf("upstream %q: its TLS is not set, but the scheme needs it", upstream.URL.Redacted())
 		}
 	}
-	b.gauges = cfg.Metrics.Upstream(b.name).Address(b.host)
-	b.setUp(cfg.Health.Interval < 0) // Watch is not called yet, so this needs no lock
+	b.counts = p.cfg.Metrics.Upstream(b.name)
+	b.lookup.freshTo.Store(int64(heartbeat.Never))
+	b.lookup.oldFrom.Store(int64(heartbeat.Never))
+	if b.named() {
+		b.lookup.freshTo.Store(0)
+		b.lookup.oldFrom.Store(0)
+	} else {
+		b.targets = []*Target{newTarget(b, at)}
+	}
 	return b, nil
 }
 
 // unixScheme is the scheme of a unix socket's URL, and the beginning of its name.
 const unixScheme = "unix"
 
-// locate sets where the service is, from its URL.
-func (b *Backend) locate(u *url.URL) error {
+// locate sets where the service is, from its URL. at is its only address, if the URL has
+// an address and not a name.
+func (b *Backend) locate(u *url.URL) (at socket.Endpoint, err error) {
 	if u.Scheme == unixScheme {
 		if len(u.Path) > socket.MaxPath {
-			return fmt.Errorf("upstream unix:%s: the path of a unix socket may have at most %d bytes", u.Path, socket.MaxPath)
+			return at, fmt.Errorf("upstream unix:%s: the path of a unix socket may have at most %d bytes", u.Path, socket.MaxPath)
 		}
 		b.name = unixScheme + ":" + u.Path
-		b.addrs = []socket.Endpoint{{Path: u.Path}}
-		b.freshTo = heartbeat.Never
-		return nil
+		return socket.Endpoint{Path: u.Path}, nil
 	}
 	port := cmp.Or(u.Port(), defaultPorts[u.Scheme])
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return fmt.Errorf("upstream %q: port %q is not a number from 1 to 65535", u.Redacted(), port)
+		return at, fmt.Errorf("upstream %q: port %q is not a number from 1 to 65535", u.Redacted(), port)
 	}
 	b.name = u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
 	b.host = u.Hostname()
 	b.port = uint16(number)
 	b.prefix = u.EscapedPath()
 	if addr, err := netip.ParseAddr(b.host); err == nil {
-		b.addrs = []socket.Endpoint{{AddrPort: netip.AddrPortFrom(addr.Unmap(), b.port)}}
-		b.freshTo = heartbeat.Never
+		at.AddrPort = netip.AddrPortFrom(addr.Unmap(), b.port)
 	}
-	return nil
+	return at, nil
 }
 
 var defaultPorts = map[string]string{"ws": "80", "http": "80", "wss": "443", "https": "443"}
 
-// Name returns the backend's name in the log and the metrics: its scheme and authority.
-func (b *Backend) Name() string { return b.name }
+// named reports whether the backend has a name, which must be looked up.
+func (b *Backend) named() bool {
+	_, err := netip.ParseAddr(b.host)
+	return b.host != "" && err != nil
+}
 
-// Prefix returns the path that is put before the path of every request, as the backend's
-// URL has it: see upgrade.AppendTarget.
-func (b *Backend) Prefix() string { return b.prefix }
+// bareName returns the backend's name without its scheme.
+func (b *Backend) bareName() string {
+	return strings.TrimPrefix(strings.TrimPrefix(b.name, b.upstream.URL.Scheme+":"), "//")
+}
 
-// Authority returns the host and port of the backend's URL, or "localhost" for a unix
+// authority returns the host and port of the backend's URL, or "localhost" for a unix
 // socket.
-func (b *Backend) Authority() string {
+func (b *Backend) authority() string {
 	if b.host == "" {
 		return "localhost"
 	}
 	return net.JoinHostPort(b.host, strconv.Itoa(int(b.port)))
 }
 
-// WantsTLS reports whether connections to the backend use TLS.
-func (b *Backend) WantsTLS() bool { return b.tls != nil }
-
-// TLS returns the configuration for the next connection. WantsTLS must be true.
-func (b *Backend) TLS() *tls.Config { return b.tls() }
-
-// AnswersPings reports whether the backend has ever answered a ping of ours.
-func (b *Backend) AnswersPings() bool { return b.answersPings.Load() }
-
-// NoteAnswer records that the backend has answered a ping of ours.
-func (b *Backend) NoteAnswer() {
-	if !b.answersPings.Load() && b.answersPings.CompareAndSwap(false, true) {
-		b.cfg.Log.Info("upstream answers pings: its keepalive deadline applies from now on", "upstream", b.name)
-	}
-}
-
-// NoteUnasked records that the backend has answered with a subprotocol that the client did
+// noteUnasked records that the backend has answered with a subprotocol that the client did
 // not ask for. The subprotocol is not logged, since some clients send a secret in its
 // place and some backends repeat that.
-func (b *Backend) NoteUnasked() {
+func (b *Backend) noteUnasked() {
 	if !b.unasked.Load() && b.unasked.CompareAndSwap(false, true) {
-		b.cfg.Log.Warn("upstream answers with a subprotocol that its client did not ask for: it is passed on, and some clients refuse it", "upstream", b.name)
+		b.pool.cfg.Log.Warn("upstream answers with a subprotocol that its client did not ask for: it is passed on, and some clients refuse it", "upstream", b.name)
 	}
 }
 
-// Sessions adds delta to the number of sessions that are open to the backend.
-func (b *Backend) Sessions(delta int) { b.gauges.Sessions(delta) }
+// watch begins to check the backend's targets, and to look its name up.
+func (b *Backend) watch() {
+	if b.named() {
+		b.pool.cfg.Beside(b.lookAgain)
+	}
+	for _, t := range b.all() {
+		t.watch()
+	}
+}
+
+// all returns the targets that the backend's name leads to.
+func (b *Backend) all() []*Target {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.targets)
+}
+
+// inUse returns the targets that requests may go to. A name often has addresses of both
+// families although the service listens on one, as localhost has. So while addresses of
+// one family work, those of the other are not in use that have never worked.
+func (b *Backend) inUse() []*Target {
+	all := b.all()
+	works := func(v6 bool) bool {
+		return slices.ContainsFunc(all, func(t *Target) bool { return t.Up() && t.reached.Load() && t.isV6() == v6 })
+	}
+	return slices.DeleteFunc(all, func(t *Target) bool { return !t.reached.Load() && works(!t.isV6()) && !works(t.isV6()) })
+}
+
+func (t *Target) isV6() bool { return t.at.AddrPort.Addr().Is6() }
+
+// leavers returns the targets that the backend's name leads to no more, and that have
+// sessions.
+func (b *Backend) leavers() []*Target {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.leaving = slices.DeleteFunc(b.leaving, func(t *Target) bool { return t.load.Load() == 0 })
+	return slices.Clone(b.leaving)
+}
+
+// setTargets makes the addresses of an answer the backend's targets, and returns those
+// that are new.
+func (b *Backend) setTargets(addrs []netip.Addr) (fresh []*Target) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := append(b.targets, b.leaving...)
+	b.targets, b.leaving = nil, nil
+	for _, addr := range addrs {
+		at := socket.Endpoint{AddrPort: netip.AddrPortFrom(addr.Unmap(), b.port)}
+		has := func(t *Target) bool { return t.at == at }
+		if slices.ContainsFunc(b.targets, has) {
+			continue
+		}
+		if i := slices.IndexFunc(known, has); i >= 0 {
+			known[i].gone.Store(false)
+			b.targets = append(b.targets, known[i])
+			continue
+		}
+		t := newTarget(b, at)
+		fresh = append(fresh, t)
+		b.targets = append(b.targets, t)
+	}
+	slices.SortFunc(b.targets, func(a, b *Target) int { return a.at.AddrPort.Compare(b.at.AddrPort) })
+	for _, t := range known {
+		if !slices.Contains(b.targets, t) {
+			t.gone.Store(true)
+			b.leaving = append(b.leaving, t)
+		}
+	}
+	return fresh
+}
+
+// setDrained takes the backend's targets out of use, or back into it, and returns them.
+// See Pool.SetDrained.
+func (b *Backend) setDrained(address string, drained bool) (all []*Target) {
+	if address == "" {
+		b.drained.Store(drained)
+	}
+	for _, t := range append(b.all(), b.leavers()...) {
+		if address != "" && t.address != address {
+			continue
+		}
+		if t.drained.Swap(drained) && !drained {
+			t.rises()
+		}
+		all = append(all, t)
+	}
+	return all
+}

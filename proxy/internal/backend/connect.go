@@ -12,34 +12,25 @@ import (
 	"holdfast/proxy/internal/socket"
 )
 
-// Connect dials for a goroutine beside the loops, which may block. It does the same as a
-// handshake's dial on its loop: the same addresses in the same order, the same shares of
-// the time, the same socket options, and TLS. It ends when ctx is done. The caller passes
-// the outcome to Learn.
-func (b *Backend) Connect(ctx context.Context) (net.Conn, error) {
-	by := b.cfg.Clock().Add(b.cfg.DialTimeout)
-	within, cancel := context.WithTimeout(ctx, b.cfg.DialTimeout)
+// Connect dials the target for a goroutine beside the loops, which may block, within
+// that time. It does the same as a handshake's dial on its loop: the same socket options, and
+// TLS. It ends when ctx is done. The caller passes the outcome to a Route, or to Learn.
+func (t *Target) Connect(ctx context.Context, limit time.Duration) (net.Conn, error) {
+	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	addrs, err := b.addresses(within)
-	if err != nil {
+	plain, err := t.connectPlain(within)
+	switch {
+	case err != nil:
 		return nil, causeOf(err, ctx, within)
+	case !t.WantsTLS():
+		return plain, nil
 	}
-	d := b.Dial(addrs, b.cfg.Clock(), by)
-	for {
-		tryBy, more := d.Next(b.cfg.Clock())
-		if !more {
-			return nil, d.Err()
-		}
-		conn, err := b.try(within, d.To, tryBy.Sub(b.cfg.Clock()))
-		if err == nil {
-			d.Reached()
-			return conn, nil
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		d.Missed(b.cfg.Clock(), err)
+	conn := tls.Client(plain, t.TLS())
+	if err := conn.HandshakeContext(within); err != nil {
+		plain.Close()
+		return nil, InTLS(causeOf(err, ctx, within))
 	}
+	return conn, nil
 }
 
 // causeOf returns the error to report for err: the caller's own error if caller is done,
@@ -55,50 +46,10 @@ func causeOf(err error, caller, within context.Context) error {
 	}
 }
 
-// addresses returns the backend's addresses. If they must be looked up, the lookup is
-// shared with all others that wait for it.
-func (b *Backend) addresses(ctx context.Context) ([]socket.Endpoint, error) {
-	if addrs, ok := b.Known(b.cfg.Clock()); ok {
-		return addrs, nil
-	}
-	type answer struct {
-		addrs []socket.Endpoint
-		err   error
-	}
-	answers := make(chan answer, 1)
-	forgo := b.Lookup(func(addrs []socket.Endpoint, err error) { answers <- answer{addrs, err} })
-	select {
-	case a := <-answers:
-		return a.addrs, a.err
-	case <-ctx.Done():
-		forgo()
-		return nil, ctx.Err()
-	}
-}
-
-// try connects to one address within its share of the time.
-func (b *Backend) try(within context.Context, to socket.Endpoint, share time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(within, share)
-	defer cancel()
-	plain, err := b.tryPlain(ctx, to)
-	switch {
-	case err != nil:
-		return nil, causeOf(err, within, ctx)
-	case b.tls == nil:
-		return plain, nil
-	}
-	conn := tls.Client(plain, b.tls())
-	if err := conn.HandshakeContext(ctx); err != nil {
-		plain.Close()
-		return nil, InTLS(causeOf(err, within, ctx))
-	}
-	return conn, nil
-}
-
-// tryPlain connects to one address without TLS.
-func (b *Backend) tryPlain(ctx context.Context, to socket.Endpoint) (net.Conn, error) {
+// connectPlain connects without TLS.
+func (t *Target) connectPlain(ctx context.Context) (net.Conn, error) {
 	for {
-		fd, err := socket.Connect(to, b.cfg.Options)
+		fd, err := socket.Connect(t.at, t.backend.pool.cfg.Options)
 		if err == nil {
 			return await(ctx, fd)
 		}

@@ -12,18 +12,18 @@ import (
 
 // get asks for the path of the checks on a new connection. It returns an error unless the
 // answer has a status of 2xx or 3xx.
-func (b *Backend) get(conn net.Conn) error {
-	health := &b.cfg.Health
-	within, cancel := context.WithTimeout(b.ended, health.AnswerTimeout)
+func (t *Target) get(conn net.Conn) error {
+	health := &t.backend.pool.cfg.Health
+	within, cancel := context.WithTimeout(t.backend.pool.ended, health.AnswerTimeout)
 	defer cancel()
 	stop := context.AfterFunc(within, func() {
 		_ = conn.SetDeadline(time.Unix(1, 0)) // a deadline in the past ends the wait; it fails only on a closed connection
 	})
 	defer stop()
-	status, err := exchange(conn, health)
+	status, err := exchange(conn, health, t.backend.upstream.HealthHost)
 	switch {
-	case b.ended.Err() != nil:
-		return b.ended.Err()
+	case t.backend.pool.ended.Err() != nil:
+		return t.backend.pool.ended.Err()
 	case within.Err() != nil:
 		return fmt.Errorf("get %s: %w", health.Path, os.ErrDeadlineExceeded)
 	case err != nil:
@@ -36,9 +36,9 @@ func (b *Backend) get(conn net.Conn) error {
 
 // exchange sends the request of a check and returns the status of the final answer. It
 // does not read the answer's body.
-func exchange(conn net.Conn, health *Health) (status int, err error) {
+func exchange(conn net.Conn, health *Health, host string) (status int, err error) {
 	head := fmt.Appendf(nil, "GET %s HTTP/1.1\r\n", health.Path)
-	head = field.Append(head, "Host", health.Host)
+	head = field.Append(head, "Host", host)
 	if health.Header.Count("User-Agent") == 0 {
 		head = field.Append(head, "User-Agent", "holdfast")
 	}

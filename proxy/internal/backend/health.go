@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,217 +11,312 @@ import (
 	"holdfast/proxy/internal/field"
 )
 
-// Health configures the checks of a Backend. A check connects. If there is a Path, the
+// Health configures the checks of targets. A check connects. If there is a Path, the
 // check also gets it.
 type Health struct {
-	// Interval is the time between two checks of a backend that works. Without a Path, a
-	// dial that comes through takes the place of a check. 0 means that a backend that
-	// works is not checked. Negative means that it is not even checked at the start, and
-	// counts as up until it fails.
+	// Interval is the time between two checks of a target that works, a tenth more or less.
+	// Without a Path, a dial that comes through takes the place of a check. 0 means that a
+	// target that works is not checked. Negative means that it is not even checked at the
+	// start, and counts as up until it fails.
 	Interval time.Duration
-	// Path is the target of the GET; empty means that a connection is enough. The backend
+	// Path is what the GET asks for; empty means that a connection is enough. The target
 	// works if the answer has a status of 2xx or 3xx.
 	Path string
-	// Host and Header are fields of the GET.
-	Host   string
+	// Header are fields of the GET.
 	Header field.Fields
 	// AnswerTimeout bounds the GET, and MaxHeaderSize the head of its answer, in bytes.
 	AnswerTimeout time.Duration
 	MaxHeaderSize int
 }
 
-// recheck is how long after a failure a backend is checked again.
-const recheck = 2 * time.Second
+// A target that has failed is checked again after recheck. Each check that fails then
+// doubles the pause, up to longestRecheck.
+const (
+	recheck        = 2 * time.Second
+	longestRecheck = 30 * time.Second
+)
 
-// A backend goes down after so many failures of a kind in a row. One failure may be an
+// A target goes down after so many failures of a kind in a row. One failure may be an
 // accident of the network. A dial of a client's fails for more reasons than a check.
 const (
 	checksUntilDown = 2
 	dialsUntilDown  = 3
 )
 
-// state is what is known about whether a backend works.
+// state is what is known about whether a target works.
 type state struct {
 	mu           sync.Mutex // guards the fields below
 	up           bool
+	hasBeenUp    bool
 	failedChecks int            // in a row
 	failedDials  int            // in a row
-	reached      heartbeat.Time // when a dial last came through; 0: none has
-	warned       bool           // the log has said that the backend is down
+	came         heartbeat.Time // when a dial last came through; 0: none has
+	reason       string         // why it is down
+	warned       bool           // the log has said that the target is down
 	watched      bool           // a check is under way, or planned
 }
 
-// Up reports whether the backend works, as far as is known.
-func (b *Backend) Up() bool {
-	b.state.mu.Lock()
-	defer b.state.mu.Unlock()
-	return b.state.up
-}
-
-// Watch begins to check the backend, see Health.Interval.
-func (b *Backend) Watch() {
-	s := &b.state
+// now returns whether the target works, and why not.
+func (s *state) now() (up bool, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b.cfg.Health.Interval >= 0 && !s.watched {
+	if s.up {
+		return true, ""
+	}
+	return false, s.reason
+}
+
+// watch begins to check the target, see Health.Interval.
+func (t *Target) watch() {
+	s := &t.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.backend.pool.cfg.Health.Interval >= 0 && !s.watched {
 		s.watched = true
-		b.cfg.Beside(b.check)
+		t.backend.pool.cfg.Beside(t.check)
 	}
 }
 
-// setUp sets whether the backend is up. The caller holds state.mu.
-func (b *Backend) setUp(up bool) {
-	b.state.up = up
-	b.gauges.SetUp(up)
+// setUp sets whether the target is up. The caller holds state.mu.
+func (t *Target) setUp(up bool) {
+	t.state.up = up
+	t.up.Store(up)
 }
 
 // dialWorked records that a dial came through, see Learn.
-func (b *Backend) dialWorked() {
-	s := &b.state
+func (t *Target) dialWorked() {
+	s := &t.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failedDials = 0
-	s.reached = b.cfg.Clock()
-	if b.cfg.Health.Path == "" { // otherwise only a check tells more
-		b.works()
+	s.came = t.backend.pool.cfg.Clock()
+	if t.backend.pool.cfg.Health.Path == "" { // otherwise only a check tells more
+		t.works()
 	}
 }
 
 // dialFailed records that a dial failed, see Learn.
-func (b *Backend) dialFailed(err error) {
-	s := &b.state
+func (t *Target) dialFailed(err error) {
+	s := &t.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failedDials++
 	if s.failedDials >= dialsUntilDown {
-		b.fails(err)
-		b.plan(b.pause())
+		t.fails(err)
+		t.plan(t.pause())
 	}
 }
 
-// works makes the backend up. The caller holds state.mu.
-func (b *Backend) works() {
-	s := &b.state
+// works makes the target up. The caller holds state.mu.
+func (t *Target) works() {
+	s := &t.state
 	s.failedChecks, s.failedDials = 0, 0
-	if !s.up {
-		b.setUp(true)
-		s.warned = false
-		b.cfg.Log.Info("upstream is up", "upstream", b.name)
+	first := !t.reached.Swap(true)
+	if s.up {
+		if first {
+			t.backend.pool.publish()
+		}
+		return
+	}
+	if s.hasBeenUp {
+		t.rises()
+	}
+	s.hasBeenUp = true
+	s.warned = false
+	t.setUp(true)
+	t.backend.pool.publish()
+	t.backend.pool.cfg.Log.Info("upstream is up", "upstream", t.backend.name, "address", t.address)
+}
+
+// fails makes the target down. A check must be planned: a proxy that is not ready
+// receives no clients, so no dial of theirs could bring the target up again. The caller
+// holds state.mu.
+func (t *Target) fails(err error) {
+	s := &t.state
+	s.reason = err.Error()
+	if s.up {
+		t.setUp(false)
+		t.backend.pool.publish()
+		t.backend.pool.moved(t)
+	}
+	if !s.warned && t.isMissed() {
+		s.warned = true
+		t.backend.pool.cfg.Log.Warn("upstream is down: it is checked until it works",
+			"upstream", t.backend.name, "address", t.address, "error", err.Error())
 	}
 }
 
-// fails makes the backend down. A check must be planned: a proxy that is not ready
-// receives no clients, so no dial of theirs could bring the backend up again. The caller
-// holds state.mu.
-func (b *Backend) fails(err error) {
-	s := &b.state
-	if s.up {
-		b.setUp(false)
+// isMissed reports whether anybody misses the target while it is down. An address that has
+// never worked is not missed while the name's other addresses work, or may do so: see
+// inUse.
+func (t *Target) isMissed() bool {
+	return t.reached.Load() || slices.Contains(t.backend.inUse(), t) && !t.backend.isOpen()
+}
+
+// isOpen reports whether addresses of both families have come, and some were not tried yet.
+func (b *Backend) isOpen() bool {
+	families, open := [2]bool{}, false
+	for _, t := range b.all() {
+		if t.isV6() {
+			families[1] = true
+		} else {
+			families[0] = true
+		}
+		open = open || !t.tried.Load()
 	}
-	if !s.warned {
-		s.warned = true
-		b.cfg.Log.Warn("upstream is down: it is checked until it works", "upstream", b.name, "error", err.Error())
-	}
+	return open && families == [2]bool{true, true}
 }
 
 // pause returns the time from a failure to the next check.
-func (b *Backend) pause() time.Duration {
-	if b.cfg.Health.Interval > 0 {
-		return min(recheck, b.cfg.Health.Interval)
+func (t *Target) pause() time.Duration {
+	longest := longestRecheck
+	if interval := t.backend.pool.cfg.Health.Interval; interval > 0 {
+		longest = min(longest, interval)
 	}
-	return recheck
+	pause := recheck << max(0, min(t.state.failedChecks-checksUntilDown, 10))
+	return min(pause, longest)
 }
 
 // plan lets a check follow after some time, unless one is planned already. The caller
 // holds state.mu.
-func (b *Backend) plan(after time.Duration) {
-	if !b.state.watched {
-		b.state.watched = true
-		b.cfg.After(after, b.check)
+func (t *Target) plan(after time.Duration) {
+	if !t.state.watched {
+		t.state.watched = true
+		t.backend.pool.cfg.After(after, t.check)
 	}
 }
 
-// check checks the backend, unless dials have told enough, and plans the next check. It
+// check checks the target, unless dials have told enough, and plans the next check. It
 // may block.
-func (b *Backend) check() {
-	if b.ended.Err() != nil {
+func (t *Target) check() {
+	if t.backend.pool.ended.Err() != nil || t.retires() {
 		return
 	}
-	if rest := b.untilCheck(); rest > 0 {
-		b.checkAfter(rest)
+	if rest := t.untilCheck(); rest > 0 {
+		t.checkAfter(rest)
 		return
 	}
-	err := panics.ErrCaught // what it is if tryOut panics: the next check must come all the same
-	defer func() { b.conclude(err) }()
-	err = b.tryOut()
+	err := panics.ErrCaught // what it is if the check panics: the next one must come all the same
+	defer func() { t.conclude(err) }()
+	err = t.probe()
+}
+
+// retires ends the checks of a target that has gone, and reports whether it has.
+func (t *Target) retires() bool {
+	t.state.mu.Lock()
+	defer t.state.mu.Unlock()
+	if t.gone.Load() {
+		t.state.watched = false // it may come back
+	}
+	return t.gone.Load()
+}
+
+// probe makes a check.
+func (t *Target) probe() error {
+	p := t.backend.pool
+	select {
+	case p.checking <- struct{}{}:
+		defer func() { <-p.checking }()
+	case <-p.ended.Done():
+		return p.ended.Err()
+	}
+	if p.cfg.Probe != nil {
+		return p.cfg.Probe(t)
+	}
+	return t.tryOut()
 }
 
 // conclude draws the conclusions from the outcome of a check.
-func (b *Backend) conclude(err error) {
+func (t *Target) conclude(err error) {
 	out := outcomeOf(err)
 	if out == Unreachable || out == Unanswered {
-		b.stale()
+		t.backend.stale()
 	}
-	b.checkAfter(b.checked(out, err))
+	first := !t.tried.Swap(true)
+	t.checkAfter(t.checked(out, err))
+	if first {
+		t.backend.speak()
+	}
+}
+
+// speak lets the log tell of targets that are down, and of which it was too early to tell.
+func (b *Backend) speak() {
+	for _, t := range b.all() {
+		t.state.mu.Lock()
+		if t.tried.Load() && !t.state.up {
+			t.fails(errors.New(t.state.reason))
+		}
+		t.state.mu.Unlock()
+	}
 }
 
 // untilCheck returns how long a check can wait because a dial came through.
-func (b *Backend) untilCheck() time.Duration {
-	s := &b.state
+func (t *Target) untilCheck() time.Duration {
+	s, health := &t.state, &t.backend.pool.cfg.Health
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.up || s.failedChecks > 0 || s.failedDials > 0 || s.reached == 0 || b.cfg.Health.Path != "" {
+	if !s.up || s.failedChecks > 0 || s.failedDials > 0 || s.came == 0 || health.Path != "" {
 		return 0
 	}
-	return s.reached.Add(b.cfg.Health.Interval).Sub(b.cfg.Clock())
+	return s.came.Add(health.Interval).Sub(t.backend.pool.cfg.Clock())
 }
 
 // checked records the outcome of a check and returns when the next one is due; 0 means
 // that none is.
-func (b *Backend) checked(out Outcome, err error) (next time.Duration) {
-	s := &b.state
+func (t *Target) checked(out Outcome, err error) (next time.Duration) {
+	s := &t.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch out {
 	case Reached:
-		b.works()
+		t.works()
 	case Unreachable, Unanswered:
 		s.failedChecks++
 		if !s.up || s.failedChecks >= checksUntilDown { // it is not up before its first success
-			b.fails(err)
+			t.fails(err)
 		}
 	case Unprovided, GivenUp, Faulty:
 	}
 	if out != Reached || !s.up {
-		return b.pause()
+		return t.pause()
 	}
-	return b.cfg.Health.Interval
+	return t.backend.pool.jittered(t.backend.pool.cfg.Health.Interval)
+}
+
+// jittered returns a time of about d, so that the checks of many proxies do not come
+// together.
+func (p *Pool) jittered(d time.Duration) time.Duration {
+	const share = 10
+	if d <= share {
+		return d
+	}
+	return d - d/share + time.Duration(p.below(int(2*d/share)))
 }
 
 // checkAfter lets the next check follow after some time; 0 means that there is none, until
-// the backend fails.
-func (b *Backend) checkAfter(d time.Duration) {
-	s := &b.state
+// the target fails.
+func (t *Target) checkAfter(d time.Duration) {
+	s := &t.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watched = false
 	switch {
 	case d > 0:
-		b.plan(d)
+		t.plan(d)
 	case !s.up: // it went down while the check was under way
-		b.plan(b.pause())
+		t.plan(t.pause())
 	}
 }
 
-// tryOut makes one check.
-func (b *Backend) tryOut() error {
-	conn, err := b.Connect(b.ended)
+// tryOut makes a check over a connection of its own.
+func (t *Target) tryOut() error {
+	conn, err := t.Connect(t.backend.pool.ended, t.backend.pool.cfg.DialTimeout)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if b.cfg.Health.Path == "" {
+	if t.backend.pool.cfg.Health.Path == "" {
 		return nil
 	}
-	return b.get(conn)
+	return t.get(conn)
 }

@@ -5,15 +5,16 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
 	"holdfast/internal/panics"
-	"holdfast/proxy/internal/socket"
 )
 
 // addressesFresh is how long the addresses of a name are used before the name is looked
@@ -21,24 +22,87 @@ import (
 // use TTLs of 5 to 30 s.
 const addressesFresh = 5 * time.Second
 
-// Known returns the addresses, and whether they are fresh.
-func (b *Backend) Known(now heartbeat.Time) ([]socket.Endpoint, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.addrs, now < b.freshTo
+// addressesOld is the age at which addresses are not used any more without a lookup. Until
+// then a request uses them at once, and the lookup is for the next one. A lookup that
+// fails leaves them in use: a name server may be down while the service works.
+const addressesOld = 30 * time.Second
+
+// lookupPause is the time from a lookup that has failed to the next one, while requests
+// have other addresses to go to.
+const lookupPause = time.Second
+
+// lookup is what is known about the lookups of a backend's name.
+type lookup struct {
+	freshTo atomic.Int64 // the heartbeat.Time from which a lookup is due
+	oldFrom atomic.Int64 // the heartbeat.Time from which the addresses are old
+
+	// Guarded by Backend.mu.
+	underWay bool
+	waiting  *list.List // of *waiter: those that wait for the lookup under way
+	err      error      // of the last lookup; nil if it has found addresses
+	warned   bool       // the log has said that lookups fail
 }
 
-// Lookup resolves the name, once for all who wait for it, and calls then from another
-// goroutine. A caller that no longer waits calls forgo; then may still be called
-// afterwards.
-func (b *Backend) Lookup(then func([]socket.Endpoint, error)) (forgo func()) {
+// isDue reports whether the addresses must be looked up again.
+func (b *Backend) isDue(now heartbeat.Time) bool {
+	return now >= heartbeat.Time(b.lookup.freshTo.Load())
+}
+
+// isOld reports whether the addresses are too old to be used.
+func (b *Backend) isOld(now heartbeat.Time) bool {
+	return now >= heartbeat.Time(b.lookup.oldFrom.Load())
+}
+
+// stale makes the next dial look the name up again.
+func (b *Backend) stale() {
+	if b.named() {
+		b.lookup.freshTo.Store(0)
+	}
+}
+
+// lookUp begins a lookup, unless one is under way.
+func (b *Backend) lookUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting == nil { // no lookup is under way
-		b.waiting = list.New()
-		b.cfg.Beside(b.resolve)
+	if b.lookup.underWay {
+		return
 	}
-	asked := b.waiting.PushBack(then)
+	b.lookup.underWay = true
+	b.lookup.waiting = list.New()
+	b.pool.cfg.Beside(b.resolve)
+}
+
+// lookAgain looks the name up from time to time while the backend is in use: checked, or
+// with handshakes and sessions.
+func (b *Backend) lookAgain() {
+	if b.pool.ended.Err() != nil {
+		return
+	}
+	if b.pool.cfg.Health.Interval > 0 || b.isLoaded() {
+		b.lookUp()
+	}
+	b.pool.cfg.After(addressesFresh, b.lookAgain)
+}
+
+// isLoaded reports whether a handshake or a session has one of the backend's targets.
+func (b *Backend) isLoaded() bool {
+	for _, t := range b.all() {
+		if t.load.Load() > 0 {
+			return true
+		}
+	}
+	return len(b.leavers()) > 0
+}
+
+// await adds w to those that wait for the lookup under way. It returns nil if none is.
+func (b *Backend) await(w *waiter) (forgo func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.lookup.underWay {
+		return nil
+	}
+	w.left.Add(1)
+	asked := b.lookup.waiting.PushBack(w)
 	return func() { b.forgo(asked) }
 }
 
@@ -47,66 +111,113 @@ func (b *Backend) Lookup(then func([]socket.Endpoint, error)) (forgo func()) {
 func (b *Backend) forgo(asked *list.Element) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting != nil {
-		b.waiting.Remove(asked) // it does nothing if asked belongs to an earlier list
+	if b.lookup.underWay {
+		b.lookup.waiting.Remove(asked) // it does nothing if asked belongs to an earlier list
 	}
 }
 
 // resolve performs a lookup, within DialTimeout, and calls those who wait for it, even if
 // the lookup panics.
 func (b *Backend) resolve() {
-	var addrs []socket.Endpoint
+	var addrs []netip.Addr
 	err := panics.ErrCaught
 	defer func() { b.resolved(addrs, err) }()
 	addrs, err = b.find()
 }
 
 // find looks the name up.
-func (b *Backend) find() ([]socket.Endpoint, error) {
-	ctx, cancel := context.WithTimeout(b.ended, b.cfg.DialTimeout)
+func (b *Backend) find() ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(b.pool.ended, b.pool.cfg.DialTimeout)
 	defer cancel()
-	ips, err := b.cfg.Find(ctx, b.host)
-	if err != nil {
-		err = cmp.Or(descriptorsLack(), err) // package net hides a lack of descriptors
-	} else if len(ips) == 0 {
-		err = errNoAddress
+	addrs, err := b.pool.cfg.Find(ctx, b.host)
+	switch {
+	case err != nil:
+		return nil, cmp.Or(descriptorsLack(), err) // package net hides a lack of descriptors
+	case len(addrs) == 0:
+		return nil, errNoAddress
 	}
-	addrs := make([]socket.Endpoint, 0, len(ips))
-	for _, ip := range ips {
-		addrs = append(addrs, socket.Endpoint{AddrPort: netip.AddrPortFrom(ip.Unmap(), b.port)})
-	}
-	return addrs, err
+	return addrs, nil
 }
 
-// resolved keeps the outcome of a lookup and calls those who wait for it.
-func (b *Backend) resolved(addrs []socket.Endpoint, err error) {
-	b.mu.Lock()
-	if err == nil {
-		b.addrs, b.freshTo = addrs, b.cfg.Clock().Add(addressesFresh)
-		b.failures.keep(addrs)
+// resolved uses the outcome of a lookup and calls those who wait for it.
+func (b *Backend) resolved(addrs []netip.Addr, err error) {
+	now := b.pool.cfg.Clock()
+	if err == nil || saysNoAddress(err) {
+		fresh := b.setTargets(addrs)
+		b.pool.publish()
+		if b.pool.watched.Load() {
+			for _, t := range fresh {
+				t.watch()
+			}
+		}
 	}
-	waiting := b.waiting
-	b.waiting = nil
-	b.mu.Unlock()
+	switch {
+	case err == nil:
+		b.lookup.freshTo.Store(int64(now.Add(addressesFresh)))
+	case len(*b.pool.targets.Load()) > 0:
+		b.lookup.freshTo.Store(int64(now.Add(lookupPause)))
+	default:
+		b.stale() // nothing else can be tried
+	}
+	b.lookup.oldFrom.Store(int64(now.Add(addressesOld)))
+	waiting, tell := b.conclude(err)
+	if tell {
+		b.tell(err)
+	}
 	for e := waiting.Front(); e != nil; e = e.Next() {
-		e.Value.(func([]socket.Endpoint, error))(addrs, err)
+		e.Value.(*waiter).ends(err)
 	}
+}
+
+// conclude ends the lookup under way. It returns those who wait for it, and whether the
+// log has to tell of err.
+func (b *Backend) conclude(err error) (waiting *list.List, tell bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := &b.lookup
+	tell = l.warned != (err != nil)
+	l.warned = err != nil
+	waiting, l.waiting, l.underWay, l.err = l.waiting, nil, false, err
+	return waiting, tell
+}
+
+// tell logs that lookups fail now, or that they work again.
+func (b *Backend) tell(err error) {
+	switch log := b.pool.cfg.Log; {
+	case err == nil:
+		log.Info("the upstream's name is found again", "upstream", b.name)
+	case len(b.all()) == 0:
+		log.Warn("upstream is down: its name has no address", "upstream", b.name, "error", err.Error())
+	default:
+		log.Warn("the upstream's name cannot be looked up: the addresses that were found before stay in use", "upstream", b.name, "error", err.Error())
+	}
+}
+
+// noAddress returns why the backend has no address, or nil if it has one.
+func (b *Backend) noAddress() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case len(b.targets) > 0:
+		return nil
+	case b.lookup.err != nil:
+		return b.lookup.err
+	}
+	return fmt.Errorf("look %s up: %w", b.host, ErrTimeout)
 }
 
 var errNoAddress = errors.New("the name has no address")
 
+// saysNoAddress reports whether err is the answer that a name has no address, and not the
+// lack of an answer.
+func saysNoAddress(err error) bool {
+	lookup, is := errors.AsType[*net.DNSError](err)
+	return errors.Is(err, errNoAddress) || is && lookup.IsNotFound
+}
+
 // systemResolver looks up the addresses of host with the system's resolver.
 func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-}
-
-// stale makes the next dial look the name up again.
-func (b *Backend) stale() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.freshTo != heartbeat.Never {
-		b.freshTo = 0
-	}
 }
 
 // descriptorsLack returns the error with which this process cannot make a socket, or nil

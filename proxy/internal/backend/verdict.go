@@ -12,18 +12,35 @@ import (
 	"holdfast/proxy/internal/secure"
 )
 
-// An Outcome is the result of a dial to a backend. It means the same whether a handshake,
+// An Outcome is the result of a dial to a target. It means the same whether a handshake,
 // a request for a page or a check has dialled.
 type Outcome uint8
 
 const (
-	Reached     Outcome = iota // connected, the TLS handshake included: the backend works
-	Unreachable                // refused, broken off, or without an address: the backend fails
-	Unanswered                 // not connected in time: the backend fails
-	Unprovided                 // this host lacks a port, a descriptor or memory: says nothing about the backend
-	GivenUp                    // the dial was cancelled: says nothing about the backend
-	Faulty                     // the proxy's own code failed: says nothing about the backend
+	Reached     Outcome = iota // connected, the TLS handshake included: the target works
+	Unreachable                // refused, broken off, or without an address: the target fails
+	Unanswered                 // not connected in time: the target fails
+	Unprovided                 // this host lacks a port, a descriptor or memory: says nothing about the target
+	GivenUp                    // the dial was cancelled: says nothing about the target
+	Faulty                     // the proxy's own code failed: says nothing about the target
 )
+
+// OutcomeOf returns the outcome of a route that ended with err. A route that has tried
+// several targets ends with what the last of them said; but if this host lacked something,
+// or the proxy's own code failed, it ends with that: otherwise the service would seem to be
+// at fault.
+func OutcomeOf(err error) (out Outcome) {
+	all, several := err.(failed)
+	if !several {
+		return outcomeOf(err)
+	}
+	for _, a := range all {
+		if one := outcomeOf(a.err); out != Unprovided && out != Faulty {
+			out = one
+		}
+	}
+	return out
+}
 
 // outcomeOf returns the outcome of a dial that ended with err.
 func outcomeOf(err error) Outcome {
@@ -69,16 +86,17 @@ func isLack(err error) bool {
 	return false
 }
 
-// Learn records what the outcome of a client's dial says about the backend; err is the
-// dial's error. Together with the checks it decides whether the backend is up.
-func (b *Backend) Learn(err error) Outcome {
+// Learn records what the outcome of a client's dial says about the target; err is the
+// dial's error. Together with the checks it decides whether the target is up.
+func (t *Target) Learn(err error) Outcome {
 	out := outcomeOf(err)
+	t.tried.Store(true)
 	switch out {
 	case Reached:
-		b.dialWorked()
+		t.dialWorked()
 	case Unreachable, Unanswered:
-		b.stale()
-		b.dialFailed(err)
+		t.backend.stale()
+		t.dialFailed(err)
 	case Unprovided, GivenUp, Faulty:
 	}
 	return out

@@ -253,7 +253,7 @@ func TestUpstreamFails(t *testing.T) {
 	t.Parallel()
 	says := func(answer string) func(*testing.T, *config) {
 		return func(t *testing.T, cfg *config) {
-			cfg.upstream.Dial = func(context.Context) (net.Conn, error) {
+			cfg.dial = func(context.Context) (net.Conn, error) {
 				near, far := net.Pipe()
 				t.Cleanup(func() { far.Close() })
 				go speak(far, answer)
@@ -270,7 +270,7 @@ func TestUpstreamFails(t *testing.T) {
 	}{{
 		why: "no connection comes about",
 		change: func(_ *testing.T, cfg *config) {
-			cfg.upstream.Dial = func(context.Context) (net.Conn, error) {
+			cfg.dial = func(context.Context) (net.Conn, error) {
 				refusal := &upgrade.Refusal{Status: http.StatusServiceUnavailable, Reason: "There are reasons."}
 				return nil, &web.Undialled{Err: os.ErrDeadlineExceeded, Refusal: refusal}
 			}
@@ -279,7 +279,7 @@ func TestUpstreamFails(t *testing.T) {
 	}, {
 		why: "no answer comes",
 		change: func(_ *testing.T, cfg *config) {
-			cfg.upstream.Dial = func(context.Context) (net.Conn, error) { return silent{}, nil }
+			cfg.dial = func(context.Context) (net.Conn, error) { return silent{}, nil }
 		},
 		status: 504, body: "The upstream did not answer in time.\n",
 	}, {

@@ -26,6 +26,8 @@ type passage struct {
 	guest    *Guest
 	request  *upgrade.Request
 	upstream Upstream
+	story    forwarded.Story
+	origin   Origin // set when it is dialled
 	reply    *reply
 	spelling spelling   // of the request's fields
 	first    firstLines // none if net/http writes the right ones
@@ -38,7 +40,11 @@ func (s *Server) pass(out *reply, r *http.Request, g *Guest, request *upgrade.Re
 	defer cancel()
 	defer g.watch(cancel)()
 	r = r.WithContext(ctx)
-	p := &passage{server: s, guest: g, request: request, upstream: s.cfg.Upstream(request), reply: out, spelling: as}
+	p := &passage{server: s, guest: g, request: request, reply: out, spelling: as}
+	p.story = s.cfg.Trust.Resolve(forwarded.Hop{
+		Peer: g.From.Addr(), TLS: g.TLS, Host: request.Fields.Get(field.Host), Anonymous: g.Anonymous,
+	}, request.Fields.Values)
+	p.upstream = s.cfg.Upstream(request, p.story.Client)
 	defer p.watchProgress(cancel)()
 	proxy := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
@@ -106,15 +112,7 @@ func (p *passage) logCut(left bool) {
 // what is added here.
 func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	s, out := p.server, pr.Out
-	host := p.request.Fields.Get(field.Host)
-	out.URL = &url.URL{Scheme: p.upstream.Scheme, Host: p.upstream.Authority, Opaque: p.upstream.target(p.request.Target)}
-	out.Host = cmp.Or(s.cfg.Host, host, p.upstream.Authority)
-	if lines := (firstLines{out.URL.Opaque, out.Host}); !lines.passAsTheyAre() {
-		p.first = lines
-		out.URL.Opaque, out.Host = placeholder.target, placeholder.host
-	}
-	hop := forwarded.Hop{Peer: p.guest.From.Addr(), TLS: p.guest.TLS, Host: host, Anonymous: p.guest.Anonymous}
-	story := s.cfg.Trust.Resolve(hop, p.request.Fields.Values)
+	story := &p.story
 	for name := range out.Header {
 		if s.drops(name, story.Believed) {
 			delete(out.Header, name)
@@ -156,6 +154,21 @@ func (p *passage) rewriteBody(pr *httputil.ProxyRequest, believed bool) {
 		pr.Out.Close = true
 	}
 	p.reply.body, pr.Out.Body = b, b
+}
+
+// address gives a request its target and its Host, when it is known which origin it goes
+// to. net/http writes placeholders where it would not write them as they are.
+func (p *passage) address(out *http.Request) {
+	lines := firstLines{
+		target: p.upstream.target(p.request.Target),
+		host:   cmp.Or(p.origin.Host, p.request.Fields.Get(field.Host), p.origin.Authority),
+	}
+	if !lines.passAsTheyAre() {
+		p.first = lines
+		lines = placeholder
+	}
+	out.Host = lines.host
+	out.URL = &url.URL{Scheme: "http", Host: p.origin.Authority, Opaque: lines.target} // http: TLS is the origin's own
 }
 
 // target returns what the upstream is asked for by a client that asks for requested.
@@ -244,7 +257,9 @@ func (p *passage) log(level slog.Level, message string, more ...slog.Attr) {
 		slog.String("client", p.guest.name()),
 		slog.String("method", p.request.Method),
 		slog.String("path", p.request.LoggedPath()),
-		slog.String("upstream", p.upstream.Name),
+	}
+	if p.origin.Name != "" {
+		attrs = append(attrs, slog.String("upstream", p.origin.Name), slog.String("address", p.origin.Address))
 	}
 	if p.server.cfg.Rations.Allows(level, message) {
 		p.server.cfg.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)

@@ -233,7 +233,7 @@ func TestUpstreamPrefixHostAndFields(t *testing.T) {
 	} {
 		r := newRig(t, func(cfg *config) {
 			cfg.upstream.Prefix = "/legacy%2F/app"
-			cfg.Host = "inside.example"
+			cfg.origin.Host = "inside.example"
 			cfg.Fields = field.Fields{{Name: "X-Secret", Value: "s3cret"}}
 		})
 		client := r.opens(test.in + " HTTP/1.1\r\n" + host + "Connection: X-Secret\r\nX-Secret: x\r\nx_secret: y\r\nX-SECRET: z\r\n\r\n")
@@ -246,7 +246,7 @@ func TestUpstreamPrefixHostAndFields(t *testing.T) {
 func TestEachRequestHasItsUpstream(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *config) {
-		cfg.Upstream = func(r *upgrade.Request) web.Upstream {
+		cfg.Upstream = func(r *upgrade.Request, _ netip.Addr) web.Upstream {
 			to := cfg.upstream
 			to.Prefix = "/for" + strings.ReplaceAll(r.Path(), "/", "-")
 			return to

@@ -70,15 +70,28 @@ func (s *statuses) add(status int) {
 // config is that of a Server with one upstream.
 type config struct {
 	web.Config
-	upstream web.Upstream
+	upstream web.Upstream // without Dial
+	dial     func(context.Context) (net.Conn, error)
+	origin   web.Origin
 }
+
+// dialling returns the Dial of an Upstream.
+func dialling(dial func(context.Context) (net.Conn, error), to web.Origin) func(context.Context) (net.Conn, web.Origin, error) {
+	return func(ctx context.Context) (net.Conn, web.Origin, error) {
+		conn, err := dial(ctx)
+		return conn, to, err
+	}
+}
+
+// theOrigin is where the tests' service answers.
+var theOrigin = web.Origin{Authority: "upstream.example:80", Name: "ws://upstream.example:80", Address: "192.0.2.7:80"}
 
 func newRig(t *testing.T, change func(*config)) *rig {
 	t.Helper()
 	r := &rig{t: t, service: listen(t), doors: listen(t), upgrades: make(chan upgraded, 1)}
-	cfg := config{upstream: web.Upstream{Scheme: "http", Authority: "upstream.example:80", Name: "ws://upstream.example:80", Dial: r.dial}}
+	cfg := config{dial: r.dial, origin: theOrigin}
 	cfg.Config = web.Config{
-		Upstream:         func(*upgrade.Request) web.Upstream { return cfg.upstream },
+		Upstream:         func(*upgrade.Request, netip.Addr) web.Upstream { return cfg.upstream },
 		Trust:            &forwarded.Trust{},
 		HandshakeTimeout: patience,
 		HTTPTimeout:      patience,
@@ -91,6 +104,7 @@ func newRig(t *testing.T, change func(*config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
+	cfg.upstream.Dial = dialling(cfg.dial, cfg.origin)
 	r.server = web.New(cfg.Config)
 	t.Cleanup(r.stop)
 	return r

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,15 +30,13 @@ const readAhead = 8 << 10
 // Config is everything a Server is told. A field must be set unless it is said to be
 // optional.
 type Config struct {
-	// Upstream returns where a request goes. It must not block.
-	Upstream func(*upgrade.Request) Upstream
+	// Upstream returns where a request of that client goes. It must not block.
+	Upstream func(r *upgrade.Request, client netip.Addr) Upstream
 	// Name is the proxy's in CDN-Loop: see upgrade.HasPassed. It is optional.
 	Name string
 	// HasPassed reports whether a request has passed the proxy before. It is nil if Name
 	// is empty.
 	HasPassed func(*upgrade.Request) bool
-	// Host is sent instead of the client's; empty means the client's.
-	Host string
 	// Fields are the operator's, added to every request. A client cannot send
 	// fields of these names, nor of names that CGI would take for them.
 	Fields field.Fields
@@ -72,21 +71,25 @@ type Config struct {
 
 // Upstream is a service that requests go to.
 type Upstream struct {
-	// Scheme is http or https.
-	Scheme string
-	// Authority is the service's name, host:port. It is the Host of a client that
-	// sent none, as HTTP/1.0 allows.
-	Authority string
-	// Name is what the log calls the service.
-	Name string
 	// Prefix is the service's path, byte for byte: see upgrade.AppendTarget.
 	Prefix string
-	// Dial connects to the service, with TLS if Scheme is https. Its context is the
+	// Dial connects to the service, with TLS if it speaks TLS. Its context is the
 	// request's, and it must return soon after that is done. An error is an *Undialled,
-	// unless the context was done.
-	Dial func(context.Context) (net.Conn, error)
+	// unless the context was done. The Origin is where it has connected, or has tried last.
+	Dial func(context.Context) (net.Conn, Origin, error)
 	// Down reports whether the log has said that the service is down. Nil means never.
 	Down func() bool
+}
+
+// An Origin is one of the places where a service answers.
+type Origin struct {
+	// Authority is its name, host:port. It is the Host of a client that sent none, as
+	// HTTP/1.0 allows.
+	Authority string
+	// Host is sent instead of the client's; empty means the client's.
+	Host string
+	// Name and Address are what the log calls it.
+	Name, Address string
 }
 
 // level returns the level at which a failure of the service is logged: a warning, unless

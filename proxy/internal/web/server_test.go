@@ -72,7 +72,7 @@ func TestShutdownEndsDials(t *testing.T) {
 	t.Parallel()
 	dialing, ended := make(chan struct{}), make(chan struct{})
 	r := newRig(t, func(cfg *config) {
-		cfg.upstream.Dial = func(ctx context.Context) (net.Conn, error) {
+		cfg.dial = func(ctx context.Context) (net.Conn, error) {
 			close(dialing)
 			<-ctx.Done()
 			close(ended)
@@ -120,7 +120,7 @@ func TestConnectionNobodyWaitsFor(t *testing.T) {
 	dialling := make(chan struct{})
 	var r *rig
 	r = newRig(t, func(cfg *config) {
-		cfg.upstream.Dial = func(ctx context.Context) (net.Conn, error) {
+		cfg.dial = func(ctx context.Context) (net.Conn, error) {
 			close(dialling)
 			<-ctx.Done()
 			return r.dial(context.WithoutCancel(ctx))
@@ -144,8 +144,7 @@ func TestLibrariesTalk(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(upstream.Certificate())
 	r := newRig(t, func(cfg *config) {
-		cfg.upstream.Scheme = "https"
-		cfg.upstream.Dial = func(ctx context.Context) (net.Conn, error) {
+		cfg.dial = func(ctx context.Context) (net.Conn, error) {
 			d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: "example.com"}}
 			return d.DialContext(ctx, "tcp", upstream.Listener.Addr().String())
 		}

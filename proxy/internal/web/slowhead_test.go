@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,8 +108,8 @@ func TestHeadThatBeginsBehindARequestIsTimed(t *testing.T) {
 
 func newSlowHeadServer(limit time.Duration, dial func(context.Context) (net.Conn, error)) *web.Server {
 	return web.New(web.Config{
-		Upstream: func(*upgrade.Request) web.Upstream {
-			return web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: dial}
+		Upstream: func(*upgrade.Request, netip.Addr) web.Upstream {
+			return web.Upstream{Dial: dialling(dial, theOrigin)}
 		},
 		Trust:            &forwarded.Trust{},
 		HandshakeTimeout: limit, HTTPTimeout: limit, MaxHeaderSize: 32 << 10,

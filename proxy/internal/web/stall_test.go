@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,8 +48,8 @@ func lullsFor(t *testing.T, limit time.Duration, request string, play func(l *lu
 	synctest.Test(t, func(t *testing.T) {
 		l := &lull{T: t, dialled: make(chan net.Conn, 1)}
 		l.server = web.New(web.Config{
-			Upstream: func(*upgrade.Request) web.Upstream {
-				return web.Upstream{Scheme: "http", Authority: "upstream.example:80", Dial: l.dial}
+			Upstream: func(*upgrade.Request, netip.Addr) web.Upstream {
+				return web.Upstream{Dial: dialling(l.dial, theOrigin)}
 			},
 			Trust:            &forwarded.Trust{},
 			HandshakeTimeout: time.Minute, HTTPTimeout: limit, MaxHeaderSize: 32 << 10,

@@ -37,7 +37,8 @@ func newTransport(maxHeader int) *http.Transport {
 
 // RoundTrip is an http.RoundTripper's.
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	conn, err := t.upstream.Dial(r.Context())
+	conn, origin, err := t.upstream.Dial(r.Context())
+	t.origin = origin
 	if err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // a RoundTripper must; the client's connection stays
@@ -45,11 +46,12 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	t.progress.start()
-	moves := t.first.on(moving{conn, &t.progress}, r.Method)
-	h := &handover{conn: t.server.readsHeads(moves, t.reply.spells)}
-	defer h.withdraw()
+	h := new(handover)
 	r = r.WithContext(context.WithValue(r.Context(), handoverKey{}, h))
 	r.Header = maps.Clone(r.Header)
+	t.address(r)
+	h.conn = t.server.readsHeads(t.first.on(moving{conn, &t.progress}, r.Method), t.reply.spells)
+	defer h.withdraw()
 	t.spelling.respellRequest(r.Header)
 	return t.server.transport.RoundTrip(r)
 }

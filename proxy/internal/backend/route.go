@@ -1,0 +1,204 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/proxy/internal/upgrade"
+)
+
+// ErrTimeout means that no connection was made in time.
+var ErrTimeout = errors.New("no connection in time")
+
+// queueFullPause is how long a dial waits before it tries a unix socket again whose queue
+// was full. Unlike TCP, a unix socket's connect does not wait for room.
+const queueFullPause = 20 * time.Millisecond
+
+// A Route is the way of one request to a target that answers. It makes no connection
+// itself: the caller connects to To within Until, and reports the outcome. The zero Route
+// must not be used.
+type Route struct {
+	To    *Target        // the target to try; set by Next
+	Until heartbeat.Time // when the time of To is up; set by Begin
+
+	pool  *Pool
+	key   uint64
+	by    heartbeat.Time // when the time of all targets is up; 0: it has not begun
+	tried []attempt
+	waits int
+}
+
+// An attempt is a target that was tried, and why that failed.
+type attempt struct {
+	target *Target
+	err    error
+}
+
+// A Step is what a Route needs next.
+type Step uint8
+
+const (
+	Try  Step = iota // a dial to To
+	Wait             // a lookup: see Pool.Await
+	End              // nothing: all targets have failed, see Err
+)
+
+// Route returns the route of a request of that client.
+func (p *Pool) Route(r *upgrade.Request, client netip.Addr) Route {
+	return Route{pool: p, key: p.cfg.Balance.key(r, client)}
+}
+
+// mostWaits bounds how often a route waits for lookups: for the first addresses, or for
+// those that have come since it began.
+const mostWaits = 1
+
+// Next chooses the target to try next, which the caller must Leave.
+func (r *Route) Next(now heartbeat.Time) Step {
+	r.To = nil
+	if r.by != 0 && now >= r.by {
+		return End
+	}
+	if r.waits == 0 { // else the answer has just come
+		r.pool.refresh(now)
+	}
+	for {
+		t := r.choose(now)
+		switch {
+		case t == nil && r.waits < mostWaits && r.pool.looksUp():
+			r.waits++
+			return Wait
+		case t == nil:
+			return End
+		case t.take():
+			r.To = t
+			return Try
+		}
+		r.tried = append(r.tried, attempt{t, errGone})
+	}
+}
+
+var errGone = errors.New("the name does not lead there any more")
+
+// choose returns the next target: one that is up, or else one that is down.
+func (r *Route) choose(now heartbeat.Time) *Target {
+	for _, up := range [...]bool{true, false} {
+		fits := func(t *Target) bool { return t.Up() == up && r.mayTry(t, now) }
+		if t := r.pool.choose(fits, r.key, now); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// mayTry reports whether a target takes requests, and was not tried yet.
+func (r *Route) mayTry(t *Target, now heartbeat.Time) bool {
+	return !t.drained.Load() && !t.gone.Load() && !r.hasTried(t) &&
+		(!t.backend.isOld(now) || r.waits > 0)
+}
+
+func (r *Route) hasTried(t *Target) bool {
+	return slices.ContainsFunc(r.tried, func(a attempt) bool { return a.target == t })
+}
+
+// Begin starts the time of the whole route, if it has not begun yet, and returns when it
+// is up.
+func (r *Route) Begin(now heartbeat.Time) (by heartbeat.Time) {
+	if r.by == 0 {
+		r.by = now.Add(r.pool.cfg.DialTimeout)
+	}
+	return r.by
+}
+
+// leastShare is the part of DialTimeout that each target may use, however many there are.
+const leastShare = 5
+
+// Share sets Until: To gets an even share of the time that is left, so that a target that
+// does not answer leaves time for the others.
+func (r *Route) Share(now heartbeat.Time) {
+	by := r.Begin(now)
+	left := 0
+	for _, t := range *r.pool.targets.Load() {
+		if r.mayTry(t, now) {
+			left++
+		}
+	}
+	share := by.Sub(now) / time.Duration(max(1, left))
+	r.Until = min(by, now.Add(max(share, r.pool.cfg.DialTimeout/leastShare)))
+}
+
+// Better reports whether To is down and another target, which was not tried yet, is up.
+func (r *Route) Better(now heartbeat.Time) bool {
+	return !r.To.Up() && slices.ContainsFunc(*r.pool.targets.Load(), func(t *Target) bool { return t.Up() && r.mayTry(t, now) })
+}
+
+// Full returns when to try To again, whose queue was full.
+func (r *Route) Full(now heartbeat.Time) (again heartbeat.Time) {
+	return min(r.Until, now.Add(queueFullPause))
+}
+
+// Missed records why To could not be connected to, and what that says about it.
+func (r *Route) Missed(err error) Outcome {
+	r.tried = append(r.tried, attempt{r.To, err})
+	return r.To.Learn(err)
+}
+
+// Skipped records that To was not dialled, and why.
+func (r *Route) Skipped(err error) { r.tried = append(r.tried, attempt{r.To, err}) }
+
+// ErrNoTarget is the error of a route that could try nothing, because all targets are out
+// of use.
+var ErrNoTarget = errors.New("no upstream takes new sessions")
+
+// Err returns the error of a route that has ended. resolved is false if no address was
+// found.
+func (r *Route) Err() (resolved bool, err error) {
+	switch none := r.pool.noAddresses(); {
+	case len(r.tried) == 1 && !r.pool.Several():
+		return true, r.tried[0].err
+	case len(r.tried) > 0:
+		return true, failed(r.tried)
+	case len(none) == 1:
+		return false, none[0]
+	case len(none) > 0:
+		return false, errors.Join(none...)
+	}
+	return true, ErrNoTarget
+}
+
+// failed are attempts that all failed.
+type failed []attempt
+
+func (f failed) Error() string {
+	var all []string
+	for _, a := range f {
+		all = append(all, fmt.Sprintf("%v: %v", a.target, a.err))
+	}
+	return strings.Join(all, "; ")
+}
+
+// Unwrap returns the errors, so that one can be looked for.
+func (f failed) Unwrap() (all []error) {
+	for _, a := range f {
+		all = append(all, a.err)
+	}
+	return all
+}
+
+// looksUp reports whether a lookup is under way.
+func (p *Pool) looksUp() bool {
+	return slices.ContainsFunc(p.backends, (*Backend).looksUp)
+}
+
+func (b *Backend) looksUp() bool {
+	if !b.named() {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lookup.underWay
+}

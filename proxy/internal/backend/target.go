@@ -1,0 +1,158 @@
+package backend
+
+import (
+	"crypto/tls"
+	"sync/atomic"
+
+	"holdfast/heartbeat"
+	"holdfast/metrics"
+	"holdfast/proxy/internal/socket"
+)
+
+// A Target is one address of a backend, and what is known about it. It may be used by any
+// goroutine.
+type Target struct {
+	// Static.
+	backend *Backend
+	at      socket.Endpoint
+	address string // for the log and the metrics
+	hash    uint64 // of its names
+
+	answersPings atomic.Bool  // it has answered a ping of ours
+	load         atomic.Int64 // handshakes that are on their way to it, and sessions
+	sessions     atomic.Int64
+	up           atomic.Bool  // a copy of state.up
+	reached      atomic.Bool  // a dial or a check has come through once
+	tried        atomic.Bool  // a check has come out
+	drained      atomic.Bool  // an operator has taken it out of use
+	gone         atomic.Bool  // the backend's name does not lead to it any more
+	rising       atomic.Int64 // the heartbeat.Time at which it came back; 0: it has its whole share
+	state        state
+}
+
+// newTarget returns a target of b.
+func newTarget(b *Backend, at socket.Endpoint) *Target {
+	t := &Target{backend: b, at: at, address: at.Path}
+	if at.Path == "" {
+		t.address = at.AddrPort.String()
+	}
+	t.hash = hash(b.name + " " + t.address)
+	t.drained.Store(b.drained.Load())
+	t.setUp(b.pool.cfg.Health.Interval < 0) // nobody else has it yet, so this needs no lock
+	t.state.reason = "it was not checked yet"
+	return t
+}
+
+// Endpoint returns what to connect to.
+func (t *Target) Endpoint() socket.Endpoint { return t.at }
+
+// Address returns the target's address in the log and the metrics: host and port, or the
+// path of a socket.
+func (t *Target) Address() string { return t.address }
+
+// Name returns the name of the target's backend in the log and the metrics.
+func (t *Target) Name() string { return t.backend.name }
+
+// String names the target in an error.
+func (t *Target) String() string {
+	if t.backend.named() {
+		return t.backend.name + " (" + t.address + ")"
+	}
+	return t.backend.name
+}
+
+// Authority returns the host and port of the backend's URL, or "localhost" for a unix
+// socket.
+func (t *Target) Authority() string { return t.backend.authority() }
+
+// Host returns the Host field of requests; empty means the client's.
+func (t *Target) Host() string { return t.backend.upstream.Host }
+
+// Prefix returns the path that is put before the path of every request.
+func (t *Target) Prefix() string { return t.backend.prefix }
+
+// WantsTLS reports whether connections to the target use TLS.
+func (t *Target) WantsTLS() bool { return t.backend.tls != nil }
+
+// TLS returns the configuration for the next connection. WantsTLS must be true.
+func (t *Target) TLS() *tls.Config { return t.backend.tls() }
+
+// Counts returns the counts of the target's backend.
+func (t *Target) Counts() *metrics.UpstreamCounts { return t.backend.counts }
+
+// Gone reports whether the name of the target's backend does not lead to it any more.
+func (t *Target) Gone() bool { return t.gone.Load() }
+
+// Up reports whether the target works, as far as is known.
+func (t *Target) Up() bool { return t.up.Load() }
+
+// AnswersPings reports whether the target has ever answered a ping of ours.
+func (t *Target) AnswersPings() bool { return t.answersPings.Load() }
+
+// NoteAnswer records that the target has answered a ping of ours.
+func (t *Target) NoteAnswer() {
+	if !t.answersPings.Load() && t.answersPings.CompareAndSwap(false, true) {
+		t.backend.pool.cfg.Log.Info("upstream answers pings: its keepalive deadline applies from now on",
+			"upstream", t.backend.name, "address", t.address)
+	}
+}
+
+// NoteUnasked records that the target has answered with a subprotocol that the client did
+// not ask for. The log says so once for each backend.
+func (t *Target) NoteUnasked() { t.backend.noteUnasked() }
+
+// take counts a handshake that goes to the target. It returns false, and counts nothing,
+// if the target has gone.
+func (t *Target) take() bool {
+	t.load.Add(1)
+	if t.gone.Load() {
+		t.load.Add(-1)
+		return false
+	}
+	return true
+}
+
+// Leave counts a handshake that does not go to the target any more, or a session that has
+// ended.
+func (t *Target) Leave() { t.load.Add(-1) }
+
+// Sessions adds delta to the number of sessions that are open to the target.
+func (t *Target) Sessions(delta int) { t.sessions.Add(int64(delta)) }
+
+// leastWeight is the weight of a target that has just come back.
+const leastWeight = 0.1
+
+// weight returns the target's share of what it would get otherwise: 1, or less while it
+// has its slow start.
+func (t *Target) weight(now heartbeat.Time) float64 {
+	whole := t.backend.pool.cfg.SlowStart
+	since := heartbeat.Time(t.rising.Load())
+	if since == 0 || whole == 0 {
+		return 1
+	}
+	part := float64(now.Sub(since)) / float64(whole)
+	return min(1, leastWeight+(1-leastWeight)*max(0, part))
+}
+
+// rises begins the slow start of a target that has come back.
+func (t *Target) rises() { t.rising.Store(int64(t.backend.pool.cfg.Clock())) }
+
+// A Status is what is known about a target.
+type Status struct {
+	Upstream, Address  string
+	Up, Draining, Gone bool
+	Reason             string // why it is down
+	Sessions           int
+}
+
+func (t *Target) status() Status {
+	s := Status{
+		Upstream: t.backend.name,
+		Address:  t.address,
+		Draining: t.drained.Load(),
+		Gone:     t.gone.Load(),
+		Sessions: int(t.sessions.Load()),
+	}
+	s.Up, s.Reason = t.state.now()
+	return s
+}

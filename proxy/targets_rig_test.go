@@ -1,0 +1,187 @@
+package proxy_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/heartbeat"
+	"holdfast/internal/fixture"
+	"holdfast/internal/wire"
+	"holdfast/proxy"
+)
+
+// behind puts more addresses before that of the rig's service, or behind it, and lets
+// requests go to them in turn.
+func behind(cfg *proxy.Config, before bool, more ...netip.AddrPort) {
+	var others []proxy.Upstream
+	for _, at := range more {
+		others = append(others, proxy.Upstream{URL: &url.URL{Scheme: "ws", Host: at.String()}})
+	}
+	if before {
+		cfg.Upstreams = append(others, cfg.Upstreams...)
+	} else {
+		cfg.Upstreams = append(cfg.Upstreams, others...)
+	}
+	cfg.Balance.By = proxy.RoundRobin
+}
+
+// A request goes on to the next target if the first one cannot be connected to, and each
+// upstream is sent its own Host.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	for name, dead := range map[string]func(testing.TB) netip.AddrPort{"refuses": fixture.Unused, "is silent": fixture.Deaf} {
+		for kind, ask := range map[string]string{"session": wire.Request(), "page": page} {
+			t.Run(kind+", the first "+name, func(t *testing.T) {
+				t.Parallel()
+				at := dead(t)
+				r := newRig(t, func(cfg *proxy.Config) {
+					behind(cfg, true, at)
+					cfg.Upstreams[0].Host, cfg.Upstreams[1].Host = "first.example", "second.example"
+					cfg.DialTimeout = 20 * moment
+					if *overTLS {
+						t.Skip("the rig puts TLS before one upstream only")
+					}
+				})
+				client, upstream, asked := r.asksUpstream(ask)
+				if asked.Host != "second.example" {
+					t.Errorf("the second is asked for the Host %q", asked.Host)
+				}
+				if kind == "page" {
+					upstream.sendsString(wire.Head("HTTP/1.1 204 No Content"))
+					client.wantsStatus("the page", http.StatusNoContent)
+					return
+				}
+				upstream.sendsString(wire.Answer(asked))
+				client.wantsSwitch()
+				r.wantsCounts(counts{"ok": 1, "opened": 1, "active": 1})
+				missed := "unreachable"
+				if name == "is silent" {
+					missed = "timeout"
+				}
+				for what, want := range map[string]int{
+					fmt.Sprintf("upstream_handshakes_total{%s,ws://%s}", missed, at):              1,
+					fmt.Sprintf("upstream_handshakes_total{ok,ws://%s}", r.service.Addr()):        1,
+					fmt.Sprintf("upstream_sessions_active{%s,ws://%[1]s}", r.service.Addr()):      1,
+					fmt.Sprintf("upstream_sessions_active{%s,ws://%[1]s}", at):                    0,
+					fmt.Sprintf("upstream_sessions_dropped_total{eof,ws://%s}", r.service.Addr()): 0,
+				} {
+					if got := r.metric(what); got != want {
+						t.Errorf("%s is %d, want %d", what, got, want)
+					}
+				}
+				upstream.hangsUp()
+				client.wantsClose("its upstream is gone", 1012)
+				client.hangsUp()
+				r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped upstream eof": 1})
+				if got := r.metric(fmt.Sprintf("upstream_sessions_dropped_total{eof,ws://%s}", r.service.Addr())); got != 1 {
+					t.Errorf("%d sessions are counted as dropped by the upstream, want 1", got)
+				}
+			})
+		}
+	}
+}
+
+// With several targets and none left a client is told to come again, and the log has what
+// each of them said.
+func TestNoTargetIsLeft(t *testing.T) {
+	t.Parallel()
+	for kind, ask := range map[string]string{"session": wire.Request(), "page": page} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			refuses, silent := fixture.Unused(t), fixture.Deaf(t)
+			r := newRig(t, func(cfg *proxy.Config) {
+				behind(cfg, true, refuses, silent)
+				cfg.Upstreams = cfg.Upstreams[:2]
+				cfg.DialTimeout = moment
+			})
+			client := r.dials()
+			client.sendsString(ask)
+			answer := client.wantsStatus("none is left", http.StatusServiceUnavailable)
+			if answer.Header.Get("Retry-After") == "" {
+				t.Error("the refusal does not say when to come again")
+			}
+			said := []string{"ws://" + refuses.String() + ": ", "connection refused", "ws://" + silent.String() + ": no connection in time"}
+			r.eventually("the log has what each said", func() bool {
+				for _, text := range said {
+					if !strings.Contains(r.log.String(), text) {
+						return false
+					}
+				}
+				return true
+			})
+		})
+	}
+}
+
+// A request that was sent is never sent again, even if the upstream ends the connection
+// without an answer.
+func TestRequestIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for kind, ask := range map[string]string{"session": wire.Request(), "page": page} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			other := fixture.Listen(t, "tcp", "127.0.0.1:0")
+			r := newRig(t, func(cfg *proxy.Config) {
+				behind(cfg, false, netip.MustParseAddrPort(other.Addr().String()))
+				if *overTLS {
+					t.Skip("the rig puts TLS before one upstream only")
+				}
+			})
+			client, upstream, _ := r.asksUpstream(ask)
+			upstream.hangsUp()
+			client.wantsStatus("no answer", http.StatusBadGateway)
+			if got := r.metric(fmt.Sprintf("upstream_handshakes_total{ok,ws://%s}", other.Addr())); got != 0 {
+				t.Errorf("%d handshakes went to the other", got)
+			}
+			other.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now())
+			if conn, err := other.Accept(); err == nil {
+				conn.Close()
+				t.Error("the other upstream was connected to")
+			}
+		})
+	}
+}
+
+// What is learnt about one upstream's pongs says nothing about another's.
+func TestPongsAreLearntForEachTarget(t *testing.T) {
+	t.Parallel()
+	mute := fixture.Listen(t, "tcp", "127.0.0.1:0")
+	r := newRig(t, func(cfg *proxy.Config) {
+		behind(cfg, false, netip.MustParseAddrPort(mute.Addr().String()))
+		cfg.UpstreamSide = heartbeat.Rules{Interval: moment, Timeout: moment, Pong: heartbeat.LearnPong}
+		if *overTLS {
+			t.Skip("the rig puts TLS before one upstream only")
+		}
+	})
+	_, answers := r.opens()
+	answers.sends(answers.wantsPing("it answers"))
+	client := r.dials()
+	client.sendsString(wire.Request())
+	conn, err := mute.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := r.peer("upstream", conn.(stream))
+	silent.sendsString(wire.Answer(silent.wantsRequest()))
+	client.wantsSwitch()
+	for range 4 {
+		silent.wantsPing("it never answers, and has no deadline")
+	}
+}
+
+// Targets lists what there is.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	dead := fixture.Unused(t)
+	r := newRig(t, func(cfg *proxy.Config) { behind(cfg, true, dead) })
+	all := r.server.Targets()
+	want := proxy.TargetStatus{Upstream: "ws://" + dead.String(), Address: dead.String(), State: proxy.TargetUp}
+	if len(all) != 2 || all[0] != want {
+		t.Errorf("the targets are %+v", all)
+	}
+}
