@@ -26,10 +26,10 @@ func TestIdleSessionsAreBalanced(t *testing.T) {
 			t.Parallel()
 			services, ledger := startServices(t, 3)
 			proxy := startBalanced(t, services, "HOLDFAST_BALANCE="+c.balance)
-			crowd := &crowd{t: t, proxy: proxy}
-			crowd.come(sessions, 1)
+			visitors := &visitors{t: t, proxy: proxy}
+			visitors.come(sessions, 1)
 			for _, s := range services {
-				open := len(crowd.at(s, ledger, staying))
+				open := len(visitors.at(s, ledger, staying))
 				if float64(open) < c.least || float64(open) > c.most {
 					t.Errorf("%s has %d of %d sessions, want %v to %v", s.Name, open, sessions, c.least, c.most)
 				}
@@ -38,7 +38,7 @@ func TestIdleSessionsAreBalanced(t *testing.T) {
 					t.Errorf("%s has %d sessions open, want %d", s.Name, told, open)
 				}
 			}
-			crowd.leave()
+			visitors.leave()
 			ledger.wantsOnce(t)
 		})
 	}

@@ -32,10 +32,10 @@ func TestServiceAtOneAddressOfLocalhost(t *testing.T) {
 			proxy := startWithHosts(t, "127.0.0.1 localhost\n::1 localhost\n", upstream, "HOLDFAST_HEALTH_INTERVAL=100ms")
 
 			proxy.Until("it is ready", proxy.IsReady)
-			crowd := &crowd{t: t, proxy: proxy}
+			visitors := &visitors{t: t, proxy: proxy}
 			for i := range 5 {
-				crowd.come(5, 1)
-				crowd.echoes(fmt.Sprint("round ", i))
+				visitors.come(5, 1)
+				visitors.echoes(fmt.Sprint("round ", i))
 				proxy.Until("no address is down", func() bool {
 					return !strings.Contains(series(proxy.Scrape(), "holdfast_upstream_up"), "} 0\n")
 				})
@@ -46,8 +46,8 @@ func TestServiceAtOneAddressOfLocalhost(t *testing.T) {
 			if !proxy.IsReady() {
 				t.Error("the proxy is not ready any more")
 			}
-			crowd.leave()
-			if refused := crowd.those(refused); len(refused) > 0 {
+			visitors.leave()
+			if refused := visitors.those(refused); len(refused) > 0 {
 				t.Errorf("%d sessions were refused, the first with %d (%v)", len(refused), refused[0].status, refused[0].failed)
 			}
 			if end := proxy.logsEnd("/v1"); end.Upstream != upstream || end.Address != s.address {

@@ -50,7 +50,7 @@ func TestOutagesInTurn(t *testing.T) {
 	for _, s := range services {
 		proxy.wantsMetric(isUp(s.url), 1)
 	}
-	c := &crowd{t: t, proxy: proxy}
+	c := &visitors{t: t, proxy: proxy}
 	c.come(stayingSessions, 50)
 	c.echoes("all are open")
 	// Only an upstream that has answered a ping is held to an answer.
@@ -86,13 +86,13 @@ func TestOutagesInTurn(t *testing.T) {
 }
 
 // at returns the visits in the state whose request the service has read.
-func (c *crowd) at(s *service, l *ledger, in state) []*visit {
+func (c *visitors) at(s *service, l *ledger, in state) []*visit {
 	return slices.DeleteFunc(c.those(in), func(v *visit) bool { return l.reader(v.id) != s })
 }
 
-// outlives lets an outage befall a service under the crowd, and wants it to end nothing but
+// outlives lets an outage befall a service under the visitors, and wants it to end nothing but
 // the sessions of that service.
-func (c *crowd) outlives(o outage, s *service, l *ledger) {
+func (c *visitors) outlives(o outage, s *service, l *ledger) {
 	c.t.Helper()
 	s.counts() // afterwards the ledger has all that the service has read
 	l.wantsOnce(c.t)
@@ -124,7 +124,7 @@ func (c *crowd) outlives(o outage, s *service, l *ledger) {
 }
 
 // wantsEndOf judges a visit that was refused or dropped during an outage.
-func (c *crowd) wantsEndOf(v *visit, o outage, s *service, l *ledger) {
+func (c *visitors) wantsEndOf(v *visit, o outage, s *service, l *ledger) {
 	c.t.Helper()
 	reader := l.reader(v.id)
 	switch {
@@ -148,7 +148,7 @@ func refusedWith(status int) state {
 }
 
 // wantsCounted wants the counts of the proxy to be those of the clients and the services.
-func (c *crowd) wantsCounted(services []*service, l *ledger) {
+func (c *visitors) wantsCounted(services []*service, l *ledger) {
 	c.t.Helper()
 	scrape := c.proxy.Scrape()
 	is := func(what string, value float64, want int) {
@@ -192,7 +192,7 @@ func (c *crowd) wantsCounted(services []*service, l *ledger) {
 }
 
 // tells logs a summary.
-func (c *crowd) tells(services []*service, l *ledger, began time.Time) {
+func (c *visitors) tells(services []*service, l *ledger, began time.Time) {
 	c.t.Helper()
 	var at []string
 	for _, s := range services {

@@ -19,11 +19,11 @@ func TestUpstreamIsDrained(t *testing.T) {
 	const each, spread = 20, 2 * time.Second
 	services, ledger := startServices(t, 3)
 	proxy := startBalanced(t, services, "HOLDFAST_BALANCE=round_robin", "HOLDFAST_SLOW_START=0s")
-	crowd := &crowd{t: t, proxy: proxy}
-	crowd.come(3*each, 1)
+	visitors := &visitors{t: t, proxy: proxy}
+	visitors.come(3*each, 1)
 	leaves := services[1]
-	sessions := crowd.at(leaves, ledger, staying)
-	others := slices.Concat(crowd.at(services[0], ledger, staying), crowd.at(services[2], ledger, staying))
+	sessions := visitors.at(leaves, ledger, staying)
+	others := slices.Concat(visitors.at(services[0], ledger, staying), visitors.at(services[2], ledger, staying))
 	proxy.wantsUpstream(leaves, "up", each)
 
 	proxy.tells(leaves, "drain?spread="+spread.String())
@@ -32,9 +32,9 @@ func TestUpstreamIsDrained(t *testing.T) {
 	}
 	proxy.wantsMetric(ofAddress("holdfast_upstream_draining", leaves.url), 1)
 	proxy.Until("all its sessions are open elsewhere", func() bool {
-		return len(crowd.at(leaves, ledger, staying)) == 0 && crowd.are(3*each, staying)
+		return len(visitors.at(leaves, ledger, staying)) == 0 && visitors.are(3*each, staying)
 	})
-	crowd.come(each, 1)
+	visitors.come(each, 1)
 	ledger.isWhole(services)
 	if read := ledger.requests(leaves); read != each {
 		t.Errorf("the upstream that is drained was sent %d requests, want the %d before it", read, each)
@@ -49,7 +49,7 @@ func TestUpstreamIsDrained(t *testing.T) {
 	if took := slices.MaxFunc(told, time.Time.Compare).Sub(slices.MinFunc(told, time.Time.Compare)); took < spread/2 {
 		t.Errorf("all sessions were told within %v, want them spread over %v", took, spread)
 	}
-	crowd.echoes("it is drained")
+	visitors.echoes("it is drained")
 	for _, v := range others {
 		if v.ended {
 			t.Errorf("session %s of another upstream was ended with %d %q", v.id, v.code, v.reason)
@@ -68,11 +68,11 @@ func TestUpstreamIsDrained(t *testing.T) {
 	proxy.tells(leaves, "resume")
 	proxy.wantsUpstream(leaves, "up", 0)
 	proxy.wantsMetric(ofAddress("holdfast_upstream_draining", leaves.url), 0)
-	crowd.come(3*each, 1)
-	if got := len(crowd.at(leaves, ledger, staying)); got != each {
+	visitors.come(3*each, 1)
+	if got := len(visitors.at(leaves, ledger, staying)); got != each {
 		t.Errorf("the upstream that is back got %d of %d sessions, want %d", got, 3*each, each)
 	}
-	crowd.leave()
+	visitors.leave()
 }
 
 // What the admin listener is asked about an upstream that is not there changes nothing.

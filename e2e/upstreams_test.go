@@ -13,12 +13,12 @@ func TestSessionsUpstreamIsLogged(t *testing.T) {
 	t.Parallel()
 	services, ledger := startServices(t, 2)
 	proxy := startBalanced(t, services, "HOLDFAST_BALANCE=round_robin")
-	crowd := &crowd{t: t, proxy: proxy}
-	crowd.come(4, 1)
-	visits := crowd.those(staying)
+	visitors := &visitors{t: t, proxy: proxy}
+	visitors.come(4, 1)
+	visits := visitors.those(staying)
 	services[0].dies()
-	proxy.Until("the sessions are at the other service", func() bool { return len(crowd.at(services[1], ledger, staying)) == 4 })
-	crowd.leave()
+	proxy.Until("the sessions are at the other service", func() bool { return len(visitors.at(services[1], ledger, staying)) == 4 })
+	visitors.leave()
 	for _, v := range visits {
 		s := ledger.reader(v.id)
 		if end := proxy.logsEnd("/" + v.id); end.Upstream != s.url || end.Address != s.address {

@@ -18,10 +18,10 @@ import (
 	"holdfast/internal/wire"
 )
 
-// A crowd is the clients of one proxy, in the process of the test. Some stay: a client that
+// visitors are the clients of one proxy, in the process of the test. Some stay: a client that
 // stays opens the next session when its session has ended. Others only look: they open a
 // session and leave.
-type crowd struct {
+type visitors struct {
 	t      *testing.T
 	proxy  *holdfast
 	visits sync.WaitGroup // goroutines
@@ -36,7 +36,7 @@ type visit struct {
 	id    string // the path that is asked for, without the slash
 	stays bool
 
-	// Guarded by the crowd's mu.
+	// Guarded by the mu of the visitors.
 	conn   net.Conn
 	status int       // of the answer; 0 if none has come
 	failed error     // why no answer has come
@@ -67,7 +67,7 @@ func hopeless(v *visit) bool {
 func dropped(v *visit) bool { return v.ended && !v.left && v.reason != leave }
 
 // those returns the visits that are in the state.
-func (c *crowd) those(are state) (those []*visit) {
+func (c *visitors) those(are state) (those []*visit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, v := range c.all {
@@ -79,17 +79,17 @@ func (c *crowd) those(are state) (those []*visit) {
 }
 
 // are reports whether that number of visits is in the state.
-func (c *crowd) are(number int, in state) bool { return len(c.those(in)) == number }
+func (c *visitors) are(number int, in state) bool { return len(c.those(in)) == number }
 
 // noneIs reports whether none of the visits is in the state.
-func (c *crowd) noneIs(in state, visits []*visit) bool {
+func (c *visitors) noneIs(in state, visits []*visit) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !slices.ContainsFunc(visits, in)
 }
 
 // until waits for something that comes only while no client gives up.
-func (c *crowd) until(what string, isSo func() bool) {
+func (c *visitors) until(what string, isSo func() bool) {
 	c.t.Helper()
 	c.proxy.Until(what, func() bool {
 		if gone := c.those(hopeless); len(gone) > 0 {
@@ -101,7 +101,7 @@ func (c *crowd) until(what string, isSo func() bool) {
 
 // come brings clients that stay, one after another in each of some rows, and waits until
 // all their sessions are open.
-func (c *crowd) come(number, rows int) {
+func (c *visitors) come(number, rows int) {
 	c.t.Helper()
 	already := len(c.those(staying))
 	var coming sync.WaitGroup
@@ -121,9 +121,9 @@ func (c *crowd) come(number, rows int) {
 	c.until(fmt.Sprintf("%d more sessions are open", number), func() bool { return c.are(already+number, staying) })
 }
 
-// stay opens one session after another, until the crowd leaves or a visit is hopeless. It
+// stay opens one session after another, until the visitors leave or a visit is hopeless. It
 // closes answered when the first request has its answer.
-func (c *crowd) stay(answered chan struct{}) {
+func (c *visitors) stay(answered chan struct{}) {
 	defer c.visits.Done()
 	once := sync.OnceFunc(func() { close(answered) })
 	defer once()
@@ -140,7 +140,7 @@ func (c *crowd) stay(answered chan struct{}) {
 }
 
 // comesAndGoes brings clients that only look, at a rate, until stop is closed.
-func (c *crowd) comesAndGoes(rate int, stop <-chan struct{}) {
+func (c *visitors) comesAndGoes(rate int, stop <-chan struct{}) {
 	defer c.visits.Done()
 	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()
@@ -156,7 +156,7 @@ func (c *crowd) comesAndGoes(rate int, stop <-chan struct{}) {
 }
 
 // look opens a session and lets the service end it.
-func (c *crowd) look() {
+func (c *visitors) look() {
 	defer c.visits.Done()
 	v := c.begin(false)
 	if v == nil {
@@ -168,8 +168,8 @@ func (c *crowd) look() {
 	}
 }
 
-// begin makes a visit; nil if the crowd leaves.
-func (c *crowd) begin(stays bool) *visit {
+// begin makes a visit; nil if the visitors leave.
+func (c *visitors) begin(stays bool) *visit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leaving {
@@ -181,7 +181,7 @@ func (c *crowd) begin(stays bool) *visit {
 }
 
 // ask makes the opening handshake of a visit. It returns nil if no session is open.
-func (c *crowd) ask(v *visit) *bufio.Reader {
+func (c *visitors) ask(v *visit) *bufio.Reader {
 	conn, err := net.Dial("tcp", c.proxy.address())
 	if err != nil {
 		c.note(func() { v.failed = err })
@@ -213,14 +213,14 @@ func upgrade(conn io.Writer, from *bufio.Reader, path string) (*http.Response, e
 	return http.ReadResponse(from, nil)
 }
 
-func (c *crowd) note(what func()) {
+func (c *visitors) note(what func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	what()
 }
 
 // write sends a frame. If that fails, the read that follows fails too.
-func (c *crowd) write(v *visit, f wire.Frame) {
+func (c *visitors) write(v *visit, f wire.Frame) {
 	c.mu.Lock()
 	conn := v.conn
 	c.mu.Unlock()
@@ -228,7 +228,7 @@ func (c *crowd) write(v *visit, f wire.Frame) {
 }
 
 // read answers what the session brings, until it ends.
-func (c *crowd) read(v *visit, from io.Reader) {
+func (c *visitors) read(v *visit, from io.Reader) {
 	defer v.conn.Close()
 	for {
 		f, err := wire.Read(from, false)
@@ -252,7 +252,7 @@ func (c *crowd) read(v *visit, from io.Reader) {
 }
 
 // echoes wants each session that stays to carry a message both ways, or to have ended.
-func (c *crowd) echoes(message string) {
+func (c *visitors) echoes(message string) {
 	c.t.Helper()
 	asked := c.those(staying)
 	for _, v := range asked {
@@ -264,7 +264,7 @@ func (c *crowd) echoes(message string) {
 }
 
 // leave ends all sessions by Closes of the clients, and waits until they have ended.
-func (c *crowd) leave() {
+func (c *visitors) leave() {
 	c.note(func() { c.leaving = true })
 	for _, v := range c.those(open) {
 		c.note(func() { v.left = true })
