@@ -25,8 +25,8 @@ func TestServiceAtOneAddressOfLocalhost(t *testing.T) {
 			if host == "::1" {
 				port = fmt.Sprint(fixture.Unused(t).Port()) // of 127.0.0.1, where nobody is to listen
 			}
-			ledger := &ledger{readers: map[string][]*service{}}
-			s := startServiceAt(t, net.JoinHostPort(host, port), ledger)
+			services, _ := startServicesAt(t, net.JoinHostPort(host, port))
+			s := services[0]
 			_, port, _ = net.SplitHostPort(s.address)
 			upstream := "ws://localhost:" + port
 			proxy := startWithHosts(t, "127.0.0.1 localhost\n::1 localhost\n", upstream, "HOLDFAST_HEALTH_INTERVAL=100ms")

@@ -72,6 +72,7 @@ func TestOutagesInTurn(t *testing.T) {
 	c.until("all have an answer, and those that only looked have left", func() bool {
 		return c.are(0, pending) && c.are(stayingSessions, open)
 	})
+	ledger.isWhole()
 	for _, s := range services {
 		sessions := len(c.at(s, ledger, open))
 		proxy.wantsMetric(sessionsAt(s.url), float64(sessions))
@@ -79,7 +80,7 @@ func TestOutagesInTurn(t *testing.T) {
 	}
 	c.leave()
 	proxy.wantsMetric("holdfast_sessions_active", 0)
-	ledger.isWhole(services)
+	ledger.isWhole()
 	ledger.wantsOnce(t)
 	c.wantsCounted(services, ledger)
 	c.tells(services, ledger, began)
@@ -94,7 +95,7 @@ func (c *visitors) at(s *service, l *ledger, in state) []*visit {
 // the sessions of that service.
 func (c *visitors) outlives(o outage, s *service, l *ledger) {
 	c.t.Helper()
-	s.counts() // afterwards the ledger has all that the service has read
+	l.isWhole()
 	l.wantsOnce(c.t)
 	failed := func(v *visit) bool { return refused(v) || dropped(v) }
 	before := c.those(failed)
@@ -116,6 +117,7 @@ func (c *visitors) outlives(o outage, s *service, l *ledger) {
 	c.until("those who have asked have an answer", func() bool { return c.noneIs(pending, asked) })
 	c.until(s.Name+" is sent requests again", func() bool { return l.requests(s) > read })
 	c.echoes(s.Name + " was " + o.name)
+	l.isWhole()
 	for _, v := range c.those(failed) {
 		if !slices.Contains(before, v) {
 			c.wantsEndOf(v, o, s, l)

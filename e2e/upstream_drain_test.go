@@ -21,6 +21,7 @@ func TestUpstreamIsDrained(t *testing.T) {
 	proxy := startBalanced(t, services, "HOLDFAST_BALANCE=round_robin", "HOLDFAST_SLOW_START=0s")
 	visitors := &visitors{t: t, proxy: proxy}
 	visitors.come(3*each, 1)
+	ledger.isWhole()
 	leaves := services[1]
 	sessions := visitors.at(leaves, ledger, staying)
 	others := slices.Concat(visitors.at(services[0], ledger, staying), visitors.at(services[2], ledger, staying))
@@ -35,7 +36,7 @@ func TestUpstreamIsDrained(t *testing.T) {
 		return len(visitors.at(leaves, ledger, staying)) == 0 && visitors.are(3*each, staying)
 	})
 	visitors.come(each, 1)
-	ledger.isWhole(services)
+	ledger.isWhole()
 	if read := ledger.requests(leaves); read != each {
 		t.Errorf("the upstream that is drained was sent %d requests, want the %d before it", read, each)
 	}
@@ -69,6 +70,7 @@ func TestUpstreamIsDrained(t *testing.T) {
 	proxy.wantsUpstream(leaves, "up", 0)
 	proxy.wantsMetric(ofAddress("holdfast_upstream_draining", leaves.url), 0)
 	visitors.come(3*each, 1)
+	ledger.isWhole()
 	if got := len(visitors.at(leaves, ledger, staying)); got != each {
 		t.Errorf("the upstream that is back got %d of %d sessions, want %d", got, 3*each, each)
 	}

@@ -16,6 +16,7 @@ func TestSessionsUpstreamIsLogged(t *testing.T) {
 	visitors := &visitors{t: t, proxy: proxy}
 	visitors.come(4, 1)
 	visits := visitors.those(staying)
+	ledger.isWhole()
 	services[0].dies()
 	proxy.Until("the sessions are at the other service", func() bool { return len(visitors.at(services[1], ledger, staying)) == 4 })
 	visitors.leave()
