@@ -27,6 +27,8 @@ type outage struct {
 	found  bool // it lasts until the proxy has found out
 	code   int  // with which the clients of the service's sessions are told of their end
 	status int  // of requests that the service had been sent already
+	// reasons are those for which the sessions count as dropped; none if they are closed.
+	reasons []string
 }
 
 // Three services are killed, frozen, cut off and restarted in turn. That ends their own
@@ -59,12 +61,16 @@ func TestOutagesInTurn(t *testing.T) {
 	c.visits.Add(1)
 	go c.comesAndGoes(comingRate, stop)
 
-	for i, o := range []outage{
-		{"killed", (*service).dies, func(s *service) { s.starts(t) }, true, 1012, http.StatusBadGateway},
-		{"frozen", func(s *service) { s.Freezes() }, func(s *service) { s.Thaws() }, true, 1012, http.StatusGatewayTimeout},
-		{"cut off", (*service).vanishes, (*service).returns, true, 1012, http.StatusGatewayTimeout},
-		{"restarted", (*service).retires, func(s *service) { s.starts(t) }, false, 1001, http.StatusBadGateway},
-	} {
+	starts := func(s *service) { s.starts(t) }
+	freezes, thaws := func(s *service) { s.Freezes() }, func(s *service) { s.Thaws() }
+	silent := []string{"ping_timeout"}
+	outages := []outage{
+		{"killed", (*service).dies, starts, true, 1012, http.StatusBadGateway, []string{"eof", "reset"}},
+		{"frozen", freezes, thaws, true, 1012, http.StatusGatewayTimeout, silent},
+		{"cut off", (*service).vanishes, (*service).returns, true, 1012, http.StatusGatewayTimeout, silent},
+		{"restarted", (*service).retires, starts, false, 1001, http.StatusBadGateway, nil},
+	}
+	for i, o := range outages {
 		c.outlives(o, services[i%len(services)], ledger)
 	}
 
@@ -83,6 +89,12 @@ func TestOutagesInTurn(t *testing.T) {
 	ledger.isWhole()
 	ledger.wantsOnce(t)
 	c.wantsCounted(services, ledger)
+	scrape := proxy.Scrape()
+	for i, s := range services { // each has one outage that drops sessions
+		if all, known := droppedInAll(scrape, s.url, upstreamReasons...), droppedInAll(scrape, s.url, outages[i].reasons...); all != known {
+			t.Errorf("%s was %s: %v sessions are dropped, only %v of them for %q", s.Name, outages[i].name, all, known, outages[i].reasons)
+		}
+	}
 	c.tells(services, ledger, began)
 }
 
@@ -163,7 +175,7 @@ func (c *visitors) wantsCounted(services []*service, l *ledger) {
 		is(handshakesAt(s.url, "ok"), scrape.Value(handshakesAt(s.url, "ok")), len(c.at(s, l, opened)))
 		is(handshakesAt(s.url, "refused"), scrape.Value(handshakesAt(s.url, "refused")), 0)
 		is(sessionsAt(s.url), scrape.Value(sessionsAt(s.url)), 0)
-		is("the sessions dropped at "+s.Name, droppedInAll(scrape, s.url), len(c.at(s, l, ended(1012))))
+		is("the sessions dropped at "+s.Name, droppedInAll(scrape, s.url, upstreamReasons...), len(c.at(s, l, ended(1012))))
 	}
 	for _, reason := range upstreamReasons {
 		sum := 0.0
@@ -172,10 +184,14 @@ func (c *visitors) wantsCounted(services []*service, l *ledger) {
 		}
 		is("the sum over all services for "+reason, sum, int(scrape.Value(blackbox.Dropped("upstream", reason))))
 	}
-	sum, invalid := 0.0, 0.0
+	sum, invalid, timeouts := 0.0, 0.0, 0.0
 	for _, s := range services {
 		sum += scrape.Value(handshakesAt(s.url, "ok"))
 		invalid += scrape.Value(handshakesAt(s.url, "invalid"))
+		timeouts += scrape.Value(handshakesAt(s.url, "timeout"))
+	}
+	if late := len(c.those(refusedWith(http.StatusGatewayTimeout))); timeouts < float64(late) { // dials time out, too
+		c.t.Errorf("%v answers were late at all services, want at least %d", timeouts, late)
 	}
 	is("the sum of sessions opened at all services", sum, int(scrape.Value("holdfast_sessions_opened_total")))
 	is("the sum of answers that failed at all services", invalid, len(c.those(refusedWith(http.StatusBadGateway))))

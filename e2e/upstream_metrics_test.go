@@ -39,9 +39,10 @@ var upstreamReasons = []string{
 	"ping_timeout", "write_timeout", "close_timeout", "eof", "reset", "io_error", "protocol_error", "too_big",
 }
 
-// droppedInAll returns how many sessions were dropped with the service at fault.
-func droppedInAll(scrape blackbox.Scrape, url string) (sum float64) {
-	for _, reason := range upstreamReasons {
+// droppedInAll returns how many sessions were dropped for the reasons, with the service at
+// fault.
+func droppedInAll(scrape blackbox.Scrape, url string, reasons ...string) (sum float64) {
+	for _, reason := range reasons {
 		sum += scrape.Value(droppedAt(url, reason))
 	}
 	return sum
