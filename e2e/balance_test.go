@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"holdfast/internal/fixture"
 )
 
 // Idle sessions, opened one after another, before three services.
@@ -186,57 +184,5 @@ func TestRequestIsNotRepeated(t *testing.T) {
 		if read := len(ledger.of(id)); read != 1 {
 			t.Errorf("%s was read %d times, want once", c.kind, read)
 		}
-	}
-}
-
-// There are three services, and each fails in its own way.
-func TestNoUpstreamIsLeft(t *testing.T) {
-	needsProxy(t)
-	t.Parallel()
-	absent, deaf := fixture.Unused(t).String(), fixture.Deaf(t).String()
-	socket := shortDir(t) + "/service.sock"
-	proxy := startHoldfast(t, "ws://"+absent+",ws://"+deaf+",unix:"+socket,
-		"HOLDFAST_DIAL_TIMEOUT=2s", "HOLDFAST_HEALTH_INTERVAL=100ms")
-	response, body := answer(t, upgradeRequest(t, proxy))
-	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-		t.Errorf("a handshake is answered with %d, Retry-After %q: %s", response.StatusCode, response.Header.Get("Retry-After"), body)
-	}
-	page, err := http.NewRequestWithContext(t.Context(), http.MethodGet, proxy.web()+"/page", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, body = answer(t, page)
-	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-		t.Errorf("a page is answered with %d, Retry-After %q: %s", response.StatusCode, response.Header.Get("Retry-After"), body)
-	}
-	proxy.logs("what each service said to the handshake", func(l logLine) bool {
-		said := true
-		for _, part := range []string{absent, "connection refused", deaf, "no connection in time", socket, "no such file or directory"} {
-			said = said && strings.Contains(l.Error, part)
-		}
-		return said && l.Path == "/chat"
-	})
-
-	for _, s := range []upstreamStatus{
-		{Name: absent, Upstream: "ws://" + absent, Address: absent, Reason: "connection refused"},
-		{Name: deaf, Upstream: "ws://" + deaf, Address: deaf, Reason: "no connection in time"},
-		{Name: socket, Upstream: "unix:" + socket, Address: socket, Reason: "no such file or directory"},
-	} {
-		proxy.Until("the readiness says why "+s.Upstream+" is down", func() bool {
-			var said struct {
-				Ready     bool
-				Upstreams []upstreamStatus
-			}
-			if status := proxy.asksAdmin(http.MethodGet, "/readyz", &said); status != http.StatusServiceUnavailable || said.Ready {
-				t.Fatalf("/readyz is %d, ready %t", status, said.Ready)
-			}
-			for _, u := range said.Upstreams {
-				if u.Upstream == s.Upstream {
-					return u.Name == s.Name && u.Address == s.Address && u.State == "down" && u.Sessions == 0 &&
-						strings.Contains(u.Reason, s.Reason)
-				}
-			}
-			return false
-		})
 	}
 }
