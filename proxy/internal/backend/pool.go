@@ -66,12 +66,14 @@ type Pool struct {
 	checking chan struct{} // has an item for each check under way
 
 	targets atomic.Pointer[[]*Target] // those in use, in the order of the backends and their addresses
-	turn    atomic.Uint64             // for RoundRobin
 	watched atomic.Bool               // Watch was called
 
 	whenDown atomic.Pointer[func(*Target)]
 
 	mu sync.Mutex // held while targets is replaced
+
+	turnsMu sync.Mutex        // guards the field below, and Target.turns
+	round   [turnKinds]uint64 // the fewest turns of a target that takes requests
 }
 
 // checksAtOnce bounds the checks under way. Each has a descriptor.
@@ -117,7 +119,7 @@ func (p *Pool) Watch() {
 
 // Up reports whether a request that comes now has a target that is up.
 func (p *Pool) Up() bool {
-	return slices.ContainsFunc(*p.targets.Load(), func(t *Target) bool { return t.Up() && !t.drained.Load() })
+	return slices.ContainsFunc(*p.targets.Load(), (*Target).takesRequests)
 }
 
 // Several reports whether requests have more than one target to go to.

@@ -86,9 +86,13 @@ var errGone = errors.New("the name does not lead there any more")
 
 // choose returns the next target: one that is up, or else one that is down.
 func (r *Route) choose(now heartbeat.Time) *Target {
+	kind := begins
+	if len(r.tried) > 0 {
+		kind = goesOn
+	}
 	for _, up := range [...]bool{true, false} {
 		fits := func(t *Target) bool { return t.Up() == up && r.mayTry(t, now) }
-		if t := r.pool.choose(fits, r.key, now); t != nil {
+		if t := r.pool.choose(fits, r.key, kind, now); t != nil {
 			return t
 		}
 	}
