@@ -220,11 +220,8 @@ func (p *Pool) SetDrained(name, address string, drained bool) (all []*Target) {
 // Targets returns the status of every target: those in use, and those that have sessions
 // although their backend's name leads to them no more.
 func (p *Pool) Targets() (all []Status) {
-	for _, t := range *p.targets.Load() {
-		all = append(all, t.status())
-	}
 	for _, b := range p.backends {
-		for _, t := range b.leavers() {
+		for _, t := range b.shown() {
 			all = append(all, t.status())
 		}
 	}
