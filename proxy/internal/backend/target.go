@@ -41,6 +41,7 @@ func newTarget(b *Backend, at socket.Endpoint) *Target {
 	t.hash = hash(b.name + " " + t.address)
 	t.drained.Store(b.drained.Load())
 	t.setUp(b.pool.cfg.Health.Interval < 0) // nobody else has it yet, so this needs no lock
+	t.state.hasBeenUp = t.state.up
 	t.state.reason = "it was not checked yet"
 	return t
 }
