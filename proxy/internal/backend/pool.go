@@ -147,10 +147,10 @@ func (p *Pool) refresh(now heartbeat.Time) {
 	}
 }
 
-// Await calls then once, from another goroutine: as soon as a lookup has found an address,
-// or when all lookups that are under way now have ended. It returns nil, and does not call
-// then, if none is. A caller that no longer waits calls forgo; then may still be called
-// afterwards.
+// Await calls then once: as soon as a lookup has found an address, or when all lookups that
+// are under way now have ended. The call may come from any goroutine, and before Await
+// returns. Await returns nil, and does not call then, if no lookup is under way. A caller
+// that no longer waits calls forgo; then may still be called afterwards.
 func (p *Pool) Await(then func()) (forgo func()) {
 	w := &waiter{then: then}
 	w.left.Store(1) // until all are asked
