@@ -53,9 +53,10 @@ func (p *Pool) Route(r *upgrade.Request, client netip.Addr) Route {
 	return Route{pool: p, key: p.cfg.Balance.key(r, client)}
 }
 
-// mostWaits bounds how often a route waits for lookups: for the first addresses, or for
-// those that have come since it began.
-const mostWaits = 1
+// mayWait reports whether the route waits for a lookup that is under way: for the first
+// addresses, for new ones instead of those that are old, or for those that have come since
+// the route began. It waits as often as there are names at most.
+func (r *Route) mayWait() bool { return r.waits < len(r.pool.backends) && r.pool.looksUp() }
 
 // Next chooses the target to try next, which the caller must Leave.
 func (r *Route) Next(now heartbeat.Time) Step {
@@ -69,7 +70,7 @@ func (r *Route) Next(now heartbeat.Time) Step {
 	for {
 		t := r.choose(now)
 		switch {
-		case t == nil && r.waits < mostWaits && r.pool.looksUp():
+		case t == nil && r.mayWait():
 			r.waits++
 			return Wait
 		case t == nil:
@@ -101,8 +102,7 @@ func (r *Route) choose(now heartbeat.Time) *Target {
 
 // mayTry reports whether a target takes requests, and was not tried yet.
 func (r *Route) mayTry(t *Target, now heartbeat.Time) bool {
-	return !t.drained.Load() && !t.gone.Load() && !r.hasTried(t) &&
-		(!t.backend.isOld(now) || r.waits > 0)
+	return !t.drained.Load() && !t.gone.Load() && !t.backend.isOld(now) && !r.hasTried(t)
 }
 
 func (r *Route) hasTried(t *Target) bool {
