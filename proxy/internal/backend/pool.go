@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -185,11 +186,12 @@ func (w *waiter) ends(err error) {
 	}
 }
 
-// noAddresses returns why backends have no address, or nil if all have one.
+// noAddresses returns why backends have no address, with their names, or nil if all have
+// one.
 func (p *Pool) noAddresses() (all []error) {
 	for _, b := range p.backends {
 		if err := b.noAddress(); err != nil {
-			all = append(all, err)
+			all = append(all, fmt.Errorf("%s: %w", b.name, err))
 		}
 	}
 	return all

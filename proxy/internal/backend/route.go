@@ -29,6 +29,7 @@ type Route struct {
 	pool  *Pool
 	key   uint64
 	by    heartbeat.Time // when the time of all targets is up; 0: it has not begun
+	late  bool           // the time of all targets is up
 	tried []attempt
 	waits int
 }
@@ -38,6 +39,9 @@ type attempt struct {
 	target *Target
 	err    error
 }
+
+func (a attempt) Error() string { return fmt.Sprintf("%v: %v", a.target, a.err) }
+func (a attempt) Unwrap() error { return a.err }
 
 // A Step is what a Route needs next.
 type Step uint8
@@ -61,7 +65,7 @@ func (r *Route) mayWait() bool { return r.waits < len(r.pool.backends) && r.pool
 // Next chooses the target to try next, which the caller must Leave.
 func (r *Route) Next(now heartbeat.Time) Step {
 	r.To = nil
-	if r.by != 0 && now >= r.by {
+	if r.late = r.by != 0 && now >= r.by; r.late {
 		return End
 	}
 	if r.waits == 0 { // else the answer has just come
@@ -161,37 +165,40 @@ var errNoTarget = errors.New("no upstream takes new sessions")
 // Err returns the error of a route that has ended. resolved is false if no address was
 // found.
 func (r *Route) Err() (resolved bool, err error) {
-	switch none := r.pool.noAddresses(); {
+	none := r.pool.noAddresses()
+	switch {
 	case len(r.tried) == 1 && !r.pool.Several():
 		return true, r.tried[0].err
 	case len(r.tried) > 0:
-		return true, failed(r.tried)
+		all := failed(none)
+		for _, a := range r.tried {
+			all = append(all, a)
+		}
+		return true, all
+	case r.late:
+		return len(none) == 0, ErrTimeout
 	case len(none) == 1:
-		return false, none[0]
+		return false, errors.Unwrap(none[0])
 	case len(none) > 0:
-		return false, errors.Join(none...)
+		return false, failed(none)
 	}
 	return true, errNoTarget
 }
 
-// failed are attempts that all failed.
-type failed []attempt
+// failed are the errors of all targets that were tried, and before them those of the
+// backends that have no address.
+type failed []error
 
 func (f failed) Error() string {
 	var all []string
-	for _, a := range f {
-		all = append(all, fmt.Sprintf("%v: %v", a.target, a.err))
+	for _, err := range f {
+		all = append(all, err.Error())
 	}
 	return strings.Join(all, "; ")
 }
 
 // Unwrap returns the errors, so that one can be looked for.
-func (f failed) Unwrap() (all []error) {
-	for _, a := range f {
-		all = append(all, a.err)
-	}
-	return all
-}
+func (f failed) Unwrap() []error { return f }
 
 // looksUp reports whether a lookup is under way.
 func (p *Pool) looksUp() bool {
