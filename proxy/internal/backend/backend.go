@@ -163,8 +163,22 @@ func (b *Backend) leavers() []*Target {
 	return slices.Clone(b.leaving)
 }
 
+// sum returns how many handshakes and sessions the backend's targets count, and how many of
+// them are sessions.
+func (b *Backend) sum() (load, sessions int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, targets := range [...][]*Target{b.targets, b.leaving} {
+		for _, t := range targets {
+			load += int(t.load.Load())
+			sessions += int(t.sessions.Load())
+		}
+	}
+	return load, sessions
+}
+
 // setTargets makes the addresses of an answer the backend's targets, and returns those
-// that are new.
+// that are new, or that have come back: their checks have ended meanwhile.
 func (b *Backend) setTargets(addrs []netip.Addr) (fresh []*Target) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -177,7 +191,9 @@ func (b *Backend) setTargets(addrs []netip.Addr) (fresh []*Target) {
 			continue
 		}
 		if i := slices.IndexFunc(known, has); i >= 0 {
-			known[i].gone.Store(false)
+			if known[i].gone.Swap(false) {
+				fresh = append(fresh, known[i])
+			}
 			b.targets = append(b.targets, known[i])
 			continue
 		}
