@@ -166,6 +166,10 @@ func (g *guest) answers() bool {
 	w, j := g.pages.w, g.pages.w.job
 	placed := false
 	leave := w.proxy.LineUp(w.choices.IntN(len(w.running)), func() { placed = true; j.wake() })
+	if leave == nil {
+		w.see("page without a target")
+		return false
+	}
 	defer leave()
 	by := w.now + w.plan.Knobs.HandshakeTimeout
 	w.after(by-w.now, j.wake)
@@ -200,6 +204,7 @@ func (t *talk) paged() {
 			t.client.sendsInPieces([]byte(pageRequest))
 		default:
 			t.rejoins = true
+			t.asks()
 			t.client.sendsInPieces([]byte(t.request()))
 		}
 	})
