@@ -3,9 +3,11 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/backend"
 )
 
 // Audit looks at all that the loops hold between two turns. A loop does the same after a
@@ -37,7 +39,8 @@ func (h *Hermetic) Audit(seen func(state int)) (descriptors int, err error) {
 	if err := h.server.auditKept(); err != nil {
 		errs = append(errs, err)
 	}
-	return descriptors, errors.Join(append(errs, all.checkRooms(h.server))...)
+	errs = append(errs, h.auditTargets(), h.auditQueues(), all.checkRooms(h.server))
+	return descriptors, errors.Join(errs...)
 }
 
 // auditKept checks that a drain waits for every client but the late ones.
@@ -54,6 +57,74 @@ func (s *Server) auditKept() error {
 		return fmt.Errorf("a drain waits for %d of %d clients, and %d of them are late", kept, live, late)
 	}
 	return nil
+}
+
+// auditTargets checks that the targets count what the loops hold.
+func (h *Hermetic) auditTargets() error {
+	load, sessions := 0, 0
+	for _, l := range h.server.loops {
+		l.table.all(func(s *session) {
+			switch {
+			case s.opening == nil:
+				sessions++
+				load++
+			case s.opening.counted:
+				load++
+			}
+		})
+	}
+	if counted, open := h.server.pool.Load(); counted != load || open != sessions {
+		return fmt.Errorf("the targets count %d handshakes and sessions, and %d sessions; there are %d and %d", counted, open, load, sessions)
+	}
+	return nil
+}
+
+// A fallen is a target that has gone down, and the targets that were up then.
+type fallen struct {
+	target *backend.Target
+	others []*backend.Target
+}
+
+// targetDown notes a target that goes down.
+func (h *Hermetic) targetDown(t *backend.Target) {
+	h.fallen = append(h.fallen, fallen{t, h.server.pool.Working()})
+	h.server.callAway(t)
+}
+
+// auditQueues checks that nobody waits for a target that has gone down while another one is
+// up. It looks when the loops have done their jobs, since they are told by a job.
+func (h *Hermetic) auditQueues() error {
+	if len(h.fallen) == 0 {
+		return nil
+	}
+	for i := range h.server.loops {
+		if h.Called(i) {
+			return nil
+		}
+	}
+	down := h.fallen
+	h.fallen = nil
+	for _, f := range down {
+		if slices.ContainsFunc(h.server.pool.Working(), func(up *backend.Target) bool { return !slices.Contains(f.others, up) }) {
+			continue // it came up afterwards, and calls nobody
+		}
+		for i, l := range h.server.loops {
+			if l.keepsFrom(f.target) {
+				return fmt.Errorf("loop %d: a handshake waits for %v, which is down, and another one is up", i, f.target)
+			}
+		}
+	}
+	return nil
+}
+
+// keepsFrom reports whether a handshake waits for a target that is down although it could
+// go to another one.
+func (l *loop) keepsFrom(t *backend.Target) bool {
+	at := l.dialQueues[t]
+	return at != nil && slices.ContainsFunc(at.waiting, func(w waiter) bool {
+		handshake, is := w.(ticket)
+		return is && w.waits(l) && handshake.s.opening.route.To == t && handshake.s.opening.route.Better(l.now)
+	})
 }
 
 // auditAll is Audit for one loop. seen may be nil.

@@ -20,7 +20,7 @@ func (l *loop) nextTarget(s *session) {
 	switch o.route.Next(l.now) {
 	case backend.Try:
 		s.target, o.counted = o.route.To, true
-		o.by = l.now.Add(l.cfg.HandshakeTimeout)
+		o.by = o.route.InTime(l.now.Add(l.cfg.HandshakeTimeout))
 		l.claim(s, l.dialQueueOf(s.target), queued, (*loop).dial)
 	case backend.Wait:
 		l.awaitAddresses(s)
@@ -70,12 +70,12 @@ func (l *loop) resolved(s *session) {
 	l.update(s)
 }
 
-// dial connects to the target, for which the handshake has a place. A target that has gone
-// down while the handshake waited is passed over if another one is up.
+// dial connects to the target, for which the handshake has a place, unless the target must
+// not be dialled any more.
 func (l *loop) dial(s *session) {
 	o := s.opening
-	if o.route.Better(l.now) {
-		l.passOver(s)
+	if err := o.route.Amiss(l.now); err != nil {
+		l.passOver(s, err)
 		return
 	}
 	o.beginsDial(l)
@@ -86,9 +86,9 @@ func (l *loop) dial(s *session) {
 var errWentDown = errors.New("it went down before it was dialled")
 
 // passOver goes on to another target without a dial to this one.
-func (l *loop) passOver(s *session) {
+func (l *loop) passOver(s *session, err error) {
 	l.vacate(s)
-	s.opening.route.Skipped(errWentDown)
+	s.opening.route.Skipped(err)
 	l.nextTarget(s)
 }
 

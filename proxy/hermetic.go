@@ -50,12 +50,13 @@ var ErrAgain = errAgain
 type Hermetic struct {
 	server  *Server
 	tickets map[*pageTicket]bool // of LineUp, until they are given back
+	fallen  []fallen             // targets that have gone down, until Audit has looked at their queues
 }
 
 // A HermeticWorld is what surrounds a Hermetic.
 type HermeticWorld struct {
 	Now     func() heartbeat.Time
-	Beside  func(job func()) // is given each job that may block, but for probes: there are none
+	Beside  func(job func()) // is given each job that may block
 	Random  io.Reader        // must never fail
 	Kernels []Kernel         // one for each loop; the first accepts
 	Listen  int              // the descriptor that clients connect to
@@ -103,10 +104,12 @@ func NewHermetic(cfg Config, w HermeticWorld) (*Hermetic, error) {
 		l.tlsQueue, l.dialPlaces = newQueue(w.Places, nil), w.Places
 	}
 	s.loops[0].post(s.loops[0].startAccept)
+	h := &Hermetic{server: s, tickets: map[*pageTicket]bool{}}
+	s.pool.WhenDown(h.targetDown)
 	if w.Probe != nil {
 		s.pool.Watch()
 	}
-	return &Hermetic{s, map[*pageTicket]bool{}}, nil
+	return h, nil
 }
 
 // Turn lets a loop handle what is ready now and what is due, and reports how many events
@@ -169,6 +172,45 @@ func (h *Hermetic) LineUp(loop int, come func()) (leave func()) {
 	h.tickets[t] = true
 	l.post(func() { l.lineUp(t, to) })
 	return func() { l.post(func() { l.leaveQueue(t); delete(h.tickets, t) }) }
+}
+
+// DrainTargets takes targets out of use and ends their sessions within spread, and returns
+// how many targets: see Server.DrainTargets. The loops begin with that in their next turns.
+func (h *Hermetic) DrainTargets(name, address string, spread time.Duration) (targets int) {
+	all := h.server.pool.SetDrained(name, address, true)
+	for _, l := range h.server.loops {
+		l.post(func() { l.endWithin(spread, goesTo(all)) })
+	}
+	return len(all)
+}
+
+// ResumeTargets brings targets back into use: see Server.ResumeTargets.
+func (h *Hermetic) ResumeTargets(name, address string) {
+	all := h.server.pool.SetDrained(name, address, false)
+	for _, l := range h.server.loops {
+		l.post(func() { l.keep(goesTo(all)) })
+	}
+}
+
+// Targets returns the status of every target.
+func (h *Hermetic) Targets() []TargetStatus { return h.server.Targets() }
+
+// Loads returns how many handshakes and sessions each target counts, by its address.
+func (h *Hermetic) Loads() map[string]int {
+	all := map[string]int{}
+	for _, t := range h.server.pool.Targets() {
+		all[t.Address] += t.Load
+	}
+	return all
+}
+
+// Serves returns the path that the client of a loop's present work has asked for, or "" if
+// the loop works for no client.
+func (h *Hermetic) Serves(loop int) string {
+	if f := &h.server.loops[loop].faults; f.duty == sessionDuty {
+		return f.session.path
+	}
+	return ""
 }
 
 // CutBeside ends the relays, as a stop does when the time for it is over.

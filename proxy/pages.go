@@ -189,6 +189,10 @@ func (s *Server) tryForPage(ctx context.Context, route *backend.Route) (net.Conn
 	}
 	defer leave()
 	now := s.clock.now()
+	if err := route.Amiss(now); err != nil {
+		route.Skipped(err)
+		return nil, nil
+	}
 	route.Share(now)
 	conn, err := to.Connect(ctx, route.Until.Sub(now))
 	switch {

@@ -138,7 +138,7 @@ func (t ticket) goesOn(l *loop) {
 	s := t.s
 	l.serve(s)
 	if s.opening.route.Better(l.now) {
-		l.passOver(s)
+		l.passOver(s, s.opening.route.Amiss(l.now))
 	} else {
 		l.enqueue(l.dialQueueOf(s.target), t)
 	}

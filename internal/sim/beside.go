@@ -29,6 +29,10 @@ type job struct {
 
 // beside runs a job some time later.
 func (w *World) beside(run func()) {
+	if w.inLater { // it is a lookup, which waits for nothing here
+		w.after(w.jobTime(), run)
+		return
+	}
 	w.unbegun++
 	w.after(w.jobTime(), func() {
 		w.unbegun--

@@ -20,7 +20,7 @@ func wanted() (all []string) {
 			}
 		}
 	}
-	for _, fault := range []string{"again", "short", "ghost", "poller", "accept", "connect", "stopped", "stall", "TLS", "lookup", "detach", "panic"} {
+	for _, fault := range []string{"again", "short", "ghost", "poller", "accept", "connect", "stopped", "stall", "TLS", "lookup", "detach", "panic", "probe"} {
 		all = append(all, "fault "+fault)
 	}
 	for _, side := range []proxy.Side{client, service} {
@@ -39,7 +39,14 @@ func wanted() (all []string) {
 	for _, status := range []int{101, 400, 408, 426, 429, 502, 503, 504} {
 		all = append(all, fmt.Sprint("status ", status))
 	}
-	return append(all, "refusal passed on", "no permit", "lazy after its session", "lazy after a refusal", "lazy after a refusal passed on", "stop")
+	for kind := range ills {
+		all = append(all, "host "+kind.String())
+	}
+	for _, b := range balances {
+		all = append(all, "balance "+b.name)
+	}
+	return append(all, "refusal passed on", "no permit", "lazy after its session", "lazy after a refusal", "lazy after a refusal passed on", "stop", "failover", "dial to a target that is down", "no target is reached",
+		"session of a target that has gone", "session of a target that is drained", "page without a target")
 }
 
 // dropped is what a run sees when a session is dropped.

@@ -19,12 +19,18 @@ var replyNames = [replies]string{"by the ping's pong", "by an empty pong", "by a
 
 func (r Reply) String() string { return replyNames[r] }
 
+var illNames = [ills]string{"refuses connections", "crashes", "answers no connect", "hangs", "moves", "is drained"}
+
+func (i Ill) String() string { return illNames[i] }
+
 // A plan that is kept as data has names in it, so that it can be read, and stays what it
 // is when values are added.
 
 func (k Kind) MarshalText() ([]byte, error)        { return []byte(k.String()), nil }
 func (o Opening) MarshalText() ([]byte, error)     { return []byte(o.String()), nil }
 func (r Reply) MarshalText() ([]byte, error)       { return []byte(r.String()), nil }
+func (i Ill) MarshalText() ([]byte, error)         { return []byte(i.String()), nil }
+func (i *Ill) UnmarshalText(name []byte) error     { return named(i, illNames[:], string(name)) }
 func (k *Kind) UnmarshalText(name []byte) error    { return named(k, kindNames[:], string(name)) }
 func (o *Opening) UnmarshalText(name []byte) error { return named(o, openingNames[:], string(name)) }
 func (r *Reply) UnmarshalText(name []byte) error   { return named(r, replyNames[:], string(name)) }

@@ -31,6 +31,11 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 	}
 	t.ended = e
 	t.judgesFaulty(e)
+	if h := t.host; h == nil || e.Address != h.at.String() || bareName(e.Upstream) != h.site.name {
+		w.fails("session %d ends at %s (%s), and was somewhere else", i, e.Upstream, e.Address)
+	} else {
+		w.outlives(h)
+	}
 	if e.Closed {
 		return
 	}
@@ -47,6 +52,16 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 		t.judges(e, t.service)
 	default:
 		t.judgesOwn(e)
+	}
+}
+
+// outlives notes a session of a target that gets none any more.
+func (w *World) outlives(h *host) {
+	if h.known == never {
+		w.see("session of a target that has gone")
+	}
+	if h.drained != never {
+		w.see("session of a target that is drained")
 	}
 }
 
@@ -163,7 +178,7 @@ func (t *talk) judgesOwn(e *proxy.Ended) {
 	case metrics.MaxDuration:
 		legal = w.plan.Knobs.Oldest > 0 && e.Duration >= w.plan.Knobs.Oldest*9/10
 	case metrics.Drain:
-		legal = w.stopping
+		legal = w.stopping || t.host != nil && w.now >= t.host.retired
 	case metrics.Internal:
 		legal = w.seen["fault poller"] > 0 || t.faulty
 	default: // a peer's reason is not the proxy's own
@@ -182,6 +197,7 @@ func (w *World) Run() []error {
 	w.calm = true
 	w.runUntil(w.now + calmTime)
 	w.wantsEnds()
+	w.wantsPool()
 	w.stops()
 	w.runUntil(w.now + w.plan.drainTime() + time.Second)
 	w.proxy.CutBeside()
@@ -195,6 +211,7 @@ func (w *World) Run() []error {
 			t.wantsAll()
 			t.wantsCodes()
 			t.wantsLastWord()
+			t.wantsMiss()
 		}
 	}
 	w.proxy.Close()
@@ -222,6 +239,9 @@ func (p *Plan) length() (longest time.Duration) {
 			}
 			longest = max(longest, d)
 		}
+	}
+	for _, t := range p.Troubles {
+		longest = max(longest, t.At+t.For)
 	}
 	return longest
 }
@@ -284,8 +304,16 @@ func (w *World) wantsNothingLeft() {
 		w.fails("metrics: %v", err)
 	}
 	sum := map[string]float64{}
+	var counted []count
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
+			if strings.HasPrefix(f.GetName(), "holdfast_upstream_") && m.Counter != nil {
+				c := count{f.GetName(), map[string]string{}, int(m.GetCounter().GetValue())}
+				for _, l := range m.GetLabel() {
+					c.labels[l.GetName()] = l.GetValue()
+				}
+				counted = append(counted, c)
+			}
 			switch {
 			case m.Counter != nil:
 				sum[f.GetName()] += m.GetCounter().GetValue()
@@ -298,15 +326,16 @@ func (w *World) wantsNothingLeft() {
 	if ends := sum["holdfast_sessions_closed_total"] + sum["holdfast_sessions_dropped_total"]; opened != ends || int(opened) != len(w.ended) {
 		w.fails("%v sessions were opened, %v ends are counted and %d told", opened, ends, len(w.ended))
 	}
-	counted, want := int(sum["holdfast_handshakes_total"]), w.accepted-w.served+w.rejoined
-	if counted > want || counted < want-w.panicking.count { // a panic may come before the count
-		w.fails("%v handshakes are counted, and there were %d", counted, want)
+	handshakes, want := int(sum["holdfast_handshakes_total"]), w.accepted-w.served+w.rejoined
+	if handshakes > want || handshakes < want-w.panicking.count { // a panic may come before the count
+		w.fails("%v handshakes are counted, and there were %d", handshakes, want)
 	}
 	if counted := int(sum["holdfast_panics_total"]); counted != w.panicking.count {
 		w.fails("%d panics are counted, and there were %d", counted, w.panicking.count)
 	}
-	if len(w.jobs)+w.besides > 0 {
-		w.fails("%d jobs and %d connections are left beside the loops", len(w.jobs), w.besides)
+	w.wantsNothingCounted(counted)
+	if jobs := len(w.jobs) - w.checks; jobs+w.besides > 0 {
+		w.fails("%d jobs and %d connections are left beside the loops", jobs, w.besides)
 	}
 	if seats := w.proxy.Seats(); seats != 0 {
 		w.fails("%d addresses have seats at the end", seats)

@@ -166,6 +166,10 @@ func (g *guest) answers() bool {
 	w, j := g.pages.w, g.pages.w.job
 	placed := false
 	leave := w.proxy.LineUp(w.choices.IntN(len(w.running)), func() { placed = true; j.wake() })
+	if leave == nil {
+		w.see("page without a target")
+		return false
+	}
 	defer leave()
 	by := w.now + w.plan.Knobs.HandshakeTimeout
 	w.after(by-w.now, j.wake)
@@ -201,6 +205,7 @@ func (t *talk) paged() {
 		default:
 			t.rejoins = true
 			t.wantsPermit()
+			t.asks()
 			t.client.sendsInPieces([]byte(t.request()))
 			t.w.after(t.client.headOut-t.w.now, t.wantsPermit)
 		}

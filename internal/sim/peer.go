@@ -278,7 +278,9 @@ func (p *peer) takesRefusal(b []byte) {
 	p.refusal = append(p.refusal, b...)
 	if r := p.talk.refusal; r != nil {
 		r.got = append(r.got, b...)
+		return
 	}
+	p.talk.miss.text = append(p.talk.miss.text, b...)
 }
 
 // data holds the bytes of data frames against those that the other peer has sent.

@@ -9,12 +9,14 @@ import (
 // A Plan is all that a run is made of but for the network's and the kernel's chances,
 // which come from Seed. It is data, so that a failing one can be made smaller.
 type Plan struct {
-	Seed     uint64
-	Knobs    Knobs
-	Faults   Faults
-	Sessions []Conversation
-	Stop     time.Duration // when the proxy begins to stop; 0: when all is over
-	Spread   time.Duration // HOLDFAST_DRAIN_SPREAD
+	Seed      uint64
+	Knobs     Knobs
+	Faults    Faults
+	Sessions  []Conversation
+	Upstreams []Upstream // none: one, with one address
+	Troubles  []Trouble
+	Stop      time.Duration // when the proxy begins to stop; 0: when all is over
+	Spread    time.Duration // HOLDFAST_DRAIN_SPREAD
 }
 
 // Knobs are the proxy's configuration.
@@ -33,7 +35,6 @@ type Knobs struct {
 	Preface          bool // HOLDFAST_PROXY_PROTOCOL=accept, and each client has a header
 	ClientTLS        bool
 	ServiceTLS       bool
-	Name             bool  // the upstream's address is to be looked up
 	Places           int   // in each queue
 	Buffer           int   // of the kernel, for what was written at an end
 	Inbox            int   // and for what has arrived there
@@ -41,7 +42,10 @@ type Knobs struct {
 	Clients          int64 // how many the proxy has room for; 0: enough
 	Sessions         int   // HOLDFAST_MAX_SESSIONS; 0: no limit
 	Lobby            int64 // how many clients may be waited for when they are refused; 0: enough
-	Batch            int   // events that the poller returns at once; 0: as many as Linux does
+	Balance          string
+	SlowStart        time.Duration
+	Checks           time.Duration // HOLDFAST_HEALTH_INTERVAL
+	Batch            int           // events that the poller returns at once; 0: as many as Linux does
 }
 
 // Faults are what the kernel, the network and the machine may do in this run: each is the
@@ -54,7 +58,8 @@ type Faults struct {
 	Accept  float64       // an accept fails
 	Connect float64       // a connect fails or is not answered
 	TLS     float64       // a TLS handshake fails
-	Lookup  float64       // a name is not found
+	Lookup  float64       // a lookup fails, or finds nothing
+	Probe   float64       // a check of a target is lost
 	Stalls  float64       // a segment is late by seconds
 	Stopped float64       // the process is stopped for a while
 	Slow    time.Duration // latency at the most
@@ -154,6 +159,7 @@ func planFor(seed uint64) *Plan {
 		p.Sessions = append(p.Sessions, p.conversation(rnd))
 	}
 	p.gathers(stream(seed, 4))
+	p.spreads(stream(seed, 6))
 	mute := rnd.IntN(2) == 0
 	if mute && p.Knobs.UpstreamPong != "require" && !p.Knobs.Forward { // the pong to a ping that is passed on is one, too
 		for i := range p.Sessions {
@@ -167,12 +173,12 @@ func planFor(seed uint64) *Plan {
 		}
 	}
 	p.Spread = oneOf(stream(seed, 5), 0, time.Second, time.Minute)
-	p.crowds(stream(seed, 6))
+	p.narrows(stream(seed, 7))
 	return p
 }
 
-// crowds draws limits that few clients reach, and clients that are in no hurry to go.
-func (p *Plan) crowds(rnd *rand.Rand) {
+// narrows draws limits that few clients reach, and clients that are in no hurry to go.
+func (p *Plan) narrows(rnd *rand.Rand) {
 	p.Knobs.Sessions = seldom(rnd, 5, 1+rnd.IntN(3))
 	p.Knobs.Lobby = seldom(rnd, 4, int64(1))
 	if rnd.IntN(3) == 0 {
@@ -259,7 +265,6 @@ func knobsFor(rnd *rand.Rand) Knobs {
 		Preface:          rnd.IntN(6) == 0,
 		ClientTLS:        rnd.IntN(4) == 0,
 		ServiceTLS:       rnd.IntN(5) == 0,
-		Name:             rnd.IntN(5) == 0,
 		Places:           oneOf(rnd, 100, 1),
 		Buffer:           oneOf(rnd, 8<<10, 16<<10, 64<<10),
 		Inbox:            oneOf(rnd, 8<<10, 16<<10, 64<<10, 200<<10),

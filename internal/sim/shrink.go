@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,7 @@ func shrink(p *Plan, breaks func(*Plan) string) *Plan {
 		s.smaller = false
 		s.sessions()
 		s.actions()
+		s.upstreams()
 		s.settings()
 	}
 	return s.plan
@@ -45,6 +47,8 @@ func (s *shrinker) try(change func(*Plan)) bool {
 func (p *Plan) clone() *Plan {
 	c := *p
 	c.Sessions = append([]Conversation(nil), p.Sessions...)
+	c.Upstreams = slices.Clone(p.Upstreams)
+	c.Troubles = slices.Clone(p.Troubles)
 	for i := range c.Sessions {
 		for _, a := range c.Sessions[i].actors() {
 			a.Does = append([]Action(nil), a.Does...)
@@ -86,6 +90,28 @@ func (a *Actor) without(at, size int) {
 		a.Does[at+size].After += gap
 	}
 	a.Does = append(a.Does[:at], a.Does[at+size:]...)
+}
+
+// upstreams takes away troubles, addresses and upstreams. A trouble of what is gone does
+// nothing.
+func (s *shrinker) upstreams() {
+	for i := len(s.plan.Troubles) - 1; i >= 0; i-- {
+		s.try(func(p *Plan) { p.Troubles = slices.Delete(p.Troubles, i, i+1) })
+	}
+	for i := len(s.plan.Upstreams) - 1; i >= 0; i-- {
+		if i == len(s.plan.Upstreams)-1 && s.try(func(p *Plan) { p.Upstreams = p.Upstreams[:i] }) {
+			continue
+		}
+		if s.plan.Upstreams[i].Addresses > 1 {
+			s.try(func(p *Plan) { p.Upstreams[i].Addresses-- })
+		}
+		if s.plan.Upstreams[i].Name {
+			s.try(func(p *Plan) { p.Upstreams[i].Name, p.Upstreams[i].Addresses = false, 1 })
+		}
+		if s.plan.Upstreams[i].TLS {
+			s.try(func(p *Plan) { p.Upstreams[i].TLS = false })
+		}
+	}
 }
 
 // settings sets one thing after the other to its plainest value.
@@ -158,7 +184,9 @@ var plainer = []func(*Plan){
 	func(p *Plan) { p.Knobs.Preface = false },
 	func(p *Plan) { p.Knobs.ClientTLS = false },
 	func(p *Plan) { p.Knobs.ServiceTLS = false },
-	func(p *Plan) { p.Knobs.Name = false },
+	func(p *Plan) { p.Knobs.Balance = "" },
+	func(p *Plan) { p.Knobs.SlowStart = 0 },
+	func(p *Plan) { p.Knobs.Checks = 0 },
 	func(p *Plan) { p.Knobs.Places = 100 },
 	func(p *Plan) { p.Knobs.Buffer, p.Knobs.Inbox = 64<<10, 64<<10 },
 	func(p *Plan) { p.Knobs.Batch = 0 },
@@ -174,6 +202,7 @@ var plainer = []func(*Plan){
 	func(p *Plan) { p.Faults.Connect = 0 },
 	func(p *Plan) { p.Faults.TLS = 0 },
 	func(p *Plan) { p.Faults.Lookup = 0 },
+	func(p *Plan) { p.Faults.Probe = 0 },
 	func(p *Plan) { p.Faults.Stalls = 0 },
 	func(p *Plan) { p.Faults.Stopped = 0 },
 	func(p *Plan) { p.Faults.Slow = time.Microsecond },

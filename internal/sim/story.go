@@ -45,6 +45,7 @@ func (p *peer) tells(format string, args ...any) {
 // describes tells the plan that the story follows.
 func (p *Plan) describes(to io.Writer) {
 	_, _ = fmt.Fprintf(to, "seed %d\nknobs %+v\nfaults %+v\n", p.Seed, p.Knobs, p.Faults)
+	p.describesPool(to)
 	for i, c := range p.Sessions {
 		_, _ = fmt.Fprintf(to, "session %d at %v, %v\n", i, c.At, c.Opening)
 		for side, a := range []Actor{c.Client, c.Service} {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +27,14 @@ type talk struct {
 	moved   int              // how often data moved
 	saidAt  [2]time.Duration // when a peer said something: the time before last, and last
 	ended   *proxy.Ended
-	faulty  bool // a call for it has panicked
-	strikes bool // and its session was in its prime then: see panicking.go
-	misses  int  // of the world, when the client came
+	faulty  bool          // a call for it has panicked
+	strikes bool          // and its session was in its prime then: see panicking.go
+	askedAt time.Duration // when the client came, or asked for a session after pages
+	may     []*host       // those that the proxy knew then, for some time to come
+	dials   []dial        // for its handshake
+	miss    miss
+	asked   *caller // the first connection on which bytes of its request have come; nil: none have
+	host    *host   // that has its request
 	refusal *refusal
 	pages   int  // that the client has got
 	rejoins bool // it asks for a session after that
@@ -52,7 +58,7 @@ func (t *talk) begins() {
 		t.client.tells("is not let in: %v", err)
 		return
 	}
-	t.misses = t.w.misses
+	t.asks()
 	t.client.tells("connects, connection %d", s.Number())
 	t.w.connects(s)
 	t.client.connects(&wire{Socket: s, sealed: t.w.plan.Knobs.ClientTLS})
@@ -131,37 +137,75 @@ func padded(head string) string {
 // A caller is a connection to the service whose request has not come yet.
 type caller struct {
 	w    *World
+	host *host
 	s    *wire
 	head []byte
+
+	begun bool // the connection belongs to its conversation
 }
 
-func newService(w *World, s *kernel.Socket) {
-	c := &caller{w: w, s: &wire{Socket: s, sealed: w.plan.Knobs.ServiceTLS}}
+func newService(w *World, s *kernel.Socket, h *host) {
+	c := &caller{w: w, host: h, s: &wire{Socket: s, sealed: h.tls}}
+	h.callers = append(h.callers, c)
 	s.Notify = func() { w.after(0, c.reads) }
 	w.after(0, c.reads)
+	if h.ills[Crashes] > 0 { // since the connect began
+		w.crashes(h)
+	}
+}
+
+// leaves is called when the request has come, or when the connection has ended.
+func (c *caller) leaves() {
+	h := c.host
+	h.callers = slices.DeleteFunc(h.callers, func(other *caller) bool { return other == c })
 }
 
 var endOfHead = []byte("\r\n\r\n")
 
 func (c *caller) reads() {
-	if c.s.Closed() || c.s.Notify == nil {
+	if c.s.Closed() || c.begun || c.host.ills[Hangs] > 0 {
 		return
 	}
+	ended := c.looks()
+	if end := bytes.Index(c.head, endOfHead); end >= 0 {
+		c.begun = true
+		c.leaves()
+		c.begins(end + len(endOfHead))
+		return
+	}
+	if ended {
+		c.leaves()
+		_ = c.s.Close()
+	}
+}
+
+// looks reads what has come, and notes whose request it is. It reports whether the stream
+// has ended.
+func (c *caller) looks() (ended bool) {
 	var b [4096]byte
-	for {
+	for !bytes.Contains(c.head, endOfHead) {
 		n, err := c.s.Read(b[:], len(b))
 		if n == 0 {
-			if err != proxy.ErrAgain {
-				_ = c.s.Close()
-			}
-			return
+			ended = err != proxy.ErrAgain
+			break
 		}
 		c.head = append(c.head, b[:n]...)
-		if end := bytes.Index(c.head, endOfHead); end >= 0 {
-			c.begins(end + len(endOfHead))
-			return
+	}
+	path, whole := bytes.CutPrefix(c.head, []byte("GET "))
+	if path, _, found := bytes.Cut(path, []byte(" ")); whole && found {
+		if t := c.w.talkOf(string(path)); t != nil {
+			t.isAsked(c)
 		}
 	}
+	return ended
+}
+
+// isAsked notes where bytes of the request have come. They come once.
+func (t *talk) isAsked(c *caller) {
+	if t.asked != nil && t.asked != c {
+		t.w.fails("bytes of the request of client %d come to %v and to %v", t.number, t.asked.host.at, c.host.at)
+	}
+	t.asked = c
 }
 
 // begins hands the connection to its conversation.
@@ -185,6 +229,7 @@ func (c *caller) begins(end int) {
 	}
 	t.service.tells("is asked, connection %d", c.s.Number())
 	t.service.connects(c.s)
+	t.host = c.host
 	request := string(c.head[:end])
 	if t.plan.Opening == LeavesEarly { // the client leaves while it waits
 		t.w.after(spread(t.w.choices, 2*time.Second), func() { t.answers(request) })
@@ -243,7 +288,7 @@ func (t *talk) answered(head string) {
 	}
 	if status != "101" {
 		t.client.refused = true
-		t.wantsMisses(status)
+		t.misses()
 		if t.refusal != nil {
 			t.refusal.got = []byte(head)
 		}

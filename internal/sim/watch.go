@@ -18,7 +18,7 @@ func (p *Plan) isClean(c *Conversation) bool {
 
 // isPrompt reports the same, but for stops of the process and faults of the poller.
 func (p *Plan) isPrompt(c *Conversation) bool {
-	if p.Faults.Stalls > 0 {
+	if p.Faults.Stalls > 0 || p.hangs() {
 		return false
 	}
 	for _, a := range c.actors() {
@@ -274,18 +274,7 @@ func (t *talk) awaitsAnswer() {
 func (t *talk) mustOpen() bool {
 	f, k := &t.w.plan.Faults, &t.w.plan.Knobs
 	return t.plan.Opening == Opens && f.Accept+f.Connect+f.Poller+f.Stalls+f.Stopped+f.Panic == 0 &&
-		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !k.Name && k.Clients == 0 && k.Sessions == 0
-}
-
-// wantsMisses: a client whose service cannot be reached is told so when each address was
-// tried.
-func (t *talk) wantsMisses(status string) {
-	if status != "502" || t.plan.Opening != Opens || len(t.w.talks) > 1 || !t.w.plan.Knobs.Name || t.w.plan.Knobs.ServiceTLS {
-		return
-	}
-	if misses := t.w.misses - t.misses; misses < t.w.found {
-		t.w.fails("client %d is told that its service cannot be reached, and %d of %d addresses were tried", t.number, misses, t.w.found)
-	}
+		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !t.w.plan.isPool() && k.Clients == 0 && k.Sessions == 0
 }
 
 // freesUpstream checks that the service is let go soon after the client has left.

@@ -59,6 +59,7 @@ type sealed struct {
 	proxy.Transport
 	w       *World
 	aborted bool
+	late    bool // its peer has not answered in time
 	closed  bool
 	in      records
 	early   []byte // deciphered before the loop could read it
@@ -79,8 +80,12 @@ func (w *World) seals(conn proxy.Transport, hello []byte, _ *tls.Config) proxy.S
 
 var errBadCertificate = errors.New("tls: the certificate is refused")
 
-// Handshake does not wait: the world calls it when its time has come.
-func (c *sealed) Handshake(time.Time) error {
+// Handshake is called when its time has come. It waits only for a host that hangs.
+func (c *sealed) Handshake(by time.Time) error {
+	if s, is := c.Transport.(*kernel.Socket); is && c.w.isHanging(s) {
+		c.late = true
+		c.w.rests(by.Sub(time.Time{}) - c.w.now)
+	}
 	err := c.outcome()
 	if err != nil {
 		_ = c.Close()
@@ -90,7 +95,7 @@ func (c *sealed) Handshake(time.Time) error {
 
 func (c *sealed) outcome() error {
 	switch {
-	case c.aborted:
+	case c.aborted, c.late:
 		return os.ErrDeadlineExceeded
 	case c.w.chance(c.w.plan.Faults.TLS, "TLS"):
 		return oneOf(c.w.faults, error(errBadCertificate), io.EOF, os.ErrDeadlineExceeded)

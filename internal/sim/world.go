@@ -2,15 +2,12 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +33,7 @@ type World struct {
 
 	network, faults, schedule, choices *rand.Rand
 
+	sites    []*site
 	talks    []*talk
 	running  []loopState
 	ended    []*proxy.Ended
@@ -51,14 +49,15 @@ type World struct {
 	panicking panicking
 	job       *job          // that runs now
 	jobs      map[*job]bool // all that have not ended
+	inLater   bool          // such a job runs that comes after some time, and is no coroutine
 	unbegun   int           // jobs that have not begun: one may have the two connections of a relay
 	pages     pages
 	served    int           // connections that went to pages
 	rejoined  int           // those of them that came back
 	besides   int           // connections that have left their loops
 	accepted  int           // connections
-	misses    int           // connects to the service that fail
-	found     int           // addresses in the last answer to a lookup
+	turning   int           // the loop that has its turn
+	checks    int           // of targets, under way
 	limbo     int           // connections that nobody waits for, and whose TLS handshake goes on
 	stoppedTo time.Duration // the process is stopped until then
 	wrong     []error
@@ -108,6 +107,7 @@ func newWorld(p *Plan, story story) *World {
 		jobs:     map[*job]bool{},
 		state:    make([]int, states),
 		story:    story,
+		sites:    p.sites(),
 	}
 	w.machine = kernel.New(func() time.Duration { return w.now })
 	if story.hash != nil || story.calls {
@@ -140,8 +140,7 @@ func newWorld(p *Plan, story story) *World {
 	for _, real := range ofTheProcess {
 		w.metrics.Registry().Unregister(real)
 	}
-	var err error
-	w.proxy, err = proxy.NewHermetic(w.config(), proxy.HermeticWorld{
+	around := proxy.HermeticWorld{
 		Now:     func() heartbeat.Time { return heartbeat.Time(w.now) },
 		Beside:  w.beside,
 		Pages:   &w.pages,
@@ -155,10 +154,15 @@ func newWorld(p *Plan, story story) *World {
 		Close:   w.door.Close,
 		Clients: w.clients(),
 		Lobby:   cmp.Or(p.Knobs.Lobby, lobby),
-	})
-	if err != nil {
+	}
+	if p.isPool() {
+		around.Probe, around.After = w.probes, w.later
+	}
+	var err error
+	if w.proxy, err = proxy.NewHermetic(w.config(), around); err != nil {
 		panic(err) // the configuration is ours
 	}
+	w.plansTroubles()
 	for i := range p.Sessions {
 		w.talks = append(w.talks, newTalk(w, i))
 	}
@@ -179,12 +183,14 @@ func (w *World) config() proxy.Config {
 		service.Pong = heartbeat.IgnorePong
 	}
 	c := proxy.Config{
-		Upstreams:                []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: "192.0.2.9:9000"}}},
+		Balance:                  balance(k.Balance),
+		SlowStart:                k.SlowStart,
+		HealthInterval:           k.Checks,
 		Client:                   client,
 		UpstreamSide:             service,
 		HandshakeTimeout:         k.HandshakeTimeout,
 		UpstreamHandshakeTimeout: k.HandshakeTimeout,
-		DialTimeout:              5 * time.Second,
+		DialTimeout:              dialTimeout,
 		WriteTimeout:             k.Write,
 		CloseTimeout:             k.Close,
 		IdleTimeout:              k.Idle,
@@ -200,12 +206,8 @@ func (w *World) config() proxy.Config {
 		Metrics:                  w.metrics,
 		Ended:                    w.sessionEnded,
 	}
-	if k.Name {
-		c.Upstreams[0].URL.Host = "service.example:9000"
-	}
-	if k.ServiceTLS {
-		c.Upstreams[0].URL.Scheme = "wss"
-		c.Upstreams[0].TLS = func() *tls.Config { return &tls.Config{} }
+	for _, s := range w.sites {
+		c.Upstreams = append(c.Upstreams, s.upstream())
 	}
 	if k.ClientTLS {
 		c.TLS = &tls.Config{}
@@ -267,27 +269,6 @@ func (w *World) mayNotAccept() error {
 	return nil
 }
 
-// dialled decides on a connection to the service.
-func (w *World) dialled(proxy.Endpoint) kernel.Outcome {
-	if w.drains() {
-		w.fails("the service is dialled for a handshake during a stop")
-	}
-	o := kernel.Outcome{After: 2 * w.latency(), Accepted: w.serviceAccepts}
-	if !w.chance(w.plan.Faults.Connect, "connect") {
-		return o
-	}
-	w.misses++
-	switch w.faults.IntN(5) {
-	case 0:
-		o.Now = oneOf[error](w.faults, unix.EADDRNOTAVAIL, unix.ENOBUFS, unix.EMFILE)
-	case 1:
-		o.Silent = true
-	default:
-		o.Fails = oneOf(w.faults, unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ETIMEDOUT)
-	}
-	return o
-}
-
 // drains reports whether all loops have begun to drain.
 func (w *World) drains() bool {
 	for i := range w.running {
@@ -323,11 +304,6 @@ func (w *World) segment() int {
 		return 1 + w.network.IntN(3000)
 	}
 	return 64 << 10
-}
-
-func (w *World) serviceAccepts(s *kernel.Socket) {
-	w.connects(s)
-	newService(w, s)
 }
 
 // after lets something happen later.
@@ -411,6 +387,7 @@ func (w *World) turn(i int) {
 		return
 	}
 	w.reads = reads{}
+	w.turning = i
 	w.panicking.begins()
 	w.proxy.Turn(i)
 	w.panicking.ends()
@@ -465,22 +442,6 @@ func (w *World) partlyRead(s *kernel.Socket, size int) int {
 // jobTime is how long a job beside the loops takes: it may be longer than anybody waits.
 func (w *World) jobTime() time.Duration {
 	return spread(w.schedule, oneOf(w.schedule, time.Millisecond, time.Second, 15*time.Second))
-}
-
-var errNotFound = errors.New("no such host")
-
-// finds looks up the service's address. Some of its addresses may be of no use.
-func (w *World) finds(context.Context, string) ([]netip.Addr, error) {
-	w.found = 0
-	if w.chance(w.plan.Faults.Lookup, "lookup") {
-		return nil, errNotFound
-	}
-	addrs := []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 9})}
-	if w.choices.IntN(2) == 0 {
-		addrs = append(addrs, netip.AddrFrom4([4]byte{192, 0, 2, 10}))
-	}
-	w.found = len(addrs)
-	return addrs, nil
 }
 
 // balancer is where the clients' connections come from if they have PROXY headers.

@@ -179,8 +179,22 @@ func (b *Backend) stillLeaving() []*Target {
 	return b.leaving
 }
 
+// sum returns how many handshakes and sessions the backend's targets count, and how many of
+// them are sessions.
+func (b *Backend) sum() (load, sessions int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, targets := range [...][]*Target{b.targets, b.leaving} {
+		for _, t := range targets {
+			load += int(t.load.Load())
+			sessions += int(t.sessions.Load())
+		}
+	}
+	return load, sessions
+}
+
 // setTargets makes the addresses of an answer the backend's targets, and returns those
-// that are new or have come back.
+// that are new, or that have come back: their checks have ended meanwhile.
 func (b *Backend) setTargets(addrs []netip.Addr) (fresh []*Target) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -73,9 +73,13 @@ func (t *Target) watch() {
 	s := &t.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.backend.pool.cfg.Health.Interval >= 0 && !s.watched {
+	switch {
+	case s.watched:
+	case t.backend.pool.cfg.Health.Interval >= 0:
 		s.watched = true
 		t.backend.pool.cfg.Beside(t.planned())
+	case !s.up:
+		t.plan(t.pause())
 	}
 }
 

@@ -129,6 +129,17 @@ func (p *Pool) Up() bool {
 	return slices.ContainsFunc(*p.targets.Load(), (*Target).takesRequests)
 }
 
+// Working returns the targets in use that are up. It takes no lock, so what WhenDown has set
+// may call it.
+func (p *Pool) Working() (all []*Target) {
+	for _, t := range *p.targets.Load() {
+		if t.Up() {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
 // Several reports whether requests have more than one target to go to.
 func (p *Pool) Several() bool { return len(p.backends) > 1 || len(*p.targets.Load()) > 1 }
 
@@ -241,6 +252,16 @@ func (p *Pool) Targets() (all []Status) {
 		}
 	}
 	return all
+}
+
+// Load returns how many handshakes and sessions all targets count together, and how many of
+// them are sessions.
+func (p *Pool) Load() (load, sessions int) {
+	for _, b := range p.backends {
+		l, s := b.sum()
+		load, sessions = load+l, sessions+s
+	}
+	return load, sessions
 }
 
 // shown returns what the metrics show of every target.

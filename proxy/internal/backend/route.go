@@ -122,6 +122,14 @@ func (r *Route) Begin(now heartbeat.Time) (by heartbeat.Time) {
 	return r.by
 }
 
+// InTime returns at, or when the time of the whole route is up if that is earlier.
+func (r *Route) InTime(at heartbeat.Time) heartbeat.Time {
+	if r.by == 0 {
+		return at
+	}
+	return min(at, r.by)
+}
+
 // leastShare is the part of DialTimeout that each target may use, however many there are.
 const leastShare = 5
 
@@ -142,6 +150,26 @@ func (r *Route) Share(now heartbeat.Time) {
 // Better reports whether To is down and another target, which was not tried yet, is up.
 func (r *Route) Better(now heartbeat.Time) bool {
 	return !r.To.Up() && slices.ContainsFunc(*r.pool.targets.Load(), func(t *Target) bool { return t.Up() && r.mayTry(t, now) })
+}
+
+var (
+	errDrained  = errors.New("it was taken out of use before it was dialled")
+	errWentDown = errors.New("it went down before it was dialled")
+)
+
+// Amiss returns why To must not be dialled any more, after a wait for its turn, or nil.
+func (r *Route) Amiss(now heartbeat.Time) error {
+	switch {
+	case r.by != 0 && now >= r.by:
+		return ErrTimeout
+	case r.To.gone.Load():
+		return errGone
+	case r.To.drained.Load():
+		return errDrained
+	case r.Better(now):
+		return errWentDown
+	}
+	return nil
 }
 
 // Full returns when to try To again, whose queue was full.

@@ -151,6 +151,7 @@ type Status struct {
 	Upstream, Address  string
 	Up, Draining, Gone bool
 	Reason             string // why it is down
+	Load               int    // handshakes that are on their way to it, and sessions
 	Sessions           int
 }
 
@@ -160,6 +161,7 @@ func (t *Target) status() Status {
 		Address:  t.address,
 		Draining: t.drained.Load(),
 		Gone:     t.gone.Load(),
+		Load:     int(t.load.Load()),
 		Sessions: int(t.sessions.Load()),
 	}
 	s.Up, s.Reason = t.state.now()
