@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type stage struct {
 	server  *Server
 	l       *loop
 	now     heartbeat.Time
+	beside  atomic.Int64 // the time beside the loop: now, when the loop last began to run
 	metrics *metrics.Metrics
 	log     bytes.Buffer
 	peers   []*peer
@@ -65,16 +67,18 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 		change(&cfg)
 	}
 	st.metrics = cfg.Metrics
-	clock := func() heartbeat.Time { return st.now }
+	st.beside.Store(int64(st.now))
+	beside := func() heartbeat.Time { return heartbeat.Time(st.beside.Load()) }
 	p, err := epoll.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.server, err = newServer(cfg, inventedTime(clock)); err != nil {
+	if st.server, err = newServer(cfg, inventedTime(beside)); err != nil {
 		t.Fatal(err)
 	}
 	st.server.setRooms(1000, mostRefused)
 	st.l = st.server.addLoop(linux{p, cfg.socketOptions()}, rand.Reader)
+	st.l.clock = func() heartbeat.Time { return st.now }
 	st.l.waitsWith(p)
 	t.Cleanup(func() {
 		st.l.shut = true // so that late clients are cut too
@@ -138,6 +142,7 @@ func (st *stage) peer(side Side) *peer {
 // run turns the loop until nothing is ready any more.
 func (st *stage) run() {
 	st.t.Helper()
+	st.beside.Store(int64(st.now))
 	for range 100_000 {
 		st.l.poll()
 		st.l.turn(st.l.now, st.l.ready)

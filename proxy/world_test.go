@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,7 +207,8 @@ type inventedWorld struct {
 	now    heartbeat.Time
 	beside func() bool // runs the jobs beside the loop that wait, and reports whether there were any; nil: they do not wait
 
-	mayPanic bool
+	besideTime atomic.Int64 // the time beside the loop: now, when the loop last began to run
+	mayPanic   bool
 }
 
 func newInventedWorld(t *testing.T, change func(*Config)) *inventedWorld {
@@ -216,9 +218,11 @@ func newInventedWorld(t *testing.T, change func(*Config)) *inventedWorld {
 // newInventedWorldBeside is newInventedWorld with what runs the jobs beside the loop.
 func newInventedWorldBeside(t *testing.T, change func(*Config), beside func(job func())) *inventedWorld {
 	w := &inventedWorld{t: t, kernel: newInvented(), now: heartbeat.Time(time.Hour)}
-	around := inventedTime(func() heartbeat.Time { return w.now })
+	w.besideTime.Store(int64(w.now))
+	around := inventedTime(func() heartbeat.Time { return heartbeat.Time(w.besideTime.Load()) })
 	around.beside = beside
 	w.begins(change, around)
+	w.l.clock = func() heartbeat.Time { return w.now }
 	t.Cleanup(w.server.end)
 	return w
 }
@@ -242,6 +246,7 @@ func (w *inventedWorld) begins(change func(*Config), around world) {
 // run turns the loop until nothing happens any more.
 func (w *inventedWorld) run() {
 	w.t.Helper()
+	w.besideTime.Store(int64(w.now))
 	for range 10_000 {
 		w.l.poll()
 		w.l.turn(w.l.now, w.l.ready)
