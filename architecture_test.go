@@ -21,10 +21,10 @@ var imports = map[string][]string{
 	".": {"holdfast/internal/command"},
 	"internal/command": {
 		"holdfast/internal/daemon", "holdfast/internal/demo", "holdfast/internal/probe",
-		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/shown",
+		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/notify", "holdfast/internal/shown",
 		"holdfast/heartbeat", "holdfast/proxy",
 	},
-	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics", "holdfast/internal/panics"},
+	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/internal/notify", "holdfast/proxy", "holdfast/metrics", "holdfast/internal/panics"},
 	"internal/demo": {
 		"holdfast/internal/hostport", "holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
@@ -37,6 +37,7 @@ var imports = map[string][]string{
 		"github.com/caarlos0/env/v10",
 	},
 	"internal/linelog": {},
+	"internal/notify":  {"golang.org/x/sys/unix"},
 	"internal/certs":   {"holdfast/internal/shown"},
 	"internal/shown":   {},
 	// For tests.

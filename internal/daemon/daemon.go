@@ -4,8 +4,9 @@
 // The path through it: New builds both from a configuration and binds their addresses.
 // Run serves until a signal, then drains, and returns whether everything went well.
 // listening.go says what to do if an address cannot be listened on. certificates.go reads
-// the TLS files again when they change. The log and the signals are arguments: this
-// package does not touch the process.
+// the TLS files again when they change. manager.go tells the service manager, such as
+// systemd, how the daemon is. The log and the signals are arguments: this package does not
+// touch the process.
 package daemon
 
 import (
@@ -20,6 +21,7 @@ import (
 
 	"holdfast/internal/admin"
 	"holdfast/internal/config"
+	"holdfast/internal/notify"
 	"holdfast/internal/panics"
 	"holdfast/metrics"
 	"holdfast/proxy"
@@ -29,6 +31,7 @@ import (
 type proxyServer interface {
 	admin.Proxy
 	Run() error
+	Turned() bool
 	Shutdown(ctx context.Context, how proxy.Stop) (cut int, err error)
 }
 
@@ -42,6 +45,7 @@ type Daemon struct {
 	log           *slog.Logger
 	term          proxy.Stop // what SIGTERM does
 	interrupt     proxy.Stop // what SIGINT does
+	told          told       // to the service manager
 }
 
 // New builds the proxy and its admin listener from c and binds their addresses. The proxy
@@ -120,6 +124,8 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 	go d.keepCertificates(ctx, hangups)
 	ended := make(chan error, 1)
 	go d.runProxy(ended)
+	d.tellReady()
+	go d.tellManager(ctx)
 	if d.adminListener != nil {
 		go d.runAdmin()
 		defer d.admin.Close()
@@ -133,6 +139,7 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 		if s == os.Interrupt {
 			how = d.interrupt
 		}
+		d.tell(notify.Stopping)
 		d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions(), "at_most_s", how.Longest().Seconds())
 		return d.drain(how, signals, ended)
 	}
