@@ -167,7 +167,8 @@ func scrapeAs(t *testing.T, m *Metrics, accept string) (body string, header http
 // timeout: a session that the timeout has cut lasted a little longer.
 func TestSessionBoundsAvoidTimeouts(t *testing.T) {
 	timeouts := seconds(
-		30*time.Second, time.Minute, 100*time.Second, 2*time.Minute, 5*time.Minute, 350*time.Second,
+		30*time.Second, 55*time.Second, time.Minute, 100*time.Second, 2*time.Minute, 3*time.Minute,
+		4*time.Minute, 5*time.Minute, 350*time.Second,
 		10*time.Minute, 30*time.Minute, time.Hour, 2*time.Hour, 12*time.Hour, 24*time.Hour,
 	)
 	used := map[int]float64{} // by bucket, the timeout that falls into it

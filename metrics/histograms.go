@@ -16,20 +16,24 @@ type histograms struct {
 }
 
 // sessionBounds stand on both sides of the usual idle timeouts of middleboxes and load
-// balancers, which are 30 s, 60 s, 100 s, 2 min, 5 min, 350 s, 10 min, half an hour, one
-// hour and two, and never on one of them. A session that such a timeout has cut lasted a
-// little longer than the timeout. So the sessions that one timeout has cut fall into one
-// narrow bucket.
+// balancers, and never on one of them: docs/configuration.md lists what is known of such
+// timeouts. A session that a timeout has cut lasted a little longer than the timeout. So
+// the sessions that one timeout has cut fall into one narrow bucket.
 var sessionBounds = seconds(
 	time.Second, 5*time.Second, 15*time.Second,
-	25*time.Second, 35*time.Second,
-	55*time.Second, 65*time.Second,
-	95*time.Second, 110*time.Second, 130*time.Second,
-	280*time.Second, 320*time.Second, 380*time.Second,
-	570*time.Second, 640*time.Second,
-	1700*time.Second, 1900*time.Second,
-	3500*time.Second, 3700*time.Second,
-	7100*time.Second, 7300*time.Second,
+	25*time.Second, 35*time.Second, // 30 s
+	52*time.Second, 58*time.Second, // 55 s
+	65*time.Second,                  // 60 s
+	95*time.Second, 110*time.Second, // 100 s
+	130*time.Second,                  // 2 min
+	170*time.Second, 190*time.Second, // 3 min
+	230*time.Second, 250*time.Second, // 4 min
+	280*time.Second, 320*time.Second, // 5 min
+	380*time.Second,                  // 350 s
+	570*time.Second, 640*time.Second, // 10 min
+	1700*time.Second, 1900*time.Second, // half an hour
+	3500*time.Second, 3700*time.Second, // 1 h
+	7100*time.Second, 7300*time.Second, // 2 h
 	5*time.Hour, 13*time.Hour, 25*time.Hour, 73*time.Hour, 170*time.Hour,
 )
 
