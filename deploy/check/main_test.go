@@ -19,6 +19,13 @@ const version = "v1.2.3"
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if folder := os.Getenv(insideVariable); folder != "" {
+		if err := inside(folder, os.Getenv("DIST")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	flag.Parse()
 	var err error
 	if dist, err = os.MkdirTemp("", "holdfast-dist-"); err == nil {
