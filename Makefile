@@ -8,10 +8,10 @@ MUTANTSEEDS ?= 5000
 VERSION ?=
 
 .PHONY: help build release test race vet lint verify reproducible gosec sbom vuln supply \
-	fuzz sim mutants e2e faults inject compare soak bench restarts ci
+	fuzz sim mutants e2e alerts-check faults inject compare soak bench restarts ci
 
 help: ## this list of targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, ./holdfast
 	go build -o holdfast .
@@ -28,7 +28,7 @@ race: ## the same tests with the race detector, in random order; those of proxy 
 
 vet: ## go vet, the tests behind build tags included
 	go vet ./...
-	go vet -tags e2e ./e2e
+	go vet -tags e2e ./e2e ./deploy/...
 	go vet -tags faults ./faults/...
 
 lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
@@ -66,6 +66,10 @@ mutants: ## the proxy broken in one place at a time: the simulation must notice 
 e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProxy and a browser; installs them
 	e2e/install
 	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
+
+alerts-check: ## the alerts, their cases and the dashboard's expressions, by promtool; installs it
+	e2e/install prometheus
+	PATH="$(CURDIR)/e2e/bin:$$PATH" go test -tags e2e -count=1 ./deploy/prometheus ./deploy/grafana
 
 faults: ## the binary in networks that slow down, lose packets and fail, between peers that freeze and flood; needs root
 	faults/install

@@ -93,6 +93,10 @@ var imports = map[string][]string{
 	"e2e":           {},
 	"faults":        {},
 	"faults/inject": {},
+
+	// They hold tests alone.
+	"deploy/grafana":    {},
+	"deploy/prometheus": {},
 }
 
 // clock are the functions that ask the time or wait for it to pass.
