@@ -94,6 +94,10 @@ var imports = map[string][]string{
 	"faults":        {},
 	"faults/inject": {},
 
+	// What is packed with the binary, and what stands behind it in an example.
+	"deploy/package/manual": {"holdfast/internal/command", "holdfast/internal/config"},
+	"deploy/compose/echo":   {"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil"},
+
 	// They hold tests alone.
 	"deploy/grafana":    {},
 	"deploy/prometheus": {},
@@ -142,9 +146,10 @@ var bans = []ban{{
 	why:   "only main ends the process",
 	holds: isProduct,
 	except: map[string]string{
-		"main.go":                     "is main",
-		"internal/sim/main.go":        "is the main of the simulation",
-		"internal/sim/mutate/main.go": "is the main of the mutants",
+		"main.go":                       "is main",
+		"internal/sim/main.go":          "is the main of the simulation",
+		"internal/sim/mutate/main.go":   "is the main of the mutants",
+		"deploy/package/manual/main.go": "is a main",
 	},
 }, {
 	pkg:   "log/slog",
@@ -170,8 +175,8 @@ func sources(t *testing.T) (all []source) {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && name != "." && isNoPackage(entry.Name()):
-			return filepath.SkipDir
+		case entry.IsDir() && name != "." && (isNoPackage(entry.Name()) || exists(filepath.Join(name, "go.mod"))):
+			return filepath.SkipDir // of another module, too
 		case entry.IsDir() || !strings.HasSuffix(name, ".go"):
 			return nil
 		}

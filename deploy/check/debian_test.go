@@ -19,7 +19,7 @@ import (
 // The package is installed into a copy of this machine: an overlay, in which everything
 // runs by chroot. The overlay lies in a mount namespace of its own. So this test runs
 // itself again there, with insideVariable set to a folder on a tmpfs.
-const insideVariable = "HOLDFAST_CHECK_INSIDE"
+const insideVariable = "CHECK_INSIDE"
 
 func TestDebianPackage(t *testing.T) {
 	args := []string{"--mount", "--propagation", "private"}

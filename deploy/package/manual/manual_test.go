@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -56,29 +55,19 @@ func TestTextIsEscaped(t *testing.T) {
 	}
 }
 
-// What bash offers for a command line. bash itself is asked, as at a terminal.
-func TestCompletion(t *testing.T) {
+// Each command and each flag can be completed. `make deploy-check` asks bash itself.
+func TestTheCompletionNamesAll(t *testing.T) {
 	script := written(t, "bash")
-	for line, want := range map[string]string{
-		"holdfast ":              "serve demo check env healthcheck version help",
-		"holdfast he":            "healthcheck help",
-		"holdfast check -":       "-connect -origin -path",
-		"holdfast env ":          "-format",
-		"holdfast env -format ":  "table markdown dotenv json",
-		"holdfast env -format j": "json",
-		"holdfast help ch":       "check",
-		"holdfast help check ":   "",
-		"holdfast serve ":        "",
-		"holdfast unknown ":      "",
-	} {
-		words := strings.Split(line, " ")
-		ask := script + `
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-_holdfast
-echo "${COMPREPLY[*]}"`
-		out, err := exec.Command("bash", append([]string{"-c", ask, "bash"}, words...)...).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != want {
-			t.Errorf("%q: bash offers %q, %v; want %q", line, got, err, want)
+	for _, c := range command.Pages() {
+		if !strings.Contains(script, "'"+c.Name+" ") && !strings.Contains(script, " "+c.Name+" ") && !strings.Contains(script, " "+c.Name+"'") {
+			t.Errorf("the completion does not name the command %s", c.Name)
+		}
+		for flag, values := range c.Flags() {
+			for _, word := range append(values, flag) {
+				if !strings.Contains(script, word) {
+					t.Errorf("the completion of %s does not name %s", c.Name, word)
+				}
+			}
 		}
 	}
 }
