@@ -52,6 +52,7 @@ func inside(folder, packages string) error {
 		m.run("man", "--warnings", "-E", "UTF-8", "-l", "/usr/share/man/man1/holdfast.1.gz"),
 		m.completes(),
 		m.serves(),
+		m.staysInTheFilter(),
 		m.isActivated(),
 		m.run("dpkg", "--purge", "holdfast"),
 		m.isClean(),
@@ -173,9 +174,9 @@ func (m machine) setting(unit, name string) (values []string, err error) {
 	return values, nil
 }
 
-// start starts the command line of the unit, with the file of its environment and more, as
-// an unprivileged user and without a capability.
-func (m machine) start(more ...string) (*exec.Cmd, error) {
+// service returns the command line of the unit, with the file of its environment and more,
+// as an unprivileged user and without a capability.
+func (m machine) service(more ...string) (*exec.Cmd, error) {
 	line, err := m.setting("holdfast.service", "ExecStart")
 	if err != nil {
 		return nil, err
@@ -202,7 +203,7 @@ func (m machine) start(more ...string) (*exec.Cmd, error) {
 
 // serves runs the command line of the unit as systemd does, and wants what it is told.
 func (m machine) serves() error {
-	cmd, err := m.start()
+	cmd, err := m.service()
 	if err != nil {
 		return err
 	}
@@ -228,7 +229,7 @@ func (m machine) serves() error {
 		return err
 	}
 	defer manager.Close()
-	cmd, err = m.start("NOTIFY_SOCKET="+manager.LocalAddr().String(), "WATCHDOG_USEC=200000")
+	cmd, err = m.service("NOTIFY_SOCKET="+manager.LocalAddr().String(), "WATCHDOG_USEC=200000")
 	if err != nil {
 		return err
 	}

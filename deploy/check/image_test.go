@@ -267,23 +267,26 @@ func echoesOverTLS(t *testing.T) (ca []byte, address string) {
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	leafKey, leafDER := certificate(t, leaf, root, rootKey)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _, _, err := ws.UpgradeHTTP(r, w)
-		if err != nil {
-			return // a check whether the service works
-		}
-		defer conn.Close()
-		for {
-			message, op, err := wsutil.ReadClientData(conn)
-			if err != nil || wsutil.WriteServerMessage(conn, op, message) != nil {
-				return
-			}
-		}
-	}))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(echoesBack))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leafDER}, PrivateKey: leafKey}}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: rootDER}), server.Listener.Addr().String()
+}
+
+// echoesBack is an echo service for one client.
+func echoesBack(w http.ResponseWriter, r *http.Request) {
+	conn, _, _, err := ws.UpgradeHTTP(r, w)
+	if err != nil {
+		return // a check whether the service works
+	}
+	defer conn.Close()
+	for {
+		message, op, err := wsutil.ReadClientData(conn)
+		if err != nil || wsutil.WriteServerMessage(conn, op, message) != nil {
+			return
+		}
+	}
 }
 
 // certificate makes a certificate and its key. The parent signs it with parentKey, or with
