@@ -81,6 +81,9 @@ func built(t *testing.T, folder string) *manifests {
 			t.Errorf("%s, %s %s: %v", folder, name, object.GetName(), err)
 		}
 	}
+	if t.Failed() {
+		t.FailNow()
+	}
 	return m
 }
 
