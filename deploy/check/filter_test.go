@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -94,7 +95,7 @@ func talks(host string) error {
 	}
 	defer conn.Close()
 	for range 2 {
-		frame, err := ws.ReadFrame(conn)
+		frame, err := ws.ReadFrame(io.LimitReader(conn, 1<<10)) //lint:ignore SA1019 the reader is bounded
 		if err != nil || frame.Header.OpCode != ws.OpPing {
 			return fmt.Errorf("in place of a ping comes %+v, %w", frame.Header, err)
 		}
