@@ -171,8 +171,8 @@ func shippedPanels(t *testing.T) (panels []dashboardPanel) {
 	return panels
 }
 
-// shows wants each panel to show something of the time since began. A panel may ask in two
-// ways, of which one has the answer: so it is with native histograms.
+// shows wants each panel to show something of the time since began. A panel of round trips
+// asks for classic buckets and for native ones. One of the two answers is enough.
 func (p *prometheus) shows(panels []dashboardPanel, began time.Time) {
 	p.T.Helper()
 	filled := strings.NewReplacer("$__rate_interval", "5s", "$__range", "1m", "$job", "holdfast", "$instance", ".*")
