@@ -7,17 +7,20 @@ SEEDS ?= 100000
 MUTANTSEEDS ?= 5000
 VERSION ?=
 
-.PHONY: help build release test race vet lint verify reproducible gosec sbom vuln supply \
-	fuzz sim mutants e2e faults inject compare soak bench restarts ci
+.PHONY: help build binary release test race vet lint verify reproducible gosec sbom vuln supply \
+	fuzz sim mutants e2e alerts-check deploy-check faults inject compare soak bench restarts ci
 
 help: ## this list of targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, ./holdfast
 	go build -o holdfast .
 
-release: ## dist/holdfast, static, with VERSION in it; the same source gives the same bytes
+binary: ## dist/holdfast, static, with VERSION in it; the same source gives the same bytes
 	tools/release dist/holdfast $(VERSION)
+
+release: binary sbom ## dist/ whole: the binary, an archive, a Debian package, their SBOM and checksums
+	deploy/package/build dist $(VERSION)
 
 test: ## the tests that need nothing but Go
 	go test ./...
@@ -28,8 +31,9 @@ race: ## the same tests with the race detector, in random order; those of proxy 
 
 vet: ## go vet, the tests behind build tags included
 	go vet ./...
-	go vet -tags e2e ./e2e
+	go vet -tags e2e ./e2e ./deploy/...
 	go vet -tags faults ./faults/...
+	go -C deploy/check vet ./...
 
 lint: ## gofmt, tidy modules, staticcheck, errcheck, exhaustive, misspell
 	tools/lint
@@ -38,6 +42,7 @@ verify: ## whether the modules on disk are those that go.sum names
 	go mod verify
 	go -C tools mod verify
 	go -C tools/supply mod verify
+	go -C deploy/check mod verify
 
 reproducible: ## the release built twice, in two folders with two caches: are the bytes the same?
 	tools/supply/reproducible
@@ -45,10 +50,10 @@ reproducible: ## the release built twice, in two folders with two caches: are th
 gosec: ## gosec on the packages that the binary is made of
 	tools/supply/gosec
 
-sbom: release ## dist/holdfast.cdx.json: what the release was built from, as CycloneDX
+sbom: binary ## dist/holdfast.cdx.json: what the release was built from, as CycloneDX
 	tools/supply/sbom dist/holdfast
 
-vuln: release ## known vulnerabilities in the source and in the release; asks vuln.go.dev, or GOVULNDB
+vuln: binary ## known vulnerabilities in the source and in the release; asks vuln.go.dev, or GOVULNDB
 	tools/supply/vuln dist/holdfast
 
 supply: verify reproducible gosec sbom vuln ## all of the five
@@ -66,6 +71,14 @@ mutants: ## the proxy broken in one place at a time: the simulation must notice 
 e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProxy and a browser; installs them
 	e2e/install
 	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
+
+alerts-check: ## the alerts, their cases and the dashboard's expressions, by promtool; installs it
+	e2e/install prometheus
+	PATH="$(CURDIR)/e2e/bin:$$PATH" go test -tags e2e -count=1 ./deploy/prometheus ./deploy/grafana
+
+deploy-check: ## deploy/ held to what reads it: Kubernetes, compose, systemd, dpkg, and the Dockerfile by hand; needs root
+	deploy/check/install
+	go -C deploy/check test -count=1 -timeout=10m ./...
 
 faults: ## the binary in networks that slow down, lose packets and fail, between peers that freeze and flood; needs root
 	faults/install

@@ -21,10 +21,10 @@ var imports = map[string][]string{
 	".": {"holdfast/internal/command"},
 	"internal/command": {
 		"holdfast/internal/daemon", "holdfast/internal/demo", "holdfast/internal/probe",
-		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/shown",
+		"holdfast/internal/activation", "holdfast/internal/config", "holdfast/internal/linelog", "holdfast/internal/notify", "holdfast/internal/shown",
 		"holdfast/heartbeat", "holdfast/proxy",
 	},
-	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/proxy", "holdfast/metrics", "holdfast/internal/panics"},
+	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/internal/notify", "holdfast/proxy", "holdfast/metrics", "holdfast/internal/panics"},
 	"internal/demo": {
 		"holdfast/internal/hostport", "holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
@@ -37,6 +37,7 @@ var imports = map[string][]string{
 		"github.com/caarlos0/env/v10",
 	},
 	"internal/linelog": {},
+	"internal/notify":  {"golang.org/x/sys/unix"},
 	"internal/certs":   {"holdfast/internal/shown"},
 	"internal/shown":   {},
 	// For tests.
@@ -92,6 +93,14 @@ var imports = map[string][]string{
 	"e2e":           {},
 	"faults":        {},
 	"faults/inject": {},
+
+	// What is packed with the binary, and what stands behind it in an example.
+	"deploy/package/manual": {"holdfast/internal/command", "holdfast/internal/config"},
+	"deploy/compose/echo":   {"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil"},
+
+	// They hold tests alone.
+	"deploy/grafana":    {},
+	"deploy/prometheus": {},
 }
 
 // clock are the functions that ask the time or wait for it to pass.
@@ -137,9 +146,10 @@ var bans = []ban{{
 	why:   "only main ends the process",
 	holds: isProduct,
 	except: map[string]string{
-		"main.go":                     "is main",
-		"internal/sim/main.go":        "is the main of the simulation",
-		"internal/sim/mutate/main.go": "is the main of the mutants",
+		"main.go":                       "is main",
+		"internal/sim/main.go":          "is the main of the simulation",
+		"internal/sim/mutate/main.go":   "is the main of the mutants",
+		"deploy/package/manual/main.go": "is a main",
 	},
 }, {
 	pkg:   "log/slog",
@@ -165,8 +175,8 @@ func sources(t *testing.T) (all []source) {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && name != "." && isNoPackage(entry.Name()):
-			return filepath.SkipDir
+		case entry.IsDir() && name != "." && (isNoPackage(entry.Name()) || exists(filepath.Join(name, "go.mod"))):
+			return filepath.SkipDir // of another module, too
 		case entry.IsDir() || !strings.HasSuffix(name, ".go"):
 			return nil
 		}

@@ -22,7 +22,8 @@ import (
 var documents = []string{
 	"README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md",
 	"docs/configuration.md", "docs/deadlines.md", "docs/front-door.md", "docs/operating.md", "docs/performance.md",
-	"docs/recipes.md", "docs/reliability.md", "docs/restarts.md",
+	"deploy/README.md",
+	"docs/recipes.md", "docs/reliability.md", "docs/restarts.md", "docs/runbook.md",
 }
 
 func TestDocumentsAreAllKnown(t *testing.T) {
@@ -59,6 +60,23 @@ func variablesTable(t *testing.T) string {
 func TestConfigurationHasTheTableOfTheCode(t *testing.T) {
 	if table := variablesTable(t); !strings.HasSuffix(document(t, "docs/configuration.md"), "\n\n"+table) {
 		t.Errorf("docs/configuration.md: the table of variables is not what `holdfast env -format markdown` prints:\n%s", table)
+	}
+}
+
+// The example that packages install is what the binary prints. It sets nothing.
+func TestTheExampleHasEachVariable(t *testing.T) {
+	var out strings.Builder
+	if code := command.Run([]string{"env", "-format", "dotenv"}, nil, &out, io.Discard); code != 0 {
+		t.Fatalf("`holdfast env -format dotenv` ends with %d", code)
+	}
+	example := document(t, "deploy/holdfast.env.example")
+	if example != out.String() {
+		t.Error("deploy/holdfast.env.example is not what `holdfast env -format dotenv` prints without an environment")
+	}
+	for line := range strings.Lines(example) {
+		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
+			t.Errorf("deploy/holdfast.env.example sets something: %s", line)
+		}
 	}
 }
 
@@ -206,13 +224,15 @@ func TestCodeNamesVariablesThatExist(t *testing.T) {
 
 func TestDocumentsNameMetricsThatExist(t *testing.T) {
 	m := metrics.New("")
-	m.SetTLSCertificateExpiry(time.Now()) // there is no such metric without a certificate
+	// Without a certificate and an upstream some metrics do not exist.
+	m.SetTLSCertificateExpiry(time.Now())
+	m.Upstream("")
+	m.ShowAddresses(func() []metrics.Address { return []metrics.Address{{}} })
 	families, err := m.Registry().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Those of upstreams have no series until there is an upstream.
-	known := []string{"holdfast_upstream_up", "holdfast_upstream_draining", "holdfast_upstream_sessions_active", "holdfast_upstream_handshakes_total", "holdfast_upstream_sessions_dropped_total"}
+	var known []string
 	for _, family := range families {
 		known = append(known, family.GetName())
 	}

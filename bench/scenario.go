@@ -91,7 +91,7 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		idleScenario, setupScenario, echoScenario, syscallScenario, bulkScenario,
-		fanOutScenario, churnScenario, mixedScenario, floodScenario, stormScenario,
+		fanOutScenario, churnScenario, mixedScenario, scrapeScenario, floodScenario, stormScenario,
 		tlsIdleScenario, tlsSetupScenario, tlsEchoScenario, tlsBulkScenario, scaleScenario,
 		blockedScenario, handshakeScenario, pageScenario, tlsBlockedScenario, tlsHandshakeScenario, tlsPageScenario,
 	}

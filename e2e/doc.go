@@ -1,6 +1,7 @@
 // Package e2e runs the holdfast binary between peers that know nothing of it:
 // Python's websockets, ws and socket.io on Node, a browser, curl, openssl, nginx
-// and HAProxy in front of it, systemd before it, plain HTTP clients and servers.
+// and HAProxy in front of it, systemd before it, plain HTTP clients and servers, and
+// Prometheus, which scrapes it.
 //
 // `make e2e` installs the peers and runs the tests; they are behind the build
 // tag e2e, since `go test ./...` must need nothing but Go.
@@ -14,6 +15,8 @@
 // never for time to pass. Where TLS is spoken, newAuthority (authority_test.go)
 // makes the certificates; where a proxy stands in front, startNginx and startHAProxy
 // (front_test.go) start it. recipes_test.go runs the configurations of docs/recipes.
+// prometheus_test.go has a Prometheus that scrapes proxies, evaluates the alerts of
+// deploy/prometheus with shorter times, and is asked what the dashboard asks for.
 // Peers by the thousand, and peers that stop inside a frame, are raw ones in the test's
 // own process (crowd_test.go).
 //

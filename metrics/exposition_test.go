@@ -3,6 +3,7 @@ package metrics
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,4 +161,25 @@ func scrapeAs(t *testing.T, m *Metrics, accept string) (body string, header http
 		t.Fatalf("the scrape failed with %d: %s", answer.Code, answer.Body)
 	}
 	return answer.Body.String(), answer.Header()
+}
+
+// TestSessionBoundsAvoidTimeouts wants no bound of session durations on a usual idle
+// timeout: a session that the timeout has cut lasted a little longer.
+func TestSessionBoundsAvoidTimeouts(t *testing.T) {
+	timeouts := seconds(
+		30*time.Second, 55*time.Second, time.Minute, 100*time.Second, 2*time.Minute, 3*time.Minute,
+		4*time.Minute, 5*time.Minute, 350*time.Second,
+		10*time.Minute, 30*time.Minute, time.Hour, 2*time.Hour, 12*time.Hour, 24*time.Hour,
+	)
+	used := map[int]float64{} // by bucket, the timeout that falls into it
+	for _, timeout := range timeouts {
+		bucket, on := slices.BinarySearch(sessionBounds, timeout)
+		if on {
+			t.Errorf("%v s is a bound", timeout)
+		}
+		if other, taken := used[bucket]; taken {
+			t.Errorf("%v s and %v s fall into one bucket", other, timeout)
+		}
+		used[bucket] = timeout
+	}
 }

@@ -15,13 +15,26 @@ type histograms struct {
 	lag       prometheus.Observer
 }
 
-// sessionBounds are dense around one minute: middleboxes and load balancers cut
-// connections that have been idle for about that long.
+// sessionBounds stand on both sides of the usual idle timeouts of middleboxes and load
+// balancers, and never on one of them: docs/configuration.md lists what is known of such
+// timeouts. A session that a timeout has cut lasted a little longer than the timeout. So
+// the sessions that one timeout has cut fall into one narrow bucket.
 var sessionBounds = seconds(
-	time.Second, 5*time.Second, 15*time.Second, 30*time.Second,
-	time.Minute, 2*time.Minute, 5*time.Minute, 15*time.Minute, 30*time.Minute,
-	time.Hour, 4*time.Hour, 12*time.Hour,
-	24*time.Hour, 3*24*time.Hour, 7*24*time.Hour,
+	time.Second, 5*time.Second, 15*time.Second,
+	25*time.Second, 35*time.Second, // 30 s
+	52*time.Second, 58*time.Second, // 55 s
+	65*time.Second,                  // 60 s
+	95*time.Second, 110*time.Second, // 100 s
+	130*time.Second,                  // 2 min
+	170*time.Second, 190*time.Second, // 3 min
+	230*time.Second, 250*time.Second, // 4 min
+	280*time.Second, 320*time.Second, // 5 min
+	380*time.Second,                  // 350 s
+	570*time.Second, 640*time.Second, // 10 min
+	1700*time.Second, 1900*time.Second, // half an hour
+	3500*time.Second, 3700*time.Second, // 1 h
+	7100*time.Second, 7300*time.Second, // 2 h
+	5*time.Hour, 13*time.Hour, 25*time.Hour, 73*time.Hour, 170*time.Hour,
 )
 
 // handshakeBounds reach from an upstream on the same machine to the default of
@@ -42,12 +55,14 @@ var rttBounds = seconds(
 	time.Second, 2*time.Second, 5*time.Second, 10*time.Second, 20*time.Second,
 )
 
-// lagBounds reach from an idle loop to an overloaded one.
+// lagBounds reach from an idle loop to one that is so late that peers may miss deadlines.
+// A quantile is never above the last bound, so an alert needs a bound beyond its limit.
 var lagBounds = seconds(
 	100*time.Microsecond, 200*time.Microsecond, 500*time.Microsecond,
 	time.Millisecond, 2*time.Millisecond, 5*time.Millisecond,
 	10*time.Millisecond, 20*time.Millisecond, 50*time.Millisecond,
-	100*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond, time.Second,
+	100*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond,
+	time.Second, 2*time.Second, 5*time.Second, 10*time.Second,
 )
 
 const (

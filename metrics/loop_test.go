@@ -1,11 +1,14 @@
 package metrics
 
 import (
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // TestInvariant scrapes while two loops open and end sessions in every way.
@@ -184,15 +187,57 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
+// BenchmarkScrape shows that the cost of a scrape does not grow with the number of
+// sessions: a scrape adds up the counts of the loops.
 func BenchmarkScrape(b *testing.B) {
-	m := New("1.2.3")
-	for range 8 {
-		m.NewLoop()
+	for _, sessions := range []int{0, 10_000, 1_000_000} {
+		b.Run(strconv.Itoa(sessions)+" sessions", func(b *testing.B) {
+			m := New("1.2.3")
+			for range 8 {
+				l := m.NewLoop()
+				for range sessions / 8 {
+					l.Opened()
+					l.PingSent(Client)
+					l.RoundTrip(Client, 40*time.Millisecond)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := m.Registry().Gather(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := m.Registry().Gather(); err != nil {
-			b.Fatal(err)
+}
+
+// TestScrapeDoesNotGrow holds what BenchmarkScrape shows, without a clock.
+func TestScrapeDoesNotGrow(t *testing.T) {
+	scrape := func(sessions int) (series int, allocations float64) {
+		m := New("1.2.3")
+		l := m.NewLoop()
+		for range sessions {
+			l.Opened()
+			l.Received(Client, 100)
+			l.PingSent(Upstream)
+			l.RoundTrip(Upstream, 40*time.Millisecond)
 		}
+		// The collectors of the Go runtime and of the process are left out: their cost is
+		// that of the process.
+		gather := func() { series = collected(collector{m}) }
+		return series, testing.AllocsPerRun(20, gather)
 	}
+	fewSeries, few := scrape(1)
+	manySeries, many := scrape(100_000)
+	if fewSeries == 0 || manySeries != fewSeries || many > few {
+		t.Errorf("a scrape of 100,000 sessions has %d series and %v allocations, of one session %d and %v",
+			manySeries, many, fewSeries, few)
+	}
+}
+
+// collected returns how many series a collector sends.
+func collected(c prometheus.Collector) (series int) {
+	ch := make(chan prometheus.Metric, 1000)
+	c.Collect(ch)
+	return len(ch)
 }

@@ -60,6 +60,7 @@ type loop struct {
 	in         [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
 
 	sessions atomic.Int64 // in the table; the server reads it to choose a loop
+	owesTurn atomic.Bool  // Turned has asked, and the loop has not turned since
 
 	inbox inbox // for any goroutine
 }

@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/config"
 	"holdfast/internal/daemon"
 	"holdfast/internal/linelog"
+	"holdfast/internal/notify"
 )
 
 // flushTimeout is how long the process, at its end, waits for a log that nobody reads.
@@ -47,6 +48,9 @@ func serve(p process, args []string) int {
 		log.Error("cannot start", "error", err)
 		return exitFailed
 	}
+	manager := notify.New(p.environ, os.Getpid())
+	defer manager.Close()
+	d.Notify(manager)
 	if !d.Run(signals, hangups) {
 		return exitFailed
 	}

@@ -29,6 +29,7 @@ func (d *Daemon) keepCertificates(ctx context.Context, hangups <-chan os.Signal)
 }
 
 func (d *Daemon) rereadCertificates() {
+	d.tellReloading()
 	if len(d.certificates.Watched) == 0 {
 		d.log.Info("SIGHUP is for TLS files, and there are none to read again")
 	}
@@ -48,6 +49,7 @@ func (d *Daemon) certificatesRead(w config.Watched, changed bool, err error) {
 	default:
 		d.log.Info("TLS files are in order, and the same as before", "side", w.Side)
 	}
+	d.tellReloaded(w.Side)
 }
 
 // noteCertificates logs warnings about the loaded files, and sets the metric of the

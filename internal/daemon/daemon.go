@@ -5,8 +5,9 @@
 // Run serves until a signal, then drains, and returns whether everything went well. The
 // admin listener can begin the same drain, and the process lives on then (drain.go).
 // listening.go says what to do if an address cannot be listened on. certificates.go reads
-// the TLS files again when they change. The log and the signals are arguments: this
-// package does not touch the process.
+// the TLS files again when they change. manager.go tells the service manager, such as
+// systemd, how the daemon is. The log and the signals are arguments: this package does not
+// touch the process.
 package daemon
 
 import (
@@ -31,6 +32,7 @@ type proxyServer interface {
 	Run() error
 	Drain(how proxy.Stop)
 	Drained() <-chan struct{}
+	Turned() bool
 	Shutdown(ctx context.Context, how proxy.Stop) (cut int, err error)
 }
 
@@ -45,6 +47,7 @@ type Daemon struct {
 	term          proxy.Stop    // what SIGTERM does
 	interrupt     proxy.Stop    // what SIGINT does
 	asked         chan struct{} // has an item if the admin listener was asked for a drain
+	told          told          // to the service manager
 }
 
 // New builds the proxy and its admin listener from c and binds their addresses. The proxy
@@ -129,6 +132,8 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 	go d.keepCertificates(ctx, hangups)
 	ended := make(chan error, 1)
 	go d.runProxy(ended)
+	d.tellReady()
+	go d.tellManager(ctx)
 	if d.adminListener != nil {
 		go d.runAdmin()
 		defer d.admin.Close()
