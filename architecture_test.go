@@ -77,6 +77,7 @@ var imports = map[string][]string{
 		"github.com/prometheus/client_golang/prometheus",
 		"github.com/prometheus/client_golang/prometheus/collectors",
 		"github.com/prometheus/client_golang/prometheus/promhttp",
+		"github.com/prometheus/client_model/go",
 	},
 	"internal/panics":   {},
 	"internal/hostport": {"holdfast/internal/ascii"},
