@@ -40,9 +40,9 @@ func (g *listing) adds(l *loop, s *session) {
 	key := g.key(l, s)
 	switch {
 	case len(g.best) < g.query.Limit:
-		heap.Push(&g.best, ranked{key, l.status(s)})
+		heap.Push(&g.best, &ranked{key, l.status(s)})
 	case g.query.Limit > 0 && g.best[0].comesAfter(key, s.id):
-		g.best[0] = ranked{key, l.status(s)}
+		*g.best[0] = ranked{key, l.status(s)}
 		heap.Fix(&g.best, 0)
 	}
 }
@@ -97,7 +97,7 @@ func (g *leg) rank() (rtt int64, measured bool) {
 
 // result returns the list.
 func (g *listing) result() SessionList {
-	slices.SortFunc(g.best, func(a, b ranked) int {
+	slices.SortFunc(g.best, func(a, b *ranked) int {
 		return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.session.ID, b.session.ID))
 	})
 	for _, r := range g.best {
@@ -112,12 +112,12 @@ func (r *ranked) comesAfter(key int64, id uint64) bool {
 }
 
 // ranks is a heap whose first element is the last in the order.
-type ranks []ranked
+type ranks []*ranked
 
 func (r ranks) Len() int           { return len(r) }
 func (r ranks) Less(i, j int) bool { return r[i].comesAfter(r[j].key, r[j].session.ID) }
 func (r ranks) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
-func (r *ranks) Push(x any)        { *r = append(*r, x.(ranked)) }
+func (r *ranks) Push(x any)        { *r = append(*r, x.(*ranked)) }
 
 // Pop is there for heap.Interface: nothing pops.
 func (r *ranks) Pop() any {
