@@ -212,7 +212,7 @@ func TestDocumentsNameMetricsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Those of upstreams have no series until there is an upstream.
-	known := []string{"holdfast_upstream_up", "holdfast_upstream_sessions_active"}
+	known := []string{"holdfast_upstream_up", "holdfast_upstream_draining", "holdfast_upstream_sessions_active", "holdfast_upstream_handshakes_total", "holdfast_upstream_sessions_dropped_total"}
 	for _, family := range families {
 		known = append(known, family.GetName())
 	}

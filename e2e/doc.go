@@ -17,6 +17,11 @@
 // Peers by the thousand, and peers that stop inside a frame, are raw ones in the test's
 // own process (crowd_test.go).
 //
+// Tests of several upstreams count: which service has read which request, and which client
+// was at which service. So their services are recorders (recorder_test.go), small servers
+// of our own that a test can kill, freeze, cut off and start again (service_test.go), and
+// their clients are visitors in the test's own process (visitors_test.go).
+//
 // With E2E_DIRECT=1 there is no proxy: the clients connect to the service itself.
 // Tests that are not about the proxy must pass then too, which shows that the
 // peers themselves do what is expected of them.

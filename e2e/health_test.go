@@ -24,7 +24,7 @@ func TestServiceIsCheckedWithoutClients(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(shortDir(t), "service.sock")
 			proxy := startHoldfast(t, "unix:"+path, append(c.settings, "HOLDFAST_HEALTH_INTERVAL=50ms")...)
-			up := `holdfast_upstream_up{address="` + path + `",upstream="unix:` + path + `"}`
+			up := ofAddress("holdfast_upstream_up", "unix:"+path)
 			proxy.logs("that the service is down", func(l logLine) bool { return l.Level == "WARN" && l.Error != "" })
 			if proxy.IsReady() {
 				t.Error("the proxy is ready though there is no service")

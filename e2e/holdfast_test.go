@@ -86,6 +86,9 @@ type logLine struct {
 	TLS    bool
 	Client string // of a session's lines
 	Path   string
+	// Where a session was: the name of the upstream, and the address.
+	Upstream string
+	Address  string
 }
 
 // logs waits for a line and returns it.
@@ -104,13 +107,19 @@ func (h *holdfast) logs(what string, isIt func(logLine) bool) (line logLine) {
 	return line
 }
 
+// logsEnd waits for the line of the end of the session with that path.
+func (h *holdfast) logsEnd(path string) logLine {
+	h.T.Helper()
+	return h.logs("that the session of "+path+" ended", func(l logLine) bool {
+		return l.Path == path && (l.Msg == "session closed" || l.Msg == "session dropped")
+	})
+}
+
 // wantsLoggedClient waits for the end of the session with that path, and wants
 // its client to have been at the address.
 func (h *holdfast) wantsLoggedClient(path, address string) {
 	h.T.Helper()
-	ended := h.logs("that the session of "+path+" ended", func(l logLine) bool {
-		return l.Path == path && (l.Msg == "session closed" || l.Msg == "session dropped")
-	})
+	ended := h.logsEnd(path)
 	if got := hostOf(ended.Client); got != address {
 		h.T.Errorf("the log calls the client of %s %q, want %s", path, ended.Client, address)
 	}

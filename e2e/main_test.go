@@ -26,6 +26,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if address := os.Getenv(recorderVariable); address != "" {
+		os.Exit(runRecorder(address))
+	}
 	os.Exit(run(m))
 }
 

@@ -57,6 +57,7 @@ type event struct {
 	Serial     string            `json:"serial"`    // of the other end's certificate, in hex
 	Reused     bool              `json:"reused"`    // the connection had carried a request before
 	Transport  string            `json:"transport"` // of socket.io
+	Sessions   int               `json:"sessions"`  // counted: that are open
 }
 
 // command is what a peer is told to do.
@@ -68,7 +69,8 @@ type command struct {
 	Deflate    bool     `json:"deflate,omitempty"`
 	Keepalive  int      `json:"keepalive,omitempty"` // milliseconds between the client's own pings
 	TLS        *peerTLS `json:"tls,omitempty"`
-	From       string   `json:"from,omitempty"`       // the client's own address; python only
+	From       string   `json:"from,omitempty"`       // the client's own address; python and socket.io only
+	Cookie     string   `json:"cookie,omitempty"`     // to send, as in the field; socket.io only
 	Claims     string   `json:"claims,omitempty"`     // X-Forwarded-For to send; python only
 	Socket     string   `json:"socket,omitempty"`     // path of the socket to connect to; python only
 	After      string   `json:"after,omitempty"`      // path of a request before, on the same connection; node only
@@ -99,11 +101,18 @@ func (p peerTLS) as(i identity) *peerTLS {
 type peer struct {
 	*blackbox.Process
 	commands *json.Encoder
-	events   chan event // closed at the process's end
-	untaken  []event    // read from events while waiting for another
+	takes    func(event) bool // takes an event at once, so that nobody waits for it; it may be nil
+	events   chan event       // closed at the process's end
+	untaken  []event          // read from events while waiting for another
 }
 
 func startPeer(t *testing.T, name string, cmd *exec.Cmd) *peer {
+	t.Helper()
+	return startPeerTakenFrom(t, name, cmd, nil)
+}
+
+// startPeerTakenFrom starts a peer that tells more than a test waits for.
+func startPeerTakenFrom(t *testing.T, name string, cmd *exec.Cmd, takes func(event) bool) *peer {
 	t.Helper()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -114,6 +123,7 @@ func startPeer(t *testing.T, name string, cmd *exec.Cmd) *peer {
 	p := &peer{
 		Process:  start(t, name, cmd),
 		commands: json.NewEncoder(stdin),
+		takes:    takes,
 		events:   make(chan event, 1024),
 	}
 	go p.closeAtEnd(stdout)
@@ -135,7 +145,9 @@ func (p *peer) listen(r io.Reader) {
 			fmt.Fprintf(&p.Stderr, "no event: %s\n", lines.Text())
 			continue
 		}
-		p.events <- e
+		if p.takes == nil || !p.takes(e) {
+			p.events <- e
+		}
 	}
 }
 
@@ -149,7 +161,20 @@ func (p *peer) does(c command) {
 // wants waits for the next event of the kind in the session of that name.
 func (p *peer) wants(kind, id string) event {
 	p.T.Helper()
-	isIt := func(e event) bool { return e.Event == kind && e.ID == id }
+	return p.wantsOneOf(id, kind)
+}
+
+// wantsOneOf waits for the next event of one of the kinds in the session of that name.
+func (p *peer) wantsOneOf(id string, kinds ...string) event {
+	p.T.Helper()
+	return p.wantsThat(fmt.Sprintf("%q of %q", kinds, id), func(e event) bool {
+		return e.ID == id && slices.Contains(kinds, e.Event)
+	})
+}
+
+// wantsThat waits for the next event that is the one.
+func (p *peer) wantsThat(what string, isIt func(event) bool) event {
+	p.T.Helper()
 	if i := slices.IndexFunc(p.untaken, isIt); i >= 0 {
 		e := p.untaken[i]
 		p.untaken = slices.Delete(p.untaken, i, i+1)
@@ -161,14 +186,14 @@ func (p *peer) wants(kind, id string) event {
 		select {
 		case e, ok := <-p.events:
 			if !ok {
-				p.T.Fatalf("%s ended (%v) before %s %q; it told %+v", p.Name, p.Err, kind, id, p.untaken)
+				p.T.Fatalf("%s ended (%v) before %s; it told %+v", p.Name, p.Err, what, p.untaken)
 			}
 			if isIt(e) {
 				return e
 			}
 			p.untaken = append(p.untaken, e)
 		case <-deadline.C:
-			p.T.Fatalf("%s did not tell %s %q; it told %+v", p.Name, kind, id, p.untaken)
+			p.T.Fatalf("%s did not tell %s; it told %+v", p.Name, what, p.untaken)
 		}
 	}
 }

@@ -39,9 +39,13 @@ func TestSocketIO(t *testing.T) {
 
 func startSocketIO(t *testing.T) (*server, *client) {
 	t.Helper()
+	return startSocketIOServer(t), &client{startPeer(t, "socket.io client", node.command(t, "socketio_client"))}
+}
+
+func startSocketIOServer(t *testing.T) *server {
+	t.Helper()
 	p := startPeer(t, "socket.io server", node.command(t, "socketio_server"))
-	s := &server{peer: p, url: fmt.Sprintf("ws://127.0.0.1:%d", p.wants("listening", "").Port)}
-	return s, &client{startPeer(t, "socket.io client", node.command(t, "socketio_client"))}
+	return &server{peer: p, url: fmt.Sprintf("ws://127.0.0.1:%d", p.wants("listening", "").Port)}
 }
 
 func testSocketIO(t *testing.T, proxy *holdfast, server *server, client *client, transports []string) {

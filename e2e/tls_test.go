@@ -218,14 +218,17 @@ func TestUpstreamTLS(t *testing.T) {
 	}
 }
 
-// checks has `holdfast check -connect` try the upstream beforehand.
-func checks(t *testing.T, upstream string, settings []string, succeeds bool) {
+// checks lets `holdfast check -connect` try the upstream beforehand. It returns what that
+// has printed.
+func checks(t *testing.T, upstream string, settings []string, succeeds bool) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, "check", "-connect")
 	cmd.Env = environment(upstream, settings...)
-	if out, err := cmd.CombinedOutput(); (err == nil) != succeeds {
+	out, err := cmd.CombinedOutput()
+	if (err == nil) != succeeds {
 		t.Errorf("holdfast check -connect ended with %v:\n%s", err, out)
 	}
+	return string(out)
 }
 
 // A service that speaks https is one whose requests of either kind go over TLS,

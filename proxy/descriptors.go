@@ -71,3 +71,8 @@ func (d Descriptors) Refused() int64 {
 // Admin returns how many of the reserved descriptors are for connections to the admin
 // listener.
 func (d Descriptors) Admin() int64 { return (d.Reserved() - d.ofLoops()) / 8 }
+
+// Checks returns how many checks of upstreams, and how many lookups, may be under way at
+// once. ownFiles has one of each; the others have a share of the reserved descriptors: a
+// sixteenth for the checks, and an eighth for the lookups.
+func (d Descriptors) Checks() int64 { return max(1, (d.Reserved()-d.ofLoops())/16) }

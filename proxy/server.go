@@ -126,6 +126,7 @@ func (s *Server) poolConfig() backend.Config {
 			AnswerTimeout: s.cfg.DialTimeout,
 			MaxHeaderSize: s.cfg.MaxHeaderSize,
 		},
+		AtOnce:  int(OwnDescriptors(s.cfg.Loops).Checks()),
 		Probe:   s.probe,
 		Clock:   s.clock.now,
 		Random:  s.random,

@@ -3,18 +3,21 @@
 // A client on socket.io, driven by commands.
 
 const { randomBytes } = require('node:crypto');
+const { Agent } = require('node:http');
 const { io } = require('socket.io-client');
 const { emit, onCommand, tlsOptions } = require('./peer');
 
 const clients = new Map();
 
 const run = {
-  connect({ id, url, transports, tls }) {
+  connect({ id, url, transports, tls, from, cookie }) {
     const socket = io(new URL(url.replace(/^ws/, 'http')).origin, {
       query: { id },
       transports,
       reconnection: false,
       forceNew: true,
+      ...(from && { agent: new Agent({ localAddress: from }) }),
+      ...(cookie && { extraHeaders: { cookie } }),
       ...tlsOptions(tls),
     });
     clients.set(id, socket);

@@ -122,6 +122,13 @@ func (b *Backend) resolve() {
 	var addrs []netip.Addr
 	err := panics.ErrCaught
 	defer func() { b.resolved(addrs, err) }()
+	select {
+	case b.pool.asking <- struct{}{}:
+		defer func() { <-b.pool.asking }()
+	case <-b.pool.ended.Done():
+		err = b.pool.ended.Err()
+		return
+	}
 	addrs, err = b.find()
 }
 

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -31,6 +32,8 @@ type Config struct {
 	// DialTimeout bounds a lookup, and a dial with all the targets that it tries.
 	DialTimeout time.Duration
 	Health      Health
+	// AtOnce bounds how many checks are under way, and how many lookups; 0 means 16.
+	AtOnce int
 	// Probe makes a check instead of the package; nil means that the package makes it.
 	Probe func(*Target) error
 
@@ -64,6 +67,7 @@ type Pool struct {
 	ended    context.Context // done when the proxy shuts down
 	backends []*Backend
 	checking chan struct{} // has an item for each check under way
+	asking   chan struct{} // has an item for each lookup under way
 
 	targets atomic.Pointer[[]*Target] // those in use, in the order of the backends and their addresses
 	turn    atomic.Uint64             // for RoundRobin
@@ -74,7 +78,8 @@ type Pool struct {
 	mu sync.Mutex // held while targets is replaced
 }
 
-// checksAtOnce bounds the checks under way. Each has a descriptor.
+// checksAtOnce bounds the checks under way, and the lookups, if Config does not. A check has
+// a descriptor, and a lookup has two.
 const checksAtOnce = 16
 
 // NewPool returns a pool. Its lookups and checks end when ended is done. Watch begins the
@@ -83,7 +88,8 @@ func NewPool(ended context.Context, cfg Config) (*Pool, error) {
 	if cfg.Find == nil {
 		cfg.Find = systemResolver
 	}
-	p := &Pool{cfg: cfg, ended: ended, checking: make(chan struct{}, checksAtOnce)}
+	most := cmp.Or(cfg.AtOnce, checksAtOnce)
+	p := &Pool{cfg: cfg, ended: ended, checking: make(chan struct{}, most), asking: make(chan struct{}, most)}
 	for _, upstream := range cfg.Upstreams {
 		b, err := newBackend(p, upstream)
 		if err != nil {
