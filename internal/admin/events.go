@@ -111,19 +111,15 @@ func (s *stream) event(name string, what any) {
 	fmt.Fprintf(&s.buf, "event: %s\ndata: %s\n\n", name, data)
 }
 
-// write sends what was added. Afterwards the connection may be replaced by another, until
-// the next write.
+// write sends what was added. Before and after, the connection may be replaced by another.
 func (s *stream) write() error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(eventTimeout)); err != nil {
 		return err
 	}
+	givesWay(s.r)
 	defer s.buf.Reset()
 	if _, err := s.to.Write(s.buf.Bytes()); err != nil {
 		return err
 	}
-	if err := s.control.Flush(); err != nil {
-		return err
-	}
-	givesWay(s.r)
-	return nil
+	return s.control.Flush()
 }
