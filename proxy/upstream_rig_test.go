@@ -202,20 +202,6 @@ func TestUpstreamIsCheckedWithoutClients(t *testing.T) {
 	r.eventually("a check has missed it", func() bool { return !r.server.UpstreamUp() })
 }
 
-// failsThrice asks three times, and wants the upstream down after the third failure.
-func (r *rig) failsThrice(why, ask string, status int) {
-	r.t.Helper()
-	for i := range 3 {
-		client := r.dials()
-		client.sendsString(ask)
-		client.wantsStatus(why, status)
-		client.tcp().Close()
-		if r.server.UpstreamUp() != (i < 2) {
-			r.t.Errorf("%s: after %d attempts the upstream is up: %v", why, i+1, r.server.UpstreamUp())
-		}
-	}
-}
-
 // Pages wait for their turn with the handshakes, as long as those, and are told
 // the same.
 func TestPagesWaitForTheirTurn(t *testing.T) {

@@ -144,8 +144,10 @@ func (b *Backend) all() []*Target {
 // inUse returns the targets that requests may go to. A name often has addresses of both
 // families although the service listens on one, as localhost has. So while addresses of
 // one family work, those of the other are not in use that have never worked.
-func (b *Backend) inUse() []*Target {
-	all := b.all()
+func (b *Backend) inUse() []*Target { return inUse(b.all()) }
+
+// inUse removes those that are not in use from all targets of a backend.
+func inUse(all []*Target) []*Target {
 	works := func(v6 bool) bool {
 		return slices.ContainsFunc(all, func(t *Target) bool { return t.Up() && t.reached.Load() && t.isV6() == v6 })
 	}
@@ -159,12 +161,26 @@ func (t *Target) isV6() bool { return t.at.AddrPort.Addr().Is6() }
 func (b *Backend) leavers() []*Target {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return slices.Clone(b.stillLeaving())
+}
+
+// shown returns the targets in use, and after them those that leave. No target is there
+// twice, not even while an answer is put to use.
+func (b *Backend) shown() []*Target {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append(inUse(slices.Clone(b.targets)), b.stillLeaving()...)
+}
+
+// stillLeaving forgets the targets that have left, and returns the others that leave. The
+// caller holds mu.
+func (b *Backend) stillLeaving() []*Target {
 	b.leaving = slices.DeleteFunc(b.leaving, func(t *Target) bool { return t.load.Load() == 0 })
-	return slices.Clone(b.leaving)
+	return b.leaving
 }
 
 // setTargets makes the addresses of an answer the backend's targets, and returns those
-// that are new.
+// that are new or have come back.
 func (b *Backend) setTargets(addrs []netip.Addr) (fresh []*Target) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -177,7 +193,9 @@ func (b *Backend) setTargets(addrs []netip.Addr) (fresh []*Target) {
 			continue
 		}
 		if i := slices.IndexFunc(known, has); i >= 0 {
-			known[i].gone.Store(false)
+			if known[i].gone.Swap(false) {
+				fresh = append(fresh, known[i])
+			}
 			b.targets = append(b.targets, known[i])
 			continue
 		}

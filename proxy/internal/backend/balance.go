@@ -77,25 +77,15 @@ func mix(x uint64) uint64 {
 
 // choose returns the target that a request goes to, of those that fit, or nil if none
 // does. While a target's weight is less than that of the others, it gets as much less of
-// what the rule would give it.
-func (p *Pool) choose(fits func(*Target) bool, key uint64, now heartbeat.Time) *Target {
+// what the rule would give it. kind is what the request is to its target.
+func (p *Pool) choose(fits func(*Target) bool, key uint64, kind turnKind, now heartbeat.Time) *Target {
 	all := *p.targets.Load()
-	n, heaviest := 0, 0.0
-	for _, t := range all {
-		if fits(t) {
-			n++
-			heaviest = max(heaviest, t.weight(now))
-		}
-	}
-	switch {
-	case n == 0:
-		return nil
-	case n == 1:
-		return nth(all, fits, 0)
-	case p.cfg.Balance.By == LeastSessions:
-		return p.fewer(all, fits, n, now)
-	case p.cfg.Balance.By == RoundRobin:
-		return p.inTurn(all, fits, n, heaviest, now)
+	switch p.cfg.Balance.By {
+	case LeastSessions:
+		return p.fewer(all, fits, now)
+	case RoundRobin:
+		return p.inTurn(all, fits, kind, now)
+	case HashIP, HashHeader, HashCookie:
 	}
 	return highest(all, fits, key, now)
 }
@@ -117,7 +107,16 @@ func nth(all []*Target, fits func(*Target) bool, index int) *Target {
 // fewer returns the one with fewer sessions of two targets that are drawn at random. Two
 // are enough to keep the largest number near the mean, and proxies that do not know of each
 // other do not all choose the same one, as they would if each chose the least of all.
-func (p *Pool) fewer(all []*Target, fits func(*Target) bool, n int, now heartbeat.Time) *Target {
+func (p *Pool) fewer(all []*Target, fits func(*Target) bool, now heartbeat.Time) *Target {
+	n := 0
+	for _, t := range all {
+		if fits(t) {
+			n++
+		}
+	}
+	if n < 2 {
+		return nth(all, fits, 0)
+	}
 	i, j := p.below(n), p.below(n-1)
 	if j >= i {
 		j++
@@ -135,19 +134,69 @@ func (p *Pool) fewer(all []*Target, fits func(*Target) bool, n int, now heartbea
 	return b
 }
 
-// inTurn returns the next target. A target of less weight lets some of its turns pass.
-func (p *Pool) inTurn(all []*Target, fits func(*Target) bool, n int, heaviest float64, now heartbeat.Time) *Target {
-	var t *Target
-	for range n {
-		next := nth(all, fits, int((p.turn.Add(1)-1)%uint64(n)))
-		if next == nil {
-			continue
-		}
-		if t = next; p.chance(t.weight(now) / heaviest) {
-			break
+// A turnKind tells requests apart that have their own turns under RoundRobin. So a target
+// that fails takes no turn away from others, and what it leaves to them is shared evenly.
+type turnKind uint8
+
+const (
+	begins    turnKind = iota // the request begins with the target
+	goesOn                    // the request goes on to it after another one has failed
+	turnKinds = iota
+)
+
+// inTurn returns the target that has had the fewest turns. A target of less weight lets
+// some of its turns pass.
+func (p *Pool) inTurn(all []*Target, fits func(*Target) bool, kind turnKind, now heartbeat.Time) *Target {
+	p.turnsMu.Lock()
+	defer p.turnsMu.Unlock()
+	p.joinRound(all, kind)
+	heaviest := 0.0
+	for _, t := range all {
+		if fits(t) {
+			heaviest = max(heaviest, t.weight(now))
 		}
 	}
-	return t
+	for {
+		next := fewestTurns(all, fits, kind)
+		if next == nil {
+			return nil
+		}
+		next.turns[kind]++
+		if p.chance(next.weight(now) / heaviest) {
+			return next
+		}
+	}
+}
+
+// joinRound gives the targets that take requests the turns that they have missed while they
+// did not: otherwise one that comes back would get every request for a while. The caller
+// holds turnsMu.
+func (p *Pool) joinRound(all []*Target, kind turnKind) {
+	least := uint64(math.MaxUint64)
+	for _, t := range all {
+		if t.takesRequests() && t.turns[kind] >= p.round[kind] {
+			least = min(least, t.turns[kind])
+		}
+	}
+	if least < math.MaxUint64 {
+		p.round[kind] = least
+	}
+	for _, t := range all {
+		if t.takesRequests() {
+			t.turns[kind] = max(t.turns[kind], p.round[kind])
+		}
+	}
+}
+
+// fewestTurns returns the first of the targets that fit and have had the fewest turns, or
+// nil if none fits.
+func fewestTurns(all []*Target, fits func(*Target) bool, kind turnKind) (next *Target) {
+	for _, t := range all {
+		if fits(t) && (next == nil || t.turns[kind] < next.turns[kind]) {
+			next = t
+		}
+	}
+	return next
 }
 
 // highest returns the target with the highest score for the key: rendezvous hashing with

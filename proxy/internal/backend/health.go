@@ -54,6 +54,8 @@ type state struct {
 	reason       string         // why it is down
 	warned       bool           // the log has said that the target is down
 	watched      bool           // a check is under way, or planned
+	due          heartbeat.Time // when the planned check is due; 0: none is
+	plans        int            // how many were made; only the check of the last one is made
 }
 
 // now returns whether the target works, and why not.
@@ -73,7 +75,7 @@ func (t *Target) watch() {
 	defer s.mu.Unlock()
 	if t.backend.pool.cfg.Health.Interval >= 0 && !s.watched {
 		s.watched = true
-		t.backend.pool.cfg.Beside(t.check)
+		t.backend.pool.cfg.Beside(t.planned())
 	}
 }
 
@@ -90,6 +92,7 @@ func (t *Target) dialWorked() {
 	defer s.mu.Unlock()
 	s.failedDials = 0
 	s.came = t.backend.pool.cfg.Clock()
+	t.reach()
 	if t.backend.pool.cfg.Health.Path == "" { // otherwise only a check tells more
 		t.works()
 	}
@@ -111,11 +114,8 @@ func (t *Target) dialFailed(err error) {
 func (t *Target) works() {
 	s := &t.state
 	s.failedChecks, s.failedDials = 0, 0
-	first := !t.reached.Swap(true)
+	t.reach()
 	if s.up {
-		if first {
-			t.backend.pool.publish()
-		}
 		return
 	}
 	if s.hasBeenUp {
@@ -126,6 +126,13 @@ func (t *Target) works() {
 	t.setUp(true)
 	t.backend.pool.publish()
 	t.backend.pool.cfg.Log.Info("upstream is up", "upstream", t.backend.name, "address", t.address)
+}
+
+// reach records that a dial or a check has come through: see inUse.
+func (t *Target) reach() {
+	if !t.reached.Swap(true) {
+		t.backend.pool.publish()
+	}
 }
 
 // fails makes the target down. A check must be planned: a proxy that is not ready
@@ -146,10 +153,13 @@ func (t *Target) fails(err error) {
 	}
 }
 
-// isMissed reports whether anybody misses the target while it is down. An address that has
-// never worked is not missed while the name's other addresses work, or may do so: see
-// inUse.
+// isMissed reports whether anybody misses the target while it is down. Nobody misses an
+// address that the name does not lead to any more. Nor is an address missed that has never
+// worked, while the name's other addresses work, or may do so: see inUse.
 func (t *Target) isMissed() bool {
+	if t.gone.Load() {
+		return false
+	}
 	return t.reached.Load() || slices.Contains(t.backend.inUse(), t) && !t.backend.isOpen()
 }
 
@@ -177,13 +187,41 @@ func (t *Target) pause() time.Duration {
 	return min(pause, longest)
 }
 
-// plan lets a check follow after some time, unless one is planned already. The caller
-// holds state.mu.
+// plan lets a check follow after some time, unless one is under way, or is due sooner. A
+// check that is due later is not made then: a target that dials have made down does not wait
+// for the interval of one that works. The caller holds state.mu.
 func (t *Target) plan(after time.Duration) {
-	if !t.state.watched {
-		t.state.watched = true
-		t.backend.pool.cfg.After(after, t.check)
+	s, cfg := &t.state, &t.backend.pool.cfg
+	due := cfg.Clock().Add(after)
+	if s.watched && due >= s.due { // s.due is 0 while a check is under way
+		return
 	}
+	s.watched, s.due = true, due
+	cfg.After(after, t.planned())
+}
+
+// planned returns a check that is made unless another one is planned meanwhile. The caller
+// holds state.mu.
+func (t *Target) planned() (check func()) {
+	t.state.plans++
+	number := t.state.plans
+	return func() {
+		if t.comes(number) {
+			t.check()
+		}
+	}
+}
+
+// comes reports whether the check of the plan of that number is to be made.
+func (t *Target) comes(number int) bool {
+	s := &t.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if number != s.plans {
+		return false
+	}
+	s.due = 0
+	return true
 }
 
 // check checks the target, unless dials have told enough, and plans the next check. It

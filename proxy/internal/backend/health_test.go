@@ -2,215 +2,159 @@ package backend
 
 import (
 	"context"
-	"errors"
-	"io"
-	"log/slog"
+	"fmt"
 	"net"
-	"net/http"
-	"net/netip"
-	"net/url"
-	"os"
-	"strconv"
-	"strings"
-	"sync/atomic"
+	"runtime"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
-	"holdfast/internal/fixture"
-	"holdfast/metrics"
-	"holdfast/proxy/internal/field"
 )
 
-// newBackend makes a Backend at a time that stands still.
-func newBackend(t *testing.T, address string, changes ...func(*Config)) *Backend {
-	t.Helper()
-	at, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := Config{
-		URL:         at,
-		DialTimeout: time.Minute,
-		Clock:       func() heartbeat.Time { return heartbeat.Time(time.Hour) },
-		Beside:      func(job func()) { go job() },
-		After:       func(time.Duration, func()) {},
-		Log:         slog.New(slog.DiscardHandler),
-		Metrics:     metrics.New("test"),
-	}
-	for _, change := range changes {
-		change(&cfg)
-	}
-	b, err := New(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// isUp is what the backend's gauge says.
-func isUp(t *testing.T, b *Backend) bool {
-	t.Helper()
-	families, err := b.cfg.Metrics.Registry().Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "holdfast_upstream_up" {
-			return f.GetMetric()[0].GetGauge().GetValue() == 1
-		}
-	}
-	t.Fatal("there is no gauge")
-	return false
-}
-
-// A ward is a Backend whose checks the test runs, at a time that the test sets. The
-// backend's name resolves while exists says so. Whether something listens at the address
-// is the test's business.
-type ward struct {
-	*Backend
-	t      *testing.T
-	now    atomic.Int64
-	exists atomic.Bool
-	plans  chan plan // checks that were asked for
-	log    fixture.Transcript
-}
-
-// A plan is a check that was asked for.
-type plan struct {
-	after time.Duration
-	check func()
-}
-
-func newWard(t *testing.T, service net.Addr, health Health) *ward {
-	t.Helper()
-	w := &ward{t: t, plans: make(chan plan, 10)}
-	w.now.Store(int64(time.Hour))
-	w.exists.Store(true)
-	at := netip.MustParseAddrPort(service.String())
-	w.Backend = newBackend(t, "ws://service.example:"+strconv.Itoa(int(at.Port())), func(cfg *Config) {
-		cfg.Health = health
-		cfg.Clock = func() heartbeat.Time { return heartbeat.Time(w.now.Load()) }
-		cfg.After = func(d time.Duration, check func()) { w.plans <- plan{d, check} }
-		cfg.Log = slog.New(slog.NewTextHandler(&w.log, nil))
-		cfg.Find = func(context.Context, string) ([]netip.Addr, error) {
-			if w.exists.Load() {
-				return []netip.Addr{at.Addr()}, nil
-			}
-			return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
-		}
-	})
-	return w
-}
-
-// wantsPlan waits for a check to be asked for, and wants it after that time.
-func (w *ward) wantsPlan(why string, after time.Duration) plan {
-	w.t.Helper()
-	p := <-w.plans // the test's own timeout bounds this
-	if p.after != after {
-		w.t.Errorf("%s: the next check is after %v, want %v", why, p.after, after)
-	}
-	return p
-}
-
-// passes lets the time of a plan pass, and runs its check.
-func (w *ward) passes(p plan) {
-	w.now.Add(int64(p.after))
-	p.check()
-}
-
-func (w *ward) wantsUp(why string, up bool) {
-	w.t.Helper()
-	if w.Up() != up || isUp(w.t, w.Backend) != up {
-		w.t.Errorf("%s: up is %v and its gauge %v, want %v", why, w.Up(), isUp(w.t, w.Backend), up)
-	}
-	select {
-	case p := <-w.plans:
-		w.t.Errorf("%s: a second check is planned, after %v", why, p.after)
-	default:
-	}
-}
-
-// wantsLines wants so many lines with that text in the log.
-func (w *ward) wantsLines(text string, n int) {
-	w.t.Helper()
-	if got := strings.Count(w.log.String(), text); got != n {
-		w.t.Errorf("the log says %d times %q, want %d:\n%s", got, text, n, w.log.String())
-	}
-}
-
-var errRefused = os.NewSyscallError("connect", unix.ECONNREFUSED)
+const theOne = "192.0.2.1:80"
 
 // A proxy with a wrong upstream is not ready, even if no client comes.
-func TestUpstreamIsDownUntilACheckWorks(t *testing.T) {
-	w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Interval: 10 * time.Second})
-	w.exists.Store(false)
-	w.wantsUp("nothing is known", false)
-	w.Watch()
-	next := w.wantsPlan("the name does not resolve", recheck)
-	w.wantsUp("the name does not resolve", false)
-	w.wantsLines("upstream is down", 1)
-	w.wantsLines("no such host", 1)
-	w.passes(next)
-	next = w.wantsPlan("still not", recheck)
-	w.wantsLines("upstream is down", 1)
-	w.exists.Store(true)
-	w.passes(next)
-	w.wantsPlan("it works", 10*time.Second)
-	w.wantsUp("it works", true)
-	w.wantsLines("upstream is up", 1)
+func TestTargetIsDownUntilACheckWorks(t *testing.T) {
+	r := unwatched(t, []string{"ws://" + theOne})
+	r.works[theOne] = false
+	r.wantsUp("nothing is known", theOne, false)
+	r.Watch()
+	r.settles()
+	r.wantsUp("one check fails, and it has not worked before", theOne, false)
+	r.wantsLines("its first check has failed", 1, "upstream is down", theOne, "connection refused")
+	r.passes(recheck)
+	r.wantsLines("the second has, too", 1, "upstream is down")
+	r.works[theOne] = true
+	r.passes(recheck)
+	r.wantsUp("it works", theOne, true)
+	r.wantsLines("it works", 1, "upstream is up", theOne)
 }
 
-// An upstream to which nobody connects is found to be down, and up again.
-func TestIdleUpstreamIsChecked(t *testing.T) {
-	w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Interval: 10 * time.Second})
-	w.Watch()
-	next := w.wantsPlan("it works", 10*time.Second)
-	w.exists.Store(false)
-	w.passes(next)
-	next = w.wantsPlan("one check has failed", recheck)
-	w.wantsUp("one failure may be an accident", true)
-	w.passes(next)
-	next = w.wantsPlan("two checks have failed", recheck)
-	w.wantsUp("two checks have failed", false)
-	w.wantsLines("upstream is down", 1)
-	w.exists.Store(true)
-	w.passes(next)
-	next = w.wantsPlan("it works again", 10*time.Second)
-	w.wantsUp("it works again", true)
-
-	w.exists.Store(false)
-	w.passes(next)
-	next = w.wantsPlan("one check has failed", recheck)
-	w.exists.Store(true)
-	w.passes(next)
-	next = w.wantsPlan("it works", 10*time.Second)
-	w.exists.Store(false)
-	w.passes(next)
-	w.wantsPlan("one check has failed", recheck)
-	w.wantsUp("the failures were not in a row", true)
+// A target to which nobody connects is found to be down, and up again.
+func TestIdleTargetIsChecked(t *testing.T) {
+	r := newRig(t, []string{"ws://" + theOne})
+	r.works[theOne] = false
+	r.untilChecked()
+	r.wantsUp("one failure may be an accident", theOne, true)
+	r.passes(recheck)
+	r.wantsUp("two checks have failed", theOne, false)
+	r.wantsLines("it is down", 1, "upstream is down")
+	r.works[theOne] = true
+	r.passes(recheck)
+	r.wantsUp("it works again", theOne, true)
+	for _, works := range []bool{false, true, false} {
+		r.works[theOne] = works
+		r.untilChecked()
+	}
+	r.wantsUp("the failures were not in a row", theOne, true)
+	r.wantsLines("it went down once", 1, "upstream is down")
 }
 
-// A dial that came through says as much as a check.
+// Checks of a target that works come at the interval, a tenth more or less. Many targets
+// are not checked at one time.
+func TestChecksAreJittered(t *testing.T) {
+	upstreams, addresses := literals(200)
+	r := newRig(t, upstreams)
+	r.passes(9*time.Second - 1)
+	if len(r.checks) != len(upstreams) {
+		t.Errorf("%d checks are made in less than 9 s, want the %d of the start", len(r.checks), len(upstreams))
+	}
+	begin := r.now
+	r.passes(2*time.Second + 1)
+	var sum time.Duration
+	at := map[heartbeat.Time]bool{}
+	for _, c := range r.checks[len(upstreams):] {
+		sum += c.at.Sub(begin)
+		at[c.at] = true
+	}
+	for _, address := range addresses {
+		if n := len(checked(r.checks, begin, address)); n != 1 {
+			t.Errorf("%s is checked %d times from 9 to 11 s, want once", address, n)
+		}
+	}
+	if mean := sum / time.Duration(len(upstreams)); mean < 800*time.Millisecond || mean > 1200*time.Millisecond {
+		t.Errorf("the checks come at %v after 9 s in the mean, want about 1 s", mean)
+	}
+	if len(at) < len(upstreams)*9/10 {
+		t.Errorf("the checks of %d targets come at %d times, want one time for each", len(upstreams), len(at))
+	}
+}
+
+// The pause between the checks of a target that is down doubles, up to 30 s or the interval.
+func TestRechecksBecomeRarer(t *testing.T) {
+	const s = time.Second
+	for _, test := range []struct {
+		interval time.Duration
+		want     []time.Duration
+	}{
+		{0, []time.Duration{0, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 62 * s, 92 * s}},
+		{time.Hour, []time.Duration{0, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 62 * s, 92 * s}},
+		{10 * s, []time.Duration{0, 2 * s, 4 * s, 8 * s, 16 * s, 26 * s, 36 * s, 46 * s}},
+		{s, []time.Duration{0, s, 2 * s, 3 * s, 4 * s, 5 * s, 6 * s, 7 * s}},
+	} {
+		r := unwatched(t, []string{"ws://" + theOne}, every(test.interval))
+		r.works[theOne] = false
+		begin := r.now
+		r.Watch()
+		r.passes(test.want[len(test.want)-1])
+		if got := checked(r.checks, begin, theOne); !slices.Equal(got, test.want) {
+			t.Errorf("with the interval %v the checks come after %v, want %v", test.interval, got, test.want)
+		}
+	}
+}
+
+// A check that was planned while the target worked does not hold up the check of one that
+// dials have made down.
+func TestDialsBringTheNextCheckForward(t *testing.T) {
+	for _, interval := range []time.Duration{10 * time.Second, time.Hour} {
+		r := newRig(t, []string{"ws://" + theOne}, every(interval))
+		r.works[theOne] = false
+		r.passes(time.Second)
+		begin := r.now
+		fails(r.target(theOne))
+		r.target(theOne).Learn(errRefused)
+		r.wantsUp("dials have failed", theOne, false)
+		r.passes(4 * time.Second)
+		if got := checked(r.checks, begin, theOne); !slices.Equal(got, []time.Duration{recheck, 2 * recheck}) {
+			t.Errorf("with the interval %v the checks come after %v, want one every %v", interval, got, recheck)
+		}
+		r.works[theOne] = true
+		r.passes(4 * time.Second)
+		r.wantsUp("a check works", theOne, true)
+		begin = r.now
+		r.passes(3 * interval)
+		if n := len(checked(r.checks, begin, theOne)); n < 2 || n > 4 {
+			t.Errorf("with the interval %v there are %d checks in three of it: plans were doubled or lost", interval, n)
+		}
+	}
+}
+
+// A dial that comes through says as much as a check without a path.
 func TestDialTakesThePlaceOfACheck(t *testing.T) {
-	w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Interval: 10 * time.Second})
-	w.Watch()
-	next := w.wantsPlan("it works", 10*time.Second)
-	w.exists.Store(false) // a check would fail
-	w.now.Add(int64(7 * time.Second))
-	w.Learn(nil)
-	w.now.Add(int64(3*time.Second) - int64(next.after))
-	w.passes(next)
-	next = w.wantsPlan("a dial came through 3 s ago", 7*time.Second)
-	w.passes(next)
-	w.wantsPlan("now the check was made", recheck)
-	w.wantsUp("one check has failed", true)
+	for path, want := range map[string]bool{"": false, "/health": true} {
+		r := newRig(t, []string{"ws://" + theOne}, func(cfg *Config) { cfg.Health.Path = path })
+		begin := r.now.Add(1)
+		for range 12 {
+			r.passes(4 * time.Second)
+			r.target(theOne).Learn(nil)
+		}
+		if n := len(checked(r.checks, begin, theOne)); (n > 0) != want {
+			t.Errorf("path %q: %d checks are made in 48 s of dials", path, n)
+		}
+		last := r.now
+		r.passes(11 * time.Second)
+		if n := len(checked(r.checks, last, theOne)); n != 1 {
+			t.Errorf("path %q: %d checks are made in the 11 s after the last dial, want one", path, n)
+		}
+	}
 }
 
-// Three dials in a row that fail make an upstream down, whatever they fail with.
-func TestDialsMakeAnUpstreamDown(t *testing.T) {
+// Three dials in a row that fail make a target down, whatever they fail with.
+func TestDialsMakeATargetDown(t *testing.T) {
 	noName := &net.DNSError{Err: "no such host", IsNotFound: true}
 	for name, errs := range map[string][3]error{
 		"refused":  {errRefused, errRefused, errRefused},
@@ -220,184 +164,271 @@ func TestDialsMakeAnUpstreamDown(t *testing.T) {
 		"no proof": {errRefused, errRefused, context.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Interval: -1})
-			w.Watch()
-			w.wantsUp("there is nothing against it", true)
-			w.Learn(errRefused)
-			w.Learn(errRefused)
-			w.Learn(nil)
-			w.Learn(errs[0])
-			w.Learn(errs[1])
-			w.wantsUp("two dials in a row have failed", true)
-			w.Learn(errs[2])
+			r := newRig(t, []string{"ws://" + theOne}, every(-1))
+			target := r.target(theOne)
+			r.wantsUp("there is nothing against it", theOne, true)
+			target.Learn(errRefused)
+			target.Learn(errRefused)
+			target.Learn(nil)
+			target.Learn(errs[0])
+			target.Learn(errs[1])
+			r.wantsUp("two dials in a row have failed", theOne, true)
+			target.Learn(errs[2])
 			if errs[2] == context.Canceled {
-				w.wantsUp("a client that left says nothing", true)
+				r.wantsUp("a client that left says nothing", theOne, true)
 				return
 			}
-			next := w.wantsPlan("three dials have failed", recheck)
-			w.wantsUp("three dials have failed", false)
-			w.Learn(errs[2])
-			w.wantsUp("and a fourth", false)
-			w.wantsLines("upstream is down", 1)
-			w.passes(next)
-			w.wantsUp("a check has found it", true)
-			w.Learn(errs[0])
-			w.wantsUp("it counts anew", true)
+			r.wantsUp("three dials have failed", theOne, false)
+			target.Learn(errs[2])
+			r.wantsUp("and a fourth", theOne, false)
+			r.wantsLines("the log says it once", 1, "upstream is down")
+			r.passes(recheck)
+			r.wantsUp("a check has found it", theOne, true)
+			target.Learn(errs[0])
+			r.wantsUp("it counts anew", theOne, true)
 		})
 	}
+}
+
+// A target that is busy loses a check, but takes dials.
+func TestBusyTargetIsNotDown(t *testing.T) {
+	r := newRig(t, []string{"ws://" + theOne})
+	for range 10 {
+		r.works[theOne] = false
+		r.untilChecked()
+		r.target(theOne).Learn(nil)
+		r.wantsUp("one check is lost, and a dial comes through", theOne, true)
+	}
+	r.wantsLines("it has worked all the time", 0, "upstream is down")
 }
 
 // Without an interval there is one check at the start, until it works.
 func TestNoActiveChecks(t *testing.T) {
-	w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{})
-	w.exists.Store(false)
-	w.Watch()
-	next := w.wantsPlan("it fails", recheck)
-	w.wantsUp("it fails", false)
-	w.exists.Store(true)
-	w.passes(next)
-	w.wantsUp("it works, and no other check is planned", true)
+	r := unwatched(t, []string{"ws://" + theOne}, every(0))
+	r.works[theOne] = false
+	r.Watch()
+	r.settles()
+	r.wantsUp("it fails", theOne, false)
+	r.works[theOne] = true
+	r.passes(recheck)
+	r.wantsUp("it works", theOne, true)
+	r.passes(time.Hour)
+	if len(r.checks) != 2 {
+		t.Errorf("%d checks are made, want one that fails and one that works", len(r.checks))
+	}
+	r.works[theOne] = false
+	fails(r.target(theOne))
+	r.wantsUp("dials fail", theOne, false)
+	r.works[theOne] = true
+	r.passes(recheck)
+	r.wantsUp("a target that is down is checked all the same", theOne, true)
 }
 
-// A dial brings an upstream back at once, but not if its path says otherwise.
-func TestDialBringsAnUpstreamBack(t *testing.T) {
+// A dial brings a target back at once, but not if its path says otherwise.
+func TestDialBringsATargetBack(t *testing.T) {
 	for path, want := range map[string]bool{"": true, "/health": false} {
-		w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Path: path})
-		for range dialsUntilDown {
-			w.Learn(errRefused)
-		}
-		w.wantsPlan("it is down", recheck)
-		w.Learn(nil)
-		w.wantsUp("path "+path, want)
+		r := newRig(t, []string{"ws://" + theOne}, func(cfg *Config) { cfg.Health.Path = path })
+		fails(r.target(theOne))
+		r.wantsUp("it is down", theOne, false)
+		r.target(theOne).Learn(nil)
+		r.wantsUp("path "+path, theOne, want)
 	}
 }
 
-// A lack on this host says nothing of the upstream, so the check is made again.
+// A lack on this host says nothing of the target, so the check is made again.
 func TestCheckThatThisHostCannotMake(t *testing.T) {
-	w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Interval: 10 * time.Second})
-	w.setUp(true)
-	for range 3 {
-		if next := w.checked(Unprovided, unix.EMFILE); next != recheck {
-			t.Errorf("the next check is after %v, want %v", next, recheck)
+	var fault error
+	r := newRig(t, []string{"ws://" + theOne}, func(cfg *Config) {
+		probe := cfg.Probe
+		cfg.Probe = func(t *Target) error {
+			if err := probe(t); fault == nil {
+				return err
+			}
+			return fault
 		}
+	})
+	fault = unix.EMFILE
+	r.passes(11 * time.Second)
+	made := len(r.checks)
+	r.passes(5 * recheck)
+	if n := len(r.checks) - made; n != 5 {
+		t.Errorf("%d checks are made in %v without descriptors, want 5", n, 5*recheck)
 	}
-	w.wantsUp("no descriptor is left", true)
+	r.wantsUp("no descriptor is left", theOne, true)
 }
 
 // A check that panics is followed by another.
 func TestCheckThatPanics(t *testing.T) {
-	w := newWard(t, fixture.Listen(t, "tcp", "127.0.0.1:0").Addr(), Health{Interval: 10 * time.Second})
-	w.setUp(true)
-	w.ended = panickingContext{w.ended}
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("there was no panic")
+	panics := false
+	r := newRig(t, []string{"ws://" + theOne}, func(cfg *Config) {
+		probe := cfg.Probe
+		cfg.Probe = func(t *Target) error {
+			if err := probe(t); !panics {
+				return err
 			}
-		}()
-		w.check()
-	}()
-	w.wantsPlan("the check has panicked", recheck)
-	w.wantsUp("the check has panicked", true)
-}
-
-type panickingContext struct{ context.Context }
-
-func (panickingContext) Deadline() (time.Time, bool) { panic("in the check") }
-
-func TestPathThatIsChecked(t *testing.T) {
-	answer := func(head string) func(net.Conn) {
-		return func(conn net.Conn) { _, _ = io.WriteString(conn, head+"\r\n\r\n") }
-	}
-	for name, test := range map[string]struct {
-		service func(net.Conn)
-		want    string // of the error; empty: it works
-	}{
-		"works":            {answer("HTTP/1.1 204 No Content"), ""},
-		"works, is old":    {answer("HTTP/1.0 200 OK"), ""},
-		"moved":            {answer("HTTP/1.1 302 Found\r\nLocation: /login"), ""},
-		"body that comes":  {answer("HTTP/1.1 200 OK\r\nContent-Length: 1000"), ""},
-		"hint":             {answer("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK"), ""},
-		"does not work":    {answer("HTTP/1.1 503 Service Unavailable"), "get /health?full: its status is 503"},
-		"no such path":     {answer("HTTP/1.1 404 Not Found"), "its status is 404"},
-		"upgrades":         {answer("HTTP/1.1 101 Switching Protocols"), "its status is 101"},
-		"speaks otherwise": {answer("220 mail.example"), "malformed response: the status line is not HTTP/1.x and a status"},
-		"ends":             {func(net.Conn) {}, "EOF"},
-		"too much":         {answer("HTTP/1.1 200 OK\r\nX-Field: " + strings.Repeat("a", 2<<10)), "response head is larger than HOLDFAST_MAX_HEADER_SIZE"},
-		"a long line":      {answer("HTTP/1.1 " + strings.Repeat("a", 900)), "malformed response: the status line is not HTTP/1.x and a status"},
-		"hints for ever":   {answer(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 100) + "HTTP/1.1 200 OK"), ""},
-		"silent":           {func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "i/o timeout"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			patience := time.Minute
-			if name == "silent" {
-				patience = 10 * time.Millisecond
-			}
-			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
-			served := make(chan string, 1)
-			go func() {
-				conn, err := listener.Accept()
-				if err != nil {
-					return
-				}
-				defer conn.Close()
-				head := make([]byte, 1<<10)
-				n, _ := conn.Read(head)
-				served <- string(head[:n])
-				test.service(conn)
-			}()
-			w := newWard(t, listener.Addr(), Health{
-				Path: "/health?full", Host: "service.example", Header: field.Fields{{Name: "X-Key", Value: "k"}},
-				AnswerTimeout: patience, MaxHeaderSize: 1 << 10,
-			})
-			err := w.tryOut()
-			if err == nil != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
-				t.Errorf("the check says %v, want %q", err, test.want)
-			}
-			if err != nil && len(err.Error()) > 200 {
-				t.Errorf("the error quotes the service at length: %v", err)
-			}
-			const request = "GET /health?full HTTP/1.1\r\nHost: service.example\r\nUser-Agent: holdfast\r\nX-Key: k\r\nConnection: close\r\n\r\n"
-			if got := <-served; got != request {
-				t.Errorf("the service is asked %q, want %q", got, request)
-			}
-			if out := outcomeOf(err); err != nil && out != Unreachable && out != Unanswered {
-				t.Errorf("%v has the outcome %d: it must count as a failure", err, out)
-			}
-		})
+			panic("in the check")
+		}
+	})
+	panics = true
+	r.catches(11 * time.Second)
+	r.catches(recheck)
+	r.wantsUp("two checks have panicked", theOne, true)
+	panics = false
+	made := len(r.checks)
+	r.passes(recheck)
+	if n := len(r.checks) - made; n != 1 {
+		t.Errorf("%d checks are made in %v after one that has panicked, want one", n, recheck)
 	}
 }
 
-// A path that cannot be had makes an upstream down that accepts connections.
-func TestUpstreamIsDownByItsPath(t *testing.T) {
-	var status atomic.Int32
-	status.Store(http.StatusOK)
-	listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
-	service := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(int(status.Load())) })}
-	ended := make(chan error, 1)
-	go func() { ended <- service.Serve(listener) }()
+// catches lets time pass until a job panics.
+func (r *rig) catches(d time.Duration) {
+	r.t.Helper()
 	defer func() {
-		service.Close()
-		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
+		if recover() == nil {
+			r.t.Error("there is no panic")
 		}
 	}()
-	w := newWard(t, listener.Addr(), Health{Interval: time.Second, Path: "/", Host: "x", AnswerTimeout: time.Minute, MaxHeaderSize: 1 << 10})
-	w.Watch()
-	next := w.wantsPlan("it works", time.Second)
-	status.Store(http.StatusInternalServerError)
-	w.passes(next)
-	w.Learn(nil) // says nothing against the path
-	next = w.wantsPlan("once", time.Second)
-	w.wantsUp("once", true)
-	w.passes(next)
-	next = w.wantsPlan("twice", time.Second)
-	w.wantsUp("twice", false)
-	w.wantsLines("its status is 500", 1)
-	w.Learn(nil)
-	w.wantsUp("a dial says nothing of the path", false)
-	status.Store(http.StatusOK)
-	w.passes(next)
-	w.wantsPlan("it works", time.Second)
-	w.wantsUp("it works", true)
+	r.passes(d)
+}
+
+// The checks of an address that has gone end, and begin again when it comes back.
+func TestChecksOfAnAddressThatHasGone(t *testing.T) {
+	r := unwatched(t, []string{"ws://service.example"})
+	r.names["service.example"] = "192.0.2.1 192.0.2.2"
+	r.Watch()
+	r.passes(time.Minute)
+	lost := r.target(theOne)
+	lost.take()
+	r.names["service.example"] = "192.0.2.2"
+	r.passes(addressesFresh)
+	gone := r.now
+	r.passes(time.Minute)
+	if all := checked(r.checks, gone, theOne); len(all) != 0 {
+		t.Errorf("it has gone, and is checked after %v", all)
+	}
+	if n := len(checked(r.checks, gone, "192.0.2.2:80")); n < 5 || n > 7 {
+		t.Errorf("the other one is checked %d times in a minute", n)
+	}
+	r.works[theOne] = false
+	fails(lost)
+	r.passes(time.Minute)
+	r.wantsLines("it is not checked, and nobody misses it", 0, "upstream is down")
+	if all := checked(r.checks, gone, theOne); len(all) != 0 {
+		t.Errorf("it has gone, sessions to it fail, and it is checked after %v", all)
+	}
+	r.works[theOne] = true
+	r.names["service.example"] = "192.0.2.1 192.0.2.2"
+	back := r.now
+	r.passes(time.Minute)
+	if n := len(checked(r.checks, back, theOne)); n < 5 || n > 7 {
+		t.Errorf("it has come back, and is checked %d times in a minute", n)
+	}
+	if r.target(theOne) != lost {
+		t.Error("it has come back as another target")
+	}
+	r.wantsUp("it has come back", theOne, true)
+}
+
+// Many targets are not all checked at once: each check has a descriptor.
+func TestChecksAtOnce(t *testing.T) {
+	upstreams, addresses := literals(4 * checksAtOnce)
+	begun, goOn := make(chan string, len(upstreams)), make(chan struct{})
+	var jobs sync.WaitGroup
+	cfg := configOf(t, upstreams...)
+	cfg.Beside = func(job func()) { jobs.Go(job) }
+	cfg.Probe = func(t *Target) error {
+		begun <- t.address
+		<-goOn
+		return nil
+	}
+	p := newPool(t, cfg)
+	p.Watch()
+	var all []string
+	for range checksAtOnce {
+		all = append(all, <-begun)
+	}
+	for range 1000 {
+		runtime.Gosched() // the others may try
+	}
+	if n := len(begun); n > 0 {
+		t.Errorf("%d checks are under way, want %d", checksAtOnce+n, checksAtOnce)
+	}
+	close(goOn)
+	jobs.Wait()
+	for len(begun) > 0 {
+		all = append(all, <-begun)
+	}
+	if !same(all, addresses) {
+		t.Errorf("%d checks are made, want one of each target: %q", len(all), all)
+	}
+}
+
+// The end of the proxy ends the checks, those that wait for others included.
+func TestChecksEndWithTheProxy(t *testing.T) {
+	upstreams, _ := literals(2 * checksAtOnce)
+	ended, end := context.WithCancel(t.Context())
+	begun, goOn := make(chan struct{}, len(upstreams)), make(chan struct{})
+	var jobs sync.WaitGroup
+	cfg := configOf(t, upstreams...)
+	cfg.Beside = func(job func()) { jobs.Go(job) }
+	cfg.Probe = func(*Target) error {
+		begun <- struct{}{}
+		<-goOn
+		return nil
+	}
+	p, err := NewPool(ended, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Watch()
+	for range checksAtOnce {
+		<-begun
+	}
+	end()
+	close(goOn)
+	jobs.Wait()
+	if n := len(begun); n > checksAtOnce {
+		t.Errorf("%d more checks were made", n)
+	}
+}
+
+// Those who wait for a target are told when it goes down, once each time.
+func TestWhenATargetGoesDown(t *testing.T) {
+	upstreams, addresses := literals(2)
+	r := newRig(t, upstreams)
+	var told []string
+	r.WhenDown(func(t *Target) { told = append(told, t.address) })
+	for range 2 {
+		fails(r.target(addresses[1]))
+		r.target(addresses[1]).Learn(errRefused)
+		r.target(addresses[1]).Learn(nil)
+	}
+	if want := []string{addresses[1], addresses[1]}; !slices.Equal(told, want) {
+		t.Errorf("%q are told to be down, want %q", told, want)
+	}
+}
+
+// The failures of one target say nothing about another.
+func TestEachTargetCountsItsOwnFailures(t *testing.T) {
+	upstreams, addresses := literals(3)
+	r := newRig(t, upstreams)
+	for _, address := range addresses {
+		r.target(address).Learn(errRefused)
+	}
+	for _, address := range addresses {
+		r.wantsUp("one dial of each has failed", address, true)
+	}
+	fails(r.target(addresses[1]))
+	for i, address := range addresses {
+		r.wantsUp(fmt.Sprintf("target %d, where the second has failed", i), address, i != 1)
+	}
+	if !r.Up() {
+		t.Error("two targets are up, and the pool is not")
+	}
+	fails(r.target(addresses[0]))
+	fails(r.target(addresses[2]))
+	if r.Up() {
+		t.Error("all targets are down, and the pool is up")
+	}
 }

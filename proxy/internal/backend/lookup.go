@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -40,8 +41,17 @@ type lookup struct {
 	underWay bool
 	waiting  *list.List // of *waiter: those that wait for the lookup under way
 	err      error      // of the last lookup; nil if it has found addresses
-	warned   bool       // the log has said that lookups fail
+	told     trouble    // what the log has said
 }
+
+// A trouble is what a lookup that fails leads to.
+type trouble uint8
+
+const (
+	untroubled  trouble = iota
+	unanswered          // the addresses that were found before stay in use
+	addressless         // there is none
+)
 
 // isDue reports whether the addresses must be looked up again.
 func (b *Backend) isDue(now heartbeat.Time) bool {
@@ -73,25 +83,26 @@ func (b *Backend) lookUp() {
 }
 
 // lookAgain looks the name up from time to time while the backend is in use: checked, or
-// with handshakes and sessions.
+// with handshakes and sessions. A backend that is down is checked whatever the interval, and
+// may have moved.
 func (b *Backend) lookAgain() {
 	if b.pool.ended.Err() != nil {
 		return
 	}
-	if b.pool.cfg.Health.Interval > 0 || b.isLoaded() {
+	interval := b.pool.cfg.Health.Interval
+	if interval > 0 || interval == 0 && !b.works() || b.isLoaded() {
 		b.lookUp()
 	}
 	b.pool.cfg.After(addressesFresh, b.lookAgain)
 }
 
+// works reports whether a target of the backend is up.
+func (b *Backend) works() bool { return slices.ContainsFunc(b.all(), (*Target).Up) }
+
 // isLoaded reports whether a handshake or a session has one of the backend's targets.
 func (b *Backend) isLoaded() bool {
-	for _, t := range b.all() {
-		if t.load.Load() > 0 {
-			return true
-		}
-	}
-	return len(b.leavers()) > 0
+	isLoaded := func(t *Target) bool { return t.load.Load() > 0 }
+	return slices.ContainsFunc(b.all(), isLoaded) || len(b.leavers()) > 0
 }
 
 // await adds w to those that wait for the lookup under way. It returns nil if none is.
@@ -177,13 +188,20 @@ func (b *Backend) resolved(addrs []netip.Addr, err error) {
 }
 
 // conclude ends the lookup under way. It returns those who wait for it, and whether the
-// log has to tell of err.
+// log has to tell of err. The end of the proxy is not an error of the name's.
 func (b *Backend) conclude(err error) (waiting *list.List, tell bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := &b.lookup
-	tell = l.warned != (err != nil)
-	l.warned = err != nil
+	now := untroubled
+	switch {
+	case err != nil && len(b.targets) == 0:
+		now = addressless
+	case err != nil:
+		now = unanswered
+	}
+	tell = l.told != now && b.pool.ended.Err() == nil
+	l.told = now
 	waiting, l.waiting, l.underWay, l.err = l.waiting, nil, false, err
 	return waiting, tell
 }
@@ -222,9 +240,32 @@ func saysNoAddress(err error) bool {
 	return errors.Is(err, errNoAddress) || is && lookup.IsNotFound
 }
 
-// systemResolver looks up the addresses of host with the system's resolver.
-func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+// systemResolver looks up the addresses of a host with the system's resolver.
+var systemResolver = lookUpWith(net.DefaultResolver)
+
+// lookUpWith returns a function that looks up the addresses of a host with a resolver. A
+// resolver asks for both families, and under several domains. It may say that there is no
+// such host although one of these questions was not answered. So each family is then asked
+// for by itself, and every question must be answered.
+func lookUpWith(resolver *net.Resolver) func(context.Context, string) ([]netip.Addr, error) {
+	strict := &net.Resolver{PreferGo: resolver.PreferGo, StrictErrors: true, Dial: resolver.Dial}
+	return func(ctx context.Context, host string) (addrs []netip.Addr, err error) {
+		addrs, err = resolver.LookupNetIP(ctx, "ip", host)
+		if !saysNoAddress(err) {
+			return addrs, err
+		}
+		for _, family := range [...]string{"ip4", "ip6"} {
+			some, err := strict.LookupNetIP(ctx, family, host)
+			if err != nil && !saysNoAddress(err) {
+				return nil, err
+			}
+			addrs = append(addrs, some...)
+		}
+		if len(addrs) > 0 {
+			return addrs, nil
+		}
+		return nil, err
+	}
 }
 
 // descriptorsLack returns the error with which this process cannot make a socket, or nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -70,12 +71,14 @@ type Pool struct {
 	asking   chan struct{} // has an item for each lookup under way
 
 	targets atomic.Pointer[[]*Target] // those in use, in the order of the backends and their addresses
-	turn    atomic.Uint64             // for RoundRobin
 	watched atomic.Bool               // Watch was called
 
 	whenDown atomic.Pointer[func(*Target)]
 
 	mu sync.Mutex // held while targets is replaced
+
+	turnsMu sync.Mutex        // guards the field below, and Target.turns
+	round   [turnKinds]uint64 // the fewest turns of a target that takes requests
 }
 
 // checksAtOnce bounds the checks under way, and the lookups, if Config does not. A check has
@@ -123,7 +126,7 @@ func (p *Pool) Watch() {
 
 // Up reports whether a request that comes now has a target that is up.
 func (p *Pool) Up() bool {
-	return slices.ContainsFunc(*p.targets.Load(), func(t *Target) bool { return t.Up() && !t.drained.Load() })
+	return slices.ContainsFunc(*p.targets.Load(), (*Target).takesRequests)
 }
 
 // Several reports whether requests have more than one target to go to.
@@ -151,10 +154,10 @@ func (p *Pool) refresh(now heartbeat.Time) {
 	}
 }
 
-// Await calls then once, from another goroutine: as soon as a lookup has found an address,
-// or when all lookups that are under way now have ended. It returns nil, and does not call
-// then, if none is. A caller that no longer waits calls forgo; then may still be called
-// afterwards.
+// Await calls then once: as soon as a lookup has found an address, or when all lookups that
+// are under way now have ended. The call may come from any goroutine, and before Await
+// returns. Await returns nil, and does not call then, if no lookup is under way. A caller
+// that no longer waits calls forgo; then may still be called afterwards.
 func (p *Pool) Await(then func()) (forgo func()) {
 	w := &waiter{then: then}
 	w.left.Store(1) // until all are asked
@@ -189,11 +192,12 @@ func (w *waiter) ends(err error) {
 	}
 }
 
-// noAddresses returns why backends have no address, or nil if all have one.
+// noAddresses returns why backends have no address, with their names, or nil if all have
+// one.
 func (p *Pool) noAddresses() (all []error) {
 	for _, b := range p.backends {
 		if err := b.noAddress(); err != nil {
-			all = append(all, err)
+			all = append(all, fmt.Errorf("%s: %w", b.name, err))
 		}
 	}
 	return all
@@ -231,11 +235,8 @@ func (p *Pool) SetDrained(name, address string, drained bool) (all []*Target) {
 // Targets returns the status of every target: those in use, and those that have sessions
 // although their backend's name leads to them no more.
 func (p *Pool) Targets() (all []Status) {
-	for _, t := range *p.targets.Load() {
-		all = append(all, t.status())
-	}
 	for _, b := range p.backends {
-		for _, t := range b.leavers() {
+		for _, t := range b.shown() {
 			all = append(all, t.status())
 		}
 	}

@@ -29,6 +29,7 @@ type Route struct {
 	pool  *Pool
 	key   uint64
 	by    heartbeat.Time // when the time of all targets is up; 0: it has not begun
+	late  bool           // the time of all targets is up
 	tried []attempt
 	waits int
 }
@@ -38,6 +39,9 @@ type attempt struct {
 	target *Target
 	err    error
 }
+
+func (a attempt) Error() string { return fmt.Sprintf("%v: %v", a.target, a.err) }
+func (a attempt) Unwrap() error { return a.err }
 
 // A Step is what a Route needs next.
 type Step uint8
@@ -53,14 +57,15 @@ func (p *Pool) Route(r *upgrade.Request, client netip.Addr) Route {
 	return Route{pool: p, key: p.cfg.Balance.key(r, client)}
 }
 
-// mostWaits bounds how often a route waits for lookups: for the first addresses, or for
-// those that have come since it began.
-const mostWaits = 1
+// mayWait reports whether the route waits for a lookup that is under way: for the first
+// addresses, for new ones instead of those that are old, or for those that have come since
+// the route began. It waits as often as there are names at most.
+func (r *Route) mayWait() bool { return r.waits < len(r.pool.backends) && r.pool.looksUp() }
 
 // Next chooses the target to try next, which the caller must Leave.
 func (r *Route) Next(now heartbeat.Time) Step {
 	r.To = nil
-	if r.by != 0 && now >= r.by {
+	if r.late = r.by != 0 && now >= r.by; r.late {
 		return End
 	}
 	if r.waits == 0 { // else the answer has just come
@@ -69,7 +74,7 @@ func (r *Route) Next(now heartbeat.Time) Step {
 	for {
 		t := r.choose(now)
 		switch {
-		case t == nil && r.waits < mostWaits && r.pool.looksUp():
+		case t == nil && r.mayWait():
 			r.waits++
 			return Wait
 		case t == nil:
@@ -86,9 +91,13 @@ var errGone = errors.New("the name does not lead there any more")
 
 // choose returns the next target: one that is up, or else one that is down.
 func (r *Route) choose(now heartbeat.Time) *Target {
+	kind := begins
+	if len(r.tried) > 0 {
+		kind = goesOn
+	}
 	for _, up := range [...]bool{true, false} {
 		fits := func(t *Target) bool { return t.Up() == up && r.mayTry(t, now) }
-		if t := r.pool.choose(fits, r.key, now); t != nil {
+		if t := r.pool.choose(fits, r.key, kind, now); t != nil {
 			return t
 		}
 	}
@@ -97,8 +106,7 @@ func (r *Route) choose(now heartbeat.Time) *Target {
 
 // mayTry reports whether a target takes requests, and was not tried yet.
 func (r *Route) mayTry(t *Target, now heartbeat.Time) bool {
-	return !t.drained.Load() && !t.gone.Load() && !r.hasTried(t) &&
-		(!t.backend.isOld(now) || r.waits > 0)
+	return !t.drained.Load() && !t.gone.Load() && !t.backend.isOld(now) && !r.hasTried(t)
 }
 
 func (r *Route) hasTried(t *Target) bool {
@@ -157,37 +165,40 @@ var ErrNoTarget = errors.New("no upstream takes new sessions")
 // Err returns the error of a route that has ended. resolved is false if no address was
 // found.
 func (r *Route) Err() (resolved bool, err error) {
-	switch none := r.pool.noAddresses(); {
+	none := r.pool.noAddresses()
+	switch {
 	case len(r.tried) == 1 && !r.pool.Several():
 		return true, r.tried[0].err
 	case len(r.tried) > 0:
-		return true, failed(r.tried)
+		all := failed(none)
+		for _, a := range r.tried {
+			all = append(all, a)
+		}
+		return true, all
+	case r.late:
+		return len(none) == 0, ErrTimeout
 	case len(none) == 1:
-		return false, none[0]
+		return false, errors.Unwrap(none[0])
 	case len(none) > 0:
-		return false, errors.Join(none...)
+		return false, failed(none)
 	}
 	return true, ErrNoTarget
 }
 
-// failed are attempts that all failed.
-type failed []attempt
+// failed are the errors of all targets that were tried, and before them those of the
+// backends that have no address.
+type failed []error
 
 func (f failed) Error() string {
 	var all []string
-	for _, a := range f {
-		all = append(all, fmt.Sprintf("%v: %v", a.target, a.err))
+	for _, err := range f {
+		all = append(all, err.Error())
 	}
 	return strings.Join(all, "; ")
 }
 
 // Unwrap returns the errors, so that one can be looked for.
-func (f failed) Unwrap() (all []error) {
-	for _, a := range f {
-		all = append(all, a.err)
-	}
-	return all
-}
+func (f failed) Unwrap() []error { return f }
 
 // looksUp reports whether a lookup is under way.
 func (p *Pool) looksUp() bool {

@@ -28,6 +28,8 @@ type Target struct {
 	gone         atomic.Bool  // the backend's name does not lead to it any more
 	rising       atomic.Int64 // the heartbeat.Time at which it came back; 0: it has its whole share
 	state        state
+
+	turns [turnKinds]uint64 // for RoundRobin: the turns that it has had; guarded by Pool.turnsMu
 }
 
 // newTarget returns a target of b.
@@ -39,6 +41,7 @@ func newTarget(b *Backend, at socket.Endpoint) *Target {
 	t.hash = hash(b.name + " " + t.address)
 	t.drained.Store(b.drained.Load())
 	t.setUp(b.pool.cfg.Health.Interval < 0) // nobody else has it yet, so this needs no lock
+	t.state.hasBeenUp = t.state.up
 	t.state.reason = "it was not checked yet"
 	return t
 }
@@ -88,6 +91,9 @@ func (t *Target) Gone() bool { return t.gone.Load() }
 
 // Up reports whether the target works, as far as is known.
 func (t *Target) Up() bool { return t.up.Load() }
+
+// takesRequests reports whether the target is up, and was not taken out of use.
+func (t *Target) takesRequests() bool { return t.Up() && !t.drained.Load() }
 
 // AnswersPings reports whether the target has ever answered a ping of ours.
 func (t *Target) AnswersPings() bool { return t.answersPings.Load() }

@@ -34,8 +34,8 @@ func OutcomeOf(err error) (out Outcome) {
 	if !several {
 		return outcomeOf(err)
 	}
-	for _, a := range all {
-		if one := outcomeOf(a.err); out != Unprovided && out != Faulty {
+	for _, err := range all {
+		if one := outcomeOf(err); out != Unprovided && out != Faulty {
 			out = one
 		}
 	}

@@ -9,11 +9,9 @@ import (
 	"net"
 	"os"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/heartbeat"
 	"holdfast/internal/panics"
 	"holdfast/metrics"
 	"holdfast/proxy/internal/secure"
@@ -26,7 +24,7 @@ func TestOutcomeOfDials(t *testing.T) {
 		err    error
 		want   Outcome
 		result metrics.Result // of a handshake
-		down   bool           // what an upstream is thought to be that was up
+		down   bool           // whether a target goes down that was up
 	}{
 		{nil, Reached, metrics.ResultUpstreamUnreachable, false},
 		{connect(unix.ECONNREFUSED), Unreachable, metrics.ResultUpstreamUnreachable, true},
@@ -55,43 +53,20 @@ func TestOutcomeOfDials(t *testing.T) {
 		{secure.ErrAborted, GivenUp, metrics.ResultUpstreamUnreachable, false},
 	}
 	for _, test := range tests {
-		b := newBackend(t, "ws://127.0.0.1:1")
-		b.setUp(true)
-		got := b.Learn(test.err)
+		r := newRig(t, []string{"ws://" + theOne}, every(-1))
+		target := r.target(theOne)
+		got := target.Learn(test.err)
 		for range dialsUntilDown - 1 {
-			b.Learn(test.err)
+			target.Learn(test.err)
 		}
-		if got != test.want || got.Result() != test.result || b.Up() == test.down {
+		if got != test.want || got.Result() != test.result || target.Up() == test.down {
 			t.Errorf("%v: outcome %d, result %v, up %v; want %d, %v, %v",
-				test.err, got, got.Result(), b.Up(), test.want, test.result, !test.down)
+				test.err, got, got.Result(), target.Up(), test.want, test.result, !test.down)
 		}
-		b.setUp(false)
-		b.Learn(test.err)
-		if b.Up() != (test.want == Reached) {
-			t.Errorf("%v: an upstream that was down is up: %v", test.err, b.Up())
+		fails(target)
+		target.Learn(test.err)
+		if target.Up() != (test.want == Reached) {
+			t.Errorf("%v: a target that was down is up: %v", test.err, target.Up())
 		}
-	}
-}
-
-// One address that this host could not try leaves it open whether the upstream
-// works, wherever it stands among the others.
-func TestDialFailsWithWhatThisHostLacked(t *testing.T) {
-	refused, lacked := os.NewSyscallError("connect", unix.ECONNREFUSED), os.NewSyscallError("socket", unix.EMFILE)
-	for _, errs := range [][]error{{refused, lacked}, {lacked, refused}, {lacked, refused, ErrTimeout}} {
-		b := newBackend(t, "ws://127.0.0.1:1")
-		d := b.Dial([]socket.Endpoint{first, second, third}, 0, heartbeat.Time(time.Minute))
-		for _, err := range errs {
-			if _, more := d.Next(0); !more {
-				t.Fatal("the addresses have run out")
-			}
-			d.Missed(0, err)
-		}
-		if d.Err() != lacked {
-			t.Errorf("after %v the dial fails with %v", errs, d.Err())
-		}
-	}
-	b := newBackend(t, "ws://127.0.0.1:1")
-	if d := b.Dial(nil, 0, 0); outcomeOf(d.Err()) == Reached {
-		t.Error("a dial that has tried nothing counts as one that went well")
 	}
 }
