@@ -42,8 +42,8 @@ func (cfg Config) serveStatus(w http.ResponseWriter, r *http.Request) {
 // status returns that for the client of a request.
 func (cfg Config) status(r *http.Request) status.Status {
 	s := cfg.Book.Status(time.Now())
-	s.Draining = cfg.Proxy.Draining()
-	s.Ready = !s.Draining && cfg.Proxy.UpstreamUp()
+	s.Draining, s.UpstreamUp = cfg.Proxy.Draining(), cfg.Proxy.UpstreamUp()
+	s.Ready = !s.Draining && s.UpstreamUp
 	s.DrainLeft = cfg.Proxy.DrainLeft().Seconds()
 	s.Sessions, s.SessionsLimit = cfg.Proxy.Sessions(), cfg.Proxy.SessionsLimit()
 	s.Handshakes = cfg.Proxy.Handshakes()

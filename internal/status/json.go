@@ -15,6 +15,7 @@ type Status struct {
 	Uptime        float64   `json:"uptime_s"`
 	Ready         bool      `json:"ready"` // new clients should be sent here
 	Draining      bool      `json:"draining"`
+	UpstreamUp    bool      `json:"upstream_up"`  // an upstream can get sessions
 	DrainLeft     float64   `json:"drain_left_s"` // how long the drain takes at most
 	Sessions      int       `json:"sessions"`
 	SessionsLimit int       `json:"sessions_limit"`
