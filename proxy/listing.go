@@ -37,7 +37,7 @@ func (g *listing) adds(l *loop, s *session) {
 		return
 	}
 	g.found.Matched++
-	key := g.key(l, s)
+	key := g.key(s)
 	switch {
 	case len(g.best) < g.query.Limit:
 		heap.Push(&g.best, &ranked{key, l.status(s)})
@@ -65,12 +65,13 @@ func (g *listing) matches(s *session) bool {
 	return bytes.Contains(name, []byte(filter))
 }
 
-// key returns what the session is ranked by.
-func (g *listing) key(l *loop, s *session) int64 {
+// key returns what the session is ranked by. Loops are asked at different times, so their
+// sessions are compared by when something was, and not by how long ago.
+func (g *listing) key(s *session) int64 {
 	key, there := int64(0), true
 	switch g.query.Order {
 	case ByIdle:
-		key = int64(l.now.Sub(s.lastData))
+		key = -int64(s.lastData)
 	case ByClientRTT:
 		key, there = s.legs[client].rank()
 	case ByUpstreamRTT:
@@ -78,7 +79,7 @@ func (g *listing) key(l *loop, s *session) int64 {
 	case ByBuffered:
 		key = int64(s.legs[client].buffered() + s.legs[upstream].buffered())
 	case ByAge:
-		key = int64(l.now.Sub(s.opened))
+		key = -int64(s.opened)
 	}
 	switch {
 	case !there:
