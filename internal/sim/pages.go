@@ -166,6 +166,9 @@ func (g *guest) answers() bool {
 	w, j := g.pages.w, g.pages.w.job
 	placed := false
 	leave := w.proxy.LineUp(w.choices.IntN(len(w.running)), func() { placed = true; j.wake() })
+	if leave == nil {
+		return false // no lookup has found an address of the service yet
+	}
 	defer leave()
 	by := w.now + w.plan.Knobs.HandshakeTimeout
 	w.after(by-w.now, j.wake)
