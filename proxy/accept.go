@@ -219,7 +219,7 @@ func (l *loop) shutOut(conn transport, from netip.AddrPort, result metrics.Resul
 	}
 	l.metrics.Handshake(result)
 	if l.server.mayLog(slog.LevelInfo, result) {
-		l.log.Info("connection closed at once", "client", clientName(from), "why", why)
+		l.log.Info("connection closed at once", "client", ClientName(from), "why", why)
 	}
 }
 

@@ -71,6 +71,10 @@
 // once: inside, with a permit for a session, and in the lobby of those that are being
 // refused. descriptors.go says what the descriptors allow.
 //
+// What operators ask of single sessions. sessions.go gives each loop one job for a slice of
+// its table, and the next one when that is done (onSlices): to list sessions (listing.go),
+// or to find one and end it.
+//
 // A panic. panic.go ends the session, the client or the job that the loop was busy with
 // (serve, recovers), and continues the turn (complete). audit.go then holds what the loop
 // counts against what it holds (examine). A panic beside the loops ends its job

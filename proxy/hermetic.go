@@ -153,6 +153,27 @@ func (h *Hermetic) CutAll(loop int) {
 	l.post(func() { l.cutAll() })
 }
 
+// SessionList lists the open sessions of all loops. No loop may have its turn meanwhile.
+func (h *Hermetic) SessionList(q SessionQuery) SessionList {
+	found := newListing(q)
+	for _, l := range h.server.loops {
+		l.list(l.table.slots, found)
+	}
+	return found.result()
+}
+
+// CloseSession makes the loop that has a session end it in its next turn, as an operator
+// asks. closed is called then, with the session as it was before.
+func (h *Hermetic) CloseSession(id uint64, closed func(was SessionStatus)) {
+	for _, l := range h.server.loops {
+		l.post(func() {
+			if was, found := l.closeListed(l.table.slots, id); found {
+				closed(was)
+			}
+		})
+	}
+}
+
 // Rejoin takes a guest back that has asked for a session, and Gone counts one whose
 // connection is closed.
 func (h *Hermetic) Rejoin(g *Guest, head []byte) { h.server.rejoin(g, head) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"holdfast/heartbeat"
@@ -14,7 +13,7 @@ import (
 )
 
 // idAttr is the attribute that names a session in the log.
-func idAttr(id uint64) slog.Attr { return slog.String("session", strconv.FormatUint(id, 36)) }
+func idAttr(id uint64) slog.Attr { return slog.String("session", SessionName(id)) }
 
 // loggedCode returns a close code as package metrics takes it: -1 for an empty Close.
 func loggedCode(code uint16) int {
@@ -37,7 +36,7 @@ func (l *loop) logEnd(e *Ended) {
 	attrs := make([]slog.Attr, 0, 25)
 	attrs = append(attrs,
 		idAttr(e.ID),
-		slog.String("client", clientName(e.Client)),
+		slog.String("client", ClientName(e.Client)),
 		slog.String("path", e.Path),
 		slog.String("upstream", e.Upstream),
 		slog.String("address", e.Address),
@@ -79,11 +78,14 @@ func appendRTT(attrs []slog.Attr, name string, g *EndedLeg) []slog.Attr {
 	return attrs
 }
 
-// clientName returns the name of a client in the log.
-func clientName(remote netip.AddrPort) string {
+// unixName is the name of a peer of a unix socket.
+const unixName = "unix"
+
+// ClientName returns the name of a client: its address, as far as it is known, or "unix".
+func ClientName(remote netip.AddrPort) string {
 	switch {
 	case !remote.IsValid():
-		return "unix"
+		return unixName
 	case remote.Port() == 0:
 		return remote.Addr().String()
 	default:
@@ -104,7 +106,7 @@ func (l *loop) logHandshake(s *session, level slog.Level, result metrics.Result,
 		return
 	}
 	attrs := make([]slog.Attr, 0, 8)
-	attrs = append(attrs, idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path))
+	attrs = append(attrs, idAttr(s.id), slog.String("client", ClientName(s.remote())), slog.String("path", s.path))
 	if s.target != nil {
 		attrs = append(attrs, slog.String("upstream", s.target.Name()), slog.String("address", s.target.Address()))
 	}
@@ -155,7 +157,7 @@ func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal)
 	}
 	attrs := make([]slog.Attr, 0, 7)
 	attrs = append(attrs,
-		idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path),
+		idAttr(s.id), slog.String("client", ClientName(s.remote())), slog.String("path", s.path),
 		slog.String("result", result.String()), slog.Int("status", r.Status), slog.String("why", r.Reason))
 	if result == metrics.ResultOriginDenied && s.opening.request != nil {
 		origin, _ := s.opening.request.Origin()
@@ -168,7 +170,7 @@ func (l *loop) logRefusal(s *session, result metrics.Result, r *upgrade.Refusal)
 func (l *loop) logOpened(s *session, handshake time.Duration) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "session opened",
-			idAttr(s.id), slog.String("client", clientName(s.remote())), slog.String("path", s.path),
+			idAttr(s.id), slog.String("client", ClientName(s.remote())), slog.String("path", s.path),
 			slog.String("upstream", s.target.Name()), slog.String("address", s.target.Address()), slog.Duration("handshake", handshake))
 	}
 }

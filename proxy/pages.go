@@ -75,7 +75,7 @@ func (s *Server) rejoin(g *web.Guest, head []byte) {
 	conn, err := s.attach(g.Conn)
 	if err != nil {
 		s.loops[0].metrics.Handshake(metrics.ResultInternal) // no loop has the client
-		s.cfg.Log.Error("take connection back for an upgrade", "client", clientName(g.From), "error", err)
+		s.cfg.Log.Error("take connection back for an upgrade", "client", ClientName(g.From), "error", err)
 		s.left(g.From.Addr(), seat, has)
 		return
 	}

@@ -39,7 +39,7 @@ func (l *loop) passRefusal(s *session, head *upgrade.Response) {
 		seat:    s.seat,
 		has:     o.standing,
 		target:  s.target,
-		log:     l.log.With(idAttr(s.id), "client", clientName(s.remote()), "path", s.path, "upstream", s.target.Name(), "address", s.target.Address()),
+		log:     l.log.With(idAttr(s.id), "client", ClientName(s.remote()), "path", s.path, "upstream", s.target.Name(), "address", s.target.Address()),
 	}
 	l.vacate(s)
 	l.leaveTarget(s)

@@ -50,6 +50,7 @@ type Server struct {
 	looped       atomic.Bool   // a request has come back
 	draining     atomic.Bool   // a drain has begun; written under drain.mu
 	drain        drain
+	walking      chan struct{} // has an item while onSlices walks
 	emptied      chan struct{} // has an item if live or kept may have fallen to 0 while draining
 
 	panics     *panics.Book
@@ -89,6 +90,7 @@ func newServer(cfg Config, w world) (*Server, error) {
 		end:        end,
 		drain:      newDrain(),
 		emptied:    make(chan struct{}, 1),
+		walking:    make(chan struct{}, 1),
 		options:    cfg.socketOptions(),
 		listener:   &listener{fd: -1},
 		panics:     book,
@@ -183,6 +185,17 @@ func (s *Server) Sessions() (n int) {
 	}
 	return n
 }
+
+// Handshakes returns the number of handshakes under way, refusals included.
+func (s *Server) Handshakes() (n int) {
+	for _, l := range s.loops {
+		n += max(0, int(l.sessions.Load())-l.metrics.Active())
+	}
+	return n
+}
+
+// SessionsLimit returns how many sessions and handshakes there may be at once.
+func (s *Server) SessionsLimit() int { return int(s.permits.size) }
 
 // Clients returns the number of clients that have a session, a handshake under way, or
 // requests that are not upgrades, or whose refusal or end is under way.

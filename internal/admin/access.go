@@ -24,12 +24,10 @@ var crossOrigin = http.NewCrossOriginProtection()
 func (t route) admits(w http.ResponseWriter, r *http.Request) bool {
 	_, authorized := r.Header["Authorization"]
 	switch {
-	case crossOrigin.Check(r) != nil:
+	case crossOrigin.Check(r) != nil, t.own && isForeign(r):
 		http.Error(w, "a page of another origin may not ask for this", http.StatusForbidden)
 		return false
-	case t.may == anyone:
-		return true
-	case !authorized && isLocal(r):
+	case t.may == anyone, isOperator(r, t.token):
 		return true
 	case t.token == "":
 		http.Error(w, noToken, http.StatusForbidden)
@@ -38,12 +36,27 @@ func (t route) admits(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "send Authorization: Bearer TOKEN, with the value of HOLDFAST_ADMIN_TOKEN", http.StatusUnauthorized)
 		return false
-	case !showsToken(r, t.token):
+	default:
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		http.Error(w, "Authorization must be Bearer and the value of HOLDFAST_ADMIN_TOKEN, and is not", http.StatusUnauthorized)
 		return false
 	}
-	return true
+}
+
+// isForeign reports whether a page of another origin made the browser ask, by whatever
+// method.
+func isForeign(r *http.Request) bool {
+	asked := r.WithContext(r.Context()) // a copy
+	asked.Method = http.MethodPost      // crossOrigin lets every GET pass
+	return crossOrigin.Check(asked) != nil
+}
+
+// isOperator reports whether the request is an operator's.
+func isOperator(r *http.Request, token string) bool {
+	if _, authorized := r.Header["Authorization"]; authorized {
+		return token != "" && showsToken(r, token)
+	}
+	return isLocal(r)
 }
 
 const noToken = "only programs on this host may ask for this, without Authorization and not through a proxy; " +

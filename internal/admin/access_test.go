@@ -66,6 +66,13 @@ func TestWhoMayAsk(t *testing.T) {
 				{"POST", "/api/drain", 202, false},
 				{"POST", "/api/upstreams/x/drain", 404, false},
 				{"POST", "/api/upstreams/x/resume", 404, false},
+				{"GET", "/", 200, true},
+				{"GET", "/api/status", 200, true},
+				{"HEAD", "/api/events", 200, true},
+				{"GET", "/api/sessions", 200, false},
+				{"GET", "/api/ends", 200, false},
+				{"GET", "/api/configuration", 200, false},
+				{"POST", "/api/sessions/10/close", 404, false},
 			} {
 				r := local(at.method, at.path)
 				r.RemoteAddr = tc.from

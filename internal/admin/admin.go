@@ -1,6 +1,6 @@
 // Package admin answers the requests of operators and their tools to a running proxy:
-// whether the process lives, whether it takes new sessions, its metrics, and what to take
-// out of use.
+// whether the process lives, whether it takes new sessions, its metrics, its sessions and
+// their ends, and what to take out of use.
 //
 // It is never served on the proxy's own listener, where every path belongs to the service
 // behind the proxy.
@@ -8,16 +8,20 @@
 // The path of a request: connections.go limits the connections. host.go and access.go
 // protect the listener from web pages that use a visitor's browser. routes.go has the table
 // of all paths: by which method each is asked for, and who may ask (access.go). status.go
-// answers those who read, and drain.go those who change something.
+// answers those who read, and drain.go those who change something. sessions.go has the
+// list of sessions and the last ends. page.go shows all of that to people, and events.go
+// keeps their page up to date.
 package admin
 
 import (
 	"cmp"
+	"context"
 	"log"
 	"net"
 	"net/http"
 	"time"
 
+	"holdfast/internal/status"
 	"holdfast/proxy"
 )
 
@@ -32,6 +36,15 @@ type Proxy interface {
 	// Sessions returns the number of open sessions. Handshakes and other requests are not
 	// sessions.
 	Sessions() int
+	// Handshakes returns the number of handshakes under way.
+	Handshakes() int
+	// SessionsLimit returns how many sessions and handshakes there may be at once.
+	SessionsLimit() int
+	// SessionList lists open sessions. It returns an error if ctx is done first.
+	SessionList(ctx context.Context, q proxy.SessionQuery) (proxy.SessionList, error)
+	// CloseSession ends an open session, and returns it as it was before. found is false
+	// if there is no such session.
+	CloseSession(ctx context.Context, id uint64) (was proxy.SessionStatus, found bool, err error)
 	// Targets returns the status of every target.
 	Targets() []proxy.TargetStatus
 	// DrainTargets takes the targets with this name, and with this address if it is not
@@ -45,15 +58,19 @@ type Proxy interface {
 // Config is what NewServer needs; Host, Token, Profiling and Connections may be left out.
 type Config struct {
 	Proxy     Proxy
-	Drain     func()        // begins the drain that SIGTERM begins; it may be called again
-	Spread    time.Duration // over which the sessions of a target end, if a request does not say
-	Token     string        // with which operators on other hosts may ask; empty if there is none
-	Host      string        // the machine's own name; empty if it has none
-	Metrics   http.Handler  // what /metrics answers
-	Profiling bool          // whether /debug/pprof/ exists
-	ErrorLog  *log.Logger   // net/http's
+	Book      *status.Book      // what has happened
+	Variables []status.Variable // the configuration
+	Drain     func()            // begins the drain that SIGTERM begins; it may be called again
+	Spread    time.Duration     // over which the sessions of a target end, if a request does not say
+	Token     string            // with which operators on other hosts may ask; empty if there is none
+	Host      string            // the machine's own name; empty if it has none
+	Metrics   http.Handler      // what /metrics answers
+	Profiling bool              // whether /debug/pprof/ exists
+	ErrorLog  *log.Logger       // net/http's
 
 	Connections int // how many may be open at once; 0 means 32
+
+	streams chan struct{} // has an item for each stream of events that is open
 }
 
 // The admin listener's limits. Requests have no bodies and answers are small. But the
@@ -73,7 +90,9 @@ type Server struct {
 
 // NewServer returns a server that is ready to Serve a listener.
 func NewServer(cfg Config) *Server {
-	return &Server{connections: cmp.Or(cfg.Connections, maxConnections), http: http.Server{
+	cfg.Connections = cmp.Or(cfg.Connections, maxConnections)
+	cfg.streams = make(chan struct{}, max(1, cfg.Connections/streamShare))
+	return &Server{connections: cfg.Connections, http: http.Server{
 		Handler:        newHandler(cfg),
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/status"
+	"holdfast/metrics"
 	"holdfast/proxy"
 )
 
@@ -19,7 +22,8 @@ type fakeProxy struct {
 	down     bool
 	sessions int
 	targets  []proxy.TargetStatus
-	asked    *[]string // what DrainTargets and ResumeTargets were asked
+	open     []proxy.SessionStatus
+	asked    *[]string // what was asked of sessions and targets
 }
 
 func (p fakeProxy) Draining() bool                { return p.draining }
@@ -27,6 +31,24 @@ func (p fakeProxy) DrainLeft() time.Duration      { return 54*time.Second + 1 }
 func (p fakeProxy) Sessions() int                 { return p.sessions }
 func (p fakeProxy) UpstreamUp() bool              { return !p.down }
 func (p fakeProxy) Targets() []proxy.TargetStatus { return p.targets }
+
+func (p fakeProxy) Handshakes() int    { return 1 }
+func (p fakeProxy) SessionsLimit() int { return 9 }
+
+func (p fakeProxy) SessionList(_ context.Context, q proxy.SessionQuery) (proxy.SessionList, error) {
+	*p.asked = append(*p.asked, fmt.Sprintf("list %s %v %q %d", q.Order, q.Ascending, q.Filter, q.Limit))
+	return proxy.SessionList{Total: len(p.open), Matched: len(p.open), Sessions: p.open}, nil
+}
+
+func (p fakeProxy) CloseSession(_ context.Context, id uint64) (was proxy.SessionStatus, found bool, err error) {
+	*p.asked = append(*p.asked, fmt.Sprintf("close %d", id))
+	for _, s := range p.open {
+		if s.ID == id {
+			return s, true, nil
+		}
+	}
+	return was, false, nil
+}
 
 func (p fakeProxy) DrainTargets(name, address string, spread time.Duration) (found bool) {
 	*p.asked = append(*p.asked, fmt.Sprintf("drain %q %q %v", name, address, spread))
@@ -48,6 +70,9 @@ func testServer(cfg Config) *Server {
 	cfg.ErrorLog = log.New(io.Discard, "", 0)
 	if cfg.Proxy == nil {
 		cfg.Proxy = fakeProxy{asked: new([]string)}
+	}
+	if cfg.Book == nil {
+		cfg.Book = status.New("v1", metrics.New("test").Snapshot, time.Now())
 	}
 	if cfg.Drain == nil {
 		cfg.Drain = func() {}
@@ -81,9 +106,10 @@ func TestAnswers(t *testing.T) {
 		{Upstream: "ws://a.example:80", Address: "192.0.2.1:80", State: proxy.TargetDown, Reason: "connection refused"},
 		{Upstream: "unix:/run/app.sock", Address: "/run/app.sock", State: proxy.TargetDraining, Sessions: 7},
 	}}})
-	const paths = "not found; the paths are:\n/api/drain\n/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n" +
+	const api = "not found; the paths are:\n/\n/api/configuration\n/api/drain\n/api/ends\n/api/events\n/api/sessions\n/api/sessions/{id}/close\n/api/status\n"
+	const paths = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n" +
 		"/healthz\n/metrics\n/readyz\n"
-	const listed = "not found; the paths are:\n/api/drain\n/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n/debug/pprof/\n"
+	const listed = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n/debug/pprof/\n"
 	const targets = `[{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"down","sessions":0,"reason":"connection refused"},` +
 		`{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"draining","sessions":7}]`
 
@@ -101,7 +127,7 @@ func TestAnswers(t *testing.T) {
 		{"no upstream", down, "GET", "/readyz", 503, `{"ready":false,"draining":false,"upstream_up":false,"sessions":0,"upstreams":` + targets + "}\n"},
 		{"ready, HEAD", draining, "HEAD", "/readyz", 503, ""},
 		{"metrics", plain, "GET", "/metrics", 200, "holdfast_draining 0\n"},
-		{"unknown path", plain, "GET", "/", 404, paths},
+		{"unknown path", plain, "GET", "/x", 404, paths},
 		{"below a path", plain, "GET", "/healthz/x", 404, paths},
 		{"changing method", plain, "POST", "/readyz", 405, "only GET and HEAD are answered here\n"},
 		{"changing method on an unknown path", plain, "DELETE", "/x", 404, paths},

@@ -211,3 +211,12 @@ func (c *conn) Close() error {
 	c.all.changed.Broadcast()
 	return err
 }
+
+// givesWay lets the connection of a request be replaced from now on, although the request
+// is still being handled, until the next write. It stands behind the connections whose
+// clients were waited for before.
+func givesWay(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+		c.dueAt(time.Now())
+	}
+}

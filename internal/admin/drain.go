@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"holdfast/internal/status"
 )
 
 // drain begins to end all sessions, as SIGTERM does, while the process lives on.
@@ -59,13 +60,13 @@ func (cfg Config) changed(w http.ResponseWriter, code int, name, address string,
 		http.Error(w, unknown(all, name, address), http.StatusNotFound)
 		return
 	}
-	sendJSON(w, code, slices.DeleteFunc(all, func(t target) bool {
-		return t.Name != name || address != "" && t.Address != address
+	sendJSON(w, code, slices.DeleteFunc(all, func(u status.Upstream) bool {
+		return u.Name != name || address != "" && u.Address != address
 	}))
 }
 
 // unknown says that there is no target with this name and address, and which there are.
-func unknown(all []target, name, address string) string {
+func unknown(all []status.Upstream, name, address string) string {
 	var names, addresses []string
 	for _, t := range all {
 		if !slices.Contains(names, t.Name) {
@@ -79,30 +80,6 @@ func unknown(all []target, name, address string) string {
 		return fmt.Sprintf("no upstream has the name %q; the names are:\n%s", name, strings.Join(names, "\n"))
 	}
 	return fmt.Sprintf("upstream %q has no address %q; its addresses are:\n%s", name, address, strings.Join(addresses, "\n"))
-}
-
-// parameters returns the parameters of a request by name. The error names one that is not
-// known, that comes twice or that is empty.
-func parameters(r *http.Request, known ...string) (given map[string]string, err error) {
-	all, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, fmt.Errorf("the parameters cannot be read: %w", err)
-	}
-	given = make(map[string]string, len(all))
-	for name, values := range all {
-		switch {
-		case len(known) == 0:
-			return nil, fmt.Errorf("%q is not a parameter; there are none here", name)
-		case !slices.Contains(known, name):
-			return nil, fmt.Errorf("%q is not a parameter; those here are: %s", name, strings.Join(known, ", "))
-		case len(values) > 1:
-			return nil, fmt.Errorf("%s is there more than once", name)
-		case values[0] == "":
-			return nil, fmt.Errorf("%s is empty; leave it out, or give it a value", name)
-		}
-		given[name] = values[0]
-	}
-	return given, nil
 }
 
 // maxSpread is the longest time over which the sessions of a target end.

@@ -13,9 +13,13 @@ type route struct {
 	method  string // GET, which includes HEAD, or POST
 	may     who
 	anyHost bool   // it is answered whatever the request's Host is, see hostGuard
+	own     bool   // a page of another origin may not even read it
 	token   string // which operators on other hosts know; empty if there is none
 	answer  http.HandlerFunc
 }
+
+// rootPath is "/" alone, and no path below.
+const rootPath = "/{$}"
 
 // routes returns the table of all paths.
 func routes(cfg Config) []route {
@@ -24,6 +28,13 @@ func routes(cfg Config) []route {
 		{path: "/healthz", method: get, may: anyone, anyHost: true, answer: serveHealth},
 		{path: "/readyz", method: get, may: anyone, anyHost: true, answer: cfg.serveReadiness},
 		{path: "/metrics", method: get, may: anyone, anyHost: true, answer: cfg.Metrics.ServeHTTP},
+		{path: rootPath, method: get, may: anyone, answer: cfg.servePage},
+		{path: "/api/status", method: get, may: anyone, own: true, answer: cfg.serveStatus},
+		{path: "/api/events", method: get, may: anyone, own: true, answer: cfg.serveEvents},
+		{path: "/api/sessions", method: get, may: operators, own: true, answer: cfg.listSessions},
+		{path: "/api/sessions/{id}/close", method: post, may: operators, answer: cfg.closeSession},
+		{path: "/api/ends", method: get, may: operators, own: true, answer: cfg.listEnds},
+		{path: "/api/configuration", method: get, may: operators, own: true, answer: cfg.serveConfiguration},
 		{path: "/api/upstreams", method: get, may: operators, answer: cfg.serveUpstreams},
 		{path: "/api/upstreams/{name}/drain", method: post, may: operators, answer: cfg.drainUpstream},
 		{path: "/api/upstreams/{name}/resume", method: post, may: operators, answer: cfg.resumeUpstream},
@@ -71,7 +82,7 @@ func isReading(r *http.Request) bool {
 func notFound(table []route) http.Handler {
 	var paths []string
 	for _, r := range table {
-		paths = append(paths, r.path)
+		paths = append(paths, strings.TrimSuffix(r.path, "{$}"))
 	}
 	slices.Sort(paths)
 	text := "not found; the paths are:\n" + strings.Join(paths, "\n")

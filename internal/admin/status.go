@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
-	"holdfast/proxy"
+	"holdfast/internal/status"
 )
 
 // serveHealth says that the process lives. It does not look at the upstream: a restart
@@ -19,18 +20,42 @@ func serveHealth(w http.ResponseWriter, _ *http.Request) {
 // serveReadiness answers whether new clients should be sent to this proxy.
 func (cfg Config) serveReadiness(w http.ResponseWriter, _ *http.Request) {
 	draining, up := cfg.Proxy.Draining(), cfg.Proxy.UpstreamUp()
-	status := struct {
-		Ready      bool     `json:"ready"`
-		Draining   bool     `json:"draining"`
-		UpstreamUp bool     `json:"upstream_up"`
-		Sessions   int      `json:"sessions"`
-		Upstreams  []target `json:"upstreams"`
+	is := struct {
+		Ready      bool              `json:"ready"`
+		Draining   bool              `json:"draining"`
+		UpstreamUp bool              `json:"upstream_up"`
+		Sessions   int               `json:"sessions"`
+		Upstreams  []status.Upstream `json:"upstreams"`
 	}{up && !draining, draining, up, cfg.Proxy.Sessions(), cfg.targets()}
 	code := http.StatusOK
-	if !status.Ready {
+	if !is.Ready {
 		code = http.StatusServiceUnavailable
 	}
-	sendJSON(w, code, status)
+	sendJSON(w, code, is)
+}
+
+// serveStatus answers with the status of the proxy and of its last minutes.
+func (cfg Config) serveStatus(w http.ResponseWriter, r *http.Request) {
+	sendJSON(w, http.StatusOK, cfg.status(r))
+}
+
+// status returns that for the client of a request.
+func (cfg Config) status(r *http.Request) status.Status {
+	s := cfg.Book.Status(time.Now())
+	s.Draining, s.UpstreamUp = cfg.Proxy.Draining(), cfg.Proxy.UpstreamUp()
+	s.Ready = !s.Draining && s.UpstreamUp
+	s.DrainLeft = cfg.Proxy.DrainLeft().Seconds()
+	s.Sessions, s.SessionsLimit = cfg.Proxy.Sessions(), cfg.Proxy.SessionsLimit()
+	s.Handshakes = cfg.Proxy.Handshakes()
+	s.Upstreams = cfg.targets()
+	operator := isOperator(r, cfg.Token)
+	s.May = status.May{List: operator, Act: operator}
+	return s
+}
+
+// serveConfiguration answers with the effective value of every variable.
+func (cfg Config) serveConfiguration(w http.ResponseWriter, _ *http.Request) {
+	sendJSON(w, http.StatusOK, status.Configuration{Variables: cfg.Variables})
 }
 
 // serveUpstreams answers with the status of every target.
@@ -38,21 +63,11 @@ func (cfg Config) serveUpstreams(w http.ResponseWriter, _ *http.Request) {
 	sendJSON(w, http.StatusOK, cfg.targets())
 }
 
-// A target is a proxy.TargetStatus as operators see it.
-type target struct {
-	Name     string            `json:"name"` // what stands in the paths of its upstream
-	Upstream string            `json:"upstream"`
-	Address  string            `json:"address"`
-	State    proxy.TargetState `json:"state"`
-	Sessions int               `json:"sessions"`
-	Reason   string            `json:"reason,omitempty"`
-}
-
 // targets returns the status of every target. It is never nil, which JSON would call null.
-func (cfg Config) targets() []target {
-	all := []target{}
+func (cfg Config) targets() []status.Upstream {
+	all := []status.Upstream{}
 	for _, t := range cfg.Proxy.Targets() {
-		all = append(all, target{t.Name(), t.Upstream, t.Address, t.State, t.Sessions, t.Reason})
+		all = append(all, status.UpstreamOf(t))
 	}
 	return all
 }
@@ -61,6 +76,7 @@ func (cfg Config) targets() []target {
 func sendJSON(w http.ResponseWriter, code int, what any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
 	// An error means that the client has left, so it cannot be reported to the client.
 	_ = json.NewEncoder(w).Encode(what)

@@ -43,7 +43,8 @@ func serve(p process, args []string) int {
 	log, lines := linelog.New(p.stderr, c.LogsText(linelog.IsTerminal(p.stderr)), slog.Level(c.LogLevel))
 	defer flush(lines)
 
-	d, err := daemon.New(c, loaded, listen, log, lines.Lost, ownVersion())
+	settings, _ := config.Describe(p.environ) // configuration has reported the problems
+	d, err := daemon.New(c, settings, loaded, listen, log, lines.Lost, ownVersion())
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed

@@ -21,6 +21,7 @@ type Setting struct {
 	Default string `json:"default"`
 	Meaning string `json:"meaning"`
 
+	secret  bool // Value is not shown
 	refused bool // Value has a problem
 	partly  bool // the parts of Value that may be secrets are not shown
 }
@@ -81,7 +82,7 @@ func (s settings) list(c Config, refused Problems) []Setting {
 				from = fromNowhere
 			}
 		}
-		all = append(all, Setting{v.name, value, from, cmp.Or(v.def, v.parent), v.meaning, refused, partly})
+		all = append(all, Setting{v.name, value, from, cmp.Or(v.def, v.parent), v.meaning, v.secret, refused, partly})
 	}
 	return all
 }

@@ -4,10 +4,10 @@
 // The path through it: New builds both from a configuration and binds their addresses.
 // Run serves until a signal, then drains, and returns whether everything went well. The
 // admin listener can begin the same drain, and the process lives on then (drain.go).
-// listening.go says what to do if an address cannot be listened on. certificates.go reads
-// the TLS files again when they change. manager.go tells the service manager, such as
-// systemd, how the daemon is. The log and the signals are arguments: this package does not
-// touch the process.
+// status.go feeds what the status page shows. listening.go says what to do if an address
+// cannot be listened on. certificates.go reads the TLS files again when they change.
+// manager.go tells the service manager, such as systemd, how the daemon is. The log and the
+// signals are arguments: this package does not touch the process.
 package daemon
 
 import (
@@ -18,10 +18,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"holdfast/internal/admin"
 	"holdfast/internal/config"
 	"holdfast/internal/panics"
+	"holdfast/internal/status"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -43,6 +45,7 @@ type Daemon struct {
 	adminListener net.Listener // nil if it is off
 	certificates  config.Certificates
 	metrics       *metrics.Metrics
+	book          *status.Book
 	log           *slog.Logger
 	term          proxy.Stop    // what SIGTERM does
 	interrupt     proxy.Stop    // what SIGINT does
@@ -51,9 +54,10 @@ type Daemon struct {
 }
 
 // New builds the proxy and its admin listener from c and binds their addresses. The proxy
-// accepts on listen; if that is nil, it opens its own listener. New closes listen. lost
-// returns how many lines of the log have been lost. The log and the metrics show version.
-func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog.Logger, lost func() uint64, version string) (*Daemon, error) {
+// accepts on listen; if that is nil, it opens its own listener. New closes listen. settings
+// are what operators are shown of c. lost returns how many lines of the log have been lost.
+// The log and the metrics show version.
+func New(c config.Config, settings []config.Setting, loaded config.Certificates, listen *os.File, log *slog.Logger, lost func() uint64, version string) (*Daemon, error) {
 	defer listen.Close() // proxy.New duplicates it; Close on nil does nothing
 	adminListener, err := listenAdmin(string(c.AdminListen))
 	if err != nil {
@@ -62,7 +66,12 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	host, _ := os.Hostname() // if it fails, the admin listener does not accept the machine's own name
 	m := metrics.New(version)
 	m.CountLogLinesLost(lost)
-	server, err := proxy.New(c.Proxy(&loaded, listen, log, m))
+	book := status.New(version, m.Snapshot, time.Now())
+	of := c.Proxy(&loaded, listen, log, m)
+	if adminListener != nil {
+		of.Ended = func(e *proxy.Ended) { book.Ended(time.Now(), e) }
+	}
+	server, err := proxy.New(of)
 	if err != nil {
 		if adminListener != nil {
 			adminListener.Close()
@@ -77,6 +86,7 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 		adminListener: adminListener,
 		certificates:  loaded,
 		metrics:       m,
+		book:          book,
 		log:           log,
 		term:          c.Stop(),
 		interrupt:     c.StopAtOnce(),
@@ -84,6 +94,8 @@ func New(c config.Config, loaded config.Certificates, listen *os.File, log *slog
 	}
 	d.admin = newAdmin(admin.Config{
 		Proxy:     server,
+		Book:      book,
+		Variables: variables(settings),
 		Drain:     d.drainOnly,
 		Spread:    c.DrainSpread,
 		Token:     string(c.AdminToken),
@@ -136,6 +148,7 @@ func (d *Daemon) Run(signals, hangups <-chan os.Signal) bool {
 	go d.tellManager(ctx)
 	if d.adminListener != nil {
 		go d.runAdmin()
+		go d.keepSampling(ctx)
 		defer d.admin.Close()
 	}
 	return d.serve(ctx, signals, ended)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/internal/admin"
+	"holdfast/internal/status"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -64,6 +65,16 @@ func (p *fakeProxy) Draining() bool                { return p.draining.Load() }
 func (p *fakeProxy) Sessions() int                 { return 2 }
 func (p *fakeProxy) UpstreamUp() bool              { return true }
 func (p *fakeProxy) Targets() []proxy.TargetStatus { return nil }
+
+func (p *fakeProxy) Handshakes() int    { return 0 }
+func (p *fakeProxy) SessionsLimit() int { return 9 }
+
+func (p *fakeProxy) SessionList(context.Context, proxy.SessionQuery) (l proxy.SessionList, err error) {
+	return l, nil
+}
+func (p *fakeProxy) CloseSession(context.Context, uint64) (s proxy.SessionStatus, found bool, err error) {
+	return s, false, nil
+}
 
 func (p *fakeProxy) DrainTargets(_, _ string, _ time.Duration) bool { return false }
 func (p *fakeProxy) ResumeTargets(_, _ string) bool                 { return false }
@@ -143,6 +154,7 @@ func TestAdminWhileDraining(t *testing.T) {
 		proxy:         server,
 		admin:         admin.NewServer(admin.Config{Proxy: server, Metrics: http.NotFoundHandler(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}),
 		adminListener: listener,
+		book:          status.New("test", metrics.New("test").Snapshot, time.Now()),
 		log:           log,
 	}
 	signals := make(chan os.Signal, 1)

@@ -36,6 +36,8 @@ func closeCodes(e *proxy.Ended) (c [2]told) {
 		c[e.Side] = told{code: 1009, any: true}
 	case metrics.Internal:
 		c[client].code = 1011
+	case metrics.Admin:
+		c[client], c[service] = told{1012, "closed by operator", false}, told{1001, "closed by operator", false}
 	default:
 	}
 	return c

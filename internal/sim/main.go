@@ -162,9 +162,6 @@ func (r *run) covers() {
 	for _, what := range wanted() {
 		fmt.Printf("%9d  %s\n", r.seen[what], what)
 	}
-	for end, why := range unreachable {
-		fmt.Printf("%9s  %s: %s\n", "-", end, why)
-	}
 	for _, what := range missing(r.seen) {
 		fmt.Println("never seen:", what)
 		r.broken++

@@ -78,7 +78,7 @@ func (p *peer) mayBeClosed(payload []byte) {
 	}
 	switch code := int(payload[0])<<8 | int(payload[1]); code {
 	case 1002, 1007, 1009:
-		if p.violated && t.clean && t.w.plan.Knobs.Close >= 10*time.Second && o.brokeAt == never && !o.closing && !o.ended && !o.gone() && !t.w.stopping {
+		if p.violated && t.clean && t.w.plan.Knobs.Close >= 10*time.Second && o.brokeAt == never && !o.closing && !o.ended && !o.gone() && !t.stops() {
 			p.w.fails("%v %d has broken the protocol, and is told before the other side has finished", p.side, t.number)
 		}
 	}

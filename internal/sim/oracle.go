@@ -36,6 +36,7 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 	} else {
 		w.outlives(h)
 	}
+	t.judgesOperated(e)
 	if e.Closed {
 		return
 	}
@@ -179,6 +180,8 @@ func (t *talk) judgesOwn(e *proxy.Ended) {
 		legal = w.plan.Knobs.Oldest > 0 && e.Duration >= w.plan.Knobs.Oldest*9/10
 	case metrics.Drain:
 		legal = w.stopping || t.host != nil && w.now >= t.host.retired
+	case metrics.Admin:
+		legal = t.operator.asked
 	case metrics.Internal:
 		legal = w.seen["fault poller"] > 0 || t.faulty
 	default: // a peer's reason is not the proxy's own

@@ -72,6 +72,8 @@ type Conversation struct {
 	Opening Opening
 	Client  Actor
 	Service Actor
+
+	Operator time.Duration // how long after its beginning an operator closes the session; 0: never
 }
 
 // An Opening is how a handshake goes wrong, if it does.
@@ -174,6 +176,7 @@ func planFor(seed uint64) *Plan {
 	}
 	p.Spread = oneOf(stream(seed, 5), 0, time.Second, time.Minute)
 	p.narrows(stream(seed, 7))
+	p.drawsOperators()
 	return p
 }
 

@@ -127,6 +127,7 @@ func (s *shrinker) settings() {
 	for i := range s.plan.Sessions {
 		s.trySession(i, func(c *Conversation) { c.Opening = Opens })
 		s.trySession(i, func(c *Conversation) { c.At = 0 })
+		s.trySession(i, func(c *Conversation) { c.Operator = 0 })
 		for side := range 2 {
 			s.tryActor(i, side, func(a *Actor) { a.Answers = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Reply = Echoes })
@@ -146,7 +147,7 @@ func (s *shrinker) settings() {
 func (s *shrinker) trySession(i int, change func(*Conversation)) {
 	c := s.plan.clone().Sessions[i]
 	change(&c)
-	if was := &s.plan.Sessions[i]; c.Opening != was.Opening || c.At != was.At {
+	if was := &s.plan.Sessions[i]; c.Opening != was.Opening || c.At != was.At || c.Operator != was.Operator {
 		s.try(func(p *Plan) { change(&p.Sessions[i]) })
 	}
 }

@@ -47,7 +47,7 @@ func (p *Plan) describes(to io.Writer) {
 	_, _ = fmt.Fprintf(to, "seed %d\nknobs %+v\nfaults %+v\n", p.Seed, p.Knobs, p.Faults)
 	p.describesPool(to)
 	for i, c := range p.Sessions {
-		_, _ = fmt.Fprintf(to, "session %d at %v, %v\n", i, c.At, c.Opening)
+		_, _ = fmt.Fprintf(to, "session %d at %v, %v, closed by an operator after %v\n", i, c.At, c.Opening, c.Operator)
 		for side, a := range []Actor{c.Client, c.Service} {
 			_, _ = fmt.Fprintf(to, "  %v answers after %v %v, behind %d bytes, reads %d B/s, early %v, lazy %v:\n", proxy.Side(side), a.Answers, a.Reply, a.Heap, a.Rate, a.Early, a.Lazy)
 			var at time.Duration

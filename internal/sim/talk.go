@@ -39,6 +39,8 @@ type talk struct {
 	pages   int  // that the client has got
 	rejoins bool // it asks for a session after that
 	others  int  // how many others had a permit at most since it has wanted one
+
+	operator operated
 }
 
 func newTalk(w *World, i int) *talk {
@@ -305,5 +307,6 @@ func (t *talk) answered(head string) {
 	}
 	t.opened = true
 	t.watches()
+	t.awaitsOperator()
 	t.client.opens()
 }

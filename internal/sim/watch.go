@@ -53,7 +53,7 @@ func (t *talk) lag() time.Duration {
 // sides: nobody has begun its end.
 func (p *peer) goesOn() bool {
 	t := p.talk
-	return t.opened && t.ended == nil && !t.w.stopping && !p.ending() && !p.other.ending()
+	return t.opened && t.ended == nil && !t.stops() && !p.ending() && !p.other.ending()
 }
 
 // ending reports whether a peer has sent or got the end of its session, or is at fault.
@@ -169,7 +169,7 @@ func (p *peer) dies() {
 	}
 	had := len(p.other.sent) - p.received
 	t.w.after(within, func() {
-		if p.other.ending() || t.ended != nil || t.w.stopping {
+		if p.other.ending() || t.ended != nil || t.stops() {
 			return
 		}
 		if more := len(p.other.sent) - p.received - had; more > min(k.Buffer, k.Inbox)/4 {
@@ -263,7 +263,7 @@ func (t *talk) awaitsAnswer() {
 	})
 	if t.mustOpen() {
 		t.w.after(k.HandshakeTimeout, func() {
-			if c := t.client; !c.open && !t.w.stopping {
+			if c := t.client; !c.open && !t.stops() {
 				t.w.fails("client %d has no session after %v, and nothing was in its way", t.number, k.HandshakeTimeout)
 			}
 		})
