@@ -8,7 +8,7 @@ MUTANTSEEDS ?= 5000
 VERSION ?=
 
 .PHONY: help build release test race vet lint verify reproducible gosec sbom vuln supply \
-	fuzz sim mutants e2e faults inject compare soak bench restarts ci
+	fuzz sim mutants e2e screenshots faults inject compare soak bench restarts ci
 
 help: ## this list of targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,12 @@ mutants: ## the proxy broken in one place at a time: the simulation must notice 
 e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProxy and a browser; installs them
 	e2e/install
 	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
+
+screenshots: ## pictures of the status page and the demo in dist/screenshots; writes docs/status-page.png
+	e2e/install
+	mkdir -p dist/screenshots
+	SCREENSHOTS=$(CURDIR)/dist/screenshots go test -tags e2e -count=1 -run '^Test(StatusPageLooks|DemoInABrowser)$$' ./e2e
+	cp dist/screenshots/status-page.png docs/status-page.png
 
 faults: ## the binary in networks that slow down, lose packets and fail, between peers that freeze and flood; needs root
 	faults/install
