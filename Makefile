@@ -8,7 +8,7 @@ MUTANTSEEDS ?= 5000
 VERSION ?=
 
 .PHONY: help build binary release test race vet lint verify reproducible gosec sbom vuln supply \
-	fuzz sim mutants e2e alerts-check deploy-check faults inject compare soak bench restarts ci
+	fuzz sim mutants e2e screenshots alerts-check deploy-check faults inject compare soak bench restarts ci
 
 help: ## this list of targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,12 @@ alerts-check: ## the alerts, their cases and the dashboard's expressions, by pro
 deploy-check: ## deploy/ held to what reads it: Kubernetes, compose, systemd, dpkg, and the Dockerfile by hand; needs root
 	deploy/check/install
 	go -C deploy/check test -count=1 -timeout=10m ./...
+
+screenshots: ## pictures of the status page and the demo in dist/screenshots; writes docs/status-page.png
+	e2e/install
+	mkdir -p dist/screenshots
+	SCREENSHOTS=$(CURDIR)/dist/screenshots go test -tags e2e -count=1 -run '^Test(StatusPageLooks|DemoInABrowser)$$' ./e2e
+	cp dist/screenshots/status-page.png docs/status-page.png
 
 faults: ## the binary in networks that slow down, lose packets and fail, between peers that freeze and flood; needs root
 	faults/install

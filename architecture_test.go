@@ -26,12 +26,13 @@ var imports = map[string][]string{
 	},
 	"internal/daemon": {"holdfast/internal/admin", "holdfast/internal/config", "holdfast/internal/notify", "holdfast/internal/status", "holdfast/proxy", "holdfast/metrics", "holdfast/internal/panics"},
 	"internal/demo": {
-		"holdfast/internal/hostport", "holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
+		"holdfast/internal/admin", "holdfast/internal/hostport", "holdfast/internal/page", "holdfast/internal/status", "holdfast/heartbeat", "holdfast/metrics", "holdfast/proxy",
 		"github.com/gobwas/ws", "github.com/gobwas/ws/wsutil", "github.com/prometheus/client_model/go",
 	},
 	"internal/probe":      {"holdfast/proxy", "github.com/gobwas/ws"},
 	"internal/activation": {"holdfast/internal/shown"},
-	"internal/admin":      {"holdfast/internal/hostport", "holdfast/internal/status", "holdfast/proxy"},
+	"internal/admin":      {"holdfast/internal/hostport", "holdfast/internal/page", "holdfast/internal/status", "holdfast/proxy"},
+	"internal/page":       {"holdfast/internal/status", "holdfast/proxy"},
 	"internal/status":     {"holdfast/proxy", "holdfast/metrics"},
 	"internal/config": {
 		"holdfast/internal/certs", "holdfast/internal/hostport", "holdfast/internal/shown", "holdfast/proxy", "holdfast/heartbeat", "holdfast/metrics",

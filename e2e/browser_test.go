@@ -155,6 +155,11 @@ func TestBrowserFromElsewhere(t *testing.T) {
 
 func startBrowser(t *testing.T, url string, flags ...string) *blackbox.Process {
 	t.Helper()
+	return start(t, "browser", browserCommand(t, append(flags, url)...))
+}
+
+func browserCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
 	// Not t.TempDir: the browser's own children may still write to it at the test's end.
 	data, err := os.MkdirTemp(workDir, "browser")
 	if err != nil {
@@ -164,7 +169,7 @@ func startBrowser(t *testing.T, url string, flags ...string) *blackbox.Process {
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--user-data-dir=" + data,
-	}, append(flags, url)...)...)
+	}, args...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+data)
-	return start(t, "browser", cmd)
+	return cmd
 }

@@ -17,8 +17,9 @@
 // (front_test.go) start it. recipes_test.go runs the configurations of docs/recipes.
 // prometheus_test.go has a Prometheus that scrapes proxies, evaluates the alerts of
 // deploy/prometheus with shorter times, and is asked what the dashboard asks for.
-// Peers by the thousand, and peers that stop inside a frame, are raw ones in the test's
-// own process (crowd_test.go).
+// opensTab (tab_test.go) drives a browser that looks at the status page. Peers by the
+// thousand, and peers that stop inside a frame, are raw ones in the test's own process
+// (crowd_test.go).
 //
 // Tests of several upstreams count: which service has read which request, and which client
 // was at which service. So their services are recorders (recorder_test.go), small servers

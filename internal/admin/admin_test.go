@@ -108,8 +108,8 @@ func TestAnswers(t *testing.T) {
 	}}})
 	const api = "not found; the paths are:\n/\n/api/configuration\n/api/drain\n/api/ends\n/api/events\n/api/sessions\n/api/sessions/{id}/close\n/api/status\n"
 	const paths = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n" +
-		"/healthz\n/metrics\n/readyz\n"
-	const listed = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n/debug/pprof/\n"
+		"/assets/\n/healthz\n/metrics\n/readyz\n"
+	const listed = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n/assets/\n/debug/pprof/\n"
 	const targets = `[{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"down","sessions":0,"reason":"connection refused"},` +
 		`{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"draining","sessions":7}]`
 

@@ -5,6 +5,8 @@ import (
 	"net/http/pprof"
 	"slices"
 	"strings"
+
+	"holdfast/internal/page"
 )
 
 // A route is a path of the admin listener.
@@ -29,6 +31,7 @@ func routes(cfg Config) []route {
 		{path: "/readyz", method: get, may: anyone, anyHost: true, answer: cfg.serveReadiness},
 		{path: "/metrics", method: get, may: anyone, anyHost: true, answer: cfg.Metrics.ServeHTTP},
 		{path: rootPath, method: get, may: anyone, answer: cfg.servePage},
+		{path: "/assets/", method: get, may: anyone, answer: page.Assets().ServeHTTP},
 		{path: "/api/status", method: get, may: anyone, own: true, answer: cfg.serveStatus},
 		{path: "/api/events", method: get, may: anyone, own: true, answer: cfg.serveEvents},
 		{path: "/api/sessions", method: get, may: operators, own: true, answer: cfg.listSessions},

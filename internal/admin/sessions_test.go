@@ -151,29 +151,36 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// The page is read without scripts. It shows no text as HTML, and who may not read a list
-// is not led to it.
+// The page shows what the API answers to the same client.
 func TestPage(t *testing.T) {
-	p := fakeProxy{sessions: 3, down: true, targets: []proxy.TargetStatus{
+	asked := new([]string)
+	p := fakeProxy{asked: asked, sessions: 3, targets: []proxy.TargetStatus{
 		{Upstream: "unix:/run/<b>.sock", Address: "/run/<b>.sock", State: proxy.TargetDown, Reason: "<script>", Sessions: 1},
 	}}
 	s := testServer(Config{Proxy: p})
-	got := s.ask(local("GET", "/"))
+	got := s.ask(local("GET", "/?sort=idle&order=asc&filter=chat"))
 	text := got.Body.String()
-	for _, want := range []string{"No upstream works.", "/run/&lt;b&gt;.sock: down, 1 sessions (&lt;script&gt;)", `href="/api/sessions"`, "Of 9 sessions that there may be, 3 are open"} {
+	for _, want := range []string{"Holdfast keeps 3 sessions alive.", "/run/&lt;b&gt;.sock", "&lt;script&gt;", `id="filter"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "<script") || strings.Contains(text, "<b>") {
+	if strings.Contains(text, "<script>") || strings.Contains(text, "<b>") {
 		t.Errorf("the page has text as HTML:\n%s", text)
+	}
+	if want := []string{`list idle true "chat" 200`}; !slices.Equal(*asked, want) {
+		t.Errorf("the proxy is asked %q, want %q", *asked, want)
 	}
 	if csp := got.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none';") {
 		t.Errorf("the policy is %q", csp)
 	}
+	*asked = nil
 	stranger := local("GET", "/")
 	stranger.RemoteAddr = "192.0.2.7:5"
-	if text := s.ask(stranger).Body.String(); strings.Contains(text, "/api/sessions") {
-		t.Errorf("a stranger is led to the sessions:\n%s", text)
+	if text := s.ask(stranger).Body.String(); strings.Contains(text, `id="filter"`) || len(*asked) > 0 {
+		t.Errorf("a stranger sees the sessions, the proxy is asked %q:\n%s", *asked, text)
+	}
+	if style := s.ask(local("GET", "/assets/style.css")); style.Code != 200 {
+		t.Errorf("its style is answered %d", style.Code)
 	}
 }

@@ -6,7 +6,8 @@
 // (service.go), the middlebox (middlebox.go) and Holdfast itself (holdfast.go). The story
 // (story.go) plays the clients (clients.go), waits for events in the journal
 // (journal.go), and compares the outcome with what the demo promises. Afterwards the live
-// page (page.go) lets a browser take part.
+// page (page.go) lets a browser take part, and Holdfast's own status page (status.go) shows
+// what it makes of that.
 //
 // Everything runs in this process and listens on loopback only.
 package demo
@@ -78,12 +79,16 @@ func playLive(ctx context.Context, t times, out io.Writer) (kept bool, err error
 		return false, err
 	}
 	defer s.close()
+	defer fail(nil) // the status page ends before the stage waits for it
+	if err := s.serveStatus(ctx, preferredStatus); err != nil {
+		return false, err
+	}
 	p, err := startPage(ctx, s, preferredPage)
 	if err != nil {
 		return false, err
 	}
 	defer p.close()
-	s.journal.print(fmt.Sprintf("\n  Watch it in a browser: %s\n\n", p.url()))
+	s.journal.print(fmt.Sprintf("\n  Watch it in a browser: %s\n  Holdfast's status page: %s\n\n", p.url(), s.statusPage))
 
 	o, err := s.story(ctx)
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/status"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -20,7 +21,7 @@ import (
 const closeTimeout = time.Second
 
 // newProxy returns Holdfast with shorter times than users would set.
-func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.Server, error) {
+func newProxy(t times, upstream string, j *journal, m *metrics.Metrics, book *status.Book) (*proxy.Server, error) {
 	rules := heartbeat.Rules{Interval: t.interval, Timeout: t.timeout, Pong: heartbeat.RequirePong}
 	upstreamRules := rules
 	upstreamRules.Pong = heartbeat.LearnPong
@@ -46,7 +47,10 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics) (*proxy.
 		Loops:   1,
 		Log:     slog.New(journalHandler{j}),
 		Metrics: m,
-		Ended:   func(e *proxy.Ended) { j.add(settlement(e)) },
+		Ended: func(e *proxy.Ended) {
+			book.Ended(time.Now(), e)
+			j.add(settlement(e))
+		},
 
 		UpstreamHandshakeTimeout: 5 * time.Second,
 	})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/internal/hostport"
+	design "holdfast/internal/page"
 )
 
 // preferredPage is the address of the live page if that port is free.
@@ -107,6 +108,7 @@ func (p *page) handler() http.Handler {
 	mux.Handle("GET /{$}", file("page.html"))
 	mux.Handle("GET /page.css", file("page.css"))
 	mux.Handle("GET /page.js", file("page.js"))
+	mux.Handle("GET /assets/", design.Assets())
 	mux.HandleFunc("GET /state", p.serveState)
 	mux.Handle("POST /freeze", p.action("frozen", p.freeze))
 	mux.Handle("POST /idle", p.action("idle", p.idle))
@@ -116,7 +118,7 @@ func (p *page) handler() http.Handler {
 // guard refuses requests whose Host is not this machine. The owner of a web page can let
 // a name resolve to loopback. Without guard, that page could read the answers.
 func (p *page) guard(next http.Handler) http.Handler {
-	policy := "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; " +
+	policy := "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
 		"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; " +
 		"connect-src 'self' ws://" + p.stage.through
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -147,6 +149,7 @@ func file(name string) http.Handler {
 // state is what the page shows.
 type state struct {
 	Run      string   `json:"run"`    // another one after each start of the demo
+	Status   string   `json:"status"` // the address of the status page
 	Open     bool     `json:"open"`   // visitors may take part
 	Socket   string   `json:"socket"` // where a visitor's WebSocket goes
 	Limit    float64  `json:"limit"`  // the middlebox's limit, seconds
@@ -190,6 +193,7 @@ func (p *page) state(after int) (state, error) {
 	t := p.stage.times
 	s := state{
 		Run:      strconv.FormatInt(p.stage.journal.start.UnixNano(), 36),
+		Status:   p.stage.statusPage,
 		Open:     p.takesPart(),
 		Socket:   "ws://" + p.stage.through + "/",
 		Limit:    t.limit.Seconds(),

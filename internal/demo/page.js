@@ -96,7 +96,7 @@ function showVisits(visits) {
       element("td", seconds(v.silent)),
     );
     const tag = element("td");
-    tag.append(element("span", v.ghost ? "ghost" : "here", "tag"));
+    tag.append(element("span", v.ghost ? "ghost" : "here", v.ghost ? "tag" : "tag here"));
     row.append(tag);
     return row;
   }));
@@ -140,6 +140,8 @@ function show(state) {
   showCounters(state.counters);
   showVisits(state.visits);
   showEvents(state.events);
+  byId("status-page").firstChild.href = state.status;
+  byId("status-page").hidden = !state.status;
   enable(actions, state.open);
   if (state.open && !visitor.socket) visitor.connect(state.socket);
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/internal/status"
 	"holdfast/metrics"
 	"holdfast/proxy"
 )
@@ -36,9 +37,11 @@ type stage struct {
 	box     *middlebox
 	proxy   *proxy.Server
 	metrics *metrics.Metrics
+	book    *status.Book // what the status page shows
 
-	straight string // through the middlebox to the service
-	through  string // through the middlebox to Holdfast, and from there to the service
+	statusPage string // its address; empty if nothing serves it
+	straight   string // through the middlebox to the service
+	through    string // through the middlebox to Holdfast, and from there to the service
 
 	running sync.WaitGroup
 	fail    context.CancelCauseFunc // ends the demo if Holdfast cannot go on
@@ -58,6 +61,7 @@ func newStage(t times, out io.Writer, fail context.CancelCauseFunc) (*stage, err
 		clients: map[string]*client{},
 		lost:    map[string]bool{},
 	}
+	s.book = status.New("demo", s.metrics.Snapshot, time.Now())
 	if err := s.build(); err != nil {
 		s.close()
 		return nil, fmt.Errorf("the demo cannot start: %w", err)
@@ -73,7 +77,7 @@ func (s *stage) build() (err error) {
 	if s.straight, err = s.box.route(s.service.address()); err != nil {
 		return err
 	}
-	if s.proxy, err = newProxy(s.times, s.service.address(), s.journal, s.metrics); err != nil {
+	if s.proxy, err = newProxy(s.times, s.service.address(), s.journal, s.metrics, s.book); err != nil {
 		return err
 	}
 	s.running.Go(s.runProxy)

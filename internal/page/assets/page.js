@@ -1,0 +1,283 @@
+"use strict";
+
+// The server renders the page. This script keeps the page fresh: /api/events says that
+// something has happened, the script asks for the page again, and changes what is different.
+// No text is made into markup here, and the page's policy forbids it.
+
+const again = 2000; // ms until the next try, if the listener cannot be reached
+const byId = (id) => document.getElementById(id);
+
+// The token is kept for this tab only.
+const token = {
+  value: sessionStorage.getItem("holdfast-token") || "",
+
+  keep(value) {
+    this.value = value;
+    if (value) sessionStorage.setItem("holdfast-token", value);
+    else sessionStorage.removeItem("holdfast-token");
+  },
+
+  fields() {
+    return this.value ? { Authorization: "Bearer " + this.value } : {};
+  },
+};
+
+// morph makes old like fresh, and keeps every node that can stay: with it stay the focus,
+// the selection and a running animation. What has data-keep belongs to this script.
+function morph(old, fresh) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE || old.hasAttribute("data-keep")) return;
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    const isOpen = name === "open" && old.localName === "details";
+    if (!fresh.hasAttribute(name) && !isOpen) old.removeAttribute(name);
+  }
+  morphChildren(old, fresh);
+}
+
+function morphChildren(old, fresh) {
+  const keyOf = (node) => node.nodeType === Node.ELEMENT_NODE && node.tagName === "TR" ? node.dataset.key : undefined;
+  const wanted = new Set([...fresh.childNodes].map(keyOf));
+  const keyed = new Map();
+  for (const node of [...old.childNodes]) {
+    const key = keyOf(node);
+    if (key === undefined) continue;
+    if (wanted.has(key) && !keyed.has(key)) keyed.set(key, node);
+    else node.remove();
+  }
+  let at = old.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const key = keyOf(next);
+    let node = key === undefined ? at : keyed.get(key);
+    const fits = node && node.nodeType === next.nodeType && node.nodeName === next.nodeName && keyOf(node) === key;
+    if (!fits) {
+      node = document.importNode(next, true);
+      old.insertBefore(node, at);
+      continue;
+    }
+    morph(node, next);
+    if (node === at) at = at.nextSibling;
+    else old.insertBefore(node, at);
+  }
+  while (at) {
+    const rest = at.nextSibling;
+    at.remove();
+    at = rest;
+  }
+}
+
+// load asks for the page at an address. XMLHttpRequest makes a document of the answer; its
+// scripts do not run.
+function load(address) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("GET", address);
+    request.responseType = "document";
+    request.timeout = 10000;
+    for (const [name, value] of Object.entries(token.fields())) request.setRequestHeader(name, value);
+    request.onload = () => {
+      if (request.status === 200 && request.response) resolve(request.response);
+      else reject(new Error("the listener answers " + request.status));
+    };
+    request.onerror = request.ontimeout = () => reject(new Error("the listener cannot be reached"));
+    request.send();
+  });
+}
+
+let isLoading = false;
+let isDirty = false;
+
+// refresh shows the state of now. While it loads, further wishes become one.
+async function refresh() {
+  isDirty = true;
+  if (isLoading) return;
+  isLoading = true;
+  try {
+    while (isDirty) {
+      isDirty = false;
+      const wanted = location.search;
+      const fresh = await load("/" + wanted);
+      if (wanted === location.search) show(fresh);
+      else isDirty = true;
+    }
+    complain("");
+  } catch (err) {
+    isDirty = false;
+    complain(`This page is old: ${err.message}. It tries again.`);
+  } finally {
+    isLoading = false;
+  }
+}
+
+function show(fresh) {
+  const focused = document.activeElement;
+  const before = byId("sentence").dataset.key;
+  for (const part of ["header.top", "main"]) {
+    morph(document.querySelector(part), fresh.querySelector(part));
+  }
+  document.title = fresh.title;
+  byId("at").textContent = fresh.getElementById("at").textContent;
+  if (focused && focused !== document.activeElement) {
+    if (focused.isConnected) focused.focus({ preventScroll: true });
+    else if (byId("sessions")) byId("sessions").focus({ preventScroll: true });
+  }
+  if (before !== byId("sentence").dataset.key) tell(byId("sentence").textContent);
+}
+
+// tell is for those who hear the page. Figures that change are not told.
+function tell(text) {
+  byId("told").textContent = text;
+}
+
+function complain(text) {
+  const problem = byId("problem");
+  if (problem.textContent !== text) problem.textContent = text;
+  problem.hidden = !text;
+}
+
+// follow reads the events until the stream ends. EventSource could not send the token.
+async function follow(signal) {
+  const answer = await fetch("/api/events", { headers: { Accept: "text/event-stream", ...token.fields() }, signal });
+  if (!answer.ok) throw new Error(await answer.text());
+  document.querySelector(".live").hidden = false;
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let unread = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    unread += value;
+    const events = unread.split("\n\n");
+    unread = events.pop();
+    if (events.some((event) => event.startsWith("event:"))) refresh();
+  }
+}
+
+let stream = new AbortController();
+
+async function live() {
+  for (;;) {
+    stream = new AbortController();
+    try {
+      if (!document.hidden) await follow(stream.signal);
+    } catch {
+      // The next refresh says what is wrong.
+    }
+    document.querySelector(".live").hidden = true;
+    await pause();
+    if (!document.hidden) refresh();
+  }
+}
+
+// pause lasts a moment, or until the page is looked at again.
+function pause() {
+  return new Promise((resolve) => {
+    if (!document.hidden) setTimeout(resolve, again);
+    else document.addEventListener("visibilitychange", resolve, { once: true });
+  });
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) stream.abort();
+});
+
+// ask sends what a button wants, and shows what has become of it.
+async function ask(path, done) {
+  try {
+    const answer = await fetch(path, { method: "POST", headers: token.fields() });
+    if (!answer.ok) throw new Error((await answer.text()).trim());
+    tell(done);
+  } catch (err) {
+    tell("");
+    await refresh();
+    complain(err.message);
+    return;
+  }
+  refresh();
+}
+
+// confirm asks first. Escape and Cancel say no. The answer is taken from the button and the
+// key: the dialog's own close event may come when the next question is open already.
+let answer = () => {};
+
+function confirm(title, text, yes) {
+  answer(false);
+  byId("confirm-title").textContent = title;
+  byId("confirm-text").textContent = text;
+  byId("confirm-yes").textContent = yes;
+  byId("confirm").showModal();
+  return new Promise((resolve) => {
+    answer = resolve;
+  });
+}
+
+byId("confirm").addEventListener("submit", (event) => answer(event.submitter.value === "yes"));
+byId("confirm").addEventListener("cancel", () => answer(false));
+
+const acts = {
+  async close({ id, client, path }) {
+    const what = `the session of ${client} at ${path}`;
+    if (!await confirm("Close this session?", `The client ${client} at ${path} is sent Close 1012, and its upstream 1001.`, "Close the session")) return;
+    await ask(`/api/sessions/${encodeURIComponent(id)}/close`, `Holdfast closes ${what}.`);
+  },
+
+  async drain({ name, address, sessions }) {
+    const text = `${address} gets no new sessions. The sessions that it has (${sessions}) end, spread over some time.`;
+    if (!await confirm("Drain this address?", text, "Drain it")) return;
+    await ask(target(name, address, "drain"), `Holdfast drains ${address}.`);
+  },
+
+  async resume({ name, address }) {
+    await ask(target(name, address, "resume"), `Holdfast uses ${address} again.`);
+  },
+};
+
+function target(name, address, act) {
+  return `/api/upstreams/${encodeURIComponent(name)}/${act}?address=${encodeURIComponent(address)}`;
+}
+
+// go shows the list that parameters ask for, and puts them into the address of the page.
+function go(parameters) {
+  history.replaceState(null, "", "/?" + parameters);
+  refresh();
+}
+
+document.addEventListener("click", (event) => {
+  const act = event.target.closest("[data-act]");
+  if (act) acts[act.dataset.act](act.dataset);
+  const sort = event.target.closest("a[data-sort]");
+  if (sort && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    go(new URL(sort.href).searchParams);
+  }
+  if (event.target.id === "forget") {
+    token.keep("");
+    restart();
+  }
+});
+
+document.addEventListener("input", (event) => {
+  if (event.target.id === "filter-text") go(new URLSearchParams(new FormData(event.target.form)));
+});
+
+document.addEventListener("submit", (event) => {
+  if (event.target.id === "filter") event.preventDefault();
+  if (event.target.id === "token") {
+    event.preventDefault();
+    token.keep(byId("token-value").value.trim());
+    restart();
+  }
+});
+
+// restart makes the stream and the page anew, for another token.
+function restart() {
+  stream.abort();
+  refresh();
+}
+
+if (token.value) refresh();
+live();
