@@ -39,7 +39,7 @@ func newTarget(b *Backend, at socket.Endpoint) *Target {
 		t.address = at.AddrPort.String()
 	}
 	t.hash = hash(b.name + " " + t.address)
-	t.drained.Store(b.drained.Load())
+	t.drained.Store(b.isDrained(t.address))
 	t.setUp(b.pool.cfg.Health.Interval < 0) // nobody else has it yet, so this needs no lock
 	t.state.hasBeenUp = t.state.up
 	t.state.reason = "it was not checked yet"
