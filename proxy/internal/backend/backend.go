@@ -152,7 +152,11 @@ func inUse(all []*Target) []*Target {
 	works := func(v6 bool) bool {
 		return slices.ContainsFunc(all, func(t *Target) bool { return t.Up() && t.reached.Load() && t.isV6() == v6 })
 	}
-	return slices.DeleteFunc(all, func(t *Target) bool { return !t.reached.Load() && works(!t.isV6()) && !works(t.isV6()) })
+	v4, v6 := works(false), works(true) // once: a name may have thousands of addresses
+	if v4 == v6 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(t *Target) bool { return !t.reached.Load() && t.isV6() != v6 })
 }
 
 func (t *Target) isV6() bool { return t.at.AddrPort.Addr().Is6() }
