@@ -18,9 +18,13 @@ func (l *loop) readAnswer(s *session) {
 	case err == errAgain:
 		return
 	case err != nil:
+		if len(o.reply) == 0 {
+			s.target.BreaksOff()
+		}
 		l.upstreamFailed(s, metrics.ResultUpstreamInvalid, "read upstream's answer", err)
 		return
 	}
+	s.target.Answers()
 	l.count(s, upstream, n)
 	o.reply = append(o.reply, l.in[:n]...)
 	l.scanAnswer(s)

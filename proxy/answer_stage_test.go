@@ -110,6 +110,44 @@ func TestNoCompression(t *testing.T) {
 	}
 }
 
+// A target that ends three handshakes in a row before it answers is avoided until it begins
+// an answer. A client that leaves says nothing about the target.
+func TestTargetThatBreaksOffBeforeItAnswers(t *testing.T) {
+	w := newWaiting(t)
+	target := w.l.server.oneTarget()
+	defer target.Leave()
+	tries := func(said string, why string, want bool) {
+		t.Helper()
+		w.client.sendsString(wire.Request())
+		w.upstreamReads()
+		if said != "" {
+			w.upstreamAnswers(said)
+		}
+		w.upstream.Close()
+		w.run()
+		if got := target.Avoided(); got != want {
+			t.Errorf("%s: it is avoided: %v, want %v", why, got, want)
+		}
+		w.client = w.connects()
+	}
+	tries("", "once", false)
+	tries("", "twice", false)
+	tries("H", "an answer has begun", false)
+	tries("", "once more", false)
+	tries("", "twice in a row", false)
+	for range 3 {
+		w.client.sendsString(wire.Request())
+		w.upstreamReads()
+		w.client.hangsUp()
+		w.client = w.connects()
+	}
+	if target.Avoided() {
+		t.Error("clients have left, and the target is avoided")
+	}
+	tries("", "three times in a row", true)
+	tries(wire.Head("HTTP/1.1 403 Forbidden", "Content-Length: 0"), "it refuses", false)
+}
+
 // What cannot become an answer is not awaited any longer: it may have no line's end.
 func TestUpstreamThatDoesNotSpeakHTTP(t *testing.T) {
 	for said, why := range map[string]string{

@@ -286,8 +286,14 @@ func (r *rig) dialsWith(d net.Dialer) *peer {
 // accepts takes the connection that the Server opened to the upstream.
 func (r *rig) accepts() *peer {
 	r.t.Helper()
-	_ = r.service.SetDeadline(time.Now().Add(patience))
-	conn, err := r.service.AcceptTCP()
+	return r.acceptsAt(r.service)
+}
+
+// acceptsAt is accepts for another upstream than the rig's service.
+func (r *rig) acceptsAt(service *net.TCPListener) *peer {
+	r.t.Helper()
+	_ = service.SetDeadline(time.Now().Add(patience))
+	conn, err := service.AcceptTCP()
 	if err != nil {
 		r.t.Fatalf("nobody connects to the upstream: %v", err)
 	}

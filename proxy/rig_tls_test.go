@@ -30,14 +30,16 @@ func secureLegs(cfg *proxy.Config) {
 func secureClient(cfg *proxy.Config) { cfg.TLS = serverTLS() }
 
 func secureUpstream(cfg *proxy.Config) {
-	u := *cfg.Upstreams[0].URL
-	switch u.Scheme {
-	case "ws":
-		u.Scheme = "wss"
-	case "http":
-		u.Scheme = "https"
+	for i := range cfg.Upstreams {
+		u := *cfg.Upstreams[i].URL
+		switch u.Scheme {
+		case "ws":
+			u.Scheme = "wss"
+		case "http":
+			u.Scheme = "https"
+		}
+		cfg.Upstreams[i].URL, cfg.Upstreams[i].TLS = &u, clientTLS
 	}
-	cfg.Upstreams[0].URL, cfg.Upstreams[0].TLS = &u, clientTLS
 }
 
 func serverTLS() *tls.Config {

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -30,6 +31,14 @@ func behind(cfg *proxy.Config, before bool, more ...netip.AddrPort) {
 	cfg.Balance.By = proxy.RoundRobin
 }
 
+// named returns the name of an upstream in the log and the metrics.
+func (r *rig) named(at fmt.Stringer) string {
+	if r.tls.upstream {
+		return "wss://" + at.String()
+	}
+	return "ws://" + at.String()
+}
+
 // A request goes on to the next target if the first one cannot be connected to, and each
 // upstream is sent its own Host.
 func TestFailover(t *testing.T) {
@@ -43,9 +52,6 @@ func TestFailover(t *testing.T) {
 					behind(cfg, true, at)
 					cfg.Upstreams[0].Host, cfg.Upstreams[1].Host = "first.example", "second.example"
 					cfg.DialTimeout = 20 * moment
-					if *overTLS {
-						t.Skip("the rig puts TLS before one upstream only")
-					}
 				})
 				client, upstream, asked := r.asksUpstream(ask)
 				if asked.Host != "second.example" {
@@ -64,11 +70,11 @@ func TestFailover(t *testing.T) {
 					missed = "timeout"
 				}
 				for what, want := range map[string]int{
-					fmt.Sprintf("upstream_handshakes_total{%s,ws://%s}", missed, at):              1,
-					fmt.Sprintf("upstream_handshakes_total{ok,ws://%s}", r.service.Addr()):        1,
-					fmt.Sprintf("upstream_sessions_active{%s,ws://%[1]s}", r.service.Addr()):      1,
-					fmt.Sprintf("upstream_sessions_active{%s,ws://%[1]s}", at):                    0,
-					fmt.Sprintf("upstream_sessions_dropped_total{eof,ws://%s}", r.service.Addr()): 0,
+					"upstream_handshakes_total{" + missed + "," + r.named(at) + "}":                                 1,
+					"upstream_handshakes_total{ok," + r.named(r.service.Addr()) + "}":                               1,
+					"upstream_sessions_active{" + r.service.Addr().String() + "," + r.named(r.service.Addr()) + "}": 1,
+					"upstream_sessions_active{" + at.String() + "," + r.named(at) + "}":                             0,
+					"upstream_sessions_dropped_total{eof," + r.named(r.service.Addr()) + "}":                        0,
 				} {
 					if got := r.metric(what); got != want {
 						t.Errorf("%s is %d, want %d", what, got, want)
@@ -78,7 +84,7 @@ func TestFailover(t *testing.T) {
 				client.wantsClose("its upstream is gone", 1012)
 				client.hangsUp()
 				r.wantsCounts(counts{"ok": 1, "opened": 1, "dropped upstream eof": 1})
-				if got := r.metric(fmt.Sprintf("upstream_sessions_dropped_total{eof,ws://%s}", r.service.Addr())); got != 1 {
+				if got := r.metric("upstream_sessions_dropped_total{eof," + r.named(r.service.Addr()) + "}"); got != 1 {
 					t.Errorf("%d sessions are counted as dropped by the upstream, want 1", got)
 				}
 			})
@@ -105,7 +111,7 @@ func TestNoTargetIsLeft(t *testing.T) {
 			if answer.Header.Get("Retry-After") == "" {
 				t.Error("the refusal does not say when to come again")
 			}
-			said := []string{"ws://" + refuses.String() + ": ", "connection refused", "ws://" + silent.String() + ": no connection in time"}
+			said := []string{r.named(refuses) + ": ", "connection refused", r.named(silent) + ": ", "no connection in time"}
 			r.eventually("the log has what each said", func() bool {
 				for _, text := range said {
 					if !strings.Contains(r.log.String(), text) {
@@ -128,14 +134,11 @@ func TestRequestIsNotRepeated(t *testing.T) {
 			other := fixture.Listen(t, "tcp", "127.0.0.1:0")
 			r := newRig(t, func(cfg *proxy.Config) {
 				behind(cfg, false, netip.MustParseAddrPort(other.Addr().String()))
-				if *overTLS {
-					t.Skip("the rig puts TLS before one upstream only")
-				}
 			})
 			client, upstream, _ := r.asksUpstream(ask)
 			upstream.hangsUp()
 			client.wantsStatus("no answer", http.StatusBadGateway)
-			if got := r.metric(fmt.Sprintf("upstream_handshakes_total{ok,ws://%s}", other.Addr())); got != 0 {
+			if got := r.metric("upstream_handshakes_total{ok," + r.named(other.Addr()) + "}"); got != 0 {
 				t.Errorf("%d handshakes went to the other", got)
 			}
 			other.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now())
@@ -154,19 +157,12 @@ func TestPongsAreLearntForEachTarget(t *testing.T) {
 	r := newRig(t, func(cfg *proxy.Config) {
 		behind(cfg, false, netip.MustParseAddrPort(mute.Addr().String()))
 		cfg.UpstreamSide = heartbeat.Rules{Interval: moment, Timeout: moment, Pong: heartbeat.LearnPong}
-		if *overTLS {
-			t.Skip("the rig puts TLS before one upstream only")
-		}
 	})
 	_, answers := r.opens()
 	answers.sends(answers.wantsPing("it answers"))
 	client := r.dials()
 	client.sendsString(wire.Request())
-	conn, err := mute.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	silent := r.peer("upstream", conn.(stream))
+	silent := r.acceptsAt(mute.(*net.TCPListener))
 	silent.sendsString(wire.Answer(silent.wantsRequest()))
 	client.wantsSwitch()
 	for range 4 {
@@ -180,7 +176,7 @@ func TestTargets(t *testing.T) {
 	dead := fixture.Unused(t)
 	r := newRig(t, func(cfg *proxy.Config) { behind(cfg, true, dead) })
 	all := r.server.Targets()
-	want := proxy.TargetStatus{Upstream: "ws://" + dead.String(), Address: dead.String(), State: proxy.TargetUp}
+	want := proxy.TargetStatus{Upstream: r.named(dead), Address: dead.String(), State: proxy.TargetUp}
 	if len(all) != 2 || all[0] != want {
 		t.Errorf("the targets are %+v", all)
 	}

@@ -32,11 +32,12 @@ type Backend struct {
 	counts   *metrics.UpstreamCounts
 
 	unasked atomic.Bool // it has answered with a subprotocol that was not asked for
-	drained atomic.Bool // an operator has taken it out of use, with the addresses to come
 
 	lookup lookup
 
 	mu      sync.Mutex // guards the fields below
+	drained bool       // an operator has taken it out of use, with the addresses to come
+	apart   []string   // the addresses of which an operator has said the opposite; they may leave and come back
 	targets []*Target  // those that the name leads to, by address
 	leaving []*Target  // those that it leads to no more, and that may have sessions
 }
@@ -151,7 +152,11 @@ func inUse(all []*Target) []*Target {
 	works := func(v6 bool) bool {
 		return slices.ContainsFunc(all, func(t *Target) bool { return t.Up() && t.reached.Load() && t.isV6() == v6 })
 	}
-	return slices.DeleteFunc(all, func(t *Target) bool { return !t.reached.Load() && works(!t.isV6()) && !works(t.isV6()) })
+	v4, v6 := works(false), works(true) // once: a name may have thousands of addresses
+	if v4 == v6 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(t *Target) bool { return !t.reached.Load() && t.isV6() != v6 })
 }
 
 func (t *Target) isV6() bool { return t.at.AddrPort.Addr().Is6() }
@@ -227,17 +232,42 @@ func (b *Backend) setTargets(addrs []netip.Addr) (fresh []*Target) {
 	return fresh
 }
 
-// has reports whether the backend has a target with that address.
+// has reports whether the backend has a target with that address, or has had one that an
+// operator has taken out of use.
 func (b *Backend) has(address string) bool {
-	return slices.ContainsFunc(append(b.all(), b.leavers()...), func(t *Target) bool { return t.address == address })
+	if slices.ContainsFunc(append(b.all(), b.leavers()...), func(t *Target) bool { return t.address == address }) {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Contains(b.apart, address)
+}
+
+// isDrained reports whether an operator has taken that address out of use. The caller holds
+// mu, or is the only one that has b.
+func (b *Backend) isDrained(address string) bool {
+	return b.drained != slices.Contains(b.apart, address)
+}
+
+// noteDrained records what an operator has said of an address, or of all. Targets that come
+// later need it.
+func (b *Backend) noteDrained(address string, drained bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if address == "" {
+		b.drained, b.apart = drained, nil
+		return
+	}
+	b.apart = slices.DeleteFunc(b.apart, func(a string) bool { return a == address })
+	if drained != b.drained {
+		b.apart = append(b.apart, address)
+	}
 }
 
 // setDrained takes the backend's targets out of use, or back into it, and returns them.
 // See Pool.SetDrained.
 func (b *Backend) setDrained(address string, drained bool) (all []*Target) {
-	if address == "" {
-		b.drained.Store(drained)
-	}
+	b.noteDrained(address, drained)
 	for _, t := range append(b.all(), b.leavers()...) {
 		if address != "" && t.address != address {
 			continue

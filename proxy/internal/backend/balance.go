@@ -128,7 +128,7 @@ func (p *Pool) fewer(all []*Target, fits func(*Target) bool, now heartbeat.Time)
 	case b.load.Load() < a.load.Load():
 		a, b = b, a
 	}
-	if p.chance(a.weight(now) / b.weight(now)) {
+	if p.chance(a.appeal(now) / b.appeal(now)) {
 		return a
 	}
 	return b

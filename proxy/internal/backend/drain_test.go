@@ -118,6 +118,53 @@ func TestDrainedTargetThatGoes(t *testing.T) {
 	}
 }
 
+// An address that was drained stays so if its name leads there no more for some time: it is
+// gone while its host is maintained, and comes back with the host.
+func TestDrainedAddressThatComesBack(t *testing.T) {
+	const name, other = "service.example:80", "192.0.2.2:80"
+	type said struct {
+		address string
+		drained bool
+	}
+	for why, test := range map[string]struct {
+		before, meanwhile []said
+		found, want       bool // whether the pool knows the address while it is gone, and whether it comes back drained
+	}{
+		"not drained":                             {nil, nil, false, false},
+		"drained by address":                      {[]said{{theOne, true}}, nil, true, true},
+		"drained twice":                           {[]said{{theOne, true}, {theOne, true}}, nil, true, true},
+		"drained and resumed":                     {[]said{{theOne, true}, {theOne, false}}, nil, false, false},
+		"resumed while it is gone":                {[]said{{theOne, true}}, []said{{theOne, false}}, true, false},
+		"its name is resumed while it is gone":    {[]said{{theOne, true}}, []said{{"", false}}, true, false},
+		"another one is resumed while it is gone": {[]said{{theOne, true}}, []said{{other, false}}, true, true},
+		"its name is drained":                     {[]said{{"", true}}, nil, false, true},
+		"its name is drained, and it is resumed":  {[]said{{"", true}, {theOne, false}}, nil, true, false},
+		"its name is drained after it":            {[]said{{theOne, true}, {"", true}}, []said{{"", false}}, false, false},
+	} {
+		r := unwatched(t, []string{"ws://service.example"})
+		r.names["service.example"] = "192.0.2.1 192.0.2.2"
+		r.Watch()
+		r.settles()
+		for _, s := range test.before {
+			r.SetDrained(name, s.address, s.drained)
+		}
+		r.names["service.example"] = "192.0.2.2"
+		r.passes(addressesFresh)
+		r.wantsTargets(why+": it is gone", other)
+		if found := r.Has(name, theOne); found != test.found {
+			t.Errorf("%s: it is gone, and the pool knows it: %v, want %v", why, found, test.found)
+		}
+		for _, s := range test.meanwhile {
+			r.SetDrained(name, s.address, s.drained)
+		}
+		r.names["service.example"] = "192.0.2.1 192.0.2.2"
+		r.passes(addressesFresh)
+		if got := r.target(theOne).Drained(); got != test.want {
+			t.Errorf("%s: it is back, and it is drained: %v, want %v", why, got, test.want)
+		}
+	}
+}
+
 // To drain twice, or to resume what is not drained, changes nothing: no slow start begins.
 func TestResumeBeginsOneSlowStart(t *testing.T) {
 	r := newRig(t, []string{"ws://" + theOne}, slowStart(30*time.Second))

@@ -14,7 +14,7 @@ import (
 // answer has a status of 2xx or 3xx.
 func (t *Target) get(conn net.Conn) error {
 	health := &t.backend.pool.cfg.Health
-	within, cancel := context.WithTimeout(t.backend.pool.ended, health.AnswerTimeout)
+	within, cancel := context.WithTimeout(t.backend.pool.ended, t.within(health.AnswerTimeout))
 	defer cancel()
 	stop := context.AfterFunc(within, func() {
 		_ = conn.SetDeadline(time.Unix(1, 0)) // a deadline in the past ends the wait; it fails only on a closed connection

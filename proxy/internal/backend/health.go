@@ -253,13 +253,16 @@ func (t *Target) retires() bool {
 	return t.gone.Load()
 }
 
-// probe makes a check.
+// probe makes a check, when its turn comes.
 func (t *Target) probe() error {
 	p := t.backend.pool
+	p.due.Add(1)
 	select {
 	case p.checking <- struct{}{}:
+		p.due.Add(-1)
 		defer func() { <-p.checking }()
 	case <-p.ended.Done():
+		p.due.Add(-1)
 		return p.ended.Err()
 	}
 	if p.cfg.Probe != nil {
@@ -350,9 +353,19 @@ func (t *Target) checkAfter(d time.Duration) {
 	}
 }
 
+// within returns how much of d, the time for a step of a check, the target gets. If other
+// checks wait, a target that is down gets no more than a dial leaves it at least. Otherwise
+// those that are silent would hold up those that work, for DialTimeout each.
+func (t *Target) within(d time.Duration) time.Duration {
+	if !t.Up() && t.backend.pool.due.Load() > 0 {
+		return d / leastShare
+	}
+	return d
+}
+
 // tryOut makes a check over a connection of its own.
 func (t *Target) tryOut() error {
-	conn, err := t.Connect(t.backend.pool.ended, t.backend.pool.cfg.DialTimeout)
+	conn, err := t.Connect(t.backend.pool.ended, t.within(t.backend.pool.cfg.DialTimeout))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
+	"holdfast/internal/fixture"
 )
 
 const theOne = "192.0.2.1:80"
@@ -431,4 +432,35 @@ func TestEachTargetCountsItsOwnFailures(t *testing.T) {
 	if r.Up() {
 		t.Error("all targets are down, and the pool is up")
 	}
+}
+
+// While other checks wait, a target that is down gets a fifth of the time. One that is up
+// gets all of it, so that a slow one is not made down in haste.
+func TestSilentTargetsDoNotHoldUpChecks(t *testing.T) {
+	cfg := configOf(t, "ws://"+fixture.Deaf(t).String(), "ws://192.0.2.1", "ws://192.0.2.2")
+	cfg.AtOnce = 1
+	cfg.DialTimeout = 100 * time.Millisecond
+	p := newPool(t, cfg)
+	silent, up := (*p.targets.Load())[0], (*p.targets.Load())[1]
+	up.Learn(nil)
+	wants := func(why string, target *Target, want time.Duration) {
+		t.Helper()
+		if got := target.within(cfg.DialTimeout); got != want {
+			t.Errorf("%s: a check may take %v, want %v", why, got, want)
+		}
+	}
+	wants("it is down, and no check waits", silent, cfg.DialTimeout)
+	p.checking <- struct{}{} // a check is under way
+	ended := make(chan error)
+	go func() { ended <- silent.probe() }()
+	for p.due.Load() == 0 {
+		runtime.Gosched()
+	}
+	wants("it is down, and a check waits", silent, cfg.DialTimeout/leastShare)
+	wants("it is up, and a check waits", up, cfg.DialTimeout)
+	<-p.checking
+	if err := <-ended; outcomeOf(err) != Unanswered {
+		t.Errorf("the check of a silent target ends with %v", err)
+	}
+	wants("the check has ended", silent, cfg.DialTimeout)
 }

@@ -24,8 +24,9 @@ import (
 const addressesFresh = 5 * time.Second
 
 // addressesOld is the age at which addresses are not used any more without a lookup. Until
-// then a request uses them at once, and the lookup is for the next one. A lookup that
-// fails leaves them in use: a name server may be down while the service works.
+// then a request uses them at once, and the lookup is for the next one. They do not become
+// old during a lookup. A lookup that fails leaves them in use: a name server may be down
+// while the service works.
 const addressesOld = 30 * time.Second
 
 // lookupPause is the time from a lookup that has failed to the next one, while requests
@@ -70,12 +71,16 @@ func (b *Backend) stale() {
 	}
 }
 
-// lookUp begins a lookup, unless one is under way.
+// lookUp begins a lookup, unless one is under way. Addresses that are not old yet stay in use
+// until it ends: many names may wait for their turn, and the name servers may be silent.
 func (b *Backend) lookUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.lookup.underWay {
 		return
+	}
+	if !b.isOld(b.pool.cfg.Clock()) {
+		b.lookup.oldFrom.Store(int64(heartbeat.Never))
 	}
 	b.lookup.underWay = true
 	b.lookup.waiting = list.New()

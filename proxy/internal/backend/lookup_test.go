@@ -111,6 +111,34 @@ func TestLookupPanics(t *testing.T) {
 	r.wantsTargets("the panic says nothing of the addresses", theOne)
 }
 
+// Addresses stay in use during a lookup, however long it takes: many names may wait for
+// their turn, and the name servers may be silent.
+func TestAddressesDoNotBecomeOldDuringALookup(t *testing.T) {
+	for name, lost := range map[string]error{"no answer": errSilentServer, "an answer": nil} {
+		r := newRig(t, []string{"ws://service.example"})
+		r.names["service.example"] = "192.0.2.1"
+		r.passes(addressesFresh)
+		r.backends[0].lookUp()
+		lookups := r.beside
+		r.beside = nil // the lookup takes long
+		r.passes(10 * addressesOld)
+		if step := r.route().Next(r.now); step != Try {
+			t.Errorf("%s: the lookup is under way, and the first step is %d, want a dial", name, step)
+		}
+		r.lost["service.example"] = lost
+		r.names["service.example"] = "192.0.2.2"
+		r.beside = append(lookups, r.beside...)
+		r.settles()
+		want := "192.0.2.2:80"
+		if lost != nil {
+			want = theOne
+		}
+		if first := r.firstOf(request(), aClient); first != want {
+			t.Errorf("%s: the lookup has ended, and a request goes to %s, want %s", name, first, want)
+		}
+	}
+}
+
 // A name is looked up every 5 s while it is in use, and after a dial has failed.
 func TestWhenANameIsLookedUp(t *testing.T) {
 	r := unwatched(t, []string{"ws://service.example"}, every(0))

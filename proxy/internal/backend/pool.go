@@ -69,6 +69,7 @@ type Pool struct {
 	backends []*Backend
 	checking chan struct{} // has an item for each check under way
 	asking   chan struct{} // has an item for each lookup under way
+	due      atomic.Int64  // checks that wait until others have ended
 
 	targets atomic.Pointer[[]*Target] // those in use, in the order of the backends and their addresses
 	watched atomic.Bool               // Watch was called

@@ -31,6 +31,7 @@ type Route struct {
 	by    heartbeat.Time // when the time of all targets is up; 0: it has not begun
 	late  bool           // the time of all targets is up
 	tried []attempt
+	been  map[*Target]struct{} // those of tried, once they are many
 	waits int
 }
 
@@ -83,7 +84,7 @@ func (r *Route) Next(now heartbeat.Time) Step {
 			r.To = t
 			return Try
 		}
-		r.tried = append(r.tried, attempt{t, errGone})
+		r.note(t, errGone)
 	}
 }
 
@@ -110,7 +111,29 @@ func (r *Route) mayTry(t *Target, now heartbeat.Time) bool {
 }
 
 func (r *Route) hasTried(t *Target) bool {
+	if r.been != nil {
+		_, has := r.been[t]
+		return has
+	}
 	return slices.ContainsFunc(r.tried, func(a attempt) bool { return a.target == t })
+}
+
+// fewTried is how many targets a route has tried at most while it searches its list for
+// them. A list of hundreds would be searched for each of hundreds of targets, on a loop.
+const fewTried = 8
+
+// note records that a target was tried or passed over, and why it is not used.
+func (r *Route) note(t *Target, err error) {
+	r.tried = append(r.tried, attempt{t, err})
+	switch {
+	case r.been != nil:
+		r.been[t] = struct{}{}
+	case len(r.tried) > fewTried:
+		r.been = make(map[*Target]struct{})
+		for _, a := range r.tried {
+			r.been[a.target] = struct{}{}
+		}
+	}
 }
 
 // Begin starts the time of the whole route, if it has not begun yet, and returns when it
@@ -179,12 +202,12 @@ func (r *Route) Full(now heartbeat.Time) (again heartbeat.Time) {
 
 // Missed records why To could not be connected to, and what that says about it.
 func (r *Route) Missed(err error) Outcome {
-	r.tried = append(r.tried, attempt{r.To, err})
+	r.note(r.To, err)
 	return r.To.Learn(err)
 }
 
 // Skipped records that To was not dialled, and why.
-func (r *Route) Skipped(err error) { r.tried = append(r.tried, attempt{r.To, err}) }
+func (r *Route) Skipped(err error) { r.note(r.To, err) }
 
 // ErrNoTarget is the error of a route that could try nothing, because all targets are out
 // of use.

@@ -26,6 +26,7 @@ type Target struct {
 	tried        atomic.Bool  // a check has come out
 	drained      atomic.Bool  // an operator has taken it out of use
 	gone         atomic.Bool  // the backend's name does not lead to it any more
+	brokenOff    atomic.Int64 // handshakes in a row that it has taken and then broken off
 	rising       atomic.Int64 // the heartbeat.Time at which it came back; 0: it has its whole share
 	state        state
 
@@ -39,7 +40,7 @@ func newTarget(b *Backend, at socket.Endpoint) *Target {
 		t.address = at.AddrPort.String()
 	}
 	t.hash = hash(b.name + " " + t.address)
-	t.drained.Store(b.drained.Load())
+	t.drained.Store(b.isDrained(t.address))
 	t.setUp(b.pool.cfg.Health.Interval < 0) // nobody else has it yet, so this needs no lock
 	t.state.hasBeenUp = t.state.up
 	t.state.reason = "it was not checked yet"
@@ -145,6 +146,33 @@ func (t *Target) weight(now heartbeat.Time) float64 {
 
 // rises begins the slow start of a target that has come back.
 func (t *Target) rises() { t.rising.Store(int64(t.backend.pool.cfg.Clock())) }
+
+// breaksUntilAvoided is how many handshakes in a row a target breaks off until it is avoided.
+const breaksUntilAvoided = 3
+
+// BreaksOff records that the target took the connection of a handshake, and ended it before
+// the first byte of an answer. Such a target connects, so it is up by a check without a Path.
+func (t *Target) BreaksOff() { t.brokenOff.Add(1) }
+
+// Answers records that the target has begun to answer a handshake.
+func (t *Target) Answers() {
+	if t.brokenOff.Load() > 0 && t.brokenOff.Swap(0) >= breaksUntilAvoided {
+		t.rises()
+	}
+}
+
+// Avoided reports whether the rule LeastSessions avoids the target. A target that breaks off
+// every handshake never has a session, so this rule would prefer it to those that work.
+func (t *Target) Avoided() bool { return t.brokenOff.Load() >= breaksUntilAvoided }
+
+// appeal returns the target's weight for the rule LeastSessions. A target that is avoided
+// gets a tenth until it answers.
+func (t *Target) appeal(now heartbeat.Time) float64 {
+	if t.Avoided() {
+		return leastWeight * t.weight(now)
+	}
+	return t.weight(now)
+}
 
 // A Status is what is known about a target.
 type Status struct {

@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 
 	"golang.org/x/sys/unix"
@@ -67,11 +68,29 @@ type noTLS struct{ err error }
 func (noTLS) Error() string   { return "connected, but no TLS in time" }
 func (e noTLS) Unwrap() error { return e.err }
 
-// InTLS returns the error of a TLS handshake. If no time was left, it says that there was a
-// connection: otherwise nobody could tell a service without TLS from a silent address.
+// cutTLS is the error of a connection that was made, and ended during its TLS handshake.
+type cutTLS struct{ err error }
+
+func (e cutTLS) Unwrap() error { return e.err }
+
+func (e cutTLS) Error() string {
+	const what = "connected, but the connection ended during the TLS handshake"
+	if errno, is := errors.AsType[unix.Errno](e.err); is {
+		return what + ": " + errno.Error()
+	}
+	return what
+}
+
+// InTLS returns the error of a TLS handshake. If no time was left, or if the connection
+// ended, it says that there was a connection: otherwise nobody could tell a service without
+// TLS from a silent address, and an "EOF" would say nothing at all.
 func InTLS(err error) error {
-	if outcomeOf(err) == Unanswered {
+	_, isErrno := errors.AsType[unix.Errno](err)
+	switch out := outcomeOf(err); {
+	case out == Unanswered:
 		return noTLS{err}
+	case out == Unreachable && (isErrno || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+		return cutTLS{err}
 	}
 	return err
 }

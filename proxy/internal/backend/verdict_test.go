@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -67,6 +68,32 @@ func TestOutcomeOfDials(t *testing.T) {
 		target.Learn(test.err)
 		if target.Up() != (test.want == Reached) {
 			t.Errorf("%v: a target that was down is up: %v", test.err, target.Up())
+		}
+	}
+}
+
+// The error of a TLS handshake says that there was a connection, and why it has ended. It has
+// no address of this host, which would be another one each time.
+func TestErrorsOfTLSHandshakes(t *testing.T) {
+	const ended = "connected, but the connection ended during the TLS handshake"
+	read := &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: 1}, Err: os.NewSyscallError("read", unix.ECONNRESET)}
+	alert := errors.New("remote error: tls: handshake failure")
+	for _, test := range []struct {
+		err  error
+		text string
+	}{
+		{io.EOF, ended},
+		{io.ErrUnexpectedEOF, ended},
+		{read, ended + ": connection reset by peer"},
+		{unix.ECONNRESET, ended + ": connection reset by peer"},
+		{ErrTimeout, "connected, but no TLS in time"},
+		{alert, alert.Error()},
+		{context.Canceled, context.Canceled.Error()},
+		{secure.ErrAborted, secure.ErrAborted.Error()},
+		{unix.EMFILE, unix.EMFILE.Error()},
+	} {
+		if got := InTLS(test.err); got.Error() != test.text || !errors.Is(got, test.err) || outcomeOf(got) != outcomeOf(test.err) {
+			t.Errorf("%v becomes %v, want %s", test.err, got, test.text)
 		}
 	}
 }
