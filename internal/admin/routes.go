@@ -5,6 +5,7 @@ import (
 	"net/http/pprof"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A route is a path of the admin listener.
@@ -14,6 +15,7 @@ type route struct {
 	may     who
 	anyHost bool   // it is answered whatever the request's Host is, see hostGuard
 	token   string // which operators on other hosts know; empty if there is none
+	record  *record
 	answer  http.HandlerFunc
 }
 
@@ -24,7 +26,7 @@ func routes(cfg Config) []route {
 		{path: "/healthz", method: get, may: anyone, anyHost: true, answer: serveHealth},
 		{path: "/readyz", method: get, may: anyone, anyHost: true, answer: cfg.serveReadiness},
 		{path: "/metrics", method: get, may: anyone, anyHost: true, answer: cfg.Metrics.ServeHTTP},
-		{path: "/api/upstreams", method: get, may: operators, answer: cfg.serveUpstreams},
+		{path: "/api/upstreams", method: get, may: anyone, answer: cfg.serveUpstreams},
 		{path: "/api/upstreams/{name}/drain", method: post, may: operators, answer: cfg.drainUpstream},
 		{path: "/api/upstreams/{name}/resume", method: post, may: operators, answer: cfg.resumeUpstream},
 		{path: "/api/drain", method: post, may: operators, answer: cfg.drain},
@@ -38,8 +40,9 @@ func routes(cfg Config) []route {
 			route{path: "/debug/pprof/trace", method: get, may: anyone, answer: pprof.Trace},
 		)
 	}
+	all := &record{log: cfg.Log}
 	for i := range table {
-		table[i].token = cfg.Token
+		table[i].token, table[i].record = cfg.Token, all
 	}
 	return table
 }
@@ -52,7 +55,14 @@ func (t route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseMethod(w, "GET, HEAD", "only GET and HEAD are answered here")
 	case t.method == http.MethodPost && r.Method != http.MethodPost:
 		refuseMethod(w, "POST", "only POST is answered here")
-	case t.admits(w, r):
+	case !t.admits(w, r):
+		if t.method == http.MethodPost {
+			t.record.refused(r, time.Now())
+		}
+	default:
+		if t.method == http.MethodPost {
+			t.record.asked(r)
+		}
 		t.answer(w, r)
 	}
 }
