@@ -100,7 +100,7 @@ type Config struct {
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
 	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN" envDefault:"1012" meaning:"what a client is sent whose session is idle or too old, or when Holdfast stops"`
 
-	AdminToken adminToken `env:"HOLDFAST_ADMIN_TOKEN" meaning:"what POSTs to the admin listener from other hosts must have in {Authorization: Bearer} (a secret): at least {16} bytes, of letters, digits and {-._~+/}, with {=} at the end alone; unset = there are none from other hosts" file:"a file that holds it instead; a newline at its end is not part of it"`
+	AdminToken adminToken `env:"HOLDFAST_ADMIN_TOKEN" meaning:"with which other hosts may send POSTs to the admin listener, in {Authorization: Bearer} (a secret): at least {16} bytes, of letters, digits and {-._~+/}, with {=} at the end alone; unset = only programs on this host may; metrics, health, the state of upstreams and profiles are shown without it" file:"a file that holds it instead; a newline at its end is not part of it"`
 
 	LogLevel  logLevel  `env:"HOLDFAST_LOG_LEVEL" envDefault:"info" meaning:"{debug} · {info} · {warn} · {error}"`
 	LogFormat logFormat `env:"HOLDFAST_LOG_FORMAT" envDefault:"auto" meaning:"{auto} (text on a terminal, else JSON) · {text} · {json}"`
