@@ -104,8 +104,10 @@ func separatorFault(value string) error {
 	if len(elements) < 2 {
 		return nil
 	}
-	if _, err := parseUpstreams(meant); err != nil {
-		return nil
+	for _, element := range elements {
+		if _, err := parseUpstream(element); err != nil {
+			return nil
+		}
 	}
 	return errors.New("has no commas between its elements; " + shown.Write(meant, `write for example "ws://a:9000,ws://b:9000"`))
 }
