@@ -40,10 +40,10 @@ func TestRecord(t *testing.T) {
 		refused("/api/drain")
 		wants(`level=WARN msg="a request for a change was refused" client=192.0.2.7:5 method=POST path=/api/drain authorization=false left_out=0`)
 		refused("/api/drain")
-		time.Sleep(refusalEvery - 1)
+		time.Sleep(refusalEvery - time.Nanosecond)
 		refused("/api/drain")
 		wants("")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		refused("/api/upstreams/" + strings.Repeat("x", 2*maxLogged) + "/drain")
 		wants(`level=WARN msg="a request for a change was refused" client=192.0.2.7:5 method=POST path=/api/upstreams/` +
 			strings.Repeat("x", maxLogged-len(upstreamPaths)) + ` authorization=false left_out=2`)
