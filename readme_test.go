@@ -300,6 +300,32 @@ func TestEachPromiseHasATest(t *testing.T) {
 	}
 }
 
+// A message in the table of the log is the beginning of a text in the code.
+func TestDocumentedMessagesExist(t *testing.T) {
+	var code strings.Builder
+	for _, s := range sources(t) {
+		if !isTest(s.name) {
+			code.WriteString(document(t, s.name))
+		}
+	}
+	_, table, _ := strings.Cut(section(t, "docs/operating.md", "The log"), "\n| message |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	message := regexp.MustCompile("`([^`]+)`")
+	found := 0
+	for row := range strings.Lines(table) {
+		messages, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " | ")
+		for _, m := range message.FindAllStringSubmatch(messages, -1) {
+			found++
+			if !strings.Contains(code.String(), `"`+m[1]) {
+				t.Errorf("docs/operating.md: the log has no message that begins with %q", m[1])
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("docs/operating.md has %d messages, want at least 20", found)
+	}
+}
+
 // Links within the repository lead somewhere, and so do the files that are
 // named in code style. A link starts from its document. A name without a
 // directory may be the proxy's.

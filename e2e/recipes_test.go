@@ -3,12 +3,15 @@
 package e2e
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/internal/blackbox"
@@ -105,6 +108,12 @@ func startNginxUnixRecipe(t *testing.T, proxy *holdfast, own identity) (address 
 		"proxy_http_version 1.1;", "proxy_http_version 1.1; proxy_read_timeout "+idle+";"))
 }
 
+func startNginxTwoRecipe(t *testing.T, first, second *holdfast, own identity) (address string) {
+	t.Helper()
+	return startNginxOn(t, own, replaced(t, recipe(t, "nginx-two.conf"),
+		"127.0.0.1:8080", first.address(), "127.0.0.1:8090", second.address()))
+}
+
 // startNginxOn runs nginx on a recipe's site.
 func startNginxOn(t *testing.T, own identity, site string) (address string) {
 	t.Helper()
@@ -180,6 +189,44 @@ func TestRecipesOfFronts(t *testing.T) {
 			proxy.wantsLoggedClient("/b", alice)
 		})
 	}
+}
+
+// Of two Holdfasts behind nginx one is drained, by a hook and then by a signal. No client that
+// comes meanwhile is refused, and the sessions of the other one stay.
+func TestRecipeOfTwoHoldfasts(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	ca := newAuthority(t)
+	server := startServer(t, python, serverOptions{})
+	settings := append(settingsOf(t, "Two Holdfasts behind nginx"), "HOLDFAST_DRAIN_DELAY=0s", "HOLDFAST_DRAIN_SPREAD=0s")
+	leaves, stays := startHoldfast(t, server.url, settings...), startHoldfast(t, server.url, settings...)
+	address := startNginxTwoRecipe(t, leaves, stays, ca.issues("127.0.0.1"))
+	client := startClient(t, python)
+	came := 0
+	come := func(n int) {
+		t.Helper()
+		for range n {
+			id := strconv.Itoa(came)
+			client.connects("wss://"+address, command{ID: id, From: alice, TLS: &peerTLS{CA: ca.file}})
+			client.echoes(id, hello)
+			came++
+		}
+	}
+
+	come(8)
+	leaves.wantsMetric("holdfast_sessions_active", 4)
+	stays.wantsMetric("holdfast_sessions_active", 4)
+	leaves.wantsStatus(http.MethodPost, "/api/drain", http.StatusAccepted)
+	leaves.wantsMetric(blackbox.Dropped("proxy", "drain"), 4)
+	come(8)
+	stays.wantsMetric("holdfast_sessions_active", 12)
+	leaves.Signal(syscall.SIGTERM)
+	if code := leaves.WantsEnd(); code != 0 {
+		t.Errorf("holdfast ended with exit code %d", code)
+	}
+	come(8)
+	stays.wantsMetric("holdfast_sessions_active", 20)
+	stays.wantsMetric("holdfast_sessions_dropped_total", 0)
 }
 
 // HAProxy takes the recipe's file as it stands there, without a warning. Only the

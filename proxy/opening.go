@@ -10,6 +10,7 @@ import (
 	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
 	"holdfast/proxy/internal/epoll"
+	"holdfast/proxy/internal/field"
 	"holdfast/proxy/internal/forwarded"
 	"holdfast/proxy/internal/peraddress"
 	"holdfast/proxy/internal/preface"
@@ -275,9 +276,9 @@ func (l *loop) passOrRefuse(s *session) {
 // learnClient finds out who sent the request, from the fields that a trusted proxy adds.
 // From here on that client is the one in the log and for the limits.
 func (l *loop) learnClient(s *session) {
-	o := s.opening
+	o, peer := s.opening, s.addr
 	o.story = l.server.trust.Resolve(forwarded.Hop{
-		Peer: s.addr,
+		Peer: peer,
 		TLS:  l.cfg.TLS != nil,
 		Host: o.request.Fields.Get("Host"),
 
@@ -285,6 +286,9 @@ func (l *loop) learnClient(s *session) {
 	}, o.request.Fields.Values)
 	if o.story.Client != s.addr {
 		s.addr, s.port = o.story.Client, 0
+	}
+	if !l.server.trust.Peer(peer) && o.request.Fields.Count(field.XForwardedFor) > 0 {
+		l.server.notBelieved(peer)
 	}
 	if s.seat == peraddress.Uncounted {
 		s.seat = l.server.enter(s.addr)

@@ -87,3 +87,21 @@ func (l *loop) rise(s *session) {
 	l.server.perAddress.Leave(s.addr, s.seat)
 	s.seat = peraddress.Uncounted
 }
+
+// notBelieved records that a peer which is not trusted says for whom it asks. If the peer is
+// a proxy, all its clients have its address: they share one limit, and hash:ip sends all of
+// them to the same upstream. The log says so once, because any client may claim such a thing.
+func (s *Server) notBelieved(peer netip.Addr) {
+	what := ""
+	switch {
+	case s.cfg.MaxSessionsPerIP > 0:
+		what = "HOLDFAST_MAX_SESSIONS_PER_IP counts"
+	case s.cfg.Balance.By == HashIP && s.pool.Several():
+		what = "HOLDFAST_BALANCE=hash:ip takes"
+	}
+	if what != "" && peer.IsValid() && !s.unbelieved.Load() && s.unbelieved.CompareAndSwap(false, true) {
+		s.cfg.Log.Warn("X-Forwarded-For came from an address that is not trusted: "+what+
+			" all clients behind that address for one; if it is a proxy of yours, add it to HOLDFAST_TRUSTED_PROXIES",
+			"address", peer.String())
+	}
+}

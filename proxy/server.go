@@ -48,6 +48,7 @@ type Server struct {
 	pagesWaiting atomic.Int64  // requests for pages that wait to dial
 	turns        atomic.Uint64 // requests for pages that have waited; spreads them over the loops' queues
 	looped       atomic.Bool   // a request has come back
+	unbelieved   atomic.Bool   // the log has said that a peer names clients and is not trusted
 	draining     atomic.Bool   // a drain has begun; written under drain.mu
 	drain        drain
 	walking      chan struct{} // has an item while onSlices walks

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/proxy"
 )
@@ -294,4 +295,52 @@ func TestSessionsPerAddress(t *testing.T) {
 	r.eventually("the first session ends", func() bool { return r.counts()["dropped client eof"] == 1 })
 	r.opens()
 	r.wantsCounts(counts{"ok": 3, "limit_per_ip": 1, "opened": 3, "active": 2, "dropped client eof": 1})
+}
+
+// A proxy that is not trusted makes all its clients one. That is said once, and only where it
+// matters.
+func TestProxyThatIsNotTrustedIsNamed(t *testing.T) {
+	t.Parallel()
+	const line = `"msg":"X-Forwarded-For came from an address that is not trusted: `
+	neither := func(cfg *proxy.Config) { trustLoopback(cfg); cfg.MaxSessionsPerIP = 0 }
+	limited := func(cfg *proxy.Config) { trustLoopback(cfg); cfg.MaxSessionsPerIP = 5 }
+	hashed := func(cfg *proxy.Config) { neither(cfg); cfg.Balance.By = proxy.HashIP }
+	for _, c := range []struct {
+		name      string
+		configure func(*proxy.Config)
+		several   bool
+		from      string
+		says      string
+	}{
+		{"a limit", limited, false, "127.0.0.2", "HOLDFAST_MAX_SESSIONS_PER_IP counts"},
+		{"a hash", hashed, true, "127.0.0.2", "HOLDFAST_BALANCE=hash:ip takes"},
+		{"a hash, and one upstream", hashed, false, "127.0.0.2", ""},
+		{"a trusted proxy", limited, false, "127.0.0.1", ""},
+		{"neither", neither, true, "127.0.0.2", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, func(cfg *proxy.Config) {
+				if c.several {
+					behind(cfg, false, fixture.Unused(t))
+				}
+				c.configure(cfg)
+				cfg.RefuseHTTP = true
+			})
+			for range 2 {
+				client := r.dialsFrom(c.from)
+				client.sendsString(wire.Head("GET / HTTP/1.1", "Host: service.example", "X-Forwarded-For: 203.0.113.9"))
+				client.wantsStatus("a page", http.StatusUpgradeRequired)
+				client.hangsUp()
+			}
+			r.wantsNoSessions()
+			want := 0
+			if c.says != "" {
+				want = 1
+			}
+			if got := strings.Count(r.log.String(), line+c.says); got != want {
+				t.Errorf("the log says so %d times, want %d:\n%s", got, want, r.log.String())
+			}
+		})
+	}
 }

@@ -7,16 +7,18 @@
 //
 // The path of a request: connections.go limits the connections. host.go and access.go
 // protect the listener from web pages that use a visitor's browser. routes.go has the table
-// of all paths: by which method each is asked for, and who may ask (access.go). status.go
-// answers those who read, and drain.go those who change something. sessions.go has the
-// list of sessions and the last ends. page.go shows all of that to people, and events.go
-// keeps their page up to date.
+// of all paths: by which method each is asked for, and who may ask (access.go). names.go
+// reads the names of upstreams in them. status.go answers those who read, and drain.go those
+// who change something; record.go tells the log who they are. sessions.go has the list of
+// sessions and the last ends. page.go shows all of that to people, and events.go keeps their
+// page up to date.
 package admin
 
 import (
 	"cmp"
 	"context"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -66,6 +68,7 @@ type Config struct {
 	Host      string            // the machine's own name; empty if it has none
 	Metrics   http.Handler      // what /metrics answers
 	Profiling bool              // whether /debug/pprof/ exists
+	Log       *slog.Logger      // who asks for changes, and who is refused
 	ErrorLog  *log.Logger       // net/http's
 
 	Connections int // how many may be open at once; 0 means 32
@@ -123,8 +126,9 @@ func newHandler(cfg Config) http.Handler {
 	for _, r := range table {
 		mux.Handle(r.path, r)
 	}
-	mux.Handle("/", notFound(table))
-	return bodiless(newHostGuard(cfg.Host, table, mux))
+	none := notFound(table)
+	mux.Handle("/", none)
+	return bodiless(newHostGuard(cfg.Host, table, asWritten(mux, none)))
 }
 
 // bodiless refuses requests with a body. It sets a read deadline in the past, because

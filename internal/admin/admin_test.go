@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -68,6 +69,9 @@ func (p fakeProxy) has(name, address string) bool {
 
 func testServer(cfg Config) *Server {
 	cfg.ErrorLog = log.New(io.Discard, "", 0)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	if cfg.Proxy == nil {
 		cfg.Proxy = fakeProxy{asked: new([]string)}
 	}

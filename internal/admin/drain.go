@@ -37,8 +37,14 @@ func (cfg Config) drainUpstream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	name, address := r.PathValue("name"), given["address"]
-	cfg.changed(w, http.StatusAccepted, name, address, cfg.Proxy.DrainTargets(name, address, spread))
+	name, address := cfg.nameIn(r.PathValue("name")), given["address"]
+	found := cfg.Proxy.DrainTargets(name, address, spread)
+	warning := ""
+	if found && !cfg.Proxy.UpstreamUp() {
+		warning = noneLeft
+		cfg.Log.Warn("an operator has taken an upstream out of use, and "+noneLeft, "client", r.RemoteAddr, "name", name)
+	}
+	cfg.changed(w, http.StatusAccepted, name, address, found, warning)
 }
 
 // resumeUpstream brings it back into use.
@@ -48,21 +54,32 @@ func (cfg Config) resumeUpstream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	name, address := r.PathValue("name"), given["address"]
-	cfg.changed(w, http.StatusOK, name, address, cfg.Proxy.ResumeTargets(name, address))
+	name, address := cfg.nameIn(r.PathValue("name")), given["address"]
+	cfg.changed(w, http.StatusOK, name, address, cfg.Proxy.ResumeTargets(name, address), "")
 }
 
+// noneLeft is the warning of a drain after which no upstream can get sessions.
+const noneLeft = "no other upstream is up: new clients get 503"
+
 // changed answers a request that has changed the targets with this name and address, if
-// they were found.
-func (cfg Config) changed(w http.ResponseWriter, code int, name, address string, found bool) {
+// they were found. The warning may be empty.
+func (cfg Config) changed(w http.ResponseWriter, code int, name, address string, found bool, warning string) {
 	all := cfg.targets()
 	if !found {
 		http.Error(w, unknown(all, name, address), http.StatusNotFound)
 		return
 	}
-	sendJSON(w, code, slices.DeleteFunc(all, func(u status.Upstream) bool {
-		return u.Name != name || address != "" && u.Address != address
-	}))
+	type changedTarget struct {
+		status.Upstream
+		Warning string `json:"warning,omitempty"`
+	}
+	var those []changedTarget
+	for _, t := range all {
+		if t.Name == name && (address == "" || t.Address == address) {
+			those = append(those, changedTarget{t, warning})
+		}
+	}
+	sendJSON(w, code, those)
 }
 
 // unknown says that there is no target with this name and address, and which there are.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -50,9 +51,15 @@ func TestUpstreamsAreDrainedAndResumed(t *testing.T) {
 		{"%5B2001:db8::1%5D:443/drain?address=[2001:db8::1]:443", `drain "[2001:db8::1]:443" "[2001:db8::1]:443" 20s`, 202, "[" + v6 + "]"},
 		{"%2Frun%2Fapp.sock/drain", `drain "/run/app.sock" "" 20s`, 202, "[" + socket + "]"},
 		{"%2Frun%2Fapp.sock/resume", `resume "/run/app.sock" ""`, 200, "[" + socket + "]"},
+		{"ws:%2F%2Fa.example:80/resume", `resume "a.example:80" ""`, 200, "[" + a1 + "," + a2 + "]"},
+		{"ws://a.example:80/drain?address=192.0.2.2:80", `drain "a.example:80" "192.0.2.2:80" 20s`, 202, "[" + a2 + "]"},
+		{"wss://[2001:db8::1]:443/drain", `drain "[2001:db8::1]:443" "" 20s`, 202, "[" + v6 + "]"},
+		{"unix:/run/app.sock/drain", `drain "/run/app.sock" "" 20s`, 202, "[" + socket + "]"},
+		{"/run/app.sock/drain", `drain "/run/app.sock" "" 20s`, 202, "[" + socket + "]"},
 
 		{"b.example:80/drain", `drain "b.example:80" "" 20s`, 404, `no upstream has the name "b.example:80"` + names},
-		{"ws:%2F%2Fa.example:80/drain", `drain "ws://a.example:80" "" 20s`, 404, `no upstream has the name "ws://a.example:80"` + names},
+		{"ws:%2F%2Fb.example:80/drain", `drain "ws://b.example:80" "" 20s`, 404, `no upstream has the name "ws://b.example:80"` + names},
+		{"ws://b.example:80/drain", `drain "ws://b.example:80" "" 20s`, 404, `no upstream has the name "ws://b.example:80"` + names},
 		{"%1B/resume", `resume "\x1b" ""`, 404, `no upstream has the name "\x1b"` + names},
 		{"a.example:80/drain?address=192.0.2.3:80", `drain "a.example:80" "192.0.2.3:80" 20s`, 404,
 			`upstream "a.example:80" has no address "192.0.2.3:80"; its addresses are:` + "\n192.0.2.1:80\n192.0.2.2:80"},
@@ -81,6 +88,32 @@ func TestUpstreamsAreDrainedAndResumed(t *testing.T) {
 		}
 		if strings.Join(asked, "; ") != tc.asked {
 			t.Errorf("%s: the proxy is asked %q, want %q", tc.path, asked, tc.asked)
+		}
+	}
+}
+
+// Where no upstream is left for new clients, the answer and the log say so.
+func TestLastUpstreamIsDrained(t *testing.T) {
+	var said strings.Builder
+	s := testServer(Config{Log: slog.New(slog.NewTextHandler(&said, nil)), Proxy: fakeProxy{down: true, asked: new([]string), targets: []proxy.TargetStatus{
+		{Upstream: "ws://a.example:80", Address: "192.0.2.1:80", State: proxy.TargetDraining},
+	}}})
+	const want = `[{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"draining","sessions":0,` +
+		`"warning":"no other upstream is up: new clients get 503"}]` + "\n"
+	if got := s.ask(local("POST", "/api/upstreams/a.example:80/drain")); got.Code != 202 || got.Body.String() != want {
+		t.Errorf("%d %s, want 202 %s", got.Code, got.Body, want)
+	}
+	if want := "level=WARN msg=\"an operator has taken an upstream out of use, and no other upstream is up: new clients get 503\" client=127.0.0.1:40000 name=a.example:80"; !strings.Contains(said.String(), want) {
+		t.Errorf("the log says\n%swant\n%s", said.String(), want)
+	}
+}
+
+// A POST is never answered with a redirect, which a program would have to follow.
+func TestChangesAreNotRedirected(t *testing.T) {
+	s := testServer(Config{})
+	for _, path := range []string{"//api/drain", "/api//drain", "/api/upstreams/../drain", "/api/./drain", "/api/drain/", "/api/upstreams//drain"} {
+		if got := s.ask(local("POST", path)); got.Code != 404 || got.Body.Len() == 0 {
+			t.Errorf("POST %s is answered %d %q, want 404 and what there is", path, got.Code, got.Body)
 		}
 	}
 }

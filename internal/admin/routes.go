@@ -5,6 +5,7 @@ import (
 	"net/http/pprof"
 	"slices"
 	"strings"
+	"time"
 
 	"holdfast/internal/page"
 )
@@ -17,6 +18,7 @@ type route struct {
 	anyHost bool   // it is answered whatever the request's Host is, see hostGuard
 	own     bool   // a page of another origin may not even read it
 	token   string // which operators on other hosts know; empty if there is none
+	record  *record
 	answer  http.HandlerFunc
 }
 
@@ -38,7 +40,7 @@ func routes(cfg Config) []route {
 		{path: "/api/sessions/{id}/close", method: post, may: operators, answer: cfg.closeSession},
 		{path: "/api/ends", method: get, may: operators, own: true, answer: cfg.listEnds},
 		{path: "/api/configuration", method: get, may: operators, own: true, answer: cfg.serveConfiguration},
-		{path: "/api/upstreams", method: get, may: operators, answer: cfg.serveUpstreams},
+		{path: "/api/upstreams", method: get, may: anyone, answer: cfg.serveUpstreams},
 		{path: "/api/upstreams/{name}/drain", method: post, may: operators, answer: cfg.drainUpstream},
 		{path: "/api/upstreams/{name}/resume", method: post, may: operators, answer: cfg.resumeUpstream},
 		{path: "/api/drain", method: post, may: operators, answer: cfg.drain},
@@ -52,8 +54,9 @@ func routes(cfg Config) []route {
 			route{path: "/debug/pprof/trace", method: get, may: anyone, answer: pprof.Trace},
 		)
 	}
+	all := &record{log: cfg.Log}
 	for i := range table {
-		table[i].token = cfg.Token
+		table[i].token, table[i].record = cfg.Token, all
 	}
 	return table
 }
@@ -66,7 +69,14 @@ func (t route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseMethod(w, "GET, HEAD", "only GET and HEAD are answered here")
 	case t.method == http.MethodPost && r.Method != http.MethodPost:
 		refuseMethod(w, "POST", "only POST is answered here")
-	case t.admits(w, r):
+	case !t.admits(w, r):
+		if t.method == http.MethodPost {
+			t.record.refused(r, time.Now())
+		}
+	default:
+		if t.method == http.MethodPost {
+			t.record.asked(r)
+		}
 		t.answer(w, r)
 	}
 }

@@ -77,6 +77,8 @@ func waiting(c config.Config, step probe.Step, limit time.Duration) string {
 		return fmt.Sprintf("waits for a connection, %v at most (HOLDFAST_DIAL_TIMEOUT)", limit)
 	case probe.Upgrade:
 		return fmt.Sprintf("is connected, and waits for the answer to the upgrade, %v at most (HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT)", limit)
+	case probe.Health:
+		return fmt.Sprintf("waits for the answer to HOLDFAST_HEALTH_PATH, %v at most (HOLDFAST_DIAL_TIMEOUT)", limit)
 	default:
 		return fmt.Sprintf("has upgraded, and waits for the answer to a ping, %v at most (%s)", limit, pingLimit(c))
 	}

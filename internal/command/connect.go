@@ -20,9 +20,11 @@ import (
 type request struct{ path, origin string }
 
 // connect opens a session with each address of each upstream, as a client with that
-// request would. It prints one line for each, and returns false if one has failed.
+// request would, and asks for HOLDFAST_HEALTH_PATH. It prints what each answers, and returns
+// false if one has failed.
 func (p process) connect(c config.Config, loaded *config.Certificates, r request) (ok bool) {
 	ok = true
+	leads := map[string]config.Upstream{} // which upstream leads to an address
 	for _, u := range c.Upstreams {
 		t := targetOf(c, loaded, u, r)
 		t.Waits = p.tellsWaits(c, u.String())
@@ -32,9 +34,22 @@ func (p process) connect(c config.Config, loaded *config.Certificates, r request
 			ok = false
 			continue
 		}
+		p.warnOfTwins(leads, u, addresses)
 		ok = p.connectEach(c, u, t, addresses, r.origin) && ok
 	}
 	return ok
+}
+
+// warnOfTwins warns of the addresses of u to which another upstream leads, and records the
+// others. Each of the two upstreams gets a share of the sessions, and a drain is of one.
+func (p process) warnOfTwins(leads map[string]config.Upstream, u config.Upstream, addresses []string) {
+	for _, address := range addresses {
+		if twin, taken := leads[address]; taken {
+			fmt.Fprintf(p.stderr, "warning: %s and %s lead to the same address, %s, which then counts as two; leave one of them out\n", twin, u, address)
+			continue
+		}
+		leads[address] = u
+	}
 }
 
 // connectEach is connect for the addresses of one upstream. An address of localhost where
@@ -52,6 +67,7 @@ func (p process) connectEach(c config.Config, u config.Upstream, t probe.Target,
 		case err == nil:
 			answered = true
 			fmt.Fprintf(p.stdout, "%s: %s\n", nameOf(u, t, address), verdict)
+			ok = p.askHealth(c, u, at, nameOf(u, t, address)) && ok
 		case isLocalhost(u) && errors.Is(err, syscall.ECONNREFUSED):
 			deserted[address] = err
 		default:
@@ -68,6 +84,35 @@ func (p process) connectEach(c config.Config, u config.Upstream, t probe.Target,
 		}
 	}
 	return ok
+}
+
+// askHealth asks one address of u for HOLDFAST_HEALTH_PATH, if that is set, as the checks of
+// the running proxy do. It prints the answer, and returns false if Holdfast would take the
+// address for down.
+func (p process) askHealth(c config.Config, u config.Upstream, t probe.Target, name string) (ok bool) {
+	if c.HealthPath == "" {
+		return true
+	}
+	t.Path, t.Header = string(c.HealthPath), c.UpstreamHeaders
+	variable := "HOLDFAST_HEALTH_PATH=" + t.Path
+	status, err := probe.Get(t, time.Duration(c.DialTimeout))
+	failure, failed := errors.AsType[*probe.Failure](err)
+	switch {
+	case failed && failure.Step == probe.Health && isTimeout(failure.Err):
+		err = fmt.Errorf("%s is not answered within HOLDFAST_DIAL_TIMEOUT=%v, and Holdfast would take it for down; raise that if the service needs longer", variable, time.Duration(c.DialTimeout))
+	case failed && failure.Step == probe.Health:
+		err = fmt.Errorf("%s is not answered as HTTP has it (%w), and Holdfast would take it for down; correct the path, or unset it", variable, failure.Err)
+	case failed:
+		err = explain(c, u, failure, request{path: t.Path})
+	case status < 200 || status >= 400:
+		err = fmt.Errorf("%s is answered with HTTP status %d, and Holdfast would take it for down; it must be 2xx or 3xx: correct the path, or unset it", variable, status)
+	}
+	if err != nil {
+		p.tellFailure(name, err)
+		return false
+	}
+	fmt.Fprintf(p.stdout, "%s: %s is answered with HTTP status %d\n", name, variable, status)
+	return true
 }
 
 // nameOf returns what lines of output call an address of u. t is the target that u is.

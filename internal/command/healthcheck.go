@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func unready(address, status string, body []byte) error {
 	case *why.Draining:
 		return errors.New("not ready: it is draining and takes no new clients")
 	case !*why.UpstreamUp:
-		return fmt.Errorf("not ready: %s; `holdfast check -connect` says more", shown.Escaped(unusable(why.Upstreams)))
+		return fmt.Errorf("not ready: %s; %s", shown.Escaped(unusable(why.Upstreams)), remedy(why.Upstreams))
 	}
 	return fmt.Errorf("not ready: HTTP status %s", shown.Printable(status))
 }
@@ -96,6 +97,16 @@ type target struct {
 	Address  string `json:"address"`
 	State    string `json:"state"`
 	Reason   string `json:"reason"`
+}
+
+// remedy says what to do about upstreams none of which gets sessions. A try of an upstream
+// that an operator has taken out of use would not say why.
+func remedy(all []target) string {
+	isDown := func(t target) bool { return t.State == "down" }
+	if len(all) > 0 && !slices.ContainsFunc(all, isDown) {
+		return "an operator can bring one back: POST /api/upstreams/{name}/resume"
+	}
+	return "`holdfast check -connect` says more"
 }
 
 // unusable says in one line why no upstream gets sessions.

@@ -35,6 +35,11 @@ func TestHealthcheck(t *testing.T) {
 			{"name":"192.0.2.3:80","upstream":"ws://192.0.2.3:80","address":"192.0.2.3:80","state":"down","sessions":0,"reason":"line\nbreak"}]}`,
 			"no upstream can get sessions: ws://a:80 at 192.0.2.1:80 is down (dial tcp 192.0.2.1:80: connection refused), ws://a:80 at 192.0.2.2:80 is draining, " +
 				`ws://192.0.2.3:80 is down (line\nbreak); ` + "`holdfast check -connect` says more"},
+		{503, `{"ready":false,"draining":false,"upstream_up":false,"sessions":0,"upstreams":[
+			{"name":"a:80","upstream":"ws://a:80","address":"192.0.2.1:80","state":"draining","sessions":0},
+			{"name":"a:80","upstream":"ws://a:80","address":"192.0.2.2:80","state":"gone","sessions":3}]}`,
+			"no upstream can get sessions: ws://a:80 at 192.0.2.1:80 is draining, ws://a:80 at 192.0.2.2:80 is gone; " +
+				"an operator can bring one back: POST /api/upstreams/{name}/resume"},
 		{503, "", "HTTP status 503 Service Unavailable; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=" + address + "?"},
 		{404, "{}", "HTTP status 404 Not Found; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=" + address + "?"},
 	} {

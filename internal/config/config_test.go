@@ -297,6 +297,7 @@ var refused = map[string][]struct{ value, reason string }{
 		{"ws://a/x,unix:/b.sock", `has an element "unix:/b.sock", which puts no path before requests, beside "ws://a/x", which has one; leave that path out, since it must be the same for all`},
 		{"unix:/b.sock,ws://a/x", `has an element "unix:/b.sock", which puts no path before requests, beside "ws://a/x", which has one; leave that path out, since it must be the same for all`},
 		{"ws://a:1 ws://b:2", `has no commas between its elements; write "ws://a:1,ws://b:2"`},
+		{"ws://a:1 ws://a:1", `has an element more than once; write "ws://a:1"`},
 		{"ws://a; unix:/run/b.sock", `has no commas between its elements; write "ws://a,unix:/run/b.sock"`},
 		{"ws://service.example,ws://localhost:8080", `has an element "ws://localhost:8080" that leads back to this proxy, which listens on HOLDFAST_LISTEN=:8080; name the service behind the proxy, or change that address`},
 		{"tcp://localhost:9000", noScheme},

@@ -100,14 +100,24 @@ func tearsPassword(value string) bool {
 // commas. It returns nil for other values.
 func separatorFault(value string) error {
 	elements := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune("; \t\r\n", r) })
-	meant := strings.Join(elements, ",")
 	if len(elements) < 2 {
 		return nil
 	}
+	var distinct []string
+	for _, e := range elements {
+		if !slices.Contains(distinct, e) {
+			distinct = append(distinct, e)
+		}
+	}
+	meant := strings.Join(distinct, ",")
 	if _, err := parseUpstreams(meant); err != nil {
 		return nil
 	}
-	return errors.New("has no commas between its elements; " + shown.Write(meant, `write for example "ws://a:9000,ws://b:9000"`))
+	reason := "has no commas between its elements"
+	if len(distinct) == 1 {
+		reason = "has an element more than once"
+	}
+	return errors.New(reason + "; " + shown.Write(meant, `write for example "ws://a:9000,ws://b:9000"`))
 }
 
 // conflicts returns every fault that elements have beside others: they are at the same

@@ -110,6 +110,7 @@ func New(c config.Config, settings []config.Setting, loaded config.Certificates,
 // catches its panics, and tells its log of them.
 func newAdmin(cfg admin.Config, m *metrics.Metrics, log *slog.Logger) *admin.Server {
 	cfg.Metrics = m.Handler()
+	cfg.Log = log
 	cfg.Connections = int(proxy.OwnDescriptors(0).Admin())
 	cfg.ErrorLog = panics.New(log, m.CountPanic).ErrorLog(slog.LevelWarn)
 	return admin.NewServer(cfg)

@@ -3,7 +3,8 @@
 //
 // The path through it: Addresses looks the upstream's name up (addresses.go), and the caller
 // tries each address. Try dials (Target.dial), upgrades (Target.ask, in upgrade.go) and
-// pings (ping). It returns what happened. The caller decides what that means.
+// pings (ping). It returns what happened. Get makes a plain request, as the proxy's checks do
+// (health.go). The caller decides what that means.
 package probe
 
 import (
@@ -58,6 +59,7 @@ const (
 	SecureTLS             // the TLS handshake; an upstream may refuse it later, during Upgrade
 	Upgrade               // the request and the answer to it
 	Ping                  // the ping and the answer to it
+	Health                // the request of Get and the answer to it
 )
 
 // A Failure says in which step a probe failed, and how.

@@ -191,3 +191,15 @@ func TestResumeBeginsOneSlowStart(t *testing.T) {
 	target.Learn(nil)
 	weighs("it was down", leastWeight)
 }
+
+// A target that is out of use is down after one check that has failed. So an operator who
+// resumes it is told what it is.
+func TestDrainedTargetGoesDownAtOnce(t *testing.T) {
+	for drained, want := range map[bool]bool{true: false, false: true} {
+		r := newRig(t, []string{"ws://" + theOne})
+		r.SetDrained(theOne, "", drained)
+		r.works[theOne] = false
+		r.untilChecked()
+		r.wantsUp("one check has failed", theOne, want)
+	}
+}

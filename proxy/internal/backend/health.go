@@ -317,7 +317,9 @@ func (t *Target) checked(out Outcome, err error) (next time.Duration) {
 		t.works()
 	case Unreachable, Unanswered:
 		s.failedChecks++
-		if !s.up || s.failedChecks >= checksUntilDown { // it is not up before its first success
+		// It is not up before its first success. One that is out of use serves nobody while it
+		// restarts, and an operator who resumes it is to be told what is.
+		if !s.up || s.failedChecks >= checksUntilDown || t.drained.Load() {
 			t.fails(err)
 		}
 	case Unprovided, GivenUp, Faulty:
