@@ -38,7 +38,7 @@ func Split(s string) (p Parts, ok bool) {
 func splitBracketed(s string) (p Parts, ok bool) {
 	host, rest, closed := strings.Cut(s, "]")
 	addr, err := netip.ParseAddr(host)
-	if !closed || err != nil || !addr.Is6() {
+	if !closed || err != nil || !addr.Is6() || strings.Contains(host, "[") { // a zone may have any character
 		return Parts{}, false
 	}
 	p.Host, p.IPv6 = host, addr

@@ -46,6 +46,8 @@ var hosts = []struct {
 	{`[fe80::1%a"b]`, true, false, true},
 	{"[fe80::1%\xff]", true, false, true},
 
+	{"[::%[]:", false, false, false},
+
 	// Neither is a host.
 	{"", true, false, false},
 	{":80", true, false, false},
