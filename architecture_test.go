@@ -31,7 +31,7 @@ var imports = map[string][]string{
 	},
 	"internal/probe":      {"holdfast/proxy", "github.com/gobwas/ws"},
 	"internal/activation": {"holdfast/internal/shown"},
-	"internal/admin":      {"holdfast/internal/hostport", "holdfast/internal/page", "holdfast/internal/status", "holdfast/proxy"},
+	"internal/admin":      {"holdfast/internal/hostport", "holdfast/internal/page", "holdfast/internal/status", "holdfast/proxy", "golang.org/x/sys/unix"},
 	"internal/page":       {"holdfast/internal/status", "holdfast/proxy"},
 	"internal/status":     {"holdfast/proxy", "holdfast/metrics"},
 	"internal/config": {

@@ -13,8 +13,12 @@ import (
 // sessions, and it has other work. So the loop is given one job for each slice of its
 // table, and the next job when it has done that one.
 
-// sliceSlots is how many slots of a table one job looks at.
-const sliceSlots = 256
+// One job looks at sliceSlots slots of a table at most. It looks at fewer if their sessions
+// have long paths, since a filter may be compared with each byte of a path.
+const (
+	sliceSlots = 256
+	slicePaths = 64 << 10 // bytes; the last path may go over it
+)
 
 // A SessionStatus is what is known about one open session.
 type SessionStatus struct {
@@ -109,7 +113,7 @@ func (s *Server) onSlices(ctx context.Context, job func(*loop, []slot) (more boo
 		return ctx.Err()
 	}
 	for _, l := range s.loops {
-		for from, more := 0, true; more; from += sliceSlots {
+		for from, more := 0, true; more; {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -117,6 +121,7 @@ func (s *Server) onSlices(ctx context.Context, job func(*loop, []slot) (more boo
 			posted := l.post(func() {
 				defer close(done)
 				slots := l.table.slice(from)
+				from += len(slots)
 				more = len(slots) > 0
 				ended = more && !job(l, slots)
 			})
@@ -132,9 +137,18 @@ func (s *Server) onSlices(ctx context.Context, job func(*loop, []slot) (more boo
 	return nil
 }
 
-// slice returns the slots of one job: at most sliceSlots, and none behind the last.
+// slice returns the slots of one job, and none behind the last.
 func (t *table) slice(from int) []slot {
-	return t.slots[min(from, len(t.slots)):min(from+sliceSlots, len(t.slots))]
+	slots, paths := t.slots[min(from, len(t.slots)):], 0
+	for i := range min(sliceSlots, len(slots)) {
+		if s := slots[i].session; s != nil {
+			paths += len(s.path)
+		}
+		if paths >= slicePaths {
+			return slots[:i+1]
+		}
+	}
+	return slots[:min(sliceSlots, len(slots))]
 }
 
 // closeListed ends the session with this id, if it is in one of the slots. A panic on the

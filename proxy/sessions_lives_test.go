@@ -308,6 +308,30 @@ func TestSessionNames(t *testing.T) {
 	}
 }
 
+// Clients choose their paths. Long ones make a slice short, and all slots have their slice.
+func TestSlicesOfLongPathsAreShort(t *testing.T) {
+	for length, want := range map[int]int{0: sliceSlots, 100: sliceSlots, 1 << 10: 64, 20 << 10: 4, 2 * slicePaths: 1} {
+		var all table
+		for i := range 1000 {
+			all.slots = append(all.slots, slot{})
+			if i%2 == 0 || length > 100 {
+				all.slots[i].session = &session{path: strings.Repeat("a", length)}
+			}
+		}
+		from := 0
+		for from < len(all.slots) {
+			got := len(all.slice(from))
+			if left := len(all.slots) - from; got != min(want, left) {
+				t.Fatalf("with paths of %d bytes the slice from %d on has %d slots, want %d", length, from, got, min(want, left))
+			}
+			from += got
+		}
+		if got := all.slice(from); len(got) != 0 {
+			t.Errorf("behind the last slot are %d", len(got))
+		}
+	}
+}
+
 // BenchmarkListSlice is what one slice of a list costs its loop, which holds 9,000
 // sessions. Each list has thirty-six slices.
 func BenchmarkListSlice(b *testing.B) {
@@ -325,7 +349,7 @@ func BenchmarkListSlice(b *testing.B) {
 			l, from, found := world.l, 0, newListing(q)
 			for b.Loop() {
 				slots := l.table.slice(from)
-				if from += sliceSlots; len(slots) == 0 {
+				if from += len(slots); len(slots) == 0 {
 					from, found = 0, newListing(q)
 				}
 				l.list(slots, found)

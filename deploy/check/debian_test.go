@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,6 +55,7 @@ func inside(folder, packages string) error {
 		m.serves(),
 		m.staysInTheFilter(),
 		m.isActivated(),
+		m.isStartedAgain(),
 		m.run("dpkg", "--purge", "holdfast"),
 		m.isClean(),
 	}
@@ -311,6 +313,19 @@ func (m machine) isActivated() error {
 	n, err := conn.Read(b)
 	if !strings.HasPrefix(string(b[:n]), "HTTP/1.1 400 ") {
 		return fmt.Errorf("by the socket of systemd comes %q, %w", b[:n], err)
+	}
+	return nil
+}
+
+// isStartedAgain wants a pause between starts that is long enough: systemd gives up after
+// five starts within 10 s.
+func (m machine) isStartedAgain() error {
+	pause, err := m.setting("holdfast.service", "RestartSec")
+	if err != nil {
+		return err
+	}
+	if seconds, err := strconv.Atoi(pause[0]); err != nil || 5*seconds <= 10 {
+		return fmt.Errorf("RestartSec=%s lets systemd give up, %w", pause[0], err)
 	}
 	return nil
 }

@@ -19,7 +19,8 @@ import (
 )
 
 // staysInTheFilter runs the command line of the unit under strace, from its start over a
-// session and a scrape to its end. SystemCallFilter of the unit must allow each system call.
+// session and a scrape to its end. SystemCallFilter of the unit must allow each system call,
+// and RestrictAddressFamilies each socket.
 func (m machine) staysInTheFilter() error {
 	allowed, err := m.allowed()
 	if err != nil {
@@ -39,7 +40,8 @@ func (m machine) staysInTheFilter() error {
 	go func() { _ = http.Serve(upstream, http.HandlerFunc(echoesBack)) }() // until the listener closes
 	defer upstream.Close()
 	host := fmt.Sprintf("127.79.%d.%d", os.Getpid()>>8&255, os.Getpid()&255)
-	cmd, err := m.service("HOLDFAST_UPSTREAM=ws://"+upstream.Addr().String(), "HOLDFAST_LISTEN="+host+":8080", "HOLDFAST_ADMIN_LISTEN="+host+":8081",
+	// The kernel is asked for the zone of a link-local address, here of one that leads nowhere.
+	cmd, err := m.service("HOLDFAST_UPSTREAM=ws://"+upstream.Addr().String()+",ws://[fe80::1%25lo]:9", "HOLDFAST_LISTEN="+host+":8080", "HOLDFAST_ADMIN_LISTEN="+host+":8081",
 		"HOLDFAST_PING_INTERVAL=100ms", "PATH=/usr/bin:/bin")
 	if err != nil {
 		return err
@@ -82,6 +84,29 @@ func (m machine) staysInTheFilter() error {
 	for call := range seen {
 		if !slices.Contains(allowed, call) {
 			err = errors.Join(err, fmt.Errorf("SystemCallFilter does not allow %s", call))
+		}
+	}
+	return errors.Join(err, m.allowsFamilies(string(traced)))
+}
+
+// allowsFamilies wants the unit to allow the family of each socket that was traced.
+func (m machine) allowsFamilies(traced string) (err error) {
+	allowed, err := m.setting("holdfast.service", "RestrictAddressFamilies")
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, socket := range regexp.MustCompile(`socket\((AF_[A-Z0-9]+),`).FindAllStringSubmatch(traced, -1) {
+		seen[socket[1]] = true
+	}
+	for _, family := range []string{"AF_INET", "AF_NETLINK"} {
+		if !seen[family] {
+			err = errors.Join(err, fmt.Errorf("strace has not seen a socket of %s", family))
+		}
+	}
+	for family := range seen {
+		if !slices.Contains(strings.Fields(allowed[0]), family) {
+			err = errors.Join(err, fmt.Errorf("RestrictAddressFamilies does not allow %s", family))
 		}
 	}
 	return err

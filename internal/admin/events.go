@@ -12,12 +12,13 @@ import (
 )
 
 // A stream of server-sent events tells a page what changes. It is written to once a second,
-// and has no queue: what a slow client has not taken in time ends the stream.
+// and has no queue of its own: a client that does not take what is written in time ends the
+// stream.
 const (
 	streamEvery  = time.Second
 	endsAtOnce   = 20               // ends that are told one by one in that time
 	commentEvery = 15 * time.Second // how often there is a line that says nothing
-	eventTimeout = 5 * time.Second  // in which the client must take what is written
+	eventTimeout = 5 * time.Second  // in which the kernel and then the client must take what is written
 	retryAfter   = 5 * time.Second  // a client without a place should ask again then
 
 	// streamShare is the part of the connections that streams may have: one in four.
@@ -55,7 +56,8 @@ type stream struct {
 	r       *http.Request
 	to      io.Writer
 	control *http.ResponseController
-	next    uint64 // the number of the next end to tell
+	next    uint64    // the number of the next end to tell
+	behind  time.Time // since when the client takes less than is written; zero if it takes all
 	buf     bytes.Buffer
 }
 
@@ -81,7 +83,23 @@ func (s *stream) run() {
 			return
 		case <-ticks.C:
 		}
+		if s.isSlow(time.Now()) {
+			return
+		}
 	}
+}
+
+// isSlow reports whether the client has been behind for eventTimeout. A deadline of a write
+// does not show that: the kernel has room for many minutes of events.
+func (s *stream) isSlow(now time.Time) bool {
+	c, ok := s.r.Context().Value(connKey{}).(interface{ unsent() int })
+	switch {
+	case !ok || c.unsent() == 0:
+		s.behind = time.Time{}
+	case s.behind.IsZero():
+		s.behind = now
+	}
+	return !s.behind.IsZero() && now.Sub(s.behind) >= eventTimeout
 }
 
 // collect adds the events that are due.

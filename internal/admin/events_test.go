@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,6 +197,72 @@ func TestSlowStreamIsCut(t *testing.T) {
 			t.Errorf("the next stream is answered %d", next.Code)
 		}
 	})
+}
+
+// queued is a connection with bytes that the kernel cannot send.
+type queued struct{ bytes atomic.Int64 }
+
+func (q *queued) unsent() int { return int(q.bytes.Load()) }
+
+// A client that does not read ends the stream long before the kernel has no more room. One
+// that catches up does not.
+func TestAStreamEndsWhoseClientStaysBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := local("GET", "/api/events")
+		var behind queued
+		client := &streamer{ResponseRecorder: httptest.NewRecorder()}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			testServer(Config{}).http.Handler.ServeHTTP(client, r.WithContext(context.WithValue(t.Context(), connKey{}, &behind)))
+		}()
+		synctest.Wait()
+		behind.bytes.Store(1)
+		time.Sleep(eventTimeout)
+		synctest.Wait()
+		behind.bytes.Store(0)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Fatal("the stream has ended, although its client has caught up")
+		default:
+		}
+		behind.bytes.Store(1)
+		began := time.Now()
+		<-ended
+		if took := time.Since(began); took != streamEvery+eventTimeout {
+			t.Errorf("the stream ends after %v, want %v", took, streamEvery+eventTimeout)
+		}
+	})
+}
+
+// The kernel knows that a client has no room.
+func TestUnsent(t *testing.T) {
+	l := listen(t)
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := bound(l, 1).Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	c := accepted.(*conn)
+	if n := c.unsent(); n != 0 {
+		t.Errorf("%d bytes wait before the first is written", n)
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // the client does not read
+		_, err = c.Write(make([]byte, 1<<20))
+	}
+	if n := c.unsent(); n == 0 {
+		t.Error("nothing waits for a client that has no room")
+	}
 }
 
 func TestEventsAreAskedForWell(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"holdfast/internal/notify"
 	"holdfast/proxy"
 )
 
@@ -36,7 +35,7 @@ func (d *Daemon) serve(ctx context.Context, signals <-chan os.Signal, ended <-ch
 			if s == os.Interrupt {
 				how = d.interrupt
 			}
-			d.tell(notify.Stopping)
+			d.tellStopping()
 			d.log.Info("draining", "signal", s.String(), "sessions", d.proxy.Sessions(), "at_most_s", d.atMost(how).Seconds())
 			if !begun {
 				go d.tellProgress(ctx)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ type told struct {
 	status  string          // the last one; only tellManager's after tellReady
 	stuck   bool            // a loop has not turned, and that was logged; only tellManager's
 	failed  atomic.Bool     // the manager could not be told, and that was logged
+	ready   atomic.Bool     // it could not be told that the daemon is ready, and still waits for that
 
 	mu        sync.Mutex
 	rereading map[string]bool // the sides whose TLS files are being read again
@@ -26,19 +28,35 @@ type told struct {
 // before Run.
 func (d *Daemon) Notify(manager *notify.Manager) { d.told.manager = manager }
 
-// tell sends assignments to the manager. Sessions do not need it, so the first failure is
-// logged, and nothing else follows from it.
-func (d *Daemon) tell(assignments ...string) {
-	if err := d.told.manager.Send(assignments...); err != nil && !d.told.failed.Swap(true) {
+// tell sends assignments to the manager, and reports whether that worked. Sessions do not
+// need the manager, so the first failure is logged. A manager that waits for Ready ends the
+// process when its patience is over, so tellNews repeats it.
+func (d *Daemon) tell(assignments ...string) bool {
+	err := d.told.manager.Send(assignments...)
+	if err == nil {
+		return true
+	}
+	if slices.Contains(assignments, notify.Ready) {
+		d.told.ready.Store(true)
+	}
+	if !d.told.failed.Swap(true) {
 		d.log.Warn("the service manager cannot be told what Holdfast does", "error", err)
 	}
+	return false
+}
+
+// tellStopping tells the manager that the daemon begins to end.
+func (d *Daemon) tellStopping() {
+	d.told.ready.Store(false)
+	d.tell(notify.Stopping)
 }
 
 // tellReady tells the manager that clients can connect: the listener is bound, and the
 // kernel holds them until the loops accept.
 func (d *Daemon) tellReady() {
-	d.told.status = d.status()
-	d.tell(notify.Ready, notify.Status(d.told.status))
+	if status := d.status(); d.tell(notify.Ready, notify.Status(status)) {
+		d.told.status = status
+	}
 }
 
 // status returns what the daemon does, for people.
@@ -76,19 +94,23 @@ func (d *Daemon) tellManager(ctx context.Context) {
 	}
 }
 
-// tellNews sends a beat if every loop has turned since the call before, and the status if
-// it has changed. So a loop that hangs stops the beats, and the manager ends the process.
+// tellNews sends a beat if every loop has turned since the call before, the status if it
+// has changed, and Ready if the manager still waits for it. So a loop that hangs stops the
+// beats, and the manager ends the process.
 func (d *Daemon) tellNews() {
 	var news []string
+	if d.told.ready.Swap(false) {
+		news = append(news, notify.Ready)
+	}
 	if d.told.manager.Watchdog() > 0 && d.loopsTurn() {
 		news = append(news, notify.Beat)
 	}
-	if status := d.status(); status != d.told.status {
-		d.told.status = status
+	status := d.status()
+	if status != d.told.status {
 		news = append(news, notify.Status(status))
 	}
-	if len(news) > 0 {
-		d.tell(news...)
+	if len(news) > 0 && d.tell(news...) {
+		d.told.status = status
 	}
 }
 

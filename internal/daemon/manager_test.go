@@ -178,6 +178,44 @@ func TestTheManagerIsToldWhenAllFilesAreRead(t *testing.T) {
 	manager.wants("both are read", "READY=1")
 }
 
+// A manager that could not be told that the daemon is ready is told later. It would end the
+// process otherwise.
+func TestTheManagerIsToldLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	d := &Daemon{proxy: &fakeProxy{}, log: slog.New(slog.DiscardHandler)}
+	told := notify.New([]string{"NOTIFY_SOCKET=" + path}, os.Getpid())
+	t.Cleanup(told.Close)
+	d.Notify(told)
+	manager := &serviceManager{t: t, path: path}
+	appears := func() {
+		t.Helper()
+		var err error
+		if manager.conn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.tellReady()
+	d.tellNews()
+	appears()
+	d.tellNews()
+	manager.wants("it is there now", "READY=1\nSTATUS=sessions: 2")
+	d.tellNews()
+	manager.wantsNothing("it knows all")
+	d.tellReloading()
+	manager.wants("a reload", "RELOADING=1\nMONOTONIC_USEC=N")
+	manager.wants("there was nothing to read", "READY=1")
+	manager.conn.Close()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	d.tellReloading()
+	d.tellStopping()
+	appears()
+	defer manager.conn.Close()
+	d.tellNews()
+	manager.wantsNothing("a daemon that stops is not ready")
+}
+
 // A manager that cannot be told is in the log once, and nothing else follows.
 func TestTheManagerIsGone(t *testing.T) {
 	var log fixture.Transcript

@@ -8,8 +8,10 @@
 package notify
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -99,7 +101,7 @@ func (m *Manager) Send(assignments ...string) error {
 	}
 	known := m.conn != nil
 	err := m.send(message)
-	if err != nil && known {
+	if err != nil && known && !errors.Is(err, os.ErrDeadlineExceeded) {
 		err = m.send(message) // the manager may have made its socket anew
 	}
 	return err
