@@ -73,7 +73,7 @@ func New(environ []string, pid int) *Manager {
 // longest is the longest time.Duration.
 const longest = time.Duration(1<<63 - 1)
 
-// Present reports whether there is a manager. A nil Manager is none.
+// Present reports whether there is a manager. A nil Manager means that there is none.
 func (m *Manager) Present() bool { return m != nil && m.address != "" }
 
 // Watchdog returns how long the manager waits for a Beat before it kills the process. It
