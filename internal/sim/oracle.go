@@ -133,10 +133,17 @@ func (p *peer) isUnread() bool {
 	return true
 }
 
-// hoards reports whether a peer reads slowly what its TLS has taken from TCP: a Close that
-// has reached it then waits behind whole records.
+// hoards reports whether a peer reads slowly what its TCP or TLS has taken: a Close that
+// has reached it then waits behind whole records, or behind a full inbox. Behind a stop of
+// the process, its TCP may acknowledge nothing new for longer than a short CLOSE_TIMEOUT.
 func (p *peer) hoards() bool {
-	return p.plan.Rate > 0 && p.s.sealed && p.w.plan.Knobs.Close < 10*time.Second
+	k := &p.w.plan.Knobs
+	if p.plan.Rate == 0 {
+		return false
+	}
+	inbox := time.Duration(k.Inbox) * time.Second / time.Duration(p.plan.Rate)
+	stopped := p.w.seen["fault stopped"] > 0
+	return (p.s.sealed || stopped) && k.Close < 10*time.Second || inbox >= k.Close
 }
 
 // found checks that a dead peer has been found in time.

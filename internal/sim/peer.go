@@ -336,7 +336,9 @@ func (p *peer) says(frame []byte) {
 	}
 	if !p.violated {
 		p.sent, p.saidAt = append(p.sent, frame...), p.w.now
-		p.talk.saidAt = [2]time.Duration{p.talk.saidAt[1], p.w.now}
+		if !p.hasClose { // what follows a Close keeps no session
+			p.talk.saidAt = [2]time.Duration{p.talk.saidAt[1], p.w.now}
+		}
 		p.talk.carries()
 	}
 	p.writes(frame)

@@ -274,7 +274,8 @@ func (t *talk) awaitsAnswer() {
 func (t *talk) mustOpen() bool {
 	f, k := &t.w.plan.Faults, &t.w.plan.Knobs
 	return t.plan.Opening == Opens && f.Accept+f.Connect+f.Poller+f.Stalls+f.Stopped+f.Panic == 0 &&
-		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !t.w.plan.isPool() && k.Clients == 0 && k.Sessions == 0
+		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !t.w.plan.isPool() && k.Clients == 0 && k.Sessions == 0 &&
+		k.Places >= len(t.w.talks)
 }
 
 // freesUpstream checks that the service is let go soon after the client has left.
