@@ -102,7 +102,7 @@ func runbookSections(t *testing.T) map[string]string {
 func TestRunbookHasASectionForEachAlert(t *testing.T) {
 	sections := runbookSections(t)
 	for _, heading := range []string{"Whose fault is it?", "Before you restart Holdfast", "Take a node out",
-		"The service is being deployed", "How many can one node hold?", "Read one session's log line"} {
+		"Run check with the environment of the service", "The service is being deployed", "How many can one node hold?", "Read one session's log line"} {
 		if sections[heading] == "" {
 			t.Errorf("the runbook has no section %q", heading)
 		}
