@@ -18,6 +18,8 @@ var (
 		"side", "reason")
 	handshakesDesc = describe("holdfast_handshakes_total",
 		"Opening handshakes that ended, by result; all but ok were refused or given up.", "result")
+	handshakesActiveDesc = describe("holdfast_handshakes_active",
+		"Handshakes under way now: requests that wait for an upstream's answer among them, and refusals.")
 	closeFramesDesc = describe("holdfast_close_frames_received_total",
 		"Close frames received, by the side that sent them and their code: "+
 			"1000 to 1015, 3xxx, 4xxx, other, or none if the frame held no code.", "side", "code")
@@ -109,6 +111,7 @@ func (s scrape) handshakes() {
 		n := s.sum(func(l *Loop) *atomic.Uint64 { return &l.handshakes[result] })
 		s.counter(handshakesDesc, n, result.String())
 	}
+	s.gauge(handshakesActiveDesc, int64(s.m.handshakesActive()))
 }
 
 func (s scrape) traffic(side Side) {

@@ -26,6 +26,7 @@ func TestBusyExposition(t *testing.T) {
 	m := New("1.2.3")
 	one, two := m.NewLoop(), m.NewLoop()
 	m.SetSessionsLimit(1000)
+	m.CountHandshakesActive(func() int { return 5 })
 	m.SetDraining(true)
 	service, other := m.Upstream("ws://one.example:9000"), m.Upstream("ws://two.example:9000")
 	m.ShowAddresses(func() []Address {

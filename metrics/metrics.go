@@ -30,6 +30,7 @@ type Metrics struct {
 
 	expiryOnce sync.Once // registers certificateExpiry
 
+	underway       atomic.Pointer[func() int]    // returns the number of handshakes under way; nil: there are none
 	lost           atomic.Pointer[func() uint64] // counts the log lines that were lost; nil: none are
 	reloadFailures atomic.Uint64
 	panics         atomic.Uint64
@@ -96,6 +97,16 @@ func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // SetSessionsLimit sets how many sessions may be open at once.
 func (m *Metrics) SetSessionsLimit(n int) { m.sessionsLimit.Set(float64(n)) }
+
+// CountHandshakesActive makes every scrape ask underway how many handshakes are under way.
+func (m *Metrics) CountHandshakesActive(underway func() int) { m.underway.Store(&underway) }
+
+func (m *Metrics) handshakesActive() int {
+	if underway := m.underway.Load(); underway != nil {
+		return (*underway)()
+	}
+	return 0
+}
 
 // CountLogLinesLost makes every scrape ask lost how many log lines have been lost.
 func (m *Metrics) CountLogLinesLost(lost func() uint64) { m.lost.Store(&lost) }

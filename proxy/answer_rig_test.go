@@ -107,6 +107,9 @@ func TestClientGoneWhileTheUpstreamIsSilent(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			client, upstream, _ := r.asksUpstream(wire.Request())
+			if n := r.metric("handshakes_active"); n != 1 {
+				t.Errorf("%d handshakes are under way, want 1", n)
+			}
 			leaves(client)
 			upstream.wantsCut("nobody waits for the answer")
 			r.wantsNoSessions()

@@ -158,6 +158,7 @@ func (s *Server) open() (err error) {
 		}
 		s.addLoop(linux{p, s.options}, rand.Reader).waitsWith(p)
 	}
+	s.cfg.Metrics.CountHandshakesActive(s.Handshakes)
 	return nil
 }
 
@@ -187,7 +188,8 @@ func (s *Server) Sessions() (n int) {
 	return n
 }
 
-// Handshakes returns the number of handshakes under way, refusals included.
+// Handshakes returns the number of handshakes under way, refusals included, as the metric
+// holdfast_handshakes_active.
 func (s *Server) Handshakes() (n int) {
 	for _, l := range s.loops {
 		n += max(0, int(l.sessions.Load())-l.metrics.Active())

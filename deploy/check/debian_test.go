@@ -124,6 +124,8 @@ func (m machine) hasFiles() error {
 		"/usr/bin/holdfast", "/usr/lib/systemd/system/holdfast.service", "/usr/lib/systemd/system/holdfast.socket",
 		"/etc/holdfast/holdfast.env", "/usr/share/man/man1/holdfast.1.gz", "/usr/share/bash-completion/completions/holdfast",
 		"/usr/share/doc/holdfast/copyright",
+		"/usr/share/doc/holdfast/docs/runbook.md", "/usr/share/doc/holdfast/docs/operating.md",
+		"/usr/share/doc/holdfast/deploy/prometheus/holdfast.rules.yml", "/usr/share/doc/holdfast/deploy/grafana/holdfast.json",
 	} {
 		if !slices.Contains(strings.Split(string(out), "\n"), name) || !exists(m.root+name) {
 			return fmt.Errorf("the package has no %s", name)

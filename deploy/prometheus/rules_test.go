@@ -65,6 +65,18 @@ func TestAlertsSayWhatAnOperatorNeeds(t *testing.T) {
 	}
 }
 
+// The line of deploy/README.md puts an address before the runbook_url of each alert.
+func TestReadmeGivesTheRunbookAnAddress(t *testing.T) {
+	found := regexp.MustCompile(`sed -i 's\|([^|]+)\|&(https://[^|]+/)\|' holdfast\.rules\.yml`).FindStringSubmatch(read(t, "../README.md"))
+	if found == nil {
+		t.Fatal("deploy/README.md has no such line")
+	}
+	changed := strings.ReplaceAll(read(t, "holdfast.rules.yml"), found[1], found[1]+found[2])
+	if n := strings.Count(changed, "runbook_url: "+found[2]+"docs/runbook.md#"); n != len(rules(t)) {
+		t.Errorf("%d of %d alerts have the address", n, len(rules(t)))
+	}
+}
+
 // Each alert fires in one case, and is silent in one.
 func TestAlertsHaveCases(t *testing.T) {
 	cases := read(t, "holdfast.rules.test.yml")
@@ -102,7 +114,7 @@ func runbookSections(t *testing.T) map[string]string {
 func TestRunbookHasASectionForEachAlert(t *testing.T) {
 	sections := runbookSections(t)
 	for _, heading := range []string{"Whose fault is it?", "Before you restart Holdfast", "Take a node out",
-		"The service is being deployed", "How many can one node hold?", "Read one session's log line"} {
+		"Run check with the environment of the service", "The service is being deployed", "How many can one node hold?", "Read one session's log line"} {
 		if sections[heading] == "" {
 			t.Errorf("the runbook has no section %q", heading)
 		}
