@@ -40,7 +40,7 @@ func TestStatusPage(t *testing.T) {
 	server := startServer(t, node, serverOptions{})
 	proxy := startHoldfast(t, server.url, "HOLDFAST_PING_INTERVAL=1s")
 	page := statusPage(t, proxy)
-	page.shows("no session", sentence("Holdfast is ready, and has no sessions yet."))
+	page.shows("no session", sentence("Holdfast is ready, and no session is open."))
 	client := startClient(t, python)
 	client.connects(proxy.url, command{ID: "one"})
 	page.shows("the first session", sentence("Holdfast keeps 1 session alive."))

@@ -9,7 +9,7 @@ import (
 
 // servePage answers with the status page. It shows what the API answers to the same client.
 func (cfg Config) servePage(w http.ResponseWriter, r *http.Request) {
-	seen := page.Seen{Status: cfg.status(r)}
+	seen := page.Seen{Status: cfg.status(r), LimitedBy: cfg.LimitedBy}
 	_, seen.Authorized = r.Header["Authorization"]
 	if seen.Status.May.List {
 		seen.Query = page.QueryOf(r.URL.Query())

@@ -13,7 +13,7 @@ type target struct {
 	Name, Upstream, Address string
 	State                   proxy.TargetState
 	Reason                  string
-	Sessions                string
+	Sessions, Opening       string
 	Mark                    string // a sign beside the colour
 	MayDrain                bool
 }
@@ -26,7 +26,7 @@ func targetsOf(all []status.Upstream) (rows []target) {
 			mark = "○"
 		}
 		rows = append(rows, target{
-			u.Name, u.Upstream, u.Address, u.State, u.Reason, count(u.Sessions), mark,
+			u.Name, u.Upstream, u.Address, u.State, u.Reason, count(u.Sessions), count(u.Handshakes), mark,
 			u.State == proxy.TargetUp || u.State == proxy.TargetDown,
 		})
 	}

@@ -13,6 +13,7 @@ type view struct {
 	State    state
 	At       string // when this was the state
 	Facts    []fact
+	Limit    string // what limits the places
 	Pictures []picture
 
 	Window     string
@@ -35,11 +36,12 @@ type view struct {
 type fact struct{ Name, Value string }
 
 func newView(a Seen) view {
-	st := stateOf(a.Status)
+	st := stateOf(a)
 	c := sceneOf(a.Status, st)
 	v := view{
 		Version: a.Status.Version, State: st, At: a.Status.Started.Add(seconds(a.Status.Uptime)).UTC().Format("15:04:05") + " UTC",
 		Facts:    factsOf(a.Status),
+		Limit:    limitOf(a),
 		Pictures: []picture{wide(c), tall(c)},
 		Window:   roughly(a.Status.Ends.Window),
 		Dropped:  droppedOf(a.Status), Closed: closedOf(a.Status),
@@ -74,7 +76,7 @@ func factsOf(s status.Status) []fact {
 		{"waiting to be sent", size(float64(s.Legs.Client.BufferedBytes + s.Legs.Upstream.BufferedBytes))},
 	}
 	if s.SessionsLimit > 0 {
-		facts = slices.Insert(facts, 1, fact{"places taken", count(s.Sessions) + " of " + count(s.SessionsLimit)})
+		facts = slices.Insert(facts, 1, fact{"places taken", count(s.PlacesTaken) + " of " + count(s.SessionsLimit)})
 	}
 	if paused := s.Legs.Client.ReadsPaused + s.Legs.Upstream.ReadsPaused; paused > 0 {
 		facts = append(facts, fact{"legs not read", count(int(paused))})
