@@ -2,7 +2,6 @@ package page
 
 import (
 	"strconv"
-	"strings"
 
 	"holdfast/internal/status"
 	"holdfast/proxy"
@@ -65,7 +64,7 @@ func listOf(query proxy.SessionQuery, all status.SessionList) list {
 		title string
 		key   proxy.SessionOrder
 	}{
-		{"Client", ""}, {"Path", ""}, {"Age", "age"}, {"Idle", "idle"}, {"Client RTT", "client_rtt"},
+		{"Client", ""}, {"Path", ""}, {"Upstream", ""}, {"Age", "age"}, {"Idle", "idle"}, {"Client RTT", "client_rtt"},
 		{"Upstream RTT", "upstream_rtt"}, {"Silent: client, upstream", ""}, {"Buffered", "buffered"},
 	} {
 		l.Columns = append(l.Columns, columnOf(c.title, c.key, query))
@@ -129,10 +128,10 @@ func lastOf(e status.End) lastEnd {
 		End: e, When: e.Time.UTC().Format("15:04:05"), Lasted: span(e.Duration),
 		Silent: span(e.ClientSilent) + ", " + span(e.UpstreamSilent),
 		Told:   code(e.CloseToClient) + ", " + code(e.CloseToUpstream),
-		How:    e.Side, Sentence: e.Side + " " + strings.ReplaceAll(e.Reason, "_", " "),
+		How:    e.Side, Sentence: ended(e),
 	}
 	if e.Closed {
-		l.How, l.Sentence = "closed", "closed by the "+e.Side
+		l.How = "closed"
 	}
 	return l
 }

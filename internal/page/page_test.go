@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/internal/status"
 	"holdfast/metrics"
@@ -22,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // seen is what an operator sees: answers of the API in testdata.
 func seen(t *testing.T) Seen {
 	t.Helper()
-	s := Seen{Query: QueryOf(nil)}
+	s := Seen{Query: QueryOf(nil), LimitedBy: "HOLDFAST_MAX_SESSIONS", Spread: 20 * time.Second, DrainCode: 1012, Host: "127.0.0.1:9901"}
 	var ends status.EndList
 	var settings status.Configuration
 	for name, into := range map[string]any{
@@ -43,7 +44,7 @@ func seen(t *testing.T) Seen {
 // guest is what a client without an operator's rights sees.
 func guest(t *testing.T) Seen {
 	t.Helper()
-	return Seen{Status: func() status.Status { s := seen(t).Status; s.May = status.May{}; return s }()}
+	return Seen{Status: func() status.Status { s := seen(t).Status; s.May = status.May{}; return s }(), Host: "127.0.0.1:9901"}
 }
 
 func written(t *testing.T, s Seen) *httptest.ResponseRecorder {
@@ -241,6 +242,10 @@ func TestSentences(t *testing.T) {
 		"Holdfast ended 1 session because it had reached its greatest age.":          dropped("proxy", "max_duration", 1),
 		"2 clients (of another kind).":                                               dropped("client", "of_another_kind", 2),
 		"1 session was closed by its client.":                                        closed("client", 1),
+		"The client stopped answering pings: its network, most likely.":              ended(status.End{Side: "client", Reason: "ping_timeout"}),
+		"The upstream reset the connection without a Close.":                         ended(status.End{Side: "upstream", Reason: "reset"}),
+		"Holdfast ended it because an operator asked for it.":                        ended(status.End{Side: "proxy", Reason: "admin"}),
+		"The client closed it in order.":                                             ended(status.End{Side: "client", Closed: true}),
 		"3 sessions were closed by their upstreams.":                                 closed("upstream", 3),
 	} {
 		if got != want {
@@ -294,7 +299,7 @@ func TestGuest(t *testing.T) {
 			t.Errorf("a guest sees %s", hidden)
 		}
 	}
-	for _, want := range []string{"paste the value of HOLDFAST_ADMIN_TOKEN", `<form id="token"`} {
+	for _, want := range []string{"paste the value of HOLDFAST_ADMIN_TOKEN", "ssh -L 9901:127.0.0.1:9901 HOST", `<form id="token"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("a guest does not see %s", want)
 		}
