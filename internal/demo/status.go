@@ -35,6 +35,7 @@ func (s *stage) serveStatus(ctx context.Context, preferred string) error {
 		Drain:     func() { s.fail(errors.New("the admin listener was asked to drain")) },
 		Metrics:   s.metrics.Handler(),
 		DrainCode: drainCode,
+		LimitedBy: "the demo",
 		ErrorLog:  log.New(journalWriter{s.journal}, "", 0),
 	})
 	s.running.Go(func() {
