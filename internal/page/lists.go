@@ -146,4 +146,5 @@ func code(n uint16) string {
 type setting struct {
 	status.Variable
 	Changed bool
+	Parts   []string // of the value: a line may end behind each
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/internal/status"
@@ -77,7 +78,7 @@ func newView(a Seen) view {
 		if changed {
 			v.Changed++
 		}
-		v.Settings = append(v.Settings, setting{s, changed})
+		v.Settings = append(v.Settings, setting{s, changed, strings.SplitAfter(s.Value, ",")})
 	}
 	return v
 }
