@@ -45,7 +45,7 @@ func TestDemoInABrowser(t *testing.T) {
 	status.shows("the clients that froze", `document.body.textContent.includes("4 clients stopped answering pings: their network, most likely.")`)
 	status.shows("the visitor", sentence("Holdfast keeps 1 session alive."))
 	status.hasNoProblem()
-	writes(status, "status-page.png", 688)
+	writes(status, "status-page.png", 668)
 	for _, theme := range []string{"light", "dark"} {
 		for _, width := range []int{1200, 390} {
 			stage.looks(theme, width, 900)

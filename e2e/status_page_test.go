@@ -40,7 +40,7 @@ func TestStatusPage(t *testing.T) {
 	server := startServer(t, node, serverOptions{})
 	proxy := startHoldfast(t, server.url, "HOLDFAST_PING_INTERVAL=1s")
 	page := statusPage(t, proxy)
-	page.shows("no session", sentence("Holdfast is ready, and has no sessions yet."))
+	page.shows("no session", sentence("Holdfast is ready, and no session is open."))
 	client := startClient(t, python)
 	client.connects(proxy.url, command{ID: "one"})
 	page.shows("the first session", sentence("Holdfast keeps 1 session alive."))
@@ -66,7 +66,7 @@ func TestStatusPage(t *testing.T) {
 	client.wantsClosed("one", 1012, "closed by operator")
 	page.shows("the other session", sentence("Holdfast keeps 1 session alive.")+" && !"+rowOf("/one")+" && "+rowOf("/two"))
 	page.shows("the end", `document.body.textContent.includes("Holdfast ended 1 session because an operator asked for it.")`)
-	page.shows("the end in the list", `[...document.querySelectorAll('td .proxy')].some((e) => e.textContent === 'proxy admin')`)
+	page.shows("the end in the list", `[...document.querySelectorAll('td .proxy')].some((e) => e.textContent === 'Holdfast ended it because an operator asked for it.')`)
 	page.shows("the focus in the list", "document.activeElement.id === 'sessions'")
 	proxy.wantsMetric(blackbox.Dropped("proxy", "admin"), 1)
 

@@ -152,8 +152,14 @@ func TestDrainKeepsTheListener(t *testing.T) {
 		}
 		sessions = append(sessions, w.living(1)...)
 		early := w.dials() // and asks too late
+		if !w.server.Accepts() {
+			t.Error("during the delay it does not accept clients")
+		}
 
 		w.until(6 * time.Second)
+		if w.server.Accepts() {
+			t.Error("after the delay it accepts clients")
+		}
 		late := w.dials()
 		for _, client := range []*farPeer{early, late} {
 			if got := client.told(); got != "" {

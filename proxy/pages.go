@@ -176,6 +176,8 @@ func (s *Server) awaitAddresses(ctx context.Context, route *backend.Route) error
 func (s *Server) tryForPage(ctx context.Context, route *backend.Route) (net.Conn, error) {
 	to := route.To
 	defer to.Leave()
+	to.Pages(1)
+	defer to.Pages(-1)
 	leave, err := s.awaitPlace(ctx, route)
 	switch {
 	case err == errWentDown:

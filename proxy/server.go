@@ -200,6 +200,9 @@ func (s *Server) Handshakes() (n int) {
 // SessionsLimit returns how many sessions and handshakes there may be at once.
 func (s *Server) SessionsLimit() int { return int(s.permits.size) }
 
+// PlacesTaken returns how many of the places of SessionsLimit are taken.
+func (s *Server) PlacesTaken() int { return int(s.permits.taken.Load()) }
+
 // Clients returns the number of clients that have a session, a handshake under way, or
 // requests that are not upgrades, or whose refusal or end is under way.
 func (s *Server) Clients() int { return int(s.live.Load()) }

@@ -63,6 +63,19 @@ var errShutdown = errors.New("the proxy is shutting down")
 // Draining reports whether Drain or Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
+// Accepts reports whether new clients are let in. Of a drain they are until the Delay has
+// passed.
+func (s *Server) Accepts() bool {
+	select {
+	case <-s.drain.refuses:
+		return false
+	case <-s.drain.over:
+		return false
+	default:
+		return true
+	}
+}
+
 // Drain begins to end what the server has, as how says, and returns at once. Unlike
 // Shutdown it leaves the listener open: from the end of the Delay on, clients are refused
 // with 503. If a drain has begun already, Drain changes nothing.

@@ -13,6 +13,8 @@ type TargetStatus struct {
 	State    TargetState
 	Reason   string // why it is down; empty if it is not
 	Sessions int    // that are open to it
+
+	Handshakes int // that have chosen it and are not sessions yet
 }
 
 // A TargetState says whether a target gets sessions.
@@ -39,7 +41,7 @@ func targetName(upstream string) string {
 func (s *Server) Targets() (all []TargetStatus) {
 	for _, t := range s.pool.Targets() {
 		all = append(all, TargetStatus{
-			Upstream: t.Upstream, Address: t.Address, State: stateOf(t), Reason: t.Reason, Sessions: t.Sessions,
+			Upstream: t.Upstream, Address: t.Address, State: stateOf(t), Reason: t.Reason, Sessions: t.Sessions, Handshakes: t.Handshakes,
 		})
 	}
 	return all

@@ -181,3 +181,24 @@ func TestTargets(t *testing.T) {
 		t.Errorf("the targets are %+v", all)
 	}
 }
+
+// A handshake that waits for its target's answer is counted there, and takes a place. It is
+// a session later, and counted once. The connection of a page is not a handshake.
+func TestHandshakesOfATarget(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	wants := func(when string, handshakes, sessions, places int) {
+		t.Helper()
+		r.eventually(when, func() bool {
+			is := r.server.Targets()[0]
+			return is.Handshakes == handshakes && is.Sessions == sessions && r.server.PlacesTaken() == places
+		})
+	}
+	client, upstream, asked := r.asksUpstream(wire.Request())
+	wants("the service has not answered", 1, 0, 1)
+	upstream.sendsString(wire.Answer(asked))
+	client.wantsSwitch()
+	wants("the service has answered", 0, 1, 1)
+	r.asksUpstream(page)
+	wants("a page is under way", 0, 1, 1)
+}

@@ -31,6 +31,9 @@ import (
 type Proxy interface {
 	// Draining reports whether the proxy takes no new sessions and ends the live ones.
 	Draining() bool
+	// Accepts reports whether new clients are let in. Of a drain they are until its delay
+	// has passed.
+	Accepts() bool
 	// DrainLeft returns how long the drain still takes at most. It is 0 if there is none.
 	DrainLeft() time.Duration
 	// UpstreamUp reports whether a target can get sessions, as far as the proxy knows.
@@ -42,6 +45,8 @@ type Proxy interface {
 	Handshakes() int
 	// SessionsLimit returns how many sessions and handshakes there may be at once.
 	SessionsLimit() int
+	// PlacesTaken returns how many of the places of SessionsLimit are taken.
+	PlacesTaken() int
 	// SessionList lists open sessions. It returns an error if ctx is done first.
 	SessionList(ctx context.Context, q proxy.SessionQuery) (proxy.SessionList, error)
 	// CloseSession ends an open session, and returns it as it was before. found is false
@@ -64,6 +69,8 @@ type Config struct {
 	Variables []status.Variable // the configuration
 	Drain     func()            // begins the drain that SIGTERM begins; it may be called again
 	Spread    time.Duration     // over which the sessions of a target end, if a request does not say
+	DrainCode uint16            // of the Close that clients get then
+	LimitedBy string            // what sets the limit on sessions; empty if that is not known
 	Token     string            // with which operators on other hosts may ask; empty if there is none
 	Host      string            // the machine's own name; empty if it has none
 	Metrics   http.Handler      // what /metrics answers

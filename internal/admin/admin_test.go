@@ -33,6 +33,8 @@ func (p fakeProxy) Sessions() int                 { return p.sessions }
 func (p fakeProxy) UpstreamUp() bool              { return !p.down }
 func (p fakeProxy) Targets() []proxy.TargetStatus { return p.targets }
 
+func (p fakeProxy) Accepts() bool      { return !p.draining }
+func (p fakeProxy) PlacesTaken() int   { return p.sessions + 1 }
 func (p fakeProxy) Handshakes() int    { return 1 }
 func (p fakeProxy) SessionsLimit() int { return 9 }
 
@@ -114,8 +116,8 @@ func TestAnswers(t *testing.T) {
 	const paths = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n" +
 		"/assets/\n/healthz\n/metrics\n/readyz\n"
 	const listed = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n/assets/\n/debug/pprof/\n"
-	const targets = `[{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"down","sessions":0,"reason":"connection refused"},` +
-		`{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"draining","sessions":7}]`
+	const targets = `[{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"down","sessions":0,"handshakes":0,"reason":"connection refused"},` +
+		`{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"draining","sessions":7,"handshakes":0}]`
 
 	for _, tc := range []struct {
 		name         string

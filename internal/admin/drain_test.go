@@ -29,10 +29,10 @@ func TestDrain(t *testing.T) {
 
 func TestUpstreamsAreDrainedAndResumed(t *testing.T) {
 	const (
-		a1     = `{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"up","sessions":1}`
-		a2     = `{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.2:80","state":"up","sessions":2}`
-		v6     = `{"name":"[2001:db8::1]:443","upstream":"wss://[2001:db8::1]:443","address":"[2001:db8::1]:443","state":"up","sessions":0}`
-		socket = `{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"up","sessions":0}`
+		a1     = `{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"up","sessions":1,"handshakes":0}`
+		a2     = `{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.2:80","state":"up","sessions":2,"handshakes":0}`
+		v6     = `{"name":"[2001:db8::1]:443","upstream":"wss://[2001:db8::1]:443","address":"[2001:db8::1]:443","state":"up","sessions":0,"handshakes":0}`
+		socket = `{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"up","sessions":0,"handshakes":0}`
 		names  = "; the names are:\na.example:80\n[2001:db8::1]:443\n/run/app.sock"
 	)
 	for _, tc := range []struct {
@@ -98,7 +98,7 @@ func TestLastUpstreamIsDrained(t *testing.T) {
 	s := testServer(Config{Log: slog.New(slog.NewTextHandler(&said, nil)), Proxy: fakeProxy{down: true, asked: new([]string), targets: []proxy.TargetStatus{
 		{Upstream: "ws://a.example:80", Address: "192.0.2.1:80", State: proxy.TargetDraining},
 	}}})
-	const want = `[{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"draining","sessions":0,` +
+	const want = `[{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"draining","sessions":0,"handshakes":0,` +
 		`"warning":"no other upstream is up: new clients get 503"}]` + "\n"
 	if got := s.ask(local("POST", "/api/upstreams/a.example:80/drain")); got.Code != 202 || got.Body.String() != want {
 		t.Errorf("%d %s, want 202 %s", got.Code, got.Body, want)

@@ -44,9 +44,10 @@ func (cfg Config) status(r *http.Request) status.Status {
 	s := cfg.Book.Status(time.Now())
 	s.Draining, s.UpstreamUp = cfg.Proxy.Draining(), cfg.Proxy.UpstreamUp()
 	s.Ready = !s.Draining && s.UpstreamUp
+	s.Accepts = cfg.Proxy.Accepts()
 	s.DrainLeft = cfg.Proxy.DrainLeft().Seconds()
 	s.Sessions, s.SessionsLimit = cfg.Proxy.Sessions(), cfg.Proxy.SessionsLimit()
-	s.Handshakes = cfg.Proxy.Handshakes()
+	s.Handshakes, s.PlacesTaken = cfg.Proxy.Handshakes(), cfg.Proxy.PlacesTaken()
 	s.Upstreams = cfg.targets()
 	operator := isOperator(r, cfg.Token)
 	s.May = status.May{List: operator, Act: operator}

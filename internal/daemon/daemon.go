@@ -92,12 +92,15 @@ func New(c config.Config, settings []config.Setting, loaded config.Certificates,
 		interrupt:     c.StopAtOnce(),
 		asked:         make(chan struct{}, 1),
 	}
+	_, limitedBy := c.SessionLimit()
 	d.admin = newAdmin(admin.Config{
 		Proxy:     server,
 		Book:      book,
 		Variables: variables(settings),
 		Drain:     d.drainOnly,
 		Spread:    c.DrainSpread,
+		DrainCode: uint16(c.CloseCodeDrain),
+		LimitedBy: limitedBy,
 		Token:     string(c.AdminToken),
 		Host:      host,
 		Profiling: c.PProf,

@@ -60,6 +60,8 @@ func (p *fakeProxy) Drain(how proxy.Stop) {
 }
 
 func (p *fakeProxy) Drained() <-chan struct{}      { return p.over }
+func (p *fakeProxy) Accepts() bool                 { return true }
+func (p *fakeProxy) PlacesTaken() int              { return 0 }
 func (p *fakeProxy) DrainLeft() time.Duration      { return 12*time.Second - 1 }
 func (p *fakeProxy) Draining() bool                { return p.draining.Load() }
 func (p *fakeProxy) Sessions() int                 { return 2 }

@@ -42,7 +42,7 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics, book *st
 		CloseCodes: proxy.CloseCodes{
 			Timeout:      uint16(ws.StatusInternalServerError),
 			UpstreamLost: 1012, // RFC 6455 7.4.2's registry: service restart
-			Drain:        1012,
+			Drain:        drainCode,
 		},
 		Loops:   1,
 		Log:     slog.New(journalHandler{j}),

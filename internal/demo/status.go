@@ -16,6 +16,10 @@ import (
 // preferredStatus is the address of the status page if that port is free.
 const preferredStatus = "127.0.0.1:8081"
 
+// drainCode is what clients of a drained upstream are sent: service restart, of RFC 6455
+// 7.4.2's registry.
+const drainCode = 1012
+
 // serveStatus runs the admin listener, with the status page, until ctx ends.
 func (s *stage) serveStatus(ctx context.Context, preferred string) error {
 	listener, err := net.Listen("tcp", preferred)
@@ -26,11 +30,13 @@ func (s *stage) serveStatus(ctx context.Context, preferred string) error {
 		return fmt.Errorf("the status page: %w", err)
 	}
 	server := admin.NewServer(admin.Config{
-		Proxy:    s.proxy,
-		Book:     s.book,
-		Drain:    func() { s.fail(errors.New("the admin listener was asked to drain")) },
-		Metrics:  s.metrics.Handler(),
-		ErrorLog: log.New(journalWriter{s.journal}, "", 0),
+		Proxy:     s.proxy,
+		Book:      s.book,
+		Drain:     func() { s.fail(errors.New("the admin listener was asked to drain")) },
+		Metrics:   s.metrics.Handler(),
+		DrainCode: drainCode,
+		LimitedBy: "the demo",
+		ErrorLog:  log.New(journalWriter{s.journal}, "", 0),
 	})
 	s.running.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -2,7 +2,6 @@ package page
 
 import (
 	"strconv"
-	"strings"
 
 	"holdfast/internal/status"
 	"holdfast/proxy"
@@ -13,7 +12,7 @@ type target struct {
 	Name, Upstream, Address string
 	State                   proxy.TargetState
 	Reason                  string
-	Sessions                string
+	Sessions, Opening       string
 	Mark                    string // a sign beside the colour
 	MayDrain                bool
 }
@@ -26,7 +25,7 @@ func targetsOf(all []status.Upstream) (rows []target) {
 			mark = "○"
 		}
 		rows = append(rows, target{
-			u.Name, u.Upstream, u.Address, u.State, u.Reason, count(u.Sessions), mark,
+			u.Name, u.Upstream, u.Address, u.State, u.Reason, count(u.Sessions), count(u.Handshakes), mark,
 			u.State == proxy.TargetUp || u.State == proxy.TargetDown,
 		})
 	}
@@ -65,7 +64,7 @@ func listOf(query proxy.SessionQuery, all status.SessionList) list {
 		title string
 		key   proxy.SessionOrder
 	}{
-		{"Client", ""}, {"Path", ""}, {"Age", "age"}, {"Idle", "idle"}, {"Client RTT", "client_rtt"},
+		{"Client", ""}, {"Path", ""}, {"Upstream", ""}, {"Age", "age"}, {"Idle", "idle"}, {"Client RTT", "client_rtt"},
 		{"Upstream RTT", "upstream_rtt"}, {"Silent: client, upstream", ""}, {"Buffered", "buffered"},
 	} {
 		l.Columns = append(l.Columns, columnOf(c.title, c.key, query))
@@ -129,10 +128,10 @@ func lastOf(e status.End) lastEnd {
 		End: e, When: e.Time.UTC().Format("15:04:05"), Lasted: span(e.Duration),
 		Silent: span(e.ClientSilent) + ", " + span(e.UpstreamSilent),
 		Told:   code(e.CloseToClient) + ", " + code(e.CloseToUpstream),
-		How:    e.Side, Sentence: e.Side + " " + strings.ReplaceAll(e.Reason, "_", " "),
+		How:    e.Side, Sentence: ended(e),
 	}
 	if e.Closed {
-		l.How, l.Sentence = "closed", "closed by the "+e.Side
+		l.How = "closed"
 	}
 	return l
 }
@@ -147,4 +146,5 @@ func code(n uint16) string {
 type setting struct {
 	status.Variable
 	Changed bool
+	Parts   []string // of the value: a line may end behind each
 }

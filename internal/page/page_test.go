@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/internal/status"
 	"holdfast/metrics"
@@ -22,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // seen is what an operator sees: answers of the API in testdata.
 func seen(t *testing.T) Seen {
 	t.Helper()
-	s := Seen{Query: QueryOf(nil)}
+	s := Seen{Query: QueryOf(nil), LimitedBy: "HOLDFAST_MAX_SESSIONS", Spread: 20 * time.Second, DrainCode: 1012, Host: "127.0.0.1:9901"}
 	var ends status.EndList
 	var settings status.Configuration
 	for name, into := range map[string]any{
@@ -43,7 +44,7 @@ func seen(t *testing.T) Seen {
 // guest is what a client without an operator's rights sees.
 func guest(t *testing.T) Seen {
 	t.Helper()
-	return Seen{Status: func() status.Status { s := seen(t).Status; s.May = status.May{}; return s }()}
+	return Seen{Status: func() status.Status { s := seen(t).Status; s.May = status.May{}; return s }(), Host: "127.0.0.1:9901"}
 }
 
 func written(t *testing.T, s Seen) *httptest.ResponseRecorder {
@@ -160,7 +161,9 @@ func TestAssets(t *testing.T) {
 
 func TestStateInASentence(t *testing.T) {
 	up := status.Upstream{State: proxy.TargetUp}
-	down, draining := status.Upstream{State: proxy.TargetDown}, status.Upstream{State: proxy.TargetDraining}
+	down := status.Upstream{State: proxy.TargetDown, Name: "a.example:80", Address: "192.0.2.1:80"}
+	draining := status.Upstream{State: proxy.TargetDraining, Name: "192.0.2.2:80", Address: "192.0.2.2:80"}
+	frozen := status.Upstream{State: proxy.TargetUp, Handshakes: 12}
 	p50 := 1.25
 	measured := status.Status{Ready: true, Sessions: 1204, SessionsLimit: 9900, Upstreams: []status.Upstream{up}}
 	measured.Legs.Client.RTT.P50 = &p50
@@ -170,28 +173,43 @@ func TestStateInASentence(t *testing.T) {
 		sentence string
 		detail   string
 	}{
-		{status.Status{Ready: true}, good, "Holdfast is ready, and has no sessions yet.", "It pings both ends of each session from the first one on."},
+		{status.Status{Ready: true}, good, "Holdfast is ready, and no session is open.", "It pings both ends of each session from the first one on."},
 		{status.Status{Ready: true, Sessions: 1}, good, "Holdfast keeps 1 session alive.", "No ping has come back yet."},
 		{measured, good, "Holdfast keeps 1,204 sessions alive.", "Half of all pings come back from clients within 1.2 ms."},
 		{status.Status{Ready: true, Sessions: 3, Upstreams: []status.Upstream{up, down, draining}}, warn, "Holdfast keeps 3 sessions alive.",
-			"1 upstream is down. 1 upstream is out of use: an operator drains it."},
-		{status.Status{Ready: true, Sessions: 9, SessionsLimit: 9}, bad, "Holdfast is full: it keeps 9 sessions alive, and has no place for more.",
+			"1 upstream is down: 192.0.2.1:80 (a.example:80). 1 upstream is out of use: an operator drains 192.0.2.2:80."},
+		{status.Status{Ready: true, Sessions: 3, Upstreams: []status.Upstream{down, down, down, down, up}}, warn, "Holdfast keeps 3 sessions alive.",
+			"4 upstreams are down: 192.0.2.1:80 (a.example:80), 192.0.2.1:80 (a.example:80), 192.0.2.1:80 (a.example:80) and 1 more."},
+		{status.Status{Ready: true, Sessions: 120, Upstreams: []status.Upstream{frozen}}, warn,
+			"Holdfast keeps 120 sessions alive, and 12 clients wait for an upstream's answer.", "The table of upstreams says at which address they wait."},
+		{status.Status{Ready: true, Sessions: 121, Upstreams: []status.Upstream{frozen}}, good, "Holdfast keeps 121 sessions alive.", "No ping has come back yet."},
+		{status.Status{Ready: true, Upstreams: []status.Upstream{frozen}}, warn,
+			"12 clients wait for an upstream's answer, and no session is open.", "The table of upstreams says at which address they wait."},
+		{status.Status{Ready: true, Sessions: 7, PlacesTaken: 9, SessionsLimit: 9}, bad, "Holdfast is full: it keeps 7 sessions alive, and has no place for more.",
+			"2 handshakes take places too. New clients are refused with 503. The limit is HOLDFAST_MAX_SESSIONS, or what the descriptors allow."},
+		{status.Status{Ready: true, Sessions: 9, PlacesTaken: 9, SessionsLimit: 9}, bad, "Holdfast is full: it keeps 9 sessions alive, and has no place for more.",
 			"New clients are refused with 503. The limit is HOLDFAST_MAX_SESSIONS, or what the descriptors allow."},
 		{status.Status{Sessions: 1}, bad, "Holdfast is not ready: no upstream is up.", "1 session is open. New clients are turned away until an upstream works again."},
 		{status.Status{Draining: true, Sessions: 2, DrainLeft: 54}, warn, "Holdfast drains: 2 sessions are left.", "It takes no new clients. The drain takes at most 54 s more."},
+		{status.Status{Draining: true, Accepts: true, Sessions: 2, DrainLeft: 54}, warn, "Holdfast begins to drain: 2 sessions are open.",
+			"It still accepts clients, until the balancer has noticed that it is not ready. The drain takes at most 54 s more."},
 		{status.Status{Draining: true}, warn, "Holdfast has drained: no session is left.", "It takes no new clients."},
 	} {
-		if got := stateOf(tc.is); got.Level != tc.level || got.Sentence != tc.sentence || got.Detail != tc.detail {
+		if got := stateOf(Seen{Status: tc.is}); got.Level != tc.level || got.Sentence != tc.sentence || got.Detail != tc.detail {
 			t.Errorf("%+v\nis said to be %q: %q %q", tc.is, got.Level, got.Sentence, got.Detail)
 		}
 	}
-	calm := stateOf(measured).Key
+	calm := stateOf(Seen{Status: measured}).Key
 	measured.Sessions++
-	if stateOf(measured).Key != calm {
+	if stateOf(Seen{Status: measured}).Key != calm {
 		t.Error("another number of sessions is told as another state")
 	}
-	if measured.Upstreams[0] = down; stateOf(measured).Key == calm {
+	if measured.Upstreams[0] = down; stateOf(Seen{Status: measured}).Key == calm {
 		t.Error("an upstream that is down is not told")
+	}
+	full := Seen{Status: status.Status{Ready: true, Sessions: 9, PlacesTaken: 9, SessionsLimit: 9}, LimitedBy: "HOLDFAST_MAX_SESSIONS"}
+	if got, want := stateOf(full).Detail, "New clients are refused with 503. The limit of 9 places comes from HOLDFAST_MAX_SESSIONS."; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -224,6 +242,10 @@ func TestSentences(t *testing.T) {
 		"Holdfast ended 1 session because it had reached its greatest age.":          dropped("proxy", "max_duration", 1),
 		"2 clients (of another kind).":                                               dropped("client", "of_another_kind", 2),
 		"1 session was closed by its client.":                                        closed("client", 1),
+		"The client stopped answering pings: its network, most likely.":              ended(status.End{Side: "client", Reason: "ping_timeout"}),
+		"The upstream reset the connection without a Close.":                         ended(status.End{Side: "upstream", Reason: "reset"}),
+		"Holdfast ended it because an operator asked for it.":                        ended(status.End{Side: "proxy", Reason: "admin"}),
+		"The client closed it in order.":                                             ended(status.End{Side: "client", Closed: true}),
 		"3 sessions were closed by their upstreams.":                                 closed("upstream", 3),
 	} {
 		if got != want {
@@ -277,7 +299,7 @@ func TestGuest(t *testing.T) {
 			t.Errorf("a guest sees %s", hidden)
 		}
 	}
-	for _, want := range []string{"paste the value of HOLDFAST_ADMIN_TOKEN", `<form id="token"`} {
+	for _, want := range []string{"paste the value of HOLDFAST_ADMIN_TOKEN", "ssh -L 9901:127.0.0.1:9901 HOST", `<form id="token"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("a guest does not see %s", want)
 		}
@@ -296,7 +318,7 @@ func TestPicture(t *testing.T) {
 		for range n {
 			s.Upstreams = append(s.Upstreams, status.Upstream{Address: "192.0.2.1:9000", State: proxy.TargetUp, Sessions: 1})
 		}
-		c := sceneOf(s, stateOf(s))
+		c := sceneOf(s, stateOf(Seen{Status: s}))
 		for _, p := range []picture{wide(c), tall(c)} {
 			if want := 2 + min(n, drawn); len(p.Boxes) != want {
 				t.Errorf("%d targets, %s: %d boxes, want %d", n, p.Class, len(p.Boxes), want)

@@ -94,7 +94,7 @@ func sceneOf(s status.Status, st state) scene {
 		}
 		c.targets = append(c.targets, box{
 			Class: "target " + string(u.State), Title: shortened(u.Address, 26), Full: u.Upstream + " at " + u.Address,
-			Sub: counted(u.Sessions, "session", "sessions") + " · " + string(u.State),
+			Sub: loadOf(u.Sessions, u.Handshakes) + " · " + string(u.State),
 		})
 		c.pipes = append(c.pipes, pipeClass(u))
 	}
@@ -113,12 +113,24 @@ func word(n int, one, many string) string {
 
 func mood(s status.Status) string {
 	switch {
+	case s.Draining && s.Accepts:
+		return "not ready"
 	case s.Draining:
 		return "draining"
 	case !s.Ready:
 		return "not ready"
+	case isFull(s):
+		return "full"
 	}
 	return "ready"
+}
+
+// loadOf says what an address has. The words are short, because they stand in a box.
+func loadOf(sessions, handshakes int) string {
+	if handshakes == 0 {
+		return counted(sessions, "session", "sessions")
+	}
+	return count(sessions) + " open, " + count(handshakes) + " opening"
 }
 
 func pipeClass(u status.Upstream) string {
@@ -132,14 +144,15 @@ func pipeClass(u status.Upstream) string {
 }
 
 func restOf(rest []status.Upstream) box {
-	sessions, up := 0, 0
+	sessions, handshakes, up := 0, 0, 0
 	for _, u := range rest {
 		sessions += u.Sessions
+		handshakes += u.Handshakes
 		if u.State == proxy.TargetUp {
 			up++
 		}
 	}
-	return box{Class: "target", Title: count(len(rest)) + " more addresses", Sub: counted(sessions, "session", "sessions") + " · " + count(up) + " up"}
+	return box{Class: "target", Title: count(len(rest)) + " more addresses", Sub: loadOf(sessions, handshakes) + " · " + count(up) + " up"}
 }
 
 // at puts a box at a place, and its lines inside.

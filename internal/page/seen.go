@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"holdfast/internal/status"
 	"holdfast/proxy"
@@ -13,6 +14,11 @@ import (
 type Seen struct {
 	Status     status.Status
 	Authorized bool // the client has sent an Authorization, a right one or a wrong one
+
+	LimitedBy string        // what sets the limit on sessions; empty if that is not known
+	Spread    time.Duration // over which a drained address's sessions end
+	DrainCode uint16        // of the Close that they get
+	Host      string        // where the listener can be reached on its own machine, as host:port
 
 	// The others are empty if the client may not see them (Status.May.List).
 	Query     proxy.SessionQuery // of the list

@@ -25,42 +25,91 @@ type state struct {
 }
 
 // stateOf says in one sentence what the proxy does.
-func stateOf(s status.Status) state {
+func stateOf(a Seen) state {
+	s := a.Status
 	live := counted(s.Sessions, "session", "sessions")
-	down, draining := outOfUse(s.Upstreams)
 	switch {
 	case s.Draining:
-		st := state{warn, "Holdfast drains: " + counted(s.Sessions, "session is", "sessions are") + " left.",
-			"It takes no new clients. The drain takes at most " + span(s.DrainLeft) + " more.", "draining"}
-		if s.Sessions == 0 {
-			st.Sentence, st.Detail = "Holdfast has drained: no session is left.", "It takes no new clients."
-		}
-		return st
+		return drainOf(s)
 	case !s.Ready:
 		return state{bad, "Holdfast is not ready: no upstream is up.",
 			counted(s.Sessions, "session is", "sessions are") + " open. New clients are turned away until an upstream works again.", "not ready"}
-	case s.SessionsLimit > 0 && s.Sessions >= s.SessionsLimit:
-		return state{bad, "Holdfast is full: it keeps " + live + " alive, and has no place for more.",
-			"New clients are refused with 503. The limit is HOLDFAST_MAX_SESSIONS, or what the descriptors allow.", "full"}
+	case isFull(s):
+		st := state{bad, "Holdfast is full: it keeps " + live + " alive, and has no place for more.",
+			"New clients are refused with 503. " + limitOf(a), "full"}
+		if opening := s.PlacesTaken - s.Sessions; opening > 0 {
+			st.Detail = counted(opening, "handshake takes a place too. ", "handshakes take places too. ") + st.Detail
+		}
+		return st
 	}
 	st := state{good, "Holdfast keeps " + live + " alive.", "", "ready"}
 	if s.Sessions == 0 {
-		st.Sentence = "Holdfast is ready, and has no sessions yet."
+		st.Sentence = "Holdfast is ready, and no session is open."
 	}
 	var notes []string
-	if down > 0 {
-		notes = append(notes, counted(down, "upstream is down.", "upstreams are down."))
+	if n := waiting(s.Upstreams); n >= manyWait && n*10 >= s.Sessions {
+		st.Level, st.Key = warn, "waiting"
+		st.Sentence = strings.TrimSuffix(st.Sentence, ".") + ", and " + counted(n, "client waits", "clients wait") + " for an upstream's answer."
+		if s.Sessions == 0 {
+			st.Sentence = counted(n, "client waits", "clients wait") + " for an upstream's answer, and no session is open."
+		}
+		st.Detail = "The table of upstreams says at which address they wait."
 	}
-	if draining > 0 {
-		notes = append(notes, counted(draining, "upstream is out of use: an operator drains it.", "upstreams are out of use: an operator drains them."))
+	if down := namesOf(s.Upstreams, proxy.TargetDown); down != nil {
+		notes = append(notes, counted(len(down), "upstream is down: ", "upstreams are down: ")+some(down)+".")
+	}
+	if draining := namesOf(s.Upstreams, proxy.TargetDraining); draining != nil {
+		notes = append(notes, counted(len(draining), "upstream is out of use: an operator drains ", "upstreams are out of use: an operator drains ")+some(draining)+".")
 	}
 	if notes != nil {
-		st.Level, st.Detail = warn, strings.Join(notes, " ")
+		st.Level = warn
+		st.Detail = strings.TrimSpace(st.Detail + " " + strings.Join(notes, " "))
 		st.Key = strings.Join(append([]string{st.Key}, notes...), " ")
-		return st
 	}
-	st.Detail = detail(s)
+	if st.Detail == "" {
+		st.Detail = detail(s)
+	}
 	return st
+}
+
+// manyWait is how many clients must wait for an upstream's answer, at least, until the
+// state says so. It says so if they are a tenth of the sessions as well.
+const manyWait = 10
+
+// waiting returns how many handshakes are on their way to an upstream.
+func waiting(all []status.Upstream) (n int) {
+	for _, u := range all {
+		n += u.Handshakes
+	}
+	return n
+}
+
+// drainOf says how far a drain is.
+func drainOf(s status.Status) state {
+	left := " The drain takes at most " + span(s.DrainLeft) + " more."
+	switch {
+	case s.Accepts:
+		return state{warn, "Holdfast begins to drain: " + counted(s.Sessions, "session is", "sessions are") + " open.",
+			"It still accepts clients, until the balancer has noticed that it is not ready." + left, "begins to drain"}
+	case s.Sessions == 0:
+		return state{warn, "Holdfast has drained: no session is left.", "It takes no new clients.", "draining"}
+	}
+	return state{warn, "Holdfast drains: " + counted(s.Sessions, "session is", "sessions are") + " left.",
+		"It takes no new clients." + left, "draining"}
+}
+
+// isFull reports whether every place of the limit on sessions is taken.
+func isFull(s status.Status) bool { return s.SessionsLimit > 0 && s.PlacesTaken >= s.SessionsLimit }
+
+// limitOf says what limits the sessions.
+func limitOf(a Seen) string {
+	switch {
+	case a.Status.SessionsLimit == 0:
+		return ""
+	case a.LimitedBy == "":
+		return "The limit is HOLDFAST_MAX_SESSIONS, or what the descriptors allow."
+	}
+	return "The limit of " + counted(a.Status.SessionsLimit, "place", "places") + " comes from " + a.LimitedBy + "."
 }
 
 // detail says how fast the peers answer.
@@ -78,15 +127,26 @@ func detail(s status.Status) string {
 	return "It pings both ends of each session from the first one on."
 }
 
-// outOfUse counts the targets that get no sessions.
-func outOfUse(all []status.Upstream) (down, draining int) {
+// namesOf names the targets in a state.
+func namesOf(all []status.Upstream, in proxy.TargetState) (names []string) {
 	for _, u := range all {
-		if u.State == proxy.TargetDown {
-			down++
+		if u.State != in {
+			continue
 		}
-		if u.State == proxy.TargetDraining {
-			draining++
+		name := u.Address
+		if u.Name != u.Address && u.Name != "" {
+			name += " (" + u.Name + ")"
 		}
+		names = append(names, name)
 	}
-	return down, draining
+	return names
+}
+
+// some lists up to three names, and says how many more there are.
+func some(names []string) string {
+	const most = 3
+	if more := len(names) - most; more > 0 {
+		return strings.Join(names[:most], ", ") + " and " + count(more) + " more"
+	}
+	return strings.Join(names, ", ")
 }

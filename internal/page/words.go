@@ -1,6 +1,10 @@
 package page
 
-import "strings"
+import (
+	"strings"
+
+	"holdfast/internal/status"
+)
 
 // why has words for each reason of a drop, by the side at fault. The words continue a
 // sentence: of clients after "12 clients", of upstreams after "In 12 sessions the
@@ -37,23 +41,37 @@ var why = map[string]map[string]string{
 
 // dropped says in a sentence why n sessions were dropped.
 func dropped(side, reason string, n int) string {
-	words, known := why[side][reason]
-	if !known {
-		words = "(" + strings.ReplaceAll(reason, "_", " ") + ")"
-	}
+	words := wordsFor(side, reason, n)
 	switch side {
 	case "client":
-		if n == 1 {
-			words = strings.NewReplacer("their ", "its ").Replace(words)
-		}
 		return counted(n, "client ", "clients ") + words + "."
 	case "upstream":
 		return "In " + counted(n, "session", "sessions") + " the upstream " + words + "."
 	}
-	if n == 1 {
+	return "Holdfast ended " + counted(n, "session ", "sessions ") + words + "."
+}
+
+// wordsFor returns the words of why for n sessions.
+func wordsFor(side, reason string, n int) string {
+	words, known := why[side][reason]
+	if !known {
+		words = "(" + strings.ReplaceAll(reason, "_", " ") + ")"
+	}
+	if n == 1 && side != "upstream" {
 		words = strings.NewReplacer("they had", "it had", "their ", "its ").Replace(words)
 	}
-	return "Holdfast ended " + counted(n, "session ", "sessions ") + words + "."
+	return words
+}
+
+// ended says in a sentence why one session ended.
+func ended(e status.End) string {
+	switch {
+	case e.Closed:
+		return "The " + e.Side + " closed it in order."
+	case e.Side == "client" || e.Side == "upstream":
+		return "The " + e.Side + " " + wordsFor(e.Side, e.Reason, 1) + "."
+	}
+	return "Holdfast ended it " + wordsFor(e.Side, e.Reason, 1) + "."
 }
 
 // closed says in a sentence who closed n sessions.

@@ -16,10 +16,12 @@ type Status struct {
 	Ready         bool      `json:"ready"` // new clients should be sent here
 	Draining      bool      `json:"draining"`
 	UpstreamUp    bool      `json:"upstream_up"`  // an upstream can get sessions
+	Accepts       bool      `json:"accepts"`      // new clients are let in; of a drain they are until its delay has passed
 	DrainLeft     float64   `json:"drain_left_s"` // how long the drain takes at most
 	Sessions      int       `json:"sessions"`
-	SessionsLimit int       `json:"sessions_limit"`
-	Handshakes    int       `json:"handshakes"` // under way
+	SessionsLimit int       `json:"sessions_limit"` // sessions and handshakes at once
+	PlacesTaken   int       `json:"places_taken"`   // of the limit
+	Handshakes    int       `json:"handshakes"`     // under way
 
 	Legs             Legs       `json:"legs"`
 	Ends             Ends       `json:"ends"`
@@ -89,17 +91,18 @@ type Results struct {
 
 // An Upstream is one address of an upstream.
 type Upstream struct {
-	Name     string            `json:"name"` // what stands in the paths of the upstream
-	Upstream string            `json:"upstream"`
-	Address  string            `json:"address"`
-	State    proxy.TargetState `json:"state"`
-	Sessions int               `json:"sessions"`
-	Reason   string            `json:"reason,omitempty"` // why it is down
+	Name       string            `json:"name"` // what stands in the paths of the upstream
+	Upstream   string            `json:"upstream"`
+	Address    string            `json:"address"`
+	State      proxy.TargetState `json:"state"`
+	Sessions   int               `json:"sessions"`
+	Handshakes int               `json:"handshakes"`       // that are on their way to it
+	Reason     string            `json:"reason,omitempty"` // why it is down
 }
 
 // UpstreamOf returns a target as operators see it.
 func UpstreamOf(t proxy.TargetStatus) Upstream {
-	return Upstream{t.Name(), t.Upstream, t.Address, t.State, t.Sessions, t.Reason}
+	return Upstream{t.Name(), t.Upstream, t.Address, t.State, t.Sessions, t.Handshakes, t.Reason}
 }
 
 // May says what a client of the admin listener may ask for.

@@ -292,7 +292,7 @@ func TestJSON(t *testing.T) {
 			`"close_to_client":1012,"close_from_client":0,"close_to_upstream":0,"close_from_upstream":1005}`},
 		{"a close", endOf(begin, &closed).Reason, `"close"`},
 		{"a target", UpstreamOf(proxy.TargetStatus{Upstream: "ws://a.example:80", Address: "192.0.2.9:80", State: proxy.TargetUp, Sessions: 2}),
-			`{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.9:80","state":"up","sessions":2}`},
+			`{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.9:80","state":"up","sessions":2,"handshakes":0}`},
 	} {
 		if got, err := json.Marshal(tc.of); err != nil || string(got) != tc.want {
 			t.Errorf("%s is\n%s, %v, want\n%s", tc.name, got, err, tc.want)

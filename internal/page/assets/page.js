@@ -203,12 +203,14 @@ async function ask(path, done) {
 // confirm asks first. Escape and Cancel say no. The answer is taken from the button and the
 // key: the dialog's own close event may come when the next question is open already.
 let answer = () => {};
+let cameFrom = null; // what had the focus before the question
 
 function confirm(title, text, yes) {
   answer(false);
   byId("confirm-title").textContent = title;
   byId("confirm-text").textContent = text;
   byId("confirm-yes").textContent = yes;
+  cameFrom = document.activeElement;
   byId("confirm").showModal();
   return new Promise((resolve) => {
     answer = resolve;
@@ -218,15 +220,27 @@ function confirm(title, text, yes) {
 byId("confirm").addEventListener("submit", (event) => answer(event.submitter.value === "yes"));
 byId("confirm").addEventListener("cancel", () => answer(false));
 
+// The browser gives the focus back, unless what had it has gone or has moved.
+byId("confirm").addEventListener("close", () => {
+  if (byId("confirm").open || !isNowhere(document.activeElement)) return;
+  const back = [cameFrom, byId("sessions"), byId("state")].find((e) => e && e.isConnected && !isNowhere(e));
+  back.focus({ preventScroll: true });
+});
+
+function isNowhere(element) {
+  return !element || element === document.body;
+}
+
 const acts = {
   async close({ id, client, path }) {
     const what = `the session of ${client} at ${path}`;
-    if (!await confirm("Close this session?", `The client ${client} at ${path} is sent Close 1012, and its upstream 1001.`, "Close the session")) return;
+    if (!await confirm("Close this session?", `The client ${client} at ${path} is sent Close ${byId("confirm").dataset.code}, and its upstream 1001.`, "Close the session")) return;
     await ask(`/api/sessions/${encodeURIComponent(id)}/close`, `Holdfast closes ${what}.`);
   },
 
   async drain({ name, address, sessions }) {
-    const text = `${address} gets no new sessions. The sessions that it has (${sessions}) end, spread over some time.`;
+    const { spread, code } = byId("confirm").dataset;
+    const text = `${address} gets no new sessions. The sessions that it has (${sessions}) end ${spread}: their clients are sent Close ${code}.`;
     if (!await confirm("Drain this address?", text, "Drain it")) return;
     await ask(target(name, address, "drain"), `Holdfast drains ${address}.`);
   },
@@ -248,6 +262,7 @@ function go(parameters) {
 
 document.addEventListener("click", (event) => {
   const act = event.target.closest("[data-act]");
+  if (act) act.focus({ preventScroll: true }); // not every browser does so at a click
   if (act) acts[act.dataset.act](act.dataset);
   const sort = event.target.closest("a[data-sort]");
   if (sort && !event.ctrlKey && !event.metaKey && !event.shiftKey) {

@@ -19,8 +19,9 @@ type Target struct {
 	hash    uint64 // of its names
 
 	answersPings atomic.Bool  // it has answered a ping of ours
-	load         atomic.Int64 // handshakes that are on their way to it, and sessions
+	load         atomic.Int64 // handshakes and requests for pages that are on their way to it, and sessions
 	sessions     atomic.Int64
+	pages        atomic.Int64 // those requests of load
 	up           atomic.Bool  // a copy of state.up
 	reached      atomic.Bool  // a dial or a check has come through once
 	tried        atomic.Bool  // a check has come out
@@ -129,6 +130,16 @@ func (t *Target) Leave() { t.load.Add(-1) }
 // Sessions adds delta to the number of sessions that are open to the target.
 func (t *Target) Sessions(delta int) { t.sessions.Add(int64(delta)) }
 
+// Pages adds delta to the number of requests that are not upgrades and wait to be connected
+// to the target.
+func (t *Target) Pages(delta int) { t.pages.Add(int64(delta)) }
+
+// handshakes returns how many handshakes are on their way to the target. The counters are
+// read one after the other, so the number can be a little off while they change.
+func (t *Target) handshakes() int {
+	return max(0, int(t.load.Load()-t.sessions.Load()-t.pages.Load()))
+}
+
 // leastWeight is the weight of a target that has just come back.
 const leastWeight = 0.1
 
@@ -179,8 +190,9 @@ type Status struct {
 	Upstream, Address  string
 	Up, Draining, Gone bool
 	Reason             string // why it is down
-	Load               int    // handshakes that are on their way to it, and sessions
+	Load               int    // handshakes and requests for pages that are on their way to it, and sessions
 	Sessions           int
+	Handshakes         int // that are on their way to it
 }
 
 func (t *Target) status() Status {
@@ -191,6 +203,8 @@ func (t *Target) status() Status {
 		Gone:     t.gone.Load(),
 		Load:     int(t.load.Load()),
 		Sessions: int(t.sessions.Load()),
+
+		Handshakes: t.handshakes(),
 	}
 	s.Up, s.Reason = t.state.now()
 	return s
