@@ -275,7 +275,14 @@ func (t *talk) mustOpen() bool {
 	f, k := &t.w.plan.Faults, &t.w.plan.Knobs
 	return t.plan.Opening == Opens && f.Accept+f.Connect+f.Poller+f.Stalls+f.Stopped+f.Panic == 0 &&
 		k.PerIP == 0 && !k.ClientTLS && !k.ServiceTLS && !t.w.plan.isPool() && k.Clients == 0 && k.Sessions == 0 &&
-		k.Places >= len(t.w.talks)
+		t.w.plan.queueTime() < k.HandshakeTimeout/2
+}
+
+// queueTime is about how long the last of all clients waits for a place, if they come
+// together: each of those before it has the place for one connect.
+func (p *Plan) queueTime() time.Duration {
+	before := (len(p.Sessions) - 1) / max(1, p.Knobs.Places)
+	return time.Duration(before) * (2*p.Faults.Slow + 10*time.Millisecond)
 }
 
 // freesUpstream checks that the service is let go soon after the client has left.
