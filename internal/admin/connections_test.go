@@ -280,6 +280,7 @@ func TestNewConnectionHasTime(t *testing.T) {
 
 // A connection on which a request has come is spared, but not for ever.
 func TestUnreadRequestIsSpared(t *testing.T) {
+	t.Parallel()
 	l := listen(t)
 	cs := bound(l, 1)
 	asks := connects(t, l)

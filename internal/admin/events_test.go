@@ -347,6 +347,7 @@ func (a *asker) wantsStatus(why string) {
 
 // Connections that are idle give way before a stream does.
 func TestIdleConnectionsGiveWayToStreams(t *testing.T) {
+	t.Parallel()
 	l, server := listen(t), testServer(Config{Connections: 4})
 	serves(t, l, server.Serve, server.Close)
 	stream := connects(t, l)
@@ -368,6 +369,7 @@ func TestIdleConnectionsGiveWayToStreams(t *testing.T) {
 
 // A stream gives way if no other connection does, so it keeps no scraper out.
 func TestStreamGivesWay(t *testing.T) {
+	t.Parallel()
 	l, server := listen(t), testServer(Config{Connections: 1})
 	serves(t, l, server.Serve, server.Close)
 	stream := connects(t, l)
@@ -383,6 +385,7 @@ func TestStreamGivesWay(t *testing.T) {
 
 // A stream outlives the deadlines of a request, and ends when the listener closes.
 func TestStreamEndsAtAStop(t *testing.T) {
+	t.Parallel()
 	l, server := listen(t), testServer(Config{})
 	server.http.ReadTimeout = 500 * time.Millisecond
 	ended := make(chan error, 1)
