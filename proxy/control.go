@@ -67,7 +67,7 @@ func (l *loop) noteAnswer(s *session, from Side, pong heartbeat.Answer) {
 	if pong.Measured {
 		l.metrics.RoundTrip(from, pong.Took)
 	}
-	if pong.Measured && g.beat.AllEchoed() {
+	if pong.Measured && g.beat.AllEchoed() && g.out <= outHeld { // mark is not our Close
 		g.answered()
 	}
 	if pong.Took > l.backoff {

@@ -134,16 +134,14 @@ func (p *peer) isUnread() bool {
 }
 
 // hoards reports whether a peer reads slowly what its TCP or TLS has taken: a Close that
-// has reached it then waits behind whole records, or behind a full inbox. Behind a stop of
-// the process, its TCP may acknowledge nothing new for longer than a short CLOSE_TIMEOUT.
+// has reached it then waits behind whole records, or behind a full inbox.
 func (p *peer) hoards() bool {
 	k := &p.w.plan.Knobs
 	if p.plan.Rate == 0 {
 		return false
 	}
 	inbox := time.Duration(k.Inbox) * time.Second / time.Duration(p.plan.Rate)
-	stopped := p.w.seen["fault stopped"] > 0
-	return (p.s.sealed || stopped) && k.Close < 10*time.Second || inbox >= k.Close
+	return p.s.sealed && k.Close < 10*time.Second || inbox >= k.Close
 }
 
 // found checks that a dead peer has been found in time.
