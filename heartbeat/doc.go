@@ -50,6 +50,8 @@
 //   - A ping waits for the end of a message, for a quarter of its interval at most
 //     ([State.Defer]).
 //   - A deadline may wait until the peer has answered a ping ([LearnPong]).
+//   - An answer may not say which ping it answers ([State.Reply]): so messages of
+//     applications have the same rules.
 //   - A peer inside a frame cannot send a pong, so its progress extends the deadline.
 //   - A peer whose bytes we do not read cannot miss a deadline.
 //

@@ -236,6 +236,25 @@ func (s *State) Pong(r *Rules, now Time, payload []byte, early bool) Answer {
 	return s.accept(r, now, s.latestSentAt(), true, Answer{Counts: true})
 }
 
+// Reply records an answer that does not say which ping it answers, such as a message of an
+// application. Each ping that may still be answered takes one Reply. The first Reply after a
+// ping is the answer to that ping; it is measured if no earlier ping was open. A Reply to no
+// ping does not count. A State is given either replies or pongs.
+func (s *State) Reply(r *Rules, now Time) Answer {
+	if s.open == 0 {
+		return Answer{}
+	}
+	sentAt, first := s.latestSentAt(), s.manner != otherwise
+	if s.open > 1 || !first {
+		sentAt = Never
+	}
+	s.manner = otherwise
+	if s.open--; s.open == 0 {
+		s.manner = unknown
+	}
+	return s.accept(r, now, sentAt, first, Answer{Counts: true, Echo: true})
+}
+
 // accept does what follows from an answer to a ping that was sent at sentAt, which is
 // Never if the round trip is not measured. An echo that comes after another pong was
 // taken for the answer corrects the last round trip.

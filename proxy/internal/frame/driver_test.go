@@ -77,8 +77,8 @@ func (d *driver) feed(chunk []byte) {
 			break
 		}
 	}
-	if len(b) > MaxHeld {
-		d.t.Fatalf("%d bytes held, more than MaxHeld", len(b))
+	if len(b) > maxUnread {
+		d.t.Fatalf("%d bytes held, more than maxUnread", len(b))
 	}
 	d.held = string(b)
 	d.midFrame, d.midMessage = d.scanner.MidFrame(), d.scanner.MidMessage()

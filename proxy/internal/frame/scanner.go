@@ -5,12 +5,13 @@
 //
 //	Scanner.Scan    how much of a chunk may be passed on, and what is behind it (scanner.go)
 //	Scanner.parse   a header's bytes, each rule checked as soon as it can be    (header.go)
+//	Scanner.Gather  collects a small text message, for those who look at such   (text.go)
 //	ParseControl    parses a control frame that Scan has cut out                (control.go)
 //	AppendControl   a control frame of our own                                  (control.go)
 //
 // violation.go lists the rules that a peer can break.
 //
-// A data frame's payload is counted and never looked at. It is passed on verbatim, masked
+// Scan counts a data frame's payload and never looks at it. It is passed on verbatim, masked
 // and compressed as it came. So text messages are not checked to be UTF-8; their receiver
 // must do that.
 package frame
@@ -22,6 +23,7 @@ const (
 	More     Stop = iota // b[Pass:] is empty, or the beginning of a header or of a control frame: call again with it and more bytes behind it
 	Boundary             // b[:Pass] ends at a gap, as Scan was asked for
 	Control              // b[Pass:] begins with a whole, valid control frame
+	Message              // b[Pass:] begins with a text message, as Watch has asked for: call Gather
 	Broken               // b[Pass:] breaks the protocol; none of it may be passed on
 )
 
@@ -48,9 +50,13 @@ const (
 // accepted, a control frame when Scan returns it.
 type Counts [16]uint32
 
-// MaxHeld is the largest number of bytes in b[Pass:] after More: a control frame without
+// MaxHeld is the largest number of bytes that have to be held back: those of a message that
+// Gather has found incomplete, and behind them a control frame without its last byte.
+const MaxHeld = maxGathered + maxUnread
+
+// maxUnread is the largest number of bytes in b[Pass:] after More: a control frame without
 // its last byte. An incomplete header is shorter.
-const MaxHeld = MaxControl - 1
+const maxUnread = MaxControl - 1
 
 // Limit is the longest payload that a data frame may have, in bytes. All scanners of a
 // proxy share one limit, so it is an argument of Scan and not a field.
@@ -71,6 +77,7 @@ type Scanner struct {
 	maskBit    byte   // the value that a header's mask bit must have: mask or 0
 	rsv1Bit    byte   // the bit that a message's first frame may set: rsv1 or 0
 	fragmented bool   // the last data frame was not the last of its message
+	watch      watch  // whether Scan stops at text messages
 }
 
 // NewScanner returns a scanner for a stream from its first frame on. masked means that
@@ -110,6 +117,9 @@ func (s *Scanner) Scan(b []byte, longest Limit, gap Gap, c *Counts) Result {
 	at := 0
 	for at < len(b) {
 		if s.left == 0 {
+			if s.watch != unwatched && s.stops(b[at]) {
+				return Result{Pass: at, Stop: Message}
+			}
 			if size := s.small(b[at:], longest); size > 0 && s.continues(b[at]) {
 				s.accept(b[at], c)
 				at += size

@@ -274,15 +274,15 @@ func TestScanHolds(t *testing.T) {
 		{text},
 		wire{first: text, payload: "a"}.bytes(true)[:5],
 		wire{first: text, length: 1 << 16}.bytes(true)[:13],
-		longest[:MaxHeld],
+		longest[:maxUnread],
 	} {
 		s := NewScanner(true, false)
 		if r := s.Scan(b, LimitOf(0), NoGap, new(Counts)); r != (Result{}) || s.MidFrame() {
 			t.Errorf("% x: %+v, mid-frame %t; want it all left, at a frame boundary", b, r, s.MidFrame())
 		}
 	}
-	if len(longest) != MaxHeld+1 {
-		t.Errorf("longest control frame has %d bytes, want one more than MaxHeld", len(longest))
+	if len(longest) != maxUnread+1 {
+		t.Errorf("longest control frame has %d bytes, want one more than maxUnread", len(longest))
 	}
 }
 

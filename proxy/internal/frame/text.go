@@ -1,0 +1,112 @@
+package frame
+
+import "github.com/gobwas/ws"
+
+// MaxText is the longest text that Gather collects, in bytes.
+const MaxText = 1024
+
+// maxGathered is how many bytes of a message Gather looks at, headers included: a message
+// of MaxText bytes in one masked frame.
+const maxGathered = MaxText + 2 + 2 + 4
+
+// Gathered says what Gather has found.
+type Gathered uint8
+
+const (
+	Part    Gathered = iota // the message goes on behind the bytes that there are
+	Whole                   // the message is complete
+	Between                 // a whole control frame lies between its fragments
+	Wrong                   // its frames break the protocol
+	Large                   // it has more bytes than Gather looks at
+)
+
+// A Text is what Gather has found of a text message.
+type Text struct {
+	Found     Gathered
+	Payload   []byte     // unmasked: the message, or what has come of it
+	At        int        // Between, Wrong: where the control frame or the broken frame begins
+	Size      int        // Whole: of the message; Between: of the control frame
+	Frames    int        // Whole: how many there are
+	Violation *Violation // Wrong: the broken rule
+}
+
+// Watch makes Scan stop at text messages that may be small.
+func (s *Scanner) Watch() { s.watch = watched }
+
+// Skip makes Scan pass on the text message at which it has stopped.
+func (s *Scanner) Skip() { s.watch = skipping }
+
+// watch says whether Scan stops at text messages.
+type watch uint8
+
+const (
+	unwatched watch = iota
+	watched
+	skipping // not at the one that comes next
+)
+
+// stops reports whether Scan is to stop at a frame that begins with first, which is the first
+// byte behind the last frame. A compressed message cannot be read.
+func (s *Scanner) stops(first byte) bool {
+	if s.fragmented || first&(rsv1|rsv2|rsv3|opcode) != opText {
+		return false
+	}
+	stops := s.watch == watched
+	s.watch = watched
+	return stops
+}
+
+// Gather collects the text message at the start of b, at which Scan has stopped. It appends
+// the payload to into, and does not change b. If the message is Part, b is not longer than
+// MaxHeld and can be held back.
+func (s *Scanner) Gather(b []byte, longest Limit, into []byte) Text {
+	ahead, counts := *s, Counts{} // Scan counts the frames if the message passes
+	text := Text{Payload: into}
+	at := 0
+	for at < len(b) {
+		h, violation := ahead.parse(b[at:], longest)
+		switch {
+		case violation != nil:
+			text.Found, text.At, text.Violation = Wrong, at, violation
+			return text
+		case h.size == 0:
+			return text
+		case isControl(b[at]):
+			return text.between(b, at, h)
+		case h.length > maxGathered || at+h.size+int(h.length) > maxGathered:
+			text.Found = Large
+			return text
+		}
+		body := b[at+h.size:]
+		there := min(int(h.length), len(body))
+		start := len(text.Payload)
+		text.Payload = append(text.Payload, body[:there]...)
+		if b[at+1]&mask != 0 {
+			ws.Cipher(text.Payload[start:], [4]byte(b[at+h.size-4:]), 0)
+		}
+		if there < int(h.length) {
+			return text
+		}
+		ahead.accept(b[at], &counts)
+		at += h.size + there
+		text.Frames++
+		if !ahead.fragmented {
+			text.Found, text.Size = Whole, at
+			return text
+		}
+	}
+	return text
+}
+
+// between completes a Text with the control frame at b[at], whose header is valid.
+func (t Text) between(b []byte, at int, h header) Text {
+	size := h.size + int(h.length)
+	if len(b)-at < size {
+		return t
+	}
+	t.Found, t.At, t.Size = Between, at, size
+	if violation := checkClose(b[at : at+size]); violation != nil {
+		t.Found, t.Violation = Wrong, violation
+	}
+	return t
+}
