@@ -51,7 +51,7 @@ var imports = map[string][]string{
 	"proxy": {
 		"holdfast/heartbeat", "holdfast/metrics", "holdfast/internal/panics",
 		"holdfast/proxy/internal/backend", "holdfast/proxy/internal/epoll", "holdfast/proxy/internal/field", "holdfast/proxy/internal/forwarded", "holdfast/proxy/internal/frame",
-		"holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface", "holdfast/proxy/internal/ration",
+		"holdfast/proxy/internal/message", "holdfast/proxy/internal/origins", "holdfast/proxy/internal/peraddress", "holdfast/proxy/internal/preface", "holdfast/proxy/internal/ration",
 		"holdfast/proxy/internal/secure", "holdfast/proxy/internal/socket", "holdfast/proxy/internal/upgrade", "holdfast/proxy/internal/web",
 		"github.com/gobwas/ws", "golang.org/x/sys/unix",
 	},
@@ -64,6 +64,7 @@ var imports = map[string][]string{
 	"proxy/internal/field":      {"holdfast/internal/ascii"},
 	"proxy/internal/forwarded":  {"holdfast/internal/ascii", "holdfast/internal/hostport", "holdfast/proxy/internal/field"},
 	"proxy/internal/frame":      {"github.com/gobwas/ws"},
+	"proxy/internal/message":    {"holdfast/internal/shown"},
 	"proxy/internal/origins":    {"holdfast/internal/hostport"},
 	"proxy/internal/peraddress": {},
 	"proxy/internal/ration":     {"holdfast/heartbeat"},
@@ -124,7 +125,7 @@ var bans = []ban{{
 	why:   "time is an argument",
 	holds: func(file string) bool {
 		switch path.Dir(file) {
-		case "heartbeat", "proxy/internal/frame", "proxy/internal/upgrade":
+		case "heartbeat", "proxy/internal/frame", "proxy/internal/message", "proxy/internal/upgrade":
 			return true // their tests too: they invent the time
 		case "metrics", "proxy", "proxy/internal/backend", "proxy/internal/epoll", "internal/sim", "internal/sim/kernel":
 			return !isTest(file)

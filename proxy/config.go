@@ -12,6 +12,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/message"
 	"holdfast/proxy/internal/socket"
 )
 
@@ -29,6 +30,28 @@ type CloseCodes struct {
 	Timeout      uint16 // the client missed its pong
 	UpstreamLost uint16 // the upstream missed its pong, broke the protocol or went away
 	Drain        uint16 // the session is idle, too old, drained or closed by an operator
+}
+
+// App says which text messages the proxy exchanges with the peer of a leg on its own. Its
+// zero value means none.
+type App struct {
+	// Ping is the text of a message that the peer is sent every Interval; empty means none.
+	Ping     string
+	Interval time.Duration
+	// Pong matches the messages with which the peer answers Ping; nil means that it does
+	// not. An answer is not passed on. Once the peer has answered, it owes an answer to each
+	// Ping within the ping timeout of its leg.
+	Pong *message.Pattern
+	// Answers are the rules by which the proxy answers messages of the peer, and does not
+	// pass them on. The first one that matches counts, and Pong comes before all of them.
+	Answers []message.Answer
+}
+
+// Pace limits what is read from the peer of a leg, each second; 0 means no limit. Nothing is
+// dropped: the peer is read more slowly.
+type Pace struct {
+	Frames float64 // of all kinds
+	Bytes  float64
 }
 
 // An Upstream is one name, address or socket of the service behind the proxy.
@@ -92,6 +115,8 @@ type Config struct {
 
 	// Client and UpstreamSide are the keepalive rules of the two legs.
 	Client, UpstreamSide heartbeat.Rules
+	// ClientApp and UpstreamApp are the messages of the proxy's own on the two legs.
+	ClientApp, UpstreamApp App
 	// PeerPings says what is done with the pings that peers send on their own.
 	PeerPings PeerPings
 
@@ -139,6 +164,11 @@ type Config struct {
 	MaxSessionsPerIP int
 	// MaxFrameSize is the largest frame payload passed on, in bytes; 0 means no limit.
 	MaxFrameSize int64
+	// MaxMessageSize is the largest message passed on, in bytes of payload, those of all its
+	// frames together; 0 means no limit. It is less than 4 GiB.
+	MaxMessageSize int64
+	// ClientPace limits what is read from each client.
+	ClientPace Pace
 	// MaxHeaderSize is the largest request or response head accepted, in bytes.
 	MaxHeaderSize int
 
