@@ -139,6 +139,9 @@ type Config struct {
 	MaxSessionsPerIP int
 	// MaxFrameSize is the largest frame payload passed on, in bytes; 0 means no limit.
 	MaxFrameSize int64
+	// MaxMessageSize is the largest message passed on, in bytes of payload, those of all its
+	// frames together; 0 means no limit. It is less than 4 GiB.
+	MaxMessageSize int64
 	// MaxHeaderSize is the largest request or response head accepted, in bytes.
 	MaxHeaderSize int
 
