@@ -77,7 +77,7 @@ func closeCode(c *frame.ControlFrame) uint16 {
 // detail says for the log how the rule v was broken.
 func (l *loop) violated(s *session, from Side, v *frame.Violation, detail string) {
 	reason := metrics.ProtocolError
-	if v == frame.TooBig {
+	if v.OfLimit() {
 		reason = metrics.TooBig
 	}
 	s.legs[from].finishes()

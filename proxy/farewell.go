@@ -44,8 +44,8 @@ func farewells(c cause, codes CloseCodes, broken *frame.Violation) (f [2]farewel
 		f[c.side] = farewell{how: cutOff}
 	case metrics.ProtocolError, metrics.TooBig:
 		f[client].text, f[upstream].text = "upstream protocol error", "client protocol error"
-		if c.reason == metrics.TooBig {
-			f[client].text, f[upstream].text = "upstream frame too big", "client frame too big"
+		if c.reason == metrics.TooBig { // of a frame or of a message
+			f[client].text, f[upstream].text = "upstream "+broken.Reason, "client "+broken.Reason
 		}
 		f[c.side] = farewell{tellLast, uint16(broken.Code), broken.Reason}
 	case metrics.Internal:

@@ -25,7 +25,7 @@ type loop struct {
 	grids    [2]heartbeat.Grid  // the steps of the pings, by side
 	patience patience
 	backoff  time.Duration // the bound on the kernel's wait before it retransmits
-	longest  frame.Limit   // of data frames
+	limits   frame.Limits  // of data frames and messages
 	metrics  *metrics.Loop
 	log      *slog.Logger
 	clock    func() heartbeat.Time
@@ -74,7 +74,7 @@ func newLoop(server *Server, k kernel, source io.Reader) *loop {
 		rules:    [2]heartbeat.Rules{client: cfg.Client, upstream: cfg.UpstreamSide},
 		grids:    [2]heartbeat.Grid{client: heartbeat.GridFor(cfg.Client.Interval), upstream: heartbeat.GridFor(cfg.UpstreamSide.Interval)},
 		backoff:  cfg.longestBackoff(),
-		longest:  frame.LimitOf(cfg.MaxFrameSize),
+		limits:   frame.LimitsOf(cfg.MaxFrameSize, cfg.MaxMessageSize),
 		patience: patience{write: cfg.WriteTimeout, close: cfg.CloseTimeout},
 		absence:  absence{from: cfg.shortestAbsence()},
 		metrics:  cfg.Metrics.NewLoop(),

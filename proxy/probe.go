@@ -41,7 +41,7 @@ func ReadUpstreamAnswer(from io.Reader, key string, limit int) (*UpstreamAnswer,
 // read by the rules for sessions. They are for a caller that tries an upstream out.
 type UpstreamFrames struct {
 	from    io.Reader
-	longest frame.Limit
+	limits  frame.Limits
 	scanner frame.Scanner
 	counts  frame.Counts
 	unread  []byte // read of from, and not decided on yet
@@ -49,11 +49,11 @@ type UpstreamFrames struct {
 }
 
 // ReadUpstreamFrames returns the frames that come from a reader. A data frame's payload may
-// have maxFrameSize bytes, or any number if that is 0.
-func ReadUpstreamFrames(from io.Reader, maxFrameSize int64) *UpstreamFrames {
+// have maxFrameSize bytes, and that of a message maxMessageSize; 0 means any number.
+func ReadUpstreamFrames(from io.Reader, maxFrameSize, maxMessageSize int64) *UpstreamFrames {
 	return &UpstreamFrames{
 		from:    from,
-		longest: frame.LimitOf(maxFrameSize),
+		limits:  frame.LimitsOf(maxFrameSize, maxMessageSize),
 		scanner: frame.NewScanner(false, false),
 		chunk:   make([]byte, 4<<10),
 	}
@@ -68,8 +68,9 @@ type UpstreamControl struct {
 
 // An UpstreamViolation is what an upstream has done that the proxy ends a session for.
 type UpstreamViolation struct {
-	Detail string
-	TooBig bool // the limit on frames is broken, and no rule of the protocol
+	Detail        string
+	FrameTooBig   bool // the limit on frames is broken, and not a rule of the protocol
+	MessageTooBig bool // that on messages is
 }
 
 func (v *UpstreamViolation) Error() string { return v.Detail }
@@ -79,10 +80,11 @@ func (v *UpstreamViolation) Error() string { return v.Detail }
 // called again.
 func (f *UpstreamFrames) Next() (*UpstreamControl, error) {
 	for {
-		found := f.scanner.Scan(f.unread, f.longest, frame.NoGap, &f.counts)
+		found := f.scanner.Scan(f.unread, &f.limits, frame.NoGap, &f.counts)
 		f.unread = f.unread[found.Pass:]
 		if found.Stop == frame.Broken {
-			return nil, &UpstreamViolation{found.Violation.Detail(f.unread), found.Violation == frame.TooBig}
+			v := found.Violation
+			return nil, &UpstreamViolation{v.Detail(f.unread), v == frame.TooBig, v == frame.MessageTooBig}
 		}
 		if found.Stop == frame.Control {
 			return f.cut(found.Size), nil

@@ -101,7 +101,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	size, controls := len(b), 0
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
 	for at < len(b) && g.in == inOpen {
-		r := g.scan.Scan(b[at:], l.longest, s.legs[to].gap(l.now), &seen)
+		r := g.scan.Scan(b[at:], &l.limits, s.legs[to].gap(l.now), &seen)
 		if run < at { // a frame was cut out before
 			copy(b[run:], b[at:at+r.Pass])
 		}

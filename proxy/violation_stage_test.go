@@ -162,6 +162,81 @@ func TestFrameOverTheLimit(t *testing.T) {
 	}
 }
 
+// The limit on messages is for the payloads of all frames of a message, as they came.
+// Control frames between them do not count.
+func TestMessageOverTheLimit(t *testing.T) {
+	part := func(n int) string { return strings.Repeat("m", n) }
+	ping := wire.Ping(part(125))
+	for _, test := range []struct {
+		name    string
+		deflate bool
+		fits    []wire.Frame
+		large   wire.Frame
+	}{
+		{"in one frame", false, []wire.Frame{wire.Text(part(100))}, wire.Text(part(101))},
+		{"in its first fragment", false, nil, wire.Text(part(101)).More()},
+		{"in its last fragment", false, []wire.Frame{wire.Text(part(60)).More(), wire.Continuation(part(40)).More()}, wire.Continuation("!")},
+		{"behind messages in fragments", false, []wire.Frame{
+			wire.Text(part(60)).More(), wire.Continuation(part(40)),
+			wire.Binary(part(100)),
+			wire.Text(part(99)).More(), wire.Continuation("").More(), wire.Continuation("m").More(),
+		}, wire.Continuation("!").More()},
+		{"with control frames between the fragments", false, []wire.Frame{
+			wire.Text(part(60)).More(), ping, wire.Pong("own"), wire.Continuation(part(40)).More(), ping,
+		}, wire.Continuation("!")},
+		{"compressed", true, []wire.Frame{
+			wire.Text(part(100)).Reserved(4),
+			wire.Text(part(60)).More().Reserved(4), ping, wire.Continuation(part(40)).More(),
+		}, wire.Continuation("!")},
+	} {
+		for _, side := range sides {
+			t.Run(side.String()+": "+test.name, func(t *testing.T) {
+				var got Ended
+				st := newStage(t, func(c *Config) {
+					c.MaxMessageSize, c.PeerPings = 100, ForwardPings
+					c.Ended = func(e *Ended) { got = *e }
+				})
+				from, to := st.session(test.deflate)
+				if side == upstream {
+					from, to = to, from
+				}
+				from.sends(test.fits...)
+				to.wants("what is within the limit", test.fits...)
+				from.sends(test.large)
+				to.wants("the frame that goes over it does not pass", wire.Close(told[side], side.String()+" message too big"))
+				to.hangsUp()
+				from.wants("its message is too large", wire.Close(1009, "message too big"))
+				from.hangsUp()
+				st.dropped(side, metrics.TooBig)
+				if got.Detail != "message too big" {
+					t.Errorf("the detail of the end is %q, want the limit's name", got.Detail)
+				}
+			})
+		}
+	}
+}
+
+// The smaller limit is the one that is named.
+func TestFrameOverBothLimits(t *testing.T) {
+	for _, test := range []struct {
+		frames, messages int64
+		reason           string
+	}{
+		{50, 60, "frame too big"},
+		{60, 50, "message too big"},
+		{50, 50, "frame too big"},
+	} {
+		st := newStage(t, func(c *Config) { c.MaxFrameSize, c.MaxMessageSize = test.frames, test.messages })
+		c, u := st.session(false)
+		c.sends(wire.Text(strings.Repeat("a", 61)))
+		u.wants("nothing of it", wire.Close(1001, "client "+test.reason))
+		u.hangsUp()
+		c.wants("the smaller limit", wire.Close(1009, test.reason))
+		c.hangsUp()
+		st.dropped(client, metrics.TooBig)
+	}
+}
+
 // The detail of an end says what was wrong, also where a Close had been passed on and its
 // answer broke the protocol.
 func TestDetailOfAViolation(t *testing.T) {

@@ -53,7 +53,9 @@ func explainEnd(err error) error {
 	}
 	violation, ok := errors.AsType[*proxy.UpstreamViolation](err)
 	switch {
-	case ok && violation.TooBig:
+	case ok && violation.MessageTooBig:
+		return fmt.Errorf("it sent a message larger than HOLDFAST_MAX_MESSAGE_SIZE, for which its sessions would be dropped; raise that limit")
+	case ok && violation.FrameTooBig:
 		return fmt.Errorf("it sent a frame larger than HOLDFAST_MAX_FRAME_SIZE, for which its sessions would be dropped; raise that limit")
 	case ok:
 		return fmt.Errorf("it broke the protocol, for which its sessions would be dropped: %w; that is the service's to correct", violation)

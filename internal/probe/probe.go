@@ -37,6 +37,7 @@ type Target struct {
 	PingTimeout      time.Duration // the pong
 	MaxHeaderSize    int           // of the answer
 	MaxFrameSize     int64         // of a data frame; 0 means any
+	MaxMessageSize   int64         // of a message; 0 means any
 
 	// Waits is told, from another goroutine, that a step has taken a second and may take
 	// up to limit. It may be nil.
@@ -92,7 +93,7 @@ func Try(t Target) (Result, error) {
 	if err := conn.SetDeadline(time.Now().Add(t.PingTimeout)); err != nil {
 		return r, &Failure{Step: Ping, Err: err}
 	}
-	r.Answered, r.Echo, err = ping(conn, proxy.ReadUpstreamFrames(incoming, t.MaxFrameSize))
+	r.Answered, r.Echo, err = ping(conn, proxy.ReadUpstreamFrames(incoming, t.MaxFrameSize, t.MaxMessageSize))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		r.Silent = true

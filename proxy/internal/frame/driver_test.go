@@ -53,7 +53,7 @@ func (o *outcome) pass(b []byte) {
 type driver struct {
 	t       *testing.T
 	scanner Scanner
-	longest Limit
+	limits  Limits
 	gap     Gap
 	done    bool
 	outcome
@@ -68,7 +68,7 @@ func (d *driver) feed(chunk []byte) {
 	b := append([]byte(d.held), chunk...)
 	for len(b) > 0 && !d.done {
 		before := string(b)
-		r := d.scanner.Scan(b, d.longest, d.gap, &d.counts)
+		r := d.scanner.Scan(b, &d.limits, d.gap, &d.counts)
 		if string(b) != before {
 			d.t.Fatalf("Scan wrote to its input:\n% x\n% x", before, b)
 		}

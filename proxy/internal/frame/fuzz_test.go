@@ -3,6 +3,7 @@ package frame
 import (
 	"bytes"
 	"errors"
+	"math/big"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -24,17 +25,18 @@ func FuzzScanner(f *testing.F) {
 	for _, c := range conversations {
 		for _, masked := range []bool{false, true} {
 			s := c.stream(masked)
-			f.Add(s.bytes, s.rules(), c.maxFrame, uint64(len(s.bytes)))
+			f.Add(s.bytes, s.rules(), c.maxFrame, c.maxMessage, uint64(len(s.bytes)))
 		}
 	}
-	f.Fuzz(func(t *testing.T, b []byte, rules byte, maxFrame int64, seed uint64) {
+	f.Fuzz(func(t *testing.T, b []byte, rules byte, maxFrame, maxMessage int64, seed uint64) {
 		s := stream{
-			masked:   rules&fuzzMasked != 0,
-			deflate:  rules&fuzzDeflate != 0,
-			maxFrame: maxFrame,
-			bytes:    b,
+			masked:     rules&fuzzMasked != 0,
+			deflate:    rules&fuzzDeflate != 0,
+			maxFrame:   maxFrame,
+			maxMessage: maxMessage,
+			bytes:      b,
 		}
-		reference{stream: &s, rest: b}.read()
+		reference{stream: &s, rest: b, message: new(big.Int)}.read()
 		d := s.driver(t, fuzzedGap(rules))
 		random := rand.New(rand.NewPCG(seed, 0))
 		for len(b) > 0 {
@@ -73,6 +75,7 @@ type reference struct {
 	*stream
 	rest       []byte
 	fragmented bool
+	message    *big.Int // payload bytes of the current message so far
 	passed     int
 }
 
@@ -99,6 +102,10 @@ func (r *reference) next() bool {
 	}
 	r.counts[h.OpCode]++
 	r.fragmented = !h.Fin
+	r.message = r.through(h)
+	if h.Fin {
+		r.message = new(big.Int)
+	}
 	end := len(r.rest)
 	if r.midFrame = uint64(h.Length) > uint64(end-size); !r.midFrame {
 		end = size + int(h.Length)
@@ -183,13 +190,40 @@ func (r *reference) check(h ws.Header, size int, form byte, topBit bool) *Violat
 		return lengthTopBit
 	case size != ws.HeaderSize(h):
 		return longLength
-	case r.maxFrame > 0 && h.OpCode.IsData() && h.Length > r.maxFrame:
-		return TooBig
+	}
+	if limit := r.limit(h); limit != nil {
+		return limit
 	}
 	if err := ws.CheckHeader(h, r.state()); err != nil {
 		panic("ws.CheckHeader refuses what the rules here allow: " + err.Error())
 	}
 	return nil
+}
+
+// through is how many payload bytes the message has with this frame.
+func (r *reference) through(h ws.Header) *big.Int {
+	return new(big.Int).Add(r.message, big.NewInt(h.Length))
+}
+
+// limit is the limit that a frame breaks. If it breaks both, it is the one that a shorter
+// frame would have broken too.
+func (r *reference) limit(h ws.Header) *Violation {
+	most := big.NewInt(min(r.maxMessage, MaxMessage))
+	long := r.maxFrame > 0 && h.OpCode.IsData() && h.Length > r.maxFrame
+	heavy := r.maxMessage > 0 && h.OpCode.IsData() && r.through(h).Cmp(most) > 0
+	if long && heavy {
+		atMost := h
+		atMost.Length = r.maxFrame
+		long = r.through(atMost).Cmp(most) <= 0
+	}
+	switch {
+	case long:
+		return TooBig
+	case heavy:
+		return MessageTooBig
+	default:
+		return nil
+	}
 }
 
 func (r *reference) state() ws.State {
@@ -233,7 +267,7 @@ func TestReference(t *testing.T) {
 	bothDirections(t, func(t *testing.T, s stream) {
 		got := s
 		got.outcome, got.ends = outcome{}, [FrameEnd + 1][]int{}
-		reference{stream: &got, rest: s.bytes}.read()
+		reference{stream: &got, rest: s.bytes, message: new(big.Int)}.read()
 		got.decided = s.decided
 		if !reflect.DeepEqual(got, s) {
 			t.Errorf("reference %+v\nwant %+v", got, s)

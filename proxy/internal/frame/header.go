@@ -47,7 +47,7 @@ type header struct {
 // header if the header is not complete. Rules are checked in the order in which their
 // bytes arrive, each as soon as its bytes are there. So the result does not depend on how
 // the stream is cut into chunks, and a broken header is reported before it is complete.
-func (s *Scanner) parse(b []byte, longest Limit) (header, *Violation) {
+func (s *Scanner) parse(b []byte, limits *Limits) (header, *Violation) {
 	if violation := s.checkFirst(b[0]); violation != nil {
 		return header{}, violation
 	}
@@ -58,7 +58,7 @@ func (s *Scanner) parse(b []byte, longest Limit) (header, *Violation) {
 		return header{}, violation
 	}
 	low, high, extended := lengthBounds(b)
-	if violation := checkLength(b, low, high, longest); violation != nil {
+	if violation := s.checkLength(b, low, high, limits); violation != nil {
 		return header{}, violation
 	}
 	size := 2 + extended + keySize(b[1])
@@ -109,17 +109,22 @@ func (s *Scanner) checkSecond(first, second byte) *Violation {
 	return nil
 }
 
-// checkLength checks a payload length that is between low and high.
-func checkLength(b []byte, low, high uint64, longest Limit) *Violation {
+// checkLength checks a payload length that is between low and high. Where both limits are
+// exceeded, the smaller one is the one that is named: its bytes may have come first.
+func (s *Scanner) checkLength(b []byte, low, high uint64, limits *Limits) *Violation {
+	left := limits.message - uint64(s.before)
 	switch {
 	case low > maxLength:
 		return lengthTopBit
 	case high < shortest(b[1]): // RFC 6455 5.2: the minimal number of bytes MUST be used
 		return longLength
-	case low > uint64(longest) && !isControl(b[0]):
+	case isControl(b[0]) || low <= min(limits.frame, left):
+		return nil
+	case left < limits.frame:
+		return MessageTooBig
+	default:
 		return TooBig
 	}
-	return nil
 }
 
 // lengthBounds returns the bounds of the payload length, and the number of extended

@@ -16,6 +16,8 @@
 // must do that.
 package frame
 
+import "math"
+
 // Stop says why Scan stopped.
 type Stop uint8
 
@@ -58,22 +60,37 @@ const MaxHeld = maxGathered + maxUnread
 // its last byte. An incomplete header is shorter.
 const maxUnread = MaxControl - 1
 
-// Limit is the longest payload that a data frame may have, in bytes. All scanners of a
-// proxy share one limit, so it is an argument of Scan and not a field.
-type Limit uint64
+// Limits bound the payloads of data frames and of messages, in bytes. A message's payload
+// is that of all its frames, as they came. All scanners of a proxy share the limits, so
+// they are an argument of Scan and not a field.
+type Limits struct {
+	frame   uint64 // of a data frame
+	message uint64 // of a message
+	small   int    // of a frame that small may take: the least of both and of maxControlPayload
+}
 
-// LimitOf returns the limit for a configured value; 0 or less means any length.
-func LimitOf(configured int64) Limit {
-	if configured > 0 {
-		return Limit(configured)
+// MaxMessage is the largest limit on messages.
+const MaxMessage = math.MaxUint32
+
+// LimitsOf returns the limits for configured values; 0 or less means any length. A limit
+// on messages above MaxMessage counts as MaxMessage.
+func LimitsOf(frame, message int64) Limits {
+	limits := Limits{frame: maxLength, message: maxLength}
+	if frame > 0 {
+		limits.frame = uint64(frame)
 	}
-	return maxLength
+	if message > 0 {
+		limits.message = min(uint64(message), MaxMessage)
+	}
+	limits.small = int(min(limits.frame, limits.message, maxControlPayload))
+	return limits
 }
 
 // Scanner follows the frames of one direction of one session. It is plain data and keeps
 // no bytes: the caller keeps those that cannot be decided on yet.
 type Scanner struct {
 	left       uint64 // payload bytes of the current data frame that are still to come
+	before     uint32 // payload bytes of the earlier frames of the current message, at most MaxMessage; 0 between messages
 	maskBit    byte   // the value that a header's mask bit must have: mask or 0
 	rsv1Bit    byte   // the bit that a message's first frame may set: rsv1 or 0
 	fragmented bool   // the last data frame was not the last of its message
@@ -107,28 +124,28 @@ func (s *Scanner) At(g Gap) bool {
 // Scan walks the frames in b, which continues the stream where the last Result ended. It
 // passes on all data frames in b, and the beginning of an incomplete one, in one run. The
 // run ends at a control frame, at a violation, or at the end of b. It ends at the latest
-// at the end of the first data frame that is such a gap. longest is the same for all of a
+// at the end of the first data frame that is such a gap. limits are the same for all of a
 // stream. After a Close or a violation Scan must not be called again.
 //
 // Scan checks as much of an incomplete header as is there, and reports a violation as
 // soon as it has the bytes that break the rule. It checks a Close's payload when the
 // payload is complete.
-func (s *Scanner) Scan(b []byte, longest Limit, gap Gap, c *Counts) Result {
+func (s *Scanner) Scan(b []byte, limits *Limits, gap Gap, c *Counts) Result {
 	at := 0
 	for at < len(b) {
 		if s.left == 0 {
 			if s.watch != unwatched && s.stops(b[at]) {
 				return Result{Pass: at, Stop: Message}
 			}
-			if size := s.small(b[at:], longest); size > 0 && s.continues(b[at]) {
-				s.accept(b[at], c)
+			if size := s.small(b[at:], limits); size > 0 && s.continues(b[at]) {
+				s.accept(b[at], uint64(b[at+1]&lengthBits), c)
 				at += size
 				if gap != NoGap && s.At(gap) {
 					return Result{Pass: at, Stop: Boundary}
 				}
 				continue
 			}
-			h, violation := s.parse(b[at:], longest)
+			h, violation := s.parse(b[at:], limits)
 			switch {
 			case violation != nil:
 				return Result{Pass: at, Stop: Broken, Violation: violation}
@@ -137,7 +154,7 @@ func (s *Scanner) Scan(b []byte, longest Limit, gap Gap, c *Counts) Result {
 			case isControl(b[at]):
 				return cutControl(b, at, h, c)
 			}
-			s.accept(b[at], c)
+			s.accept(b[at], h.length, c)
 			s.left = h.length
 			at += h.size
 		}
@@ -155,13 +172,13 @@ func (s *Scanner) Scan(b []byte, longest Limit, gap Gap, c *Counts) Result {
 // second byte is valid and holds the whole length. Otherwise it returns 0. With continues
 // it is a short cut for most frames, and cheap enough to be inlined. It accepts nothing
 // that parse would refuse, and leaves all other frames to parse.
-func (s *Scanner) small(b []byte, longest Limit) int {
+func (s *Scanner) small(b []byte, limits *Limits) int {
 	if len(b) < 2 {
 		return 0
 	}
 	length := int(b[1] ^ s.maskBit) // over 127 if the mask bit is wrong
 	size := 2 + keySize(s.maskBit) + length
-	if length > maxControlPayload || size > len(b) || Limit(length) > longest {
+	if length > limits.small || size > len(b) || uint64(length)+uint64(s.before) > limits.message {
 		return 0
 	}
 	return size
@@ -176,11 +193,24 @@ func (s *Scanner) continues(first byte) bool {
 	return opens == opText || opens == opBinary
 }
 
-// accept counts a data frame, and records from its first byte whether its message goes
-// on.
-func (s *Scanner) accept(first byte, c *Counts) {
+// accept counts a data frame. If the frame is not a whole message, accept records that.
+func (s *Scanner) accept(first byte, length uint64, c *Counts) {
 	c[first&opcode]++
+	if s.fragmented || first&fin == 0 {
+		s.acceptFragment(first, length)
+	}
+}
+
+// acceptFragment records whether a fragment's message goes on, and how long it is so far.
+// It is not inlined, because the short cut in Scan is faster without it.
+//
+//go:noinline
+func (s *Scanner) acceptFragment(first byte, length uint64) {
 	s.fragmented = first&fin == 0
+	s.before += uint32(min(length, uint64(MaxMessage-s.before)))
+	if !s.fragmented {
+		s.before = 0
+	}
 }
 
 // cutControl decides on the control frame at b[at], whose header is valid.

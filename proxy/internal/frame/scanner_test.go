@@ -72,13 +72,14 @@ func (w wire) bytes(masked bool) []byte {
 // the data frames to be passed on and the control frames to be cut out, but
 // for the last one if that breaks a rule.
 type conversation struct {
-	name     string
-	deflate  bool
-	maxFrame int64
-	frames   []wire
-	breaks   *Violation // by the last frame, for a client's stream
-	asServer *Violation // where another rule holds for a server's stream
-	by       int        // bytes of the last frame that decide so, 0 for all of it
+	name       string
+	deflate    bool
+	maxFrame   int64
+	maxMessage int64
+	frames     []wire
+	breaks     *Violation // by the last frame, for a client's stream
+	asServer   *Violation // where another rule holds for a server's stream
+	by         int        // bytes of the last frame that decide so, 0 for all of it
 }
 
 var conversations = []conversation{
@@ -100,7 +101,14 @@ var conversations = []conversation{
 	{name: "frame at the limit", maxFrame: 5, frames: []wire{{first: text, payload: "hello"}, {first: pings, payload: "longer than that"}}},
 	{name: "16-bit frame at the limit", maxFrame: 300, frames: []wire{{first: text, payload: "part", length: 300}}},
 	{name: "64-bit frame at the limit", maxFrame: 1 << 20, frames: []wire{{first: text, payload: "part", length: 1 << 20}}},
-	{name: "negative limit is none", maxFrame: -1, frames: []wire{{first: text, payload: "hello"}}},
+	{name: "message at the limit", maxMessage: 5, frames: []wire{{first: text, payload: "hello"}, {first: pings, payload: "longer than that"}, {first: text, payload: "again"}}},
+	{name: "fragments at the limit", maxMessage: 5, frames: []wire{{first: begins, payload: "he"}, {first: pings, payload: "longer than that"}, {first: continues}, {first: continues, payload: "llo"}, {first: ends}, {first: begins, payload: "again"}, {first: ends}}},
+	{name: "compressed fragments at the limit", deflate: true, maxMessage: 5, frames: []wire{{first: begins | rsv1, payload: "he"}, {first: pongs}, {first: ends, payload: "llo"}, {first: text | rsv1, payload: "again"}}},
+	{name: "16-bit fragments at the limit", maxMessage: 500, frames: []wire{{first: begins, payload: strings.Repeat("d", 200)}, {first: ends, payload: "part", length: 300}}},
+	{name: "64-bit fragments at the limit", maxMessage: 1<<20 + 5, frames: []wire{{first: begins, payload: "hello"}, {first: ends, payload: "part", length: 1 << 20}}},
+	{name: "message at the largest limit", maxMessage: MaxMessage, frames: []wire{{first: begins, payload: "hello"}, {first: ends, payload: "part", length: MaxMessage - 5}}},
+	{name: "frame and message at their limits", maxFrame: 3, maxMessage: 5, frames: []wire{{first: begins, payload: "hel"}, {first: ends, payload: "lo"}, {first: text, payload: "hel"}}},
+	{name: "negative limit is none", maxFrame: -1, maxMessage: -1, frames: []wire{{first: text, payload: "hello"}}},
 
 	{name: "empty close", frames: []wire{{first: text, payload: "a"}, {first: closes}}},
 	{name: "close with code", frames: []wire{{first: closes, payload: "\x03\xe8"}}},
@@ -147,6 +155,22 @@ var conversations = []conversation{
 	{name: "64-bit length over the limit", maxFrame: 1 << 20, frames: []wire{{first: text, length: 1<<20 + 1}}, breaks: TooBig, by: 10},
 	{name: "64-bit length far over the limit", maxFrame: 1 << 20, frames: []wire{{first: text, length: 1 << 56}}, breaks: TooBig, by: 3},
 
+	{name: "message over the limit", maxMessage: 5, frames: []wire{{first: text, payload: "hello"}, {first: text, payload: "hello!"}}, breaks: MessageTooBig, by: 2},
+	{name: "last fragment over the limit", maxMessage: 5, frames: []wire{{first: begins, payload: "hello"}, {first: ends, payload: "!"}}, breaks: MessageTooBig, by: 2},
+	{name: "middle fragment over the limit", maxMessage: 5, frames: []wire{{first: begins, payload: "he"}, {first: pings}, {first: continues, payload: "llo"}, {first: pongs, payload: "p"}, {first: continues, payload: "!"}}, breaks: MessageTooBig, by: 2},
+	{name: "second fragmented message over the limit", maxMessage: 5, frames: []wire{{first: begins, payload: "hello"}, {first: ends}, {first: begins, payload: "he"}, {first: ends, payload: "llo!"}}, breaks: MessageTooBig, by: 2},
+	{name: "first fragment over the limit", maxMessage: 300, frames: []wire{{first: begins, length: 301}}, breaks: MessageTooBig, by: 4},
+	{name: "compressed fragment over the limit", deflate: true, maxMessage: 5, frames: []wire{{first: begins | rsv1, payload: "hell"}, {first: ends, payload: "o!"}}, breaks: MessageTooBig, by: 2},
+	{name: "16-bit fragment over the limit", maxMessage: 500, frames: []wire{{first: begins, payload: strings.Repeat("d", 200)}, {first: ends, length: 301}}, breaks: MessageTooBig, by: 4},
+	{name: "16-bit fragment far over the limit", maxMessage: 500, frames: []wire{{first: begins, payload: strings.Repeat("d", 200)}, {first: ends, length: 512}}, breaks: MessageTooBig, by: 3},
+	{name: "64-bit fragment over the largest limit", maxMessage: MaxMessage, frames: []wire{{first: begins, payload: "h"}, {first: ends, length: MaxMessage}}, breaks: MessageTooBig, by: 10},
+	{name: "a limit above the largest", maxMessage: math.MaxInt64, frames: []wire{{first: text, length: MaxMessage + 1}}, breaks: MessageTooBig, by: 6},
+	{name: "needless length of a message over the limit", maxMessage: 5, frames: []wire{{first: text, length: 6, form: length16}}, breaks: longLength, by: 4},
+	{name: "frame over both limits, its own the smaller", maxFrame: 3, maxMessage: 5, frames: []wire{{first: text, payload: "hello!"}}, breaks: TooBig, by: 2},
+	{name: "frame over both limits, the message's the smaller", maxFrame: 5, maxMessage: 3, frames: []wire{{first: text, payload: "hello!"}}, breaks: MessageTooBig, by: 2},
+	{name: "frame over both limits, which are the same", maxFrame: 5, maxMessage: 5, frames: []wire{{first: text, payload: "hello!"}}, breaks: TooBig, by: 2},
+	{name: "frame over both limits, with less left of the message", maxFrame: 3, maxMessage: 5, frames: []wire{{first: begins, payload: "hel"}, {first: ends, payload: "low!"}}, breaks: MessageTooBig, by: 2},
+
 	{name: "close with bad code", frames: []wire{{first: text, payload: "a"}, {first: closes, payload: "\x03\xed"}}, breaks: closeCode},
 	{name: "close with bad code and reason", frames: []wire{{first: closes, payload: "\x00\x00\xff"}}, breaks: closeCode},
 	{name: "close with bad reason", frames: []wire{{first: closes, payload: "\x03\xe8bad \xff"}}, breaks: closeReason},
@@ -155,17 +179,18 @@ var conversations = []conversation{
 
 // stream is what a conversation looks like in one direction.
 type stream struct {
-	masked   bool
-	deflate  bool
-	maxFrame int64
-	bytes    []byte
-	ends     [FrameEnd + 1][]int // by gap, in bytes passed on
-	decided  int                 // bytes until the verdict, if it is a violation
+	masked     bool
+	deflate    bool
+	maxFrame   int64
+	maxMessage int64
+	bytes      []byte
+	ends       [FrameEnd + 1][]int // by gap, in bytes passed on
+	decided    int                 // bytes until the verdict, if it is a violation
 	outcome
 }
 
 func (c conversation) stream(masked bool) stream {
-	s := stream{masked: masked, deflate: c.deflate, maxFrame: c.maxFrame}
+	s := stream{masked: masked, deflate: c.deflate, maxFrame: c.maxFrame, maxMessage: c.maxMessage}
 	passed := 0
 	for i, w := range c.frames {
 		b := w.bytes(masked)
@@ -220,9 +245,11 @@ func bothDirections(t *testing.T, test func(*testing.T, stream)) {
 	}
 }
 
+var noLimits = LimitsOf(0, 0)
+
 func (s stream) driver(t *testing.T, gap Gap) *driver {
 	scanner := NewScanner(s.masked, s.deflate)
-	return &driver{t: t, scanner: scanner, longest: LimitOf(s.maxFrame), gap: gap}
+	return &driver{t: t, scanner: scanner, limits: LimitsOf(s.maxFrame, s.maxMessage), gap: gap}
 }
 
 func (s stream) wants(t *testing.T, d *driver, how string) {
@@ -277,7 +304,7 @@ func TestScanHolds(t *testing.T) {
 		longest[:maxUnread],
 	} {
 		s := NewScanner(true, false)
-		if r := s.Scan(b, LimitOf(0), NoGap, new(Counts)); r != (Result{}) || s.MidFrame() {
+		if r := s.Scan(b, &noLimits, NoGap, new(Counts)); r != (Result{}) || s.MidFrame() {
 			t.Errorf("% x: %+v, mid-frame %t; want it all left, at a frame boundary", b, r, s.MidFrame())
 		}
 	}
@@ -292,7 +319,7 @@ func TestScanPassesRuns(t *testing.T) {
 	ping := wire{first: pings, payload: "p"}.bytes(true)
 	s := NewScanner(true, false)
 	var c Counts
-	got := s.Scan(slices.Concat(data, ping, data), LimitOf(0), NoGap, &c)
+	got := s.Scan(slices.Concat(data, ping, data), &noLimits, NoGap, &c)
 	if want := (Result{Pass: len(data), Stop: Control, Size: len(ping)}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -309,11 +336,11 @@ func TestScanGoesOnFromABoundary(t *testing.T) {
 	s := NewScanner(true, false)
 	want := Result{Pass: len(one), Stop: Boundary}
 	for at := 0; at < len(b); at += len(one) {
-		if got := s.Scan(b[at:], LimitOf(0), FrameEnd, new(Counts)); got != want {
+		if got := s.Scan(b[at:], &noLimits, FrameEnd, new(Counts)); got != want {
 			t.Fatalf("at %d: %+v, want %+v", at, got, want)
 		}
 	}
-	if got := s.Scan(nil, LimitOf(0), FrameEnd, new(Counts)); got != (Result{}) {
+	if got := s.Scan(nil, &noLimits, FrameEnd, new(Counts)); got != (Result{}) {
 		t.Errorf("at the end: %+v, want nothing", got)
 	}
 }
@@ -323,7 +350,7 @@ func TestScanCountsLargePayload(t *testing.T) {
 	b := slices.Concat(
 		wire{first: binaryFrame, payload: strings.Repeat("x", length)}.bytes(true),
 		wire{first: pings}.bytes(true))
-	d := &driver{t: t, scanner: NewScanner(true, false), longest: length}
+	d := &driver{t: t, scanner: NewScanner(true, false), limits: LimitsOf(length, 0)}
 	for chunk := range slices.Chunk(b, 4096) {
 		d.feed(chunk)
 	}
@@ -341,11 +368,12 @@ func TestScannerSize(t *testing.T) {
 func TestScanDoesNotAllocate(t *testing.T) {
 	bothDirections(t, func(t *testing.T, s stream) {
 		scanner := NewScanner(s.masked, s.deflate)
+		limits := LimitsOf(s.maxFrame, s.maxMessage)
 		var c Counts
 		allocs := testing.AllocsPerRun(10, func() {
 			scanner := scanner
 			for b := s.bytes; len(b) > 0; {
-				r := scanner.Scan(b, LimitOf(s.maxFrame), FrameEnd, &c)
+				r := scanner.Scan(b, &limits, FrameEnd, &c)
 				if r.Stop == More || r.Stop == Broken {
 					break
 				}

@@ -59,12 +59,12 @@ func (s *Scanner) stops(first byte) bool {
 // Gather collects the text message at the start of b, at which Scan has stopped. It appends
 // the payload to into, and does not change b. If the message is Part, b is not longer than
 // MaxHeld and can be held back.
-func (s *Scanner) Gather(b []byte, longest Limit, into []byte) Text {
+func (s *Scanner) Gather(b []byte, limits *Limits, into []byte) Text {
 	ahead, counts := *s, Counts{} // Scan counts the frames if the message passes
 	text := Text{Payload: into}
 	at := 0
 	for at < len(b) {
-		h, violation := ahead.parse(b[at:], longest)
+		h, violation := ahead.parse(b[at:], limits)
 		switch {
 		case violation != nil:
 			text.Found, text.At, text.Violation = Wrong, at, violation
@@ -87,7 +87,7 @@ func (s *Scanner) Gather(b []byte, longest Limit, into []byte) Text {
 		if there < int(h.length) {
 			return text
 		}
-		ahead.accept(b[at], &counts)
+		ahead.accept(b[at], h.length, &counts)
 		at += h.size + there
 		text.Frames++
 		if !ahead.fragmented {

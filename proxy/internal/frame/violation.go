@@ -14,8 +14,11 @@ type Violation struct {
 	Reason string        // of that Close
 }
 
-// TooBig is the one violation of a limit, that of NewScanner, and not of the protocol.
-var TooBig = &Violation{ws.StatusMessageTooBig, "frame too big"}
+// The violations of Limits, and not of the protocol.
+var (
+	TooBig        = &Violation{ws.StatusMessageTooBig, "frame too big"}
+	MessageTooBig = &Violation{ws.StatusMessageTooBig, "message too big"}
+)
 
 // Violations of RFC 6455 and RFC 7692.
 var (
@@ -35,6 +38,9 @@ var (
 	closeCode          = protocolError("invalid close code")
 	closeReason        = &Violation{ws.StatusInvalidFramePayloadData, "close reason not UTF-8"}
 )
+
+// OfLimit reports whether v is the violation of a limit.
+func (v *Violation) OfLimit() bool { return v == TooBig || v == MessageTooBig }
 
 // Detail says for a log how v was broken: Reason, and the code of a Close that has a
 // forbidden one. b begins with the frame that broke the rule, as Scan was given it.

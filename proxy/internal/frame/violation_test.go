@@ -36,7 +36,7 @@ func TestCloseCodes(t *testing.T) {
 	scan := func(code int) *Violation {
 		s := NewScanner(false, false)
 		payload := AppendClosePayload(nil, ws.StatusCode(code), "")
-		return s.Scan(AppendControl(nil, ws.OpClose, payload), LimitOf(0), NoGap, new(Counts)).Violation
+		return s.Scan(AppendControl(nil, ws.OpClose, payload), &noLimits, NoGap, new(Counts)).Violation
 	}
 	for code := range 1 << 16 {
 		var want *Violation
