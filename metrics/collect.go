@@ -29,6 +29,12 @@ var (
 		"Pongs that answered the proxy's own pings, by the side they came from.", "side")
 	pingsAnsweredDesc = describe("holdfast_pings_answered_total",
 		"Pings of peers that the proxy answered itself, by the side they came from.", "side")
+	appPingsSentDesc = describe("holdfast_app_pings_sent_total",
+		"Application heartbeats that the proxy sent on its own, by the side they went to.", "side")
+	appPongsReceivedDesc = describe("holdfast_app_pongs_received_total",
+		"Messages that answered the proxy's own application heartbeats, by the side they came from.", "side")
+	appPingsAnsweredDesc = describe("holdfast_app_pings_answered_total",
+		"Application heartbeats of peers that the proxy answered itself, by the side they came from.", "side")
 	framesDesc = describe("holdfast_frames_total",
 		"WebSocket frames received, by the side that sent them and their opcode.", "side", "opcode")
 	receivedDesc = describe("holdfast_received_bytes_total",
@@ -69,6 +75,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for side := range Side(legs) {
 		s.traffic(side)
 		s.heartbeat(side)
+		s.application(side)
 		s.closeFrames(side)
 	}
 }
@@ -128,6 +135,12 @@ func (s scrape) heartbeat(side Side) {
 	s.legCounter(pingsSentDesc, side, func(l *leg) *atomic.Uint64 { return &l.pingsSent })
 	s.legCounter(pongsReceivedDesc, side, func(l *leg) *atomic.Uint64 { return &l.pongsReceived })
 	s.legCounter(pingsAnsweredDesc, side, func(l *leg) *atomic.Uint64 { return &l.pingsAnswered })
+}
+
+func (s scrape) application(side Side) {
+	s.legCounter(appPingsSentDesc, side, func(l *leg) *atomic.Uint64 { return &l.appPingsSent })
+	s.legCounter(appPongsReceivedDesc, side, func(l *leg) *atomic.Uint64 { return &l.appPongsReceived })
+	s.legCounter(appPingsAnsweredDesc, side, func(l *leg) *atomic.Uint64 { return &l.appPingsAnswered })
 }
 
 func (s scrape) closeFrames(side Side) {

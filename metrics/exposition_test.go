@@ -66,6 +66,11 @@ func TestBusyExposition(t *testing.T) {
 	two.PingLag(-time.Microsecond)
 	one.PingAnswered(Upstream)
 	one.Frames(Upstream, 0x9, 1)
+	one.AppPingSent(Upstream)
+	two.AppPingSent(Upstream)
+	two.AppPongReceived(Upstream)
+	two.AppRoundTrip(Upstream, 15*time.Millisecond)
+	two.AppPingAnswered(Client)
 
 	// One session is closed, and two are dropped, each by another peer.
 	one.Frames(Client, 0x8, 1)

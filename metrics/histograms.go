@@ -12,6 +12,7 @@ type histograms struct {
 	session   prometheus.Observer
 	handshake [stages]prometheus.Observer
 	rtt       [legs]prometheus.Observer
+	appRTT    [legs]prometheus.Observer
 	lag       prometheus.Observer
 }
 
@@ -89,19 +90,16 @@ func newHistograms(registry *prometheus.Registry) *histograms {
 			"waiting for its answer (upgrade), and all of it as the client sees it (total).",
 		Buckets: handshakeBounds,
 	}, []string{"stage"})
-	rtt := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name:                           "holdfast_ping_rtt_seconds",
-		Help:                           "Round trips of the proxy's own pings, from ping sent to pong received, in seconds.",
-		Buckets:                        rttBounds,
-		NativeHistogramBucketFactor:    nativeFactor,
-		NativeHistogramMaxBucketNumber: nativeBuckets,
-	}, []string{"side"})
+	rtt := newRoundTrips("holdfast_ping_rtt_seconds",
+		"Round trips of the proxy's own pings, from ping sent to pong received, in seconds.")
+	appRTT := newRoundTrips("holdfast_app_ping_rtt_seconds",
+		"Round trips of the proxy's own application heartbeats, from message sent to answer received, in seconds.")
 	lag := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "holdfast_ping_lag_seconds",
-		Help:    "How late the proxy's own pings left, from due to sent, in seconds. Rises when the proxy is overloaded.",
+		Help:    "How late the proxy's own pings and application heartbeats left, from due to sent, in seconds. Rises when the proxy is overloaded.",
 		Buckets: lagBounds,
 	})
-	registry.MustRegister(session, handshake, rtt, lag)
+	registry.MustRegister(session, handshake, rtt, appRTT, lag)
 
 	h := &histograms{session: session, lag: lag}
 	for stage := range Stage(stages) {
@@ -109,8 +107,20 @@ func newHistograms(registry *prometheus.Registry) *histograms {
 	}
 	for side := range Side(legs) {
 		h.rtt[side] = rtt.WithLabelValues(side.String())
+		h.appRTT[side] = appRTT.WithLabelValues(side.String())
 	}
 	return h
+}
+
+// newRoundTrips returns a histogram of round trips, by side.
+func newRoundTrips(name, help string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:                           name,
+		Help:                           help,
+		Buckets:                        rttBounds,
+		NativeHistogramBucketFactor:    nativeFactor,
+		NativeHistogramMaxBucketNumber: nativeBuckets,
+	}, []string{"side"})
 }
 
 // observe adds d to a histogram. A negative d (of a ping sent before it was due) counts

@@ -45,6 +45,10 @@ type leg struct {
 	pongsReceived atomic.Uint64
 	pingsAnswered atomic.Uint64
 
+	appPingsSent     atomic.Uint64
+	appPongsReceived atomic.Uint64
+	appPingsAnswered atomic.Uint64
+
 	closeFrames [closeCodes]atomic.Uint64
 	closed      atomic.Uint64
 }
@@ -98,6 +102,19 @@ func (l *Loop) RoundTrip(side Side, rtt time.Duration) { observe(l.durations.rtt
 
 // PingAnswered counts a ping of the peer on that side that we answered ourselves.
 func (l *Loop) PingAnswered(side Side) { l.legs[side].pingsAnswered.Add(1) }
+
+// AppPingSent counts a ping of the application that was sent to that side.
+func (l *Loop) AppPingSent(side Side) { l.legs[side].appPingsSent.Add(1) }
+
+// AppPongReceived counts an answer to such a ping.
+func (l *Loop) AppPongReceived(side Side) { l.legs[side].appPongsReceived.Add(1) }
+
+// AppRoundTrip observes the time from the sending of such a ping to the arrival of its
+// answer.
+func (l *Loop) AppRoundTrip(side Side, rtt time.Duration) { observe(l.durations.appRTT[side], rtt) }
+
+// AppPingAnswered counts a message of the peer on that side that we answered ourselves.
+func (l *Loop) AppPingAnswered(side Side) { l.legs[side].appPingsAnswered.Add(1) }
 
 // Frames counts n frames that the peer on that side sent. Only the low four bits of
 // opcode matter. Reserved opcodes have no series: they are a protocol error, which

@@ -46,7 +46,9 @@ func (l *loop) excuse(s *session, side Side) {
 	g := &s.legs[side]
 	closing := g.said() && g.tail == nil && g.by != heartbeat.Never
 	inFrames := s.midFrame(client) && s.midFrame(upstream)
-	if !g.beat.Owes() && !closing && !inFrames || g.io == nil || g.io.Unread() == 0 {
+	a := l.app(s, side)
+	owes := g.beat.Owes() || a != nil && a.beat.Owes()
+	if !owes && !closing && !inFrames || g.io == nil || g.io.Unread() == 0 {
 		return
 	}
 	if !l.absence.late && g.io.LastACKs().Data < l.absence.from {
@@ -54,6 +56,10 @@ func (l *loop) excuse(s *session, side Side) {
 	}
 	g.beat.Pause()
 	g.beat.Resume(&l.rules[side], l.now, true)
+	if a != nil {
+		a.beat.Pause()
+		a.beat.Resume(&l.apps[side].rules, l.now, true)
+	}
 	if inFrames {
 		s.lastData = l.now
 	}

@@ -319,6 +319,9 @@ func (l *loop) audit(s *session) error {
 		if s.cause.kind != live && (g.beat.Wanted() || g.beat.Next() != heartbeat.Never) {
 			return fmt.Errorf("the heartbeat of the %v leg goes on after the end has begun", side)
 		}
+		if a := l.app(s, side); s.cause.kind != live && a != nil && (a.beat.Wanted() || a.beat.Next() != heartbeat.Never || a.answers != nil) {
+			return fmt.Errorf("the application's heartbeat on the %v leg goes on after the end has begun", side)
+		}
 		if g.paused && s.legs[opposite(side)].tail == nil {
 			return fmt.Errorf("the %v leg is not read, and nothing is in the way", side)
 		}

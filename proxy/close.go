@@ -187,6 +187,7 @@ func (l *loop) latch(s *session, c cause) {
 	for i := range s.legs {
 		s.legs[i].silence()
 	}
+	l.silenceApps(s)
 }
 
 // settle moves a session that is ending as far as it can go now. It may be called at any
@@ -288,7 +289,7 @@ func (l *loop) overdue(s *session) {
 			return
 		}
 		switch {
-		case l.measureBacklog(g):
+		case l.measureBacklog(g, &g.backlog):
 			unread = true
 		case g.out == outEnding && g.tail == nil && l.now >= g.deadline():
 			g.closes(l.now, &l.patience, g.pending.close) // the message goes on: its end is not waited for
@@ -319,7 +320,7 @@ func (l *loop) judgeEnding(g *leg) (over bool) {
 	if g.tail != nil {
 		return l.judgeTail(g)
 	}
-	g.by, over = g.wait.Look(g.by, l.now, l.patience.close, l.delivery(g, l.patience.close, l.patience.write))
+	g.by, over = g.wait.Look(g.by, l.now, l.patience.close, l.delivery(g, g.mark, l.patience.close, l.patience.write))
 	return over
 }
 
@@ -359,7 +360,7 @@ func (l *loop) finish(s *session) {
 	}
 	defer l.release(s)
 	for _, side := range sides {
-		l.pause(&s.legs[side], side, false)
+		l.pause(s, side, false)
 	}
 	if s.cause.kind == closing { // whatever ends the leg that owes the answer must change the cause
 		l.log.Error("a session ended without a cause", idAttr(s.id))
@@ -413,7 +414,7 @@ func (l *loop) wasted(s *session, from Side, n int) {
 		l.lost(s, opposite(from), errUnread)
 	case g.closeIn != noCode && *waste >= lastWordMax, g.told && *waste >= toldMax, *waste >= untoldMax:
 		l.flooded(s, from)
-	case !g.told && g.said() && l.delivery(g, 0, 0).Arrived:
+	case !g.told && g.said() && l.delivery(g, g.mark, 0, 0).Arrived:
 		g.told, *waste = true, 0
 	}
 }

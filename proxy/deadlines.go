@@ -104,9 +104,11 @@ func (l *loop) expireLive(s *session) {
 // waits until everything that had arrived is read.
 func (l *loop) judgeLeg(s *session, side Side) bool {
 	g := &s.legs[side]
-	if g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now) {
+	a := l.app(s, side)
+	late, appLate := g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now), a != nil && a.beat.Overdue(l.now)
+	if late || appLate {
 		l.retry(s, side)
-		if s.cause.kind != live || l.measureBacklog(g) {
+		if s.cause.kind != live || late && l.measureBacklog(g, &g.backlog) || appLate && l.measureBacklog(g, &a.backlog) {
 			return s.cause.kind == live
 		}
 	}
@@ -118,6 +120,9 @@ func (l *loop) judgeLeg(s *session, side Side) bool {
 	default:
 		l.beat(s, side)
 	}
+	if s.cause.kind == live {
+		l.beatApp(s, side)
+	}
 	return s.cause.kind == live
 }
 
@@ -126,7 +131,7 @@ func (l *loop) beat(s *session, side Side) {
 	g := &s.legs[side]
 	action := g.beat.Advance(l.now, l.grids[side].Horizon(l.now))
 	if action == heartbeat.Look {
-		action = g.beat.Looked(&l.rules[side], l.now, l.delivery(g, l.rules[side].Timeout, l.patienceFor(side)))
+		action = g.beat.Looked(&l.rules[side], l.now, l.delivery(g, g.mark, l.rules[side].Timeout, l.patienceFor(side)))
 	}
 	if action == heartbeat.Expired {
 		l.end(s, side, metrics.PingTimeout)
@@ -158,7 +163,7 @@ func (l *loop) due(s *session) heartbeat.Time {
 		g := &s.legs[side]
 		at = min(at, g.deadline())
 		if s.cause.kind == live {
-			at = min(at, l.nextBeat(g, side), s.pongPresses(side))
+			at = min(at, l.nextBeat(g, side), s.pongPresses(side), l.nextExtra(s, side))
 		}
 	}
 	return at

@@ -38,21 +38,21 @@ func (l *loop) moves(g *leg) {
 	}
 }
 
-// delivery takes a sample because an answer is late, and says when the peer's TCP last
-// acknowledged something new. After a loss acked may stand still for long, until the
+// delivery takes a sample because an answer to what ends at mark is late. It says whether
+// that has arrived, and when the peer's TCP last acknowledged something new. After a loss acked may stand still for long, until the
 // first lost segment arrives. Meanwhile segments that arrive behind the gap are
 // acknowledged too, and count.
 //
 // patience is granted to a peer whose TCP is alive, because it answered the kernel's
 // probes within timeout, but has no room, because its program reads slowly or not at all.
 // Its window opens in large steps, and between two steps nothing is acknowledged.
-func (l *loop) delivery(g *leg, timeout, patience time.Duration) heartbeat.Delivery {
+func (l *loop) delivery(g *leg, mark int64, timeout, patience time.Duration) heartbeat.Delivery {
 	moves, acks := g.sample(), g.io.LastACKs()
 	if moves || acks.Gap {
 		g.moved = max(g.moved, l.now-heartbeat.Time(acks.Last))
 	}
 	l.easeBackoff(g, acks)
-	d := heartbeat.Delivery{Arrived: g.acked >= g.mark, Moved: g.moved}
+	d := heartbeat.Delivery{Arrived: g.acked >= mark, Moved: g.moved}
 	if acks.Full {
 		g.io.Outlast()
 		if acks.Last < timeout {
@@ -92,36 +92,40 @@ func (g *leg) answered() { g.acked = max(g.acked, g.mark) }
 // socket as writable only when a third of its buffer is free.
 func (l *loop) judgeTail(g *leg) (over bool) {
 	t := g.tail
-	l.delivery(g, l.patience.write, 0)
+	l.delivery(g, g.mark, l.patience.write, 0)
 	t.by, over = t.wait.Look(t.by, l.now, l.patience.write, heartbeat.Delivery{Moved: g.moved})
 	return over
 }
 
 // measureBacklog reports whether bytes that had arrived when a deadline of the leg passed
 // are still unread: the answer may be among them. It is called after a read, and again
-// after each later read until it returns false. The first call records how much is
+// after each later read until it returns false. The first call records in b how much is
 // unread, and catchUp subtracts what is read.
-func (l *loop) measureBacklog(g *leg) bool {
+func (l *loop) measureBacklog(g *leg, b *backlog) bool {
 	if g.io == nil || g.paused || g.in == inEnded {
 		return false
 	}
 	unread := g.io.Unread()
 	switch {
-	case unread == 0 || g.backlog == backlogRead:
-		g.backlog = 0
+	case unread == 0 || *b == backlogRead:
+		*b = 0
 		return false
-	case g.backlog == 0:
-		g.backlog = uint16(min(unread>>10+1+backlogRead, 1<<16-1))
+	case *b == 0:
+		*b = backlog(min(unread>>10+1+int(backlogRead), 1<<16-1))
 	}
 	return true
 }
 
-// backlogRead is the value of a leg's backlog when all of it has been read.
-const backlogRead = 1
+// A backlog is how many KiB of a peer's bytes were unread when a deadline came. They are read
+// before the deadline is judged. 0 means that no deadline waits for that.
+type backlog uint16
+
+// backlogRead is the value of a backlog when all of it has been read.
+const backlogRead backlog = 1
 
 // catchUp subtracts a read of n bytes from the backlog.
-func (g *leg) catchUp(n int) {
-	if g.backlog > backlogRead {
-		g.backlog -= min(g.backlog-backlogRead, uint16(max(1, n>>10)))
+func (b *backlog) catchUp(n int) {
+	if *b > backlogRead {
+		*b -= min(*b-backlogRead, backlog(max(1, n>>10)))
 	}
 }

@@ -41,6 +41,10 @@ type EndedLeg struct {
 	// RTT is the last round trip that was measured, if Measured.
 	RTT      time.Duration
 	Measured bool
+
+	// AppRTT is the same for the application's heartbeat, if AppMeasured.
+	AppRTT      time.Duration
+	AppMeasured bool
 }
 
 // ended returns how s has ended.
@@ -66,6 +70,9 @@ func (l *loop) ended(s *session) Ended {
 		leg.CloseReceived, leg.CloseSent = g.closeIn, g.closeOut
 		leg.Silent = s.silent(side)
 		leg.RTT, leg.Measured = g.beat.RTT()
+		if a := l.app(s, side); a != nil {
+			leg.AppRTT, leg.AppMeasured = a.beat.RTT()
+		}
 	}
 	return e
 }

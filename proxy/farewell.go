@@ -31,12 +31,16 @@ func farewells(c cause, codes CloseCodes, broken *frame.Violation) (f [2]farewel
 	f[upstream] = farewell{tell, uint16(ws.StatusGoingAway), "client connection lost"}
 	switch c.reason {
 	case metrics.PingTimeout:
-		f[client].text, f[upstream].text = "upstream keepalive ping timeout", "client keepalive ping timeout"
+		why := "keepalive ping timeout"
+		if c.detail == &appTimeout {
+			why = appTimeout
+		}
+		f[client].text, f[upstream].text = "upstream "+why, "client "+why
 		code := codes.Timeout
 		if c.side == upstream {
 			code = uint16(ws.StatusInternalServerError)
 		}
-		f[c.side] = farewell{tellDead, code, "keepalive ping timeout"}
+		f[c.side] = farewell{tellDead, code, why}
 	case metrics.EOF, metrics.Reset, metrics.IOError:
 		f[c.side] = farewell{how: cutOff}
 	case metrics.WriteTimeout:

@@ -21,14 +21,14 @@ type leg struct {
 	fault    Reason         // outBroken: how the write failed
 	wait     heartbeat.Wait // how far the wait until by has come
 	interest epoll.Ready
-	backlog  uint16 // KiB that were unread when a deadline came; they are read before it is judged
-	closeIn  uint16 // the Close received: noCode, emptyCode or its code
-	closeOut uint16 // the Close sent: noCode, emptyCode or its code
+	backlog  backlog // what was unread when a deadline came
+	closeIn  uint16  // the Close received: noCode, emptyCode or its code
+	closeOut uint16  // the Close sent: noCode, emptyCode or its code
 
 	scan frame.Scanner   // walks the frames from the peer
 	beat heartbeat.State // the peer's heartbeat
 
-	held    *held    // the beginning of a header or control frame from the peer
+	held    *held    // the beginning of what cannot be decided on yet
 	tail    *tail    // what the socket did not take
 	pending *pending // control frames of ours that wait for a gap, and what lay unread when a ping left
 
@@ -70,12 +70,9 @@ const (
 	emptyCode = 1005 // there was a Close without a code (RFC 6455 7.1.5)
 )
 
-// held is the beginning of a header or of a control frame. It is kept until the rest
-// comes.
-type held struct {
-	n   int
-	buf [frame.MaxHeld]byte
-}
+// held is the beginning of a header, of a control frame, or of a message that is looked at.
+// It is kept until the rest comes.
+type held struct{ bytes []byte }
 
 // pending holds the control frames that wait to be written to a leg. At most one pong
 // waits: the latest ping wins (RFC 6455 5.5.3), so a flood of pings costs nothing.
@@ -105,8 +102,8 @@ func (s *session) midMessage(side Side) bool {
 // insideFrame reports whether the peer is in the middle of a frame, header included.
 func (g *leg) insideFrame() bool { return g.scan.MidFrame() || g.held != nil }
 
-// gap returns the gap between data frames for which our frames that are due on the leg
-// wait, or frame.NoGap if none is due.
+// gap returns the gap between data frames for which our control frames that are due on the
+// leg wait, or frame.NoGap if none is due.
 func (g *leg) gap(now heartbeat.Time) frame.Gap {
 	switch {
 	case g.out == outEnding:

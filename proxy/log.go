@@ -57,8 +57,10 @@ func (l *loop) logEnd(e *Ended) {
 	attrs = appendCode(attrs, "close_to_client", c.CloseSent)
 	attrs = appendCode(attrs, "close_from_upstream", u.CloseReceived)
 	attrs = appendCode(attrs, "close_to_upstream", u.CloseSent)
-	attrs = appendRTT(attrs, "client_rtt", c)
-	attrs = appendRTT(attrs, "upstream_rtt", u)
+	attrs = appendRTT(attrs, "client_rtt", c.RTT, c.Measured)
+	attrs = appendRTT(attrs, "upstream_rtt", u.RTT, u.Measured)
+	attrs = appendRTT(attrs, "client_app_rtt", c.AppRTT, c.AppMeasured)
+	attrs = appendRTT(attrs, "upstream_app_rtt", u.AppRTT, u.AppMeasured)
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, message, attrs...)
 }
 
@@ -71,9 +73,9 @@ func appendCode(attrs []slog.Attr, name string, code uint16) []slog.Attr {
 	return append(attrs, slog.Int(name, int(code)))
 }
 
-func appendRTT(attrs []slog.Attr, name string, g *EndedLeg) []slog.Attr {
-	if g.Measured {
-		return append(attrs, slog.Duration(name, g.RTT))
+func appendRTT(attrs []slog.Attr, name string, rtt time.Duration, measured bool) []slog.Attr {
+	if measured {
+		return append(attrs, slog.Duration(name, rtt))
 	}
 	return attrs
 }
@@ -179,6 +181,20 @@ func (l *loop) logPing(s *session, side Side) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.LogAttrs(context.Background(), slog.LevelDebug, "ping sent",
 			idAttr(s.id), slog.String("side", side.String()))
+	}
+}
+
+func (l *loop) logAppPing(s *session, side Side) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.LogAttrs(context.Background(), slog.LevelDebug, "application ping sent",
+			idAttr(s.id), slog.String("side", side.String()))
+	}
+}
+
+func (l *loop) logAppPong(s *session, side Side, pong heartbeat.Answer) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.LogAttrs(context.Background(), slog.LevelDebug, "application pong received",
+			idAttr(s.id), slog.String("side", side.String()), slog.Duration("rtt", pong.Took))
 	}
 }
 

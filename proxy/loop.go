@@ -26,6 +26,7 @@ type loop struct {
 	patience patience
 	backoff  time.Duration // the bound on the kernel's wait before it retransmits
 	limits   frame.Limits  // of data frames and messages
+	apps     [2]appRules   // by side
 	metrics  *metrics.Loop
 	log      *slog.Logger
 	clock    func() heartbeat.Time
@@ -35,6 +36,7 @@ type loop struct {
 	// Owned by the loop.
 	now      heartbeat.Time // of this turn
 	table    table
+	extras   []*extras // by slot; nil if sessions have none
 	wheel    *heartbeat.Wheel
 	tails    tailPool
 	random   random
@@ -57,6 +59,8 @@ type loop struct {
 	left       []epoll.Event // those that are still to be handled
 	faults     faults
 	frame      frame.ControlFrame             // scratch
+	text       [frame.MaxText]byte            // scratch: a message that is looked at
+	answer     [2 * frame.MaxText]byte        // scratch: the text of an answer to a message
 	in         [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
 
 	sessions atomic.Int64 // in the table; the server reads it to choose a loop
@@ -75,6 +79,7 @@ func newLoop(server *Server, k kernel, source io.Reader) *loop {
 		grids:    [2]heartbeat.Grid{client: heartbeat.GridFor(cfg.Client.Interval), upstream: heartbeat.GridFor(cfg.UpstreamSide.Interval)},
 		backoff:  cfg.longestBackoff(),
 		limits:   frame.LimitsOf(cfg.MaxFrameSize, cfg.MaxMessageSize),
+		apps:     [2]appRules{client: newAppRules(&cfg.ClientApp, cfg.Client), upstream: newAppRules(&cfg.UpstreamApp, cfg.UpstreamSide)},
 		patience: patience{write: cfg.WriteTimeout, close: cfg.CloseTimeout},
 		absence:  absence{from: cfg.shortestAbsence()},
 		metrics:  cfg.Metrics.NewLoop(),

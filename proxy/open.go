@@ -34,8 +34,12 @@ func (l *loop) begin(s *session, deflate bool) {
 		s.hears(side, l.now)
 		g := &s.legs[side]
 		g.scan = frame.NewScanner(side == client, deflate)
+		if l.apps[side].reads() {
+			g.scan.Watch()
+		}
 		g.beat.Open(&l.rules[side], l.now, phase)
 	}
+	l.beginExtras(s, phase)
 }
 
 // oldAt returns when a session reaches MaxSessionDuration, a tenth earlier or later, so that

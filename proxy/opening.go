@@ -247,7 +247,7 @@ func (l *loop) requestRead(s *session, end int) {
 		l.refuse(s, metrics.ResultBadRequest, refusal)
 		return
 	}
-	if l.cfg.NoCompression {
+	if l.cfg.NoCompression || l.cfg.readsMessages() {
 		o.offer.LeaveOutCompression()
 	}
 	if result, refusal := l.refusalFor(s); refusal != nil {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 
@@ -30,7 +31,7 @@ func (l *loop) readable(s *session, from Side) {
 		return
 	}
 	chunk := l.in[:]
-	n, err := g.io.Read(chunk[frame.MaxHeld:frame.MaxHeld+readSize], g.share())
+	n, err := g.io.Read(chunk[frame.MaxHeld:frame.MaxHeld+readSize], l.share(s, from))
 	if err == errAgain {
 		return
 	}
@@ -56,12 +57,17 @@ const (
 )
 
 // share returns how many bytes the leg's next read may take: readSize, or less after a
-// crowded read, so that a turn costs about the same.
-func (g *leg) share() int {
-	if g.crowded {
+// crowded read, so that a turn costs about the same. A session with extras needs room for
+// them in the other leg's tail.
+func (l *loop) share(s *session, from Side) int {
+	switch {
+	case s.legs[from].crowded:
 		return crowdedRead
+	case l.extras != nil:
+		return readSize - extraRoom
+	default:
+		return readSize
 	}
-	return readSize
 }
 
 // unhold moves the bytes that were held back to the end of room, and returns how many
@@ -70,8 +76,7 @@ func (g *leg) unhold(room []byte) int {
 	if g.held == nil {
 		return 0
 	}
-	n := g.held.n
-	copy(room[len(room)-n:], g.held.buf[:n])
+	n := copy(room[len(room)-len(g.held.bytes):], g.held.bytes)
 	g.held = nil
 	return n
 }
@@ -80,13 +85,15 @@ func (g *leg) hold(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	g.held = &held{n: len(b)}
-	copy(g.held.buf[:], b)
+	g.held = &held{bytes.Clone(b)}
 }
 
 func (l *loop) count(s *session, from Side, n int) {
 	s.legs[from].received += uint64(n)
-	s.legs[from].catchUp(n)
+	s.legs[from].backlog.catchUp(n)
+	if a := l.app(s, from); a != nil {
+		a.backlog.catchUp(n)
+	}
 	l.metrics.Received(from, n)
 }
 
@@ -101,7 +108,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	size, controls := len(b), 0
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
 	for at < len(b) && g.in == inOpen {
-		r := g.scan.Scan(b[at:], &l.limits, s.legs[to].gap(l.now), &seen)
+		r := g.scan.Scan(b[at:], &l.limits, l.gap(s, to), &seen)
 		if run < at { // a frame was cut out before
 			copy(b[run:], b[at:at+r.Pass])
 		}
@@ -109,6 +116,12 @@ func (l *loop) take(s *session, from Side, b []byte) {
 		at += r.Pass
 		if r.Pass > 0 {
 			s.lastData = l.now
+			l.heardApp(s, from)
+		}
+		if r.Stop == frame.Message {
+			var drop int
+			r, drop = l.judgeMessage(s, from, b[at:], &seen)
+			at += drop
 		}
 		switch r.Stop {
 		case frame.Boundary:
@@ -142,6 +155,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 		case frame.More:
 			g.hold(b[at:])
 			at = len(b)
+		case frame.Message: // judgeMessage did all of it
 		}
 	}
 	l.passOn(s, from, b[:run])
@@ -259,7 +273,7 @@ func (l *loop) writable(s *session, side Side) {
 	if t == nil {
 		return
 	}
-	pinging := g.pingInTail()
+	pinging, appPinging := g.pingInTail(), t.appEnd > t.from
 	if pinging {
 		l.marksUnread(s, side)
 	}
@@ -280,6 +294,9 @@ func (l *loop) writable(s *session, side Side) {
 	l.moves(g)
 	if pinging && !g.pingInTail() {
 		l.pinged(s, side, t.ping, true)
+	}
+	if appPinging && t.from >= t.appEnd {
+		l.appPinged(s, side, true)
 	}
 	if t.from < t.to {
 		return
@@ -325,10 +342,10 @@ func (l *loop) watch(s *session) {
 	for _, side := range sides {
 		g, other := &s.legs[side], &s.legs[opposite(side)]
 		if g.io == nil {
-			l.pause(g, side, false)
+			l.pause(s, side, false)
 			continue
 		}
-		l.pause(g, side, g.in == inOpen && other.tail != nil)
+		l.pause(s, side, g.in == inOpen && other.tail != nil)
 		var want epoll.Ready
 		if g.in == inDiscard || g.in == inOpen && !g.paused {
 			want |= readInterest
@@ -344,17 +361,25 @@ func (l *loop) watch(s *session) {
 }
 
 // pause stops or resumes reading a leg. A peer that is not read cannot miss a pong.
-func (l *loop) pause(g *leg, side Side, paused bool) {
+func (l *loop) pause(s *session, side Side, paused bool) {
+	g := &s.legs[side]
 	if g.paused == paused {
 		return
 	}
+	a := l.app(s, side)
 	if paused {
 		g.pauses(l.now)
+		if a != nil {
+			a.beat.Pause()
+		}
 		l.metrics.Paused(side, 1)
 		return
 	}
 	l.metrics.Paused(side, -1)
 	g.resumes(&l.rules[side], l.now) // it asks the kernel, which may panic
+	if a != nil {
+		a.beat.Resume(&l.apps[side].rules, l.now, g.io != nil && a.beat.Owes() && g.io.Unread() > 0)
+	}
 }
 
 // want tells the poller what to wait for on a leg. A descriptor of which nothing is

@@ -14,6 +14,7 @@ type tail struct {
 	// A ping of ours may be in the tail. It is sent when from reaches pingEnd.
 	pingEnd int    // 0 if there is no ping
 	ping    uint64 // its payload
+	appEnd  int    // the same for a ping of the application; 0 if there is none
 
 	buf [tailSize]byte
 }
@@ -22,7 +23,8 @@ const (
 	// tailSize is a little under 64 KiB, so that a whole tail fits a size class.
 	tailSize = 64<<10 - 64
 	// readSize is the most that one read of a leg takes. Together with the bytes held
-	// back before it, a pong, a ping and a Close it fits a tail.
+	// back before it, a pong, a ping and a Close it fits a tail. See extraRoom for a session
+	// with extras.
 	readSize = 63 << 10
 )
 
@@ -48,7 +50,7 @@ func (p *tailPool) get() *tail {
 	t := p.free[n-1]
 	p.free[n-1] = nil
 	p.free = p.free[:n-1]
-	t.from, t.to, t.pingEnd = 0, 0, 0
+	t.from, t.to, t.pingEnd, t.appEnd = 0, 0, 0, 0
 	return t
 }
 

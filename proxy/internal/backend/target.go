@@ -19,6 +19,7 @@ type Target struct {
 	hash    uint64 // of its names
 
 	answersPings atomic.Bool  // it has answered a ping of ours
+	answersApp   atomic.Bool  // its application has answered a ping of the application's
 	load         atomic.Int64 // handshakes and requests for pages that are on their way to it, and sessions
 	sessions     atomic.Int64
 	pages        atomic.Int64 // those requests of load
@@ -104,6 +105,18 @@ func (t *Target) AnswersPings() bool { return t.answersPings.Load() }
 func (t *Target) NoteAnswer() {
 	if !t.answersPings.Load() && t.answersPings.CompareAndSwap(false, true) {
 		t.backend.pool.cfg.Log.Info("upstream answers pings: its keepalive deadline applies from now on",
+			"upstream", t.backend.name, "address", t.address)
+	}
+}
+
+// AnswersApp reports whether the application behind the target has ever answered a ping of
+// the application's own.
+func (t *Target) AnswersApp() bool { return t.answersApp.Load() }
+
+// NoteAppAnswer records that it has.
+func (t *Target) NoteAppAnswer() {
+	if !t.answersApp.Load() && t.answersApp.CompareAndSwap(false, true) {
+		t.backend.pool.cfg.Log.Info("upstream answers application heartbeats: their deadline applies from now on",
 			"upstream", t.backend.name, "address", t.address)
 	}
 }

@@ -1,6 +1,10 @@
 package frame
 
-import "github.com/gobwas/ws"
+import (
+	"math"
+
+	"github.com/gobwas/ws"
+)
 
 // MaxText is the longest text that Gather collects, in bytes.
 const MaxText = 1024
@@ -109,4 +113,34 @@ func (t Text) between(b []byte, at int, h header) Text {
 		t.Found, t.Violation = Wrong, violation
 	}
 	return t
+}
+
+// MaxTextHeader is the size of the longest header of AppendText and AppendMaskedText.
+const MaxTextHeader = 2 + 2 + 4
+
+// AppendText appends a whole, uncompressed text message as a server sends it. It panics if
+// the text is longer than 65,535 bytes, and so does AppendMaskedText.
+func AppendText(dst, text []byte) []byte {
+	return append(appendTextHeader(dst, 0, len(text)), text...)
+}
+
+// AppendMaskedText appends such a message as a client sends it. The key must be fresh and not
+// predictable (RFC 6455 5.3).
+func AppendMaskedText(dst, text []byte, key [4]byte) []byte {
+	dst = append(appendTextHeader(dst, mask, len(text)), key[:]...)
+	start := len(dst)
+	dst = append(dst, text...)
+	ws.Cipher(dst[start:], key, 0)
+	return dst
+}
+
+func appendTextHeader(dst []byte, masked byte, length int) []byte {
+	switch {
+	case length > math.MaxUint16:
+		panic("frame: text longer than 65535 bytes")
+	case length > maxControlPayload:
+		return append(dst, fin|opText, masked|length16, byte(length>>8), byte(length))
+	default:
+		return append(dst, fin|opText, masked|byte(length))
+	}
 }

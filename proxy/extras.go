@@ -1,0 +1,50 @@
+package proxy
+
+import "holdfast/heartbeat"
+
+// extras are what a session has only if the configuration asks for it. They are kept beside
+// the session, by its slot, so that other sessions do not pay for them.
+type extras struct {
+	apps [2]appLeg // by side
+}
+
+// needsExtras reports whether sessions have extras.
+func (c *Config) needsExtras() bool { return c.ClientApp.exists() || c.UpstreamApp.exists() }
+
+// extrasOf returns the extras of an open session, or nil if it has none.
+func (l *loop) extrasOf(s *session) *extras {
+	if l.extras == nil || int(s.slot) >= len(l.extras) {
+		return nil
+	}
+	return l.extras[s.slot]
+}
+
+// beginExtras makes the extras of a session that opens.
+func (l *loop) beginExtras(s *session, phase float64) {
+	if !l.cfg.needsExtras() {
+		return
+	}
+	if more := int(s.slot) + 1 - len(l.extras); more > 0 {
+		l.extras = append(l.extras, make([]*extras, more)...)
+	}
+	x := new(extras)
+	l.extras[s.slot] = x
+	for _, side := range sides {
+		x.apps[side].beat.Open(&l.apps[side].rules, l.now, phase)
+	}
+}
+
+// dropExtras frees the extras of a session that leaves the loop.
+func (l *loop) dropExtras(s *session) {
+	if l.extrasOf(s) != nil {
+		l.extras[s.slot] = nil
+	}
+}
+
+// nextExtra returns when the extras of a leg next have something to do.
+func (l *loop) nextExtra(s *session, side Side) heartbeat.Time {
+	if a := l.app(s, side); a != nil {
+		return l.nextAppBeat(a, side)
+	}
+	return heartbeat.Never
+}
