@@ -53,7 +53,9 @@ func (l *loop) excuse(s *session, side Side) {
 		return
 	}
 	g.beat.Pause()
-	g.beat.Resume(&l.rules[side], l.now, true)
+	if !l.slowed(s, side) { // its deadline stands still in any case
+		g.beat.Resume(&l.rules[side], l.now, true)
+	}
 	if inFrames {
 		s.lastData = l.now
 	}

@@ -288,11 +288,11 @@ func (l *loop) overdue(s *session) {
 			return
 		}
 		switch {
-		case l.measureBacklog(g):
+		case l.measureBacklog(s, side):
 			unread = true
 		case g.out == outEnding && g.tail == nil && l.now >= g.deadline():
 			g.closes(l.now, &l.patience, g.pending.close) // the message goes on: its end is not waited for
-		case g.io != nil && l.now >= g.deadline() && l.judgeEnding(g):
+		case g.io != nil && l.now >= g.deadline() && l.judgeEnding(g) && !l.lastWord(s, side):
 			l.giveUp(s, side)
 		}
 	}
@@ -328,7 +328,7 @@ func (l *loop) retry(s *session, side Side) {
 	if s.legs[side].tail != nil {
 		l.writable(s, side)
 	}
-	if s.legs[side].io != nil && !s.legs[side].paused {
+	if s.legs[side].io != nil && !s.legs[side].paused && !l.slowed(s, side) {
 		l.readable(s, side)
 	}
 }
@@ -359,7 +359,7 @@ func (l *loop) finish(s *session) {
 	}
 	defer l.release(s)
 	for _, side := range sides {
-		l.pause(&s.legs[side], side, false)
+		l.pause(s, side, false)
 	}
 	if s.cause.kind == closing { // whatever ends the leg that owes the answer must change the cause
 		l.log.Error("a session ended without a cause", idAttr(s.id))

@@ -31,6 +31,13 @@ type CloseCodes struct {
 	Drain        uint16 // the session is idle, too old, drained or closed by an operator
 }
 
+// Pace limits what is read from the peer of a leg, each second; 0 means no limit. Nothing is
+// dropped: the peer is read more slowly.
+type Pace struct {
+	Frames float64 // of all kinds
+	Bytes  float64
+}
+
 // An Upstream is one name, address or socket of the service behind the proxy.
 type Upstream struct {
 	// URL is a URL of scheme ws, http, wss or https with a host and an optional path, which
@@ -142,6 +149,8 @@ type Config struct {
 	// MaxMessageSize is the largest message passed on, in bytes of payload, those of all its
 	// frames together; 0 means no limit. It is less than 4 GiB.
 	MaxMessageSize int64
+	// ClientPace limits what is read from each client.
+	ClientPace Pace
 	// MaxHeaderSize is the largest request or response head accepted, in bytes.
 	MaxHeaderSize int
 

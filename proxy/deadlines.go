@@ -68,6 +68,9 @@ func (l *loop) pollBetweenAlarms() {
 
 // expire handles a session's deadlines that have passed.
 func (l *loop) expire(s *session) {
+	if !l.endSlow(s) {
+		return
+	}
 	switch {
 	case s.opening != nil:
 		s.opening.step().late(l, s)
@@ -106,12 +109,12 @@ func (l *loop) judgeLeg(s *session, side Side) bool {
 	g := &s.legs[side]
 	if g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now) {
 		l.retry(s, side)
-		if s.cause.kind != live || l.measureBacklog(g) {
+		if s.cause.kind != live || l.measureBacklog(s, side) {
 			return s.cause.kind == live
 		}
 	}
 	switch {
-	case g.out == outBroken && l.now >= g.by:
+	case g.out == outBroken && l.now >= g.by && !l.lastWord(s, side):
 		l.lost(s, side, errUnread)
 	case g.stuck(l.now) && l.judgeTail(g):
 		l.end(s, side, metrics.WriteTimeout)
@@ -156,7 +159,7 @@ func (l *loop) due(s *session) heartbeat.Time {
 	}
 	for _, side := range sides {
 		g := &s.legs[side]
-		at = min(at, g.deadline())
+		at = min(at, g.deadline(), l.slowEnds(s, side))
 		if s.cause.kind == live {
 			at = min(at, l.nextBeat(g, side), s.pongPresses(side))
 		}
@@ -197,7 +200,7 @@ func (l *loop) idleAt(s *session) heartbeat.Time {
 // due, data must move within the ping's timeout instead. at is heartbeat.Never if no such
 // deadline runs.
 func (l *loop) stalledAt(s *session) (side Side, at heartbeat.Time) {
-	if !s.midFrame(client) || !s.midFrame(upstream) || s.legs[client].paused || s.legs[upstream].paused {
+	if !s.midFrame(client) || !s.midFrame(upstream) || s.legs[client].paused || s.legs[upstream].paused || l.slowed(s, client) {
 		return client, heartbeat.Never
 	}
 	at = heartbeat.Never

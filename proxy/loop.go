@@ -35,6 +35,7 @@ type loop struct {
 	// Owned by the loop.
 	now      heartbeat.Time // of this turn
 	table    table
+	extras   []*extras // by slot; nil if sessions have none
 	wheel    *heartbeat.Wheel
 	tails    tailPool
 	random   random
@@ -188,7 +189,7 @@ func (l *loop) legReady(s *session, side Side, ready epoll.Ready) {
 	if ready&(epoll.Out|epoll.Broken) != 0 && g.tail != nil {
 		l.writable(s, side)
 	}
-	if ready&(readInterest|epoll.Broken) != 0 && g.io != nil && !g.paused {
+	if ready&(readInterest|epoll.Broken) != 0 && g.io != nil && !g.paused && !l.slowed(s, side) {
 		l.readable(s, side)
 	}
 	if s.cause.kind != live {

@@ -18,6 +18,7 @@ func (l *loop) open(s *session) {
 	s.target.Counts().Handshake(metrics.ResultOK)
 	l.metrics.HandshakeDuration(metrics.Total, l.now.Sub(o.began))
 	l.logOpened(s, l.now.Sub(o.began))
+	l.paceBytes(s, client, len(o.head))
 	l.take(s, client, o.head)
 	l.take(s, upstream, o.reply)
 	if l.draining || s.target.Drained() { // the 101 was written when the drain had begun
@@ -36,6 +37,7 @@ func (l *loop) begin(s *session, deflate bool) {
 		g.scan = frame.NewScanner(side == client, deflate)
 		g.beat.Open(&l.rules[side], l.now, phase)
 	}
+	l.beginExtras(s)
 }
 
 // oldAt returns when a session reaches MaxSessionDuration, a tenth earlier or later, so that

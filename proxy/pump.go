@@ -30,7 +30,7 @@ func (l *loop) readable(s *session, from Side) {
 		return
 	}
 	chunk := l.in[:]
-	n, err := g.io.Read(chunk[frame.MaxHeld:frame.MaxHeld+readSize], g.share())
+	n, err := g.io.Read(chunk[frame.MaxHeld:frame.MaxHeld+readSize], l.share(s, from))
 	if err == errAgain {
 		return
 	}
@@ -56,12 +56,13 @@ const (
 )
 
 // share returns how many bytes the leg's next read may take: readSize, or less after a
-// crowded read, so that a turn costs about the same.
-func (g *leg) share() int {
-	if g.crowded {
-		return crowdedRead
+// crowded read, so that a turn costs about the same, or less by the leg's pace.
+func (l *loop) share(s *session, from Side) int {
+	most := readSize
+	if s.legs[from].crowded {
+		most = crowdedRead
 	}
-	return readSize
+	return l.paced(s, from, most)
 }
 
 // unhold moves the bytes that were held back to the end of room, and returns how many
@@ -88,6 +89,7 @@ func (l *loop) count(s *session, from Side, n int) {
 	s.legs[from].received += uint64(n)
 	s.legs[from].catchUp(n)
 	l.metrics.Received(from, n)
+	l.paceBytes(s, from, n)
 }
 
 // take scans bytes from a leg. Data frames are passed on verbatim, and control frames are
@@ -148,6 +150,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	l.faults.unsure[to] = before
 	g.crowded = controls >= crowd && controls*crowdSpacing >= size
 	l.countFrames(g, from, &seen)
+	l.keepPace(s, from, &seen)
 	l.flush(s, from) // the pong to the peer's latest ping
 	l.flush(s, to)   // frames of ours that waited for a gap between frames from this leg
 }
@@ -322,15 +325,18 @@ func (g *leg) stuck(now heartbeat.Time) bool { return g.tail != nil && now >= g.
 
 // watch updates what the poller waits for to the session's state.
 func (l *loop) watch(s *session) {
+	if p := l.paceOf(s, client); p != nil && p.slowed && !s.keepsPace() {
+		l.quickens(s, p)
+	}
 	for _, side := range sides {
 		g, other := &s.legs[side], &s.legs[opposite(side)]
 		if g.io == nil {
-			l.pause(g, side, false)
+			l.pause(s, side, false)
 			continue
 		}
-		l.pause(g, side, g.in == inOpen && other.tail != nil)
+		l.pause(s, side, g.in == inOpen && other.tail != nil)
 		var want epoll.Ready
-		if g.in == inDiscard || g.in == inOpen && !g.paused {
+		if g.in == inDiscard || g.in == inOpen && !g.paused && !l.slowed(s, side) {
 			want |= readInterest
 		}
 		if g.tail != nil {
@@ -344,17 +350,34 @@ func (l *loop) watch(s *session) {
 }
 
 // pause stops or resumes reading a leg. A peer that is not read cannot miss a pong.
-func (l *loop) pause(g *leg, side Side, paused bool) {
+func (l *loop) pause(s *session, side Side, paused bool) {
+	g := &s.legs[side]
 	if g.paused == paused {
 		return
 	}
 	if paused {
 		g.pauses(l.now)
+		l.deafens(s, side)
 		l.metrics.Paused(side, 1)
 		return
 	}
 	l.metrics.Paused(side, -1)
-	g.resumes(&l.rules[side], l.now) // it asks the kernel, which may panic
+	g.resumes(l.now)
+	l.listens(s, side) // it asks the kernel, which may panic
+}
+
+// deafens stops the deadlines of the heartbeats on a leg that is not read.
+func (l *loop) deafens(s *session, side Side) { s.legs[side].beat.Pause() }
+
+// listens restarts those deadlines, if the leg is neither paused nor slowed. Unread bytes
+// are read before a deadline is judged.
+func (l *loop) listens(s *session, side Side) {
+	g := &s.legs[side]
+	if g.paused || l.slowed(s, side) {
+		return
+	}
+	unread := g.io != nil && g.beat.Owes() && g.io.Unread() > 0
+	g.beat.Resume(&l.rules[side], l.now, unread)
 }
 
 // want tells the poller what to wait for on a leg. A descriptor of which nothing is

@@ -104,6 +104,7 @@ func (l *loop) release(s *session) {
 // leaves frees the session's slot. From now on neither events nor alarms find s.
 func (l *loop) leaves(s *session) {
 	l.wheel.Cancel(s.slot)
+	l.dropExtras(s)
 	l.table.remove(s)
 	l.sessions.Add(-1)
 }

@@ -1,0 +1,38 @@
+package proxy
+
+// extras are what a session has only if the configuration asks for it. They are kept beside
+// the session, by its slot, so that other sessions do not pay for them.
+type extras struct {
+	pace pace // of the client
+}
+
+// needsExtras reports whether sessions have extras.
+func (c *Config) needsExtras() bool { return c.ClientPace.limits() }
+
+// extrasOf returns the extras of an open session, or nil if it has none.
+func (l *loop) extrasOf(s *session) *extras {
+	if l.extras == nil || int(s.slot) >= len(l.extras) {
+		return nil
+	}
+	return l.extras[s.slot]
+}
+
+// beginExtras makes the extras of a session that opens.
+func (l *loop) beginExtras(s *session) {
+	if !l.cfg.needsExtras() {
+		return
+	}
+	if more := int(s.slot) + 1 - len(l.extras); more > 0 {
+		l.extras = append(l.extras, make([]*extras, more)...)
+	}
+	x := new(extras)
+	l.extras[s.slot] = x
+	x.pace.begin(&l.cfg.ClientPace, l.now)
+}
+
+// dropExtras frees the extras of a session that leaves the loop.
+func (l *loop) dropExtras(s *session) {
+	if l.extrasOf(s) != nil {
+		l.extras[s.slot] = nil
+	}
+}
