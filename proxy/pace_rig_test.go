@@ -19,7 +19,7 @@ func TestPaceOverTLS(t *testing.T) {
 	})
 	client, upstream := r.opens()
 	sent := slices.Repeat([]wire.Frame{wire.Text("x")}, rate+rate/2)
-	go client.sendsBytes(wire.Encode(true, sent...)) // records of the largest size
+	client.sendsBytes(wire.Encode(true, sent...)) // in records of the largest size; the kernels hold all of it
 	upstream.wants("all of them", sent...)
 	if r.metric("reads_throttled_total{client}") == 0 {
 		t.Error("there was no pause")
