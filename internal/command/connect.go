@@ -195,5 +195,6 @@ func targetOf(c config.Config, loaded *config.Certificates, u config.Upstream, r
 		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),
 		MaxHeaderSize:    int(c.MaxHeaderSize),
 		MaxFrameSize:     int64(c.MaxFrameSize),
+		MaxMessageSize:   int64(c.MaxMessageSize),
 	}
 }
