@@ -50,6 +50,9 @@ func check(p process, args []string) int {
 		fmt.Fprintln(p.stderr, "warning:", warning)
 	}
 	fmt.Fprintln(p.stdout, "configuration ok")
+	for _, note := range c.Notes() {
+		fmt.Fprintln(p.stdout, note)
+	}
 	if !*connect {
 		stop := c.Stop().Longest()
 		fmt.Fprintf(p.stdout, "a stop takes %v at most: let the supervisor wait for %v (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec)\n",

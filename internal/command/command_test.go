@@ -85,6 +85,8 @@ func TestCommandLine(t *testing.T) {
 		{"version", nil, 0, "holdfast ", ""},
 		{"--version", bad, 0, "holdfast ", ""},
 		{"check", good, 0, checked, ""},
+		{"check", []string{someUpstream, "HOLDFAST_CLIENT_APP_ANSWER=ping=>pong"}, 0, "configuration ok\n" +
+			"permessage-deflate is not offered to the upstream, since compressed messages cannot be compared with the texts of HOLDFAST_CLIENT_APP_ANSWER\na stop", ""},
 		{"check -connect=maybe", good, 2, "", "holdfast: invalid boolean value \"maybe\" for -connect: parse error\n\n" + usage},
 		{"check", bad, 78, "", badInterval},
 		{"serve", bad, 78, "", badInterval},

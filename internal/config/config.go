@@ -33,8 +33,9 @@ import (
 //   - inherits: the variable, earlier in Config, whose value it takes while it is unset
 //     or empty
 //   - meaning: its description for users; words of the configuration are in braces
-//   - file: it is a secret, which no output may show, and a second variable, with the
-//     suffix _FILE, names a file that holds the value; this is that one's meaning
+//   - file: a second variable, with the suffix _FILE, names a file that holds the value;
+//     this is that one's meaning
+//   - secret: no output may show its value
 type Config struct {
 	Upstreams   Upstreams     `env:"HOLDFAST_UPSTREAM" meaning:"required: the service behind the proxy, a list of its names, addresses and sockets: {ws://}, {wss://}, {http://} or {https://} and {host:port}, or {unix:/path}; a path is a prefix ({/ws} and a request for {/} give {/ws}), the same for all; each address of each name is a target of its own"`
 	Listen      listenAddress `env:"HOLDFAST_LISTEN" envDefault:":8080" meaning:"where clients connect: {host:port}, {unix:/path} (with {?mode=0660} the socket gets that mode), or {systemd:NAME} for a socket of that {FileDescriptorName}"`
@@ -52,6 +53,15 @@ type Config struct {
 	UpstreamPong         heartbeat.PongMode `env:"HOLDFAST_UPSTREAM_PONG" envDefault:"auto" meaning:"{require} · {auto} (the deadline holds only for an upstream that has ever answered a ping) · {ignore}"`
 	PeerPings            proxy.PeerPings    `env:"HOLDFAST_PEER_PINGS" envDefault:"answer" meaning:"a peer's own pings: {answer} here (and swallow unasked pongs), or {forward} to the other side, with all pongs but those to our own pings"`
 
+	ClientAppPing           appPing           `env:"HOLDFAST_CLIENT_APP_PING" meaning:"a text message that each client is sent at an interval, between messages: for page code, which does not see pings, and for a client that ends sessions without messages; {\\n}, {\\r}, {\\t}, {\\xHH}, {\\*}, {\\;}, {\\=} and {\\\\} are escapes in it, and in the other texts of messages; at most {1024} bytes; unset = none" file:"a file that holds it instead; a newline at its end is not part of it"`
+	ClientAppPingInterval   time.Duration     `env:"HOLDFAST_CLIENT_APP_PING_INTERVAL" inherits:"HOLDFAST_CLIENT_PING_INTERVAL" meaning:"how often {HOLDFAST_CLIENT_APP_PING} is sent"`
+	ClientAppPong           *proxy.AppPattern `env:"HOLDFAST_CLIENT_APP_PONG" meaning:"the text message with which a client answers {HOLDFAST_CLIENT_APP_PING}: it is measured and not passed on; a client that has answered once must then send it, or any other data message, within {HOLDFAST_CLIENT_PING_TIMEOUT}; one {*} stands for any run of bytes; with it permessage-deflate is not offered to the upstream" file:"a file that holds it instead; a newline at its end is not part of it"`
+	ClientAppAnswer         appAnswers        `env:"HOLDFAST_CLIENT_APP_ANSWER" meaning:"text messages of a client that are answered here and not passed on: {ASKED=>ANSWER}, several separated by newlines or by {;;}; one {*} in {ASKED} matches any run of bytes, and stands for it in {ANSWER}; nothing after {=>} = no answer; the first rule that matches counts, after {HOLDFAST_CLIENT_APP_PONG}; with it permessage-deflate is not offered to the upstream" file:"a file that holds the rules instead, one a line"`
+	UpstreamAppPing         appPing           `env:"HOLDFAST_UPSTREAM_APP_PING" meaning:"like {HOLDFAST_CLIENT_APP_PING}, for the upstream: for a service that ends sessions without messages, while its clients' timers sleep" file:"a file that holds it instead; a newline at its end is not part of it"`
+	UpstreamAppPingInterval time.Duration     `env:"HOLDFAST_UPSTREAM_APP_PING_INTERVAL" inherits:"HOLDFAST_UPSTREAM_PING_INTERVAL" meaning:"how often {HOLDFAST_UPSTREAM_APP_PING} is sent"`
+	UpstreamAppPong         *proxy.AppPattern `env:"HOLDFAST_UPSTREAM_APP_PONG" meaning:"like {HOLDFAST_CLIENT_APP_PONG}, for the upstream and within {HOLDFAST_UPSTREAM_PING_TIMEOUT}; learnt per target: the deadline holds only for one that has ever answered" file:"a file that holds it instead; a newline at its end is not part of it"`
+	UpstreamAppAnswer       appAnswers        `env:"HOLDFAST_UPSTREAM_APP_ANSWER" meaning:"like {HOLDFAST_CLIENT_APP_ANSWER}, for text messages of the upstream" file:"a file that holds the rules instead, one a line"`
+
 	WriteTimeout       positive      `env:"HOLDFAST_WRITE_TIMEOUT" envDefault:"30s" meaning:"ends a session when bytes wait for a peer that takes none for so long"`
 	CloseTimeout       positive      `env:"HOLDFAST_CLOSE_TIMEOUT" envDefault:"10s" meaning:"how long a close handshake may take"`
 	IdleTimeout        time.Duration `env:"HOLDFAST_IDLE_TIMEOUT" envDefault:"0" meaning:"ends a session with no data frame either way for so long; {0} = never"`
@@ -64,10 +74,13 @@ type Config struct {
 	DialTimeout    positive      `env:"HOLDFAST_DIAL_TIMEOUT" envDefault:"5s" meaning:"name, TCP and TLS to an upstream, all targets tried together: each gets its share of what is left"`
 	TCPUserTimeout time.Duration `env:"HOLDFAST_TCP_USER_TIMEOUT" meaning:"the kernel's own backstop for unacknowledged data, on both legs; unset = the longest of the ping timeouts, {HOLDFAST_WRITE_TIMEOUT}, {HOLDFAST_CLOSE_TIMEOUT} and {HOLDFAST_DIAL_TIMEOUT}, plus {10s}, at least {60s}; {0} = the kernel's default"`
 
-	MaxSessions      int        `env:"HOLDFAST_MAX_SESSIONS" envDefault:"0" meaning:"{0} = what the file-descriptor limit allows; over it: 503 with {Retry-After}"`
-	MaxSessionsPerIP int        `env:"HOLDFAST_MAX_SESSIONS_PER_IP" envDefault:"0" meaning:"connections of one client address, or one IPv6 /64, whatever they are for; over it: 429; {0} = no limit"`
-	MaxFrameSize     frameSize  `env:"HOLDFAST_MAX_FRAME_SIZE" envDefault:"0" meaning:"counted as sent, compressed or not; larger: Close 1009 to its sender; {0} = no limit"`
-	MaxHeaderSize    headerSize `env:"HOLDFAST_MAX_HEADER_SIZE" envDefault:"32KiB" meaning:"{1KiB} to {1MiB}; a larger request head: 431"`
+	MaxSessions        int         `env:"HOLDFAST_MAX_SESSIONS" envDefault:"0" meaning:"{0} = what the file-descriptor limit allows; over it: 503 with {Retry-After}"`
+	MaxSessionsPerIP   int         `env:"HOLDFAST_MAX_SESSIONS_PER_IP" envDefault:"0" meaning:"connections of one client address, or one IPv6 /64, whatever they are for; over it: 429; {0} = no limit"`
+	MaxFrameSize       frameSize   `env:"HOLDFAST_MAX_FRAME_SIZE" envDefault:"0" meaning:"counted as sent, compressed or not; larger: Close 1009 to its sender; {0} = no limit"`
+	MaxMessageSize     messageSize `env:"HOLDFAST_MAX_MESSAGE_SIZE" envDefault:"0" meaning:"the same for a message, its frames added up, and decided at the header that goes over it; less than {4096MiB}; each frame must keep to {HOLDFAST_MAX_FRAME_SIZE} too; {0} = no limit"`
+	ClientMaxRate      frameRate   `env:"HOLDFAST_CLIENT_MAX_RATE" envDefault:"0" meaning:"how many frames a client may send, control frames too: {200/s}, or {600/m} for a minute; one second's worth may come at once; over it the client is read more slowly, in pauses of at most one second, and nothing is dropped; {0} = no limit"`
+	ClientMaxBytesRate byteRate    `env:"HOLDFAST_CLIENT_MAX_BYTES_RATE" envDefault:"0" meaning:"the same for bytes, like {1MiB/s}; {0} = no limit"`
+	MaxHeaderSize      headerSize  `env:"HOLDFAST_MAX_HEADER_SIZE" envDefault:"32KiB" meaning:"{1KiB} to {1MiB}; a larger request head: 431"`
 
 	AllowedOrigins originList    `env:"HOLDFAST_ALLOWED_ORIGINS" meaning:"the origins whose web pages may open sessions, a list: {https://app.example.com}, or {*.example.com} and {https://*.example.com} for one label more, not for {example.com} itself; those of others get 403; unset = all may"`
 	TrustedProxies trusted       `env:"HOLDFAST_TRUSTED_PROXIES" meaning:"whose word on the client is believed, a list of addresses and CIDRs, and {unix:} for all who connect to a unix socket: their {Forwarded} and {X-Forwarded-*} are extended, those of others replaced"`
@@ -83,7 +96,7 @@ type Config struct {
 	UpstreamTLSInsecure   bool       `env:"HOLDFAST_UPSTREAM_TLS_INSECURE" envDefault:"false" meaning:"{true}: no such certificate is checked, and anyone on the network path can read and change everything; for tests"`
 
 	UpstreamHost    upstreamHost       `env:"HOLDFAST_UPSTREAM_HOST" envDefault:"preserve" meaning:"the {Host} that the upstream is sent: the client's ({preserve}), each {upstream}'s own, or any other {host:port}"`
-	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead, in one line; a newline at its end is not part of it"`
+	UpstreamHeaders proxy.HeaderFields `env:"HOLDFAST_UPSTREAM_HEADERS" meaning:"fields that every request is sent on with, {name=value;name=value} (a secret); clients cannot send them" file:"a file that holds them instead, in one line; a newline at its end is not part of it" secret:"true"`
 	Compression     compression        `env:"HOLDFAST_COMPRESSION" envDefault:"pass" meaning:"{pass}: permessage-deflate is between client and upstream; {off}: it is not offered to the upstream, for services whose compression is at fault"`
 	HTTP            httpRefusal        `env:"HOLDFAST_HTTP" envDefault:"proxy" meaning:"requests that are not WebSocket upgrades: {proxy} to the upstream, or {refuse} with 426"`
 
@@ -100,7 +113,7 @@ type Config struct {
 	CloseCodeUpstreamLost closeCode `env:"HOLDFAST_CLOSE_CODE_UPSTREAM_LOST" envDefault:"1012" meaning:"what a client is sent whose upstream missed its pong, broke the protocol or went away"`
 	CloseCodeDrain        closeCode `env:"HOLDFAST_CLOSE_CODE_DRAIN" envDefault:"1012" meaning:"what a client is sent whose session is idle or too old, or when Holdfast stops"`
 
-	AdminToken adminToken `env:"HOLDFAST_ADMIN_TOKEN" meaning:"with which other hosts may send POSTs to the admin listener, and see sessions, ends and the configuration, in {Authorization: Bearer} (a secret): at least {16} bytes, of letters, digits and {-._~+/}, with {=} at the end alone; unset = only programs on this host may; metrics, health, the state and profiles are shown without it" file:"a file that holds it instead; a newline at its end is not part of it"`
+	AdminToken adminToken `env:"HOLDFAST_ADMIN_TOKEN" meaning:"with which other hosts may send POSTs to the admin listener, and see sessions, ends and the configuration, in {Authorization: Bearer} (a secret): at least {16} bytes, of letters, digits and {-._~+/}, with {=} at the end alone; unset = only programs on this host may; metrics, health, the state and profiles are shown without it" file:"a file that holds it instead; a newline at its end is not part of it" secret:"true"`
 
 	LogLevel  logLevel  `env:"HOLDFAST_LOG_LEVEL" envDefault:"info" meaning:"{debug} · {info} · {warn} · {error}"`
 	LogFormat logFormat `env:"HOLDFAST_LOG_FORMAT" envDefault:"auto" meaning:"{auto} (text on a terminal, else JSON) · {text} · {json}"`
@@ -148,21 +161,17 @@ func (s settings) config() (c Config, found Problems) {
 func (s settings) parse(c *Config) (found Problems) {
 	given, from := map[string]string{}, map[string]string{}
 	for _, v := range variables {
-		if !v.secret {
-			given[v.name], from[v.name] = s.effective(v)
-		} else {
-			var bad Problems
-			given[v.name], from[v.name], bad = s.reveal(v.name)
-			found = append(found, bad...)
-		}
+		var bad Problems
+		given[v.name], from[v.name], bad = s.reveal(v)
+		found = append(found, bad...)
 		bare, reason := unwrap(v, given[v.name])
 		given[v.name] = bare
 		switch {
 		case reason == "":
 		case from[v.name] == v.name:
-			found = append(found, Problem{v.name, s.shown(v.name), reason})
+			found = append(found, Problem{v.name, s.shown(v.name), reason + v.orEscape()})
 		case from[v.name] == v.name+fileSuffix:
-			found = append(found, Problem{from[v.name], s[from[v.name]], inFile(reason)})
+			found = append(found, Problem{from[v.name], s[from[v.name]], inFile(reason) + v.orEscape()})
 		}
 	}
 	err := env.ParseWithOptions(c, env.Options{Environment: given, FuncMap: maps.Clone(parsers)})
@@ -178,7 +187,11 @@ func (s settings) parse(c *Config) (found Problems) {
 		name := variableOf(bad.Name).name
 		if giver := from[name]; giver == name || giver == name+fileSuffix {
 			for _, reason := range reasons(bad.Err) {
-				found = append(found, Problem{giver, s.shown(giver), reason.Error()})
+				text := reason.Error()
+				if rule, ok := errors.AsType[*proxy.AppRuleError](reason); ok && giver != name {
+					text = rule.WithoutRule()
+				}
+				found = append(found, Problem{giver, s.shown(giver), text})
 			}
 		}
 	}

@@ -43,19 +43,23 @@ func TestDefaults(t *testing.T) {
 	}
 	got.Upstreams = nil
 	want := Config{
-		Listen:                ":8080",
-		AdminListen:           "127.0.0.1:8081",
-		PingInterval:          20 * time.Second,
-		PingTimeout:           20 * time.Second,
-		ClientPingInterval:    20 * time.Second,
-		ClientPingTimeout:     20 * time.Second,
-		UpstreamPingInterval:  20 * time.Second,
-		UpstreamPingTimeout:   20 * time.Second,
-		PingJitter:            0.1,
-		Liveness:              heartbeat.AnyByte,
-		ClientPong:            heartbeat.RequirePong,
-		UpstreamPong:          heartbeat.LearnPong,
-		PeerPings:             proxy.AnswerPings,
+		Listen:               ":8080",
+		AdminListen:          "127.0.0.1:8081",
+		PingInterval:         20 * time.Second,
+		PingTimeout:          20 * time.Second,
+		ClientPingInterval:   20 * time.Second,
+		ClientPingTimeout:    20 * time.Second,
+		UpstreamPingInterval: 20 * time.Second,
+		UpstreamPingTimeout:  20 * time.Second,
+		PingJitter:           0.1,
+		Liveness:             heartbeat.AnyByte,
+		ClientPong:           heartbeat.RequirePong,
+		UpstreamPong:         heartbeat.LearnPong,
+		PeerPings:            proxy.AnswerPings,
+
+		ClientAppPingInterval:   20 * time.Second,
+		UpstreamAppPingInterval: 20 * time.Second,
+
 		WriteTimeout:          positive(30 * time.Second),
 		CloseTimeout:          positive(10 * time.Second),
 		HandshakeTimeout:      positive(10 * time.Second),
@@ -137,7 +141,21 @@ var accepted = map[string][]struct {
 	"HOLDFAST_MAX_SESSIONS":           {{"0", 0}, {"2147483647", 1<<31 - 1}},
 	"HOLDFAST_MAX_SESSIONS_PER_IP":    {{"0", 0}, {"20", 20}},
 	"HOLDFAST_MAX_FRAME_SIZE":         {{"0", frameSize(0)}, {"1", frameSize(1)}, {"16MiB", frameSize(16 << 20)}, {"9223372036854775807", frameSize(1<<63 - 1)}},
+	"HOLDFAST_MAX_MESSAGE_SIZE":       {{"0", messageSize(0)}, {"1", messageSize(1)}, {"4095MiB", messageSize(4095 << 20)}, {"4294967295", messageSize(1<<32 - 1)}},
+	"HOLDFAST_CLIENT_MAX_RATE":        {{"0", frameRate(0)}, {"1/s", frameRate(1)}, {"200/s", frameRate(200)}, {"600/m", frameRate(10)}, {"90/m", frameRate(1.5)}, {"2147483647/s", frameRate(1<<31 - 1)}},
+	"HOLDFAST_CLIENT_MAX_BYTES_RATE":  {{"0", byteRate(0)}, {"1/s", byteRate(1)}, {"1MiB/s", byteRate(1 << 20)}, {"60KiB/m", byteRate(1 << 10)}},
 	"HOLDFAST_MAX_HEADER_SIZE":        {{"1KiB", headerSize(1 << 10)}, {"1MiB", headerSize(1 << 20)}, {"5000", headerSize(5000)}},
+
+	"HOLDFAST_CLIENT_APP_PING": {
+		{`{"type":"ping"}`, appPing(`{"type":"ping"}`)}, {`\n`, appPing("\n")}, {`a\x20b;;c=>d\*`, appPing("a b;;c=>d*")}, {`\x22ping\x22`, appPing(`"ping"`)},
+	},
+	"HOLDFAST_CLIENT_APP_PING_INTERVAL":   {{"5s", 5 * time.Second}},
+	"HOLDFAST_CLIENT_APP_PONG":            {{`{"type":"pong","id":*}`, appPong(`{"type":"pong","id":*}`)}, {`\n`, appPong(`\n`)}},
+	"HOLDFAST_CLIENT_APP_ANSWER":          {{"2*=>3*", answers("2*=>3*")}, {"\na=>b\nc=>d\n", answers("a=>b;;c=>d")}, {`"a"=>"b";;"c"=>"d"`, answers(`"a"=>"b";;"c"=>"d"`)}},
+	"HOLDFAST_UPSTREAM_APP_PING":          {{"ping", appPing("ping")}},
+	"HOLDFAST_UPSTREAM_APP_PING_INTERVAL": {{"1h", time.Hour}},
+	"HOLDFAST_UPSTREAM_APP_PONG":          {{"pong", appPong("pong")}},
+	"HOLDFAST_UPSTREAM_APP_ANSWER":        {{"ping=>pong;;hello=>", answers("ping=>pong\nhello=>")}},
 
 	"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT": {{"5m", positive(5 * time.Minute)}},
 
@@ -192,6 +210,11 @@ var accepted = map[string][]struct {
 
 // companions are what some variables make sense with alone.
 var companions = map[string][]string{
+	"HOLDFAST_CLIENT_APP_PING_INTERVAL":   {"HOLDFAST_CLIENT_APP_PING=ping"},
+	"HOLDFAST_CLIENT_APP_PONG":            {"HOLDFAST_CLIENT_APP_PING=ping"},
+	"HOLDFAST_UPSTREAM_APP_PING_INTERVAL": {"HOLDFAST_UPSTREAM_APP_PING=ping"},
+	"HOLDFAST_UPSTREAM_APP_PONG":          {"HOLDFAST_UPSTREAM_APP_PING=ping"},
+
 	"HOLDFAST_PROXY_PROTOCOL":           {"HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8"},
 	"HOLDFAST_TLS_CLIENT_CA_FILE":       {"HOLDFAST_TLS_CERT_FILE=tls.crt"},
 	"HOLDFAST_UPSTREAM_TLS_CA_FILE":     {"HOLDFAST_UPSTREAM=wss://localhost"},
@@ -212,6 +235,22 @@ func origins(patterns ...string) (all originList) {
 	return all
 }
 
+func appPong(text string) *proxy.AppPattern {
+	p, err := proxy.ParseAppPong(text)
+	if err != nil {
+		panic(err)
+	}
+	return &p
+}
+
+func answers(rules string) appAnswers {
+	all, err := proxy.ParseAppAnswers(rules)
+	if err != nil {
+		panic(err)
+	}
+	return all
+}
+
 func prefixes(cidrs ...string) (all []netip.Prefix) {
 	for _, cidr := range cidrs {
 		all = append(all, netip.MustParsePrefix(cidr))
@@ -221,8 +260,8 @@ func prefixes(cidrs ...string) (all []netip.Prefix) {
 
 func TestAccepted(t *testing.T) {
 	for _, v := range variables {
-		if isFileOfSecret(v.name) {
-			continue // see TestSecretFiles
+		if isFileOfValue(v.name) {
+			continue // see TestSecretFiles and TestFilesOfTexts
 		}
 		if len(accepted[v.name]) == 0 {
 			t.Errorf("%s has no accepted value here", v.name)
@@ -240,9 +279,9 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-func isFileOfSecret(name string) bool {
-	secret, isFile := strings.CutSuffix(name, fileSuffix)
-	return isFile && slices.ContainsFunc(variables, func(v variable) bool { return v.secret && v.name == secret })
+func isFileOfValue(name string) bool {
+	owner, isFile := strings.CutSuffix(name, fileSuffix)
+	return isFile && slices.ContainsFunc(variables, func(v variable) bool { return v.hasFile && v.name == owner })
 }
 
 // field is the value of a variable's field in c.
@@ -270,6 +309,7 @@ const (
 	noName      = "must be a host name or an IP address, without scheme, brackets and port"
 	fewBytes    = "has fewer than 16 bytes, and could be guessed; write one at random, like that of `openssl rand -hex 32`"
 	noToken     = "has characters that Authorization: Bearer does not take; use letters, digits and -._~+/, with = at the end alone"
+	noArrow     = `has no =>; write ASKED=>ANSWER, and \;; for two semicolons in a text`
 	noAddress   = `is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`
 )
 
@@ -398,10 +438,25 @@ var refused = map[string][]struct{ value, reason string }{
 		{"10%", "must be a number from 0 to 1"}, {"1.1", "must be a number from 0 to 1"},
 		{"-0.1", "must be a number from 0 to 1"}, {"NaN", "must be a number from 0 to 1"},
 	},
-	"HOLDFAST_LIVENESS":             {{"ping", "must be one of any, pong"}},
-	"HOLDFAST_CLIENT_PONG":          {{"yes", "must be one of require, auto, ignore"}},
-	"HOLDFAST_UPSTREAM_PONG":        {{"Auto", "must be one of require, auto, ignore"}},
-	"HOLDFAST_PEER_PINGS":           {{"drop", "must be one of answer, forward"}},
+	"HOLDFAST_LIVENESS":      {{"ping", "must be one of any, pong"}},
+	"HOLDFAST_CLIENT_PONG":   {{"yes", "must be one of require, auto, ignore"}},
+	"HOLDFAST_UPSTREAM_PONG": {{"Auto", "must be one of require, auto, ignore"}},
+	"HOLDFAST_PEER_PINGS":    {{"drop", "must be one of answer, forward"}},
+	"HOLDFAST_CLIENT_APP_PING": {
+		{"a*b", `has a wildcard, and is a message to send; write \* for an asterisk`},
+	},
+	"HOLDFAST_CLIENT_APP_PING_INTERVAL": {{"20s", "has no effect without HOLDFAST_CLIENT_APP_PING; set that too, or unset it"}},
+	"HOLDFAST_CLIENT_APP_PONG":          {{"pong", "has no effect without HOLDFAST_CLIENT_APP_PING; set that too, or unset it"}},
+	"HOLDFAST_CLIENT_APP_ANSWER": {
+		{"ping", noArrow},
+		{"ping => pong", `has blanks at an end of a text, which would be part of it; remove them, or write \x20 or \t`},
+		{"a=>b;;c", `has a rule, number 2, "c", that ` + noArrow},
+	},
+	"HOLDFAST_UPSTREAM_APP_PING":          {{"**", `has two wildcards; write \* for an asterisk that belongs to the text`}},
+	"HOLDFAST_UPSTREAM_APP_PING_INTERVAL": {{"0", "has no effect without HOLDFAST_UPSTREAM_APP_PING; set that too, or unset it"}},
+	"HOLDFAST_UPSTREAM_APP_PONG":          {{"pong", "has no effect without HOLDFAST_UPSTREAM_APP_PING; set that too, or unset it"}},
+	"HOLDFAST_UPSTREAM_APP_ANSWER":        {{"=>a", "has nothing before =>; write ASKED=>ANSWER"}},
+
 	"HOLDFAST_WRITE_TIMEOUT":        {{"0", notPositive}, {"0.0", notPositive}, {"00", notPositive}},
 	"HOLDFAST_CLOSE_TIMEOUT":        {{"0s", notPositive}},
 	"HOLDFAST_IDLE_TIMEOUT":         {{"60", `has no unit; write "60s"`}},
@@ -469,6 +524,17 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_MAX_FRAME_SIZE": {
 		{"1MB", noSize}, {"1.5MiB", noSize}, {"-1", noSize}, {"MiB", noSize}, {"1 KiB", noSize},
 		{"9223372036854775808", "is too large"}, {"8796093022208MiB", "is too large"},
+	},
+	"HOLDFAST_MAX_MESSAGE_SIZE": {{"1MB", noSize}, {"4096MiB", "must be less than 4096MiB"}, {"4294967296", "must be less than 4096MiB"}, {"9223372036854775808", "is too large"}},
+	"HOLDFAST_CLIENT_MAX_RATE": {
+		{"200", `is not a rate; write "200/s"`}, {"200r/s", `is not a rate; write "200/s"`}, {"200 / sec", `is not a rate; write "200/s"`}, {"600/Minute", `is not a rate; write "600/m"`},
+		{"9/h", `is not a rate; write "200/s"`}, {"1.5/s", `is not a rate; write "200/s"`}, {"often", `is not a rate; write "200/s"`}, {"2147483648/s", `is not a rate; write "200/s"`},
+		{"/s", `is not a rate; write "200/s"`}, {"200/", `is not a rate; write "200/s"`}, {"5KiB/s", `is not a rate; write "200/s"`},
+		{"-1/s", "must not be negative"}, {"0/s", `must be more than zero; for no limit write "0"`}, {"59/m", `is less than one frame a second, and no pause is longer than that; write "1/s" or more`},
+	},
+	"HOLDFAST_CLIENT_MAX_BYTES_RATE": {
+		{"1MiB", `is not a rate; write "1MiB/s"`}, {"64KiB/sec", `is not a rate; write "64KiB/s"`}, {"1MB/s", `is not a rate; write "1MiB/s"`}, {"1000 /s", `is not a rate; write "1000/s"`},
+		{"59/m", `is less than one byte a second, and no pause is longer than that; write "1/s" or more`},
 	},
 	"HOLDFAST_MAX_HEADER_SIZE": {{"1023", "must be from 1KiB to 1MiB"}, {"0", "must be from 1KiB to 1MiB"}, {"2MiB", "must be from 1KiB to 1MiB"}, {"32k", noSize}},
 	"HOLDFAST_BALANCE": {
@@ -552,7 +618,7 @@ func TestRefusedValuesAreShownSafely(t *testing.T) {
 		{"HOLDFAST_PASSWORD=s3cret", "HOLDFAST_PASSWORD is not a variable of Holdfast; `holdfast env` lists all"},
 		{"HOLDFAST_UPSTREAM_HOST=me:s3cret@host", `HOLDFAST_UPSTREAM_HOST="…@host" ` + noUpHost},
 		{"HOLDFAST_ADMIN_TOKEN=s3cret", "HOLDFAST_ADMIN_TOKEN " + fewBytes},
-		{"HOLDFAST_CLIENT_APP_PING=s3cret", "HOLDFAST_CLIENT_APP_PING is not supported by this version; unset it"},
+		{"HOLDFAST_TAKEOVER=s3cret", "HOLDFAST_TAKEOVER is not supported by this version; unset it"},
 		{"HOLDFAST_\x1b[2J=1", `HOLDFAST_\x1b[2J is not a variable of Holdfast; ` + "`holdfast env` lists all"},
 	} {
 		environ := []string{tc.environ}

@@ -34,6 +34,7 @@ func (c Config) contradictions(s settings) (found Problems) {
 		_, from := s.conceal(c.nameOf(&c.AdminToken))
 		found = append(found, Problem{Variable: from, Reason: "has no effect with HOLDFAST_ADMIN_LISTEN=off, since the token is for the admin listener; unset one of them"})
 	}
+	found = append(found, c.applicationContradictions(s)...)
 	if c.UpstreamTLSInsecure && c.UpstreamTLSCAFile != "" {
 		found = append(found, c.problem(s, &c.UpstreamTLSInsecure, "switches off the check of the certificate that HOLDFAST_UPSTREAM_TLS_CA_FILE is for; unset one of them"))
 	}
@@ -43,6 +44,9 @@ func (c Config) contradictions(s settings) (found Problems) {
 // problem returns a problem with the value of a field of c. field points to that field.
 func (c *Config) problem(s settings, field any, reason string) Problem {
 	v := variableNamed(c.nameOf(field))
+	if giver := s.giver(v.name); giver != "" {
+		return Problem{giver, s[giver], reason}
+	}
 	value, _ := s.effective(v)
 	return Problem{v.name, value, reason}
 }
@@ -65,6 +69,7 @@ func (c Config) Warnings() (found Problems) {
 			"limits nobody, since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or unset it"})
 	}
 	found = append(found, c.noPingsWarning()...)
+	found = append(found, c.applicationWarnings()...)
 	if c.LacksCAs() {
 		found = append(found, Problem{c.nameOf(&c.UpstreamTLSCAFile), "", "is not set, and this system has no CAs by which the upstream's certificate could be checked; install them (ca-certificates), or set it"})
 	}
@@ -77,11 +82,11 @@ func (c Config) clientsLackAddresses() bool {
 	return strings.HasPrefix(string(c.Listen), unixScheme) && !c.TrustedProxies.unix
 }
 
-// noPingsWarning returns a warning if neither leg has pings.
+// noPingsWarning returns a warning if neither leg has pings, or messages in their place.
 func (c Config) noPingsWarning() Problems {
 	const means = "no connection is kept alive, and no dead peer is found"
 	switch {
-	case c.ClientPingInterval != 0 || c.UpstreamPingInterval != 0:
+	case c.ClientPingInterval != 0 || c.UpstreamPingInterval != 0 || c.ClientAppPing != "" || c.UpstreamAppPing != "":
 		return nil
 	case c.PingInterval == 0:
 		return Problems{{c.nameOf(&c.PingInterval), "0", "sends no pings on either leg: " + means + "; unset it, or set the interval of one leg"}}

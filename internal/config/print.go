@@ -69,6 +69,11 @@ func (s settings) list(c Config, refused Problems) []Setting {
 			value, from = s.conceal(v.name)
 		case v.name == userTimeoutName && value == "":
 			value, from = inSeconds(c.TCPUserTimeout), fromOthers
+		case v.hasFile && s.giver(v.name) == v.name+fileSuffix:
+			value, from, _ = s.reveal(v)
+			if refused = bad[from]; refused && value != "" { // it may be the wrong file
+				value, partly = "…", true
+			}
 		case refused:
 			rest := shown.Hidden(value)
 			value, partly = rest, rest != value

@@ -31,6 +31,8 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		AllowedOrigins:     c.AllowedOrigins,
 		Client:             c.rules(c.ClientPingInterval, c.ClientPingTimeout, c.ClientPong),
 		UpstreamSide:       c.rules(c.UpstreamPingInterval, c.UpstreamPingTimeout, c.UpstreamPong),
+		ClientApp:          app(c.ClientAppPing, c.ClientAppPingInterval, c.ClientAppPong, c.ClientAppAnswer),
+		UpstreamApp:        app(c.UpstreamAppPing, c.UpstreamAppPingInterval, c.UpstreamAppPong, c.UpstreamAppAnswer),
 		PeerPings:          c.PeerPings,
 		HandshakeTimeout:   time.Duration(c.HandshakeTimeout),
 		HTTPTimeout:        time.Duration(c.HTTPTimeout),
@@ -45,6 +47,8 @@ func (c Config) Proxy(loaded *Certificates, listen *os.File, log *slog.Logger, m
 		MaxSessions:        c.MaxSessions,
 		MaxSessionsPerIP:   c.MaxSessionsPerIP,
 		MaxFrameSize:       int64(c.MaxFrameSize),
+		MaxMessageSize:     int64(c.MaxMessageSize),
+		ClientPace:         proxy.Pace{Frames: float64(c.ClientMaxRate), Bytes: float64(c.ClientMaxBytesRate)},
 		MaxHeaderSize:      int(c.MaxHeaderSize),
 		CloseCodes: proxy.CloseCodes{
 			Timeout:      uint16(c.CloseCodeTimeout),

@@ -34,7 +34,10 @@ func TestProxyConfig(t *testing.T) {
 		"HOLDFAST_MAX_SESSIONS_PER_IP=10", "HOLDFAST_ALLOWED_ORIGINS=*.example.com", "HOLDFAST_TRUSTED_PROXIES=10.0.0.0/8,unix:",
 		"HOLDFAST_PROXY_PROTOCOL=accept", "HOLDFAST_UPSTREAM_HOST=upstream", "HOLDFAST_UPSTREAM_HEADERS=A=1;B=2", "HOLDFAST_HTTP=refuse",
 		"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=11s", "HOLDFAST_COMPRESSION=off", "HOLDFAST_BALANCE=hash:cookie:io", "HOLDFAST_SLOW_START=13s",
-		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_HEALTH_INTERVAL=12s", "HOLDFAST_HEALTH_PATH=/up?a", "HOLDFAST_HTTP_TIMEOUT=11s", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
+		"HOLDFAST_MAX_HEADER_SIZE=2KiB", "HOLDFAST_MAX_MESSAGE_SIZE=14", "HOLDFAST_CLIENT_MAX_RATE=15/s", "HOLDFAST_CLIENT_MAX_BYTES_RATE=16/s",
+		"HOLDFAST_CLIENT_APP_PING=a", "HOLDFAST_CLIENT_APP_PING_INTERVAL=17s", "HOLDFAST_CLIENT_APP_PONG=b", "HOLDFAST_CLIENT_APP_ANSWER=c=>d",
+		"HOLDFAST_UPSTREAM_APP_PING=e", "HOLDFAST_UPSTREAM_PING_INTERVAL=18s", "HOLDFAST_UPSTREAM_APP_PONG=f*", "HOLDFAST_UPSTREAM_APP_ANSWER=g*=>*h",
+		"HOLDFAST_HEALTH_INTERVAL=12s", "HOLDFAST_HEALTH_PATH=/up?a", "HOLDFAST_HTTP_TIMEOUT=11s", "HOLDFAST_CLOSE_CODE_TIMEOUT=4001", "HOLDFAST_CLOSE_CODE_UPSTREAM_LOST=4002", "HOLDFAST_CLOSE_CODE_DRAIN=4003")
 	got := c.Proxy(&Certificates{}, nil, log, m)
 	got.Client, got.UpstreamSide = heartbeat.Rules{}, heartbeat.Rules{}
 	want := proxy.Config{
@@ -63,6 +66,10 @@ func TestProxyConfig(t *testing.T) {
 		MaxSessions:        8,
 		MaxSessionsPerIP:   10,
 		MaxFrameSize:       9,
+		MaxMessageSize:     14,
+		ClientPace:         proxy.Pace{Frames: 15, Bytes: 16},
+		ClientApp:          proxy.App{Ping: "a", Interval: 17 * time.Second, Pong: appPong("b"), Answers: answers("c=>d")},
+		UpstreamApp:        proxy.App{Ping: "e", Interval: 18 * time.Second, Pong: appPong("f*"), Answers: answers("g*=>*h")},
 		MaxHeaderSize:      2 << 10,
 		CloseCodes:         proxy.CloseCodes{Timeout: 4001, UpstreamLost: 4002, Drain: 4003},
 		Log:                log,
@@ -72,5 +79,13 @@ func TestProxyConfig(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// A leg without messages of the proxy's own has nothing of them, not even an interval.
+func TestNoAppMessages(t *testing.T) {
+	got := mustLoad(t, someUpstream).Proxy(&Certificates{}, nil, nil, nil)
+	if !reflect.DeepEqual(got.ClientApp, proxy.App{}) || !reflect.DeepEqual(got.UpstreamApp, proxy.App{}) {
+		t.Errorf("got %+v and %+v", got.ClientApp, got.UpstreamApp)
 	}
 }

@@ -10,28 +10,29 @@ import (
 	"holdfast/internal/shown"
 )
 
-// fileSuffix, appended to the name of a secret, gives the variable that names a file with
-// the secret.
+// fileSuffix, appended to the name of a variable, gives the variable that names a file with
+// the value.
 const fileSuffix = "_FILE"
 
 // redacted is shown in place of a secret.
 const redacted = "(redacted)"
 
-// maxSecret is how many bytes a file may have.
-const maxSecret = 64 << 10
+// maxHeld is how many bytes a file may have.
+const maxHeld = 64 << 10
 
-// reveal returns the value of a secret, and the variable that it came from: name, or the
-// one that names a file.
-func (s settings) reveal(name string) (value, from string, found Problems) {
-	file := name + fileSuffix
-	path, _ := unwrap(variableNamed(file), s[file]) // parse reports what was around it
-	switch {
-	case path == "":
-		return s[name], name, nil
-	case s[name] != "":
-		return "", file, Problems{{file, s[file], "is set, and " + name + " too; unset one of them"}}
+// reveal returns the value of v, and the variable that it came from: the one that names a
+// file, or what effective returns.
+func (s settings) reveal(v variable) (value, from string, found Problems) {
+	file := v.name + fileSuffix
+	if !v.hasFile || s[file] == "" {
+		value, from = s.effective(v)
+		return value, from, nil
 	}
-	value, err := readSecret(path)
+	if s[v.name] != "" {
+		return "", file, Problems{{file, s[file], "is set, and " + v.name + " too; unset one of them"}}
+	}
+	path, _ := unwrap(variableNamed(file), s[file]) // parse reports what was around it
+	value, err := readHeld(path)
 	if err != nil {
 		return "", file, Problems{{file, s[file], err.Error()}}
 	}
@@ -41,12 +42,21 @@ func (s settings) reveal(name string) (value, from string, found Problems) {
 // conceal returns what may be shown of a secret: redacted if it is set, and the variable
 // that it came from. Both are empty if it is not set.
 func (s settings) conceal(name string) (value, from string) {
-	for _, from := range []string{name, name + fileSuffix} {
-		if s[from] != "" {
-			return redacted, from
-		}
+	if giver := s.giver(name); giver != "" {
+		return redacted, giver
 	}
 	return "", ""
+}
+
+// giver returns which variable is set for the value of name: name, or the one that names a
+// file. It returns "" if neither is.
+func (s settings) giver(name string) string {
+	for _, giver := range []string{name, name + fileSuffix} {
+		if s[giver] != "" {
+			return giver
+		}
+	}
+	return ""
 }
 
 // shown returns the value of a variable for a message. It is empty for a secret.
@@ -57,10 +67,10 @@ func (s settings) shown(name string) string {
 	return s[name]
 }
 
-// readSecret returns the contents of a file, without the newline that editors and echo
+// readHeld returns the contents of a file, without the newline that editors and echo
 // put at the end. The text of an error follows the file's variable, and shows nothing of
 // the contents.
-func readSecret(path string) (string, error) {
+func readHeld(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -73,17 +83,17 @@ func readSecret(path string) (string, error) {
 		return "", errors.New(shown.Unreadable(err))
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
-	secret := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	content, err := io.ReadAll(io.LimitReader(file, maxHeld+1))
+	held := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	switch {
 	case err != nil:
 		return "", errors.New(shown.Unreadable(err))
-	case len(content) > maxSecret:
-		return "", fmt.Errorf("holds more than %d KiB; name the right file", maxSecret>>10)
-	case secret == "":
+	case len(content) > maxHeld:
+		return "", fmt.Errorf("holds more than %d KiB; name the right file", maxHeld>>10)
+	case held == "":
 		return "", errors.New("is empty; write the value to it")
 	}
-	return secret, nil
+	return held, nil
 }
 
 // The limits of a token. A shorter one can be guessed. A longer one would fill the head of

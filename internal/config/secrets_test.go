@@ -40,7 +40,7 @@ func TestSecretFilesRefused(t *testing.T) {
 		{fixture.Write(t, "two-lines", "A=s3cret\n\n"), "has a field, number 1, that has a line break in its value; write the fields in one line, with semicolons between them"},
 		{fixture.Write(t, "lines", "A=s3cret\nB=s3cret\n"), "has a field, number 1, that has a line break in its value; write the fields in one line, with semicolons between them"},
 		{fixture.Write(t, "wrong", "s3cret"), "has a field, number 1, that has no equals sign; write name=value;name=value, with no semicolon in a value"},
-		{fixture.Write(t, "long", "A="+strings.Repeat("s3cret", maxSecret/6+1)), "holds more than 64 KiB; name the right file"},
+		{fixture.Write(t, "long", "A="+strings.Repeat("s3cret", maxHeld/6+1)), "holds more than 64 KiB; name the right file"},
 	} {
 		_, err := load(someUpstream, headersFile+"="+tc.path)
 		if want := headersFile + "=" + shown.Quoted(tc.path) + " " + tc.reason; err == nil || err.Error() != want {

@@ -74,7 +74,7 @@ func (s settings) strangers() (found Problems) {
 // is shown.
 func unknown(name, value string) string {
 	if owner, ok := strings.CutSuffix(name, fileSuffix); ok && slices.ContainsFunc(variables, func(v variable) bool { return v.name == owner }) {
-		return "is not a variable of Holdfast: only secrets are read from files; set " + owner + " itself"
+		return "is not a variable of Holdfast: only secrets and the texts of messages are read from files; set " + owner + " itself"
 	}
 	if reason := portMeant(name, value); reason != "" {
 		return "is not a variable of Holdfast; " + reason

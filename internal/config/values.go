@@ -31,11 +31,16 @@ type (
 	positive      time.Duration // a duration that must not be zero
 	fraction      float64       // 0 to 1
 	frameSize     int64         // bytes; 0 means no limit
+	messageSize   int64         // bytes; 0 means no limit
 	headerSize    int           // bytes
+	frameRate     float64       // frames a second; 0 means no limit
+	byteRate      float64       // bytes a second; 0 means no limit
 	closeCode     uint16        // a status code that may be sent (RFC 6455, section 7.4)
 	logLevel      slog.Level
 	logFormat     string
 	originList    []proxy.OriginPattern
+	appPing       string // the text of a message, or "" for none
+	appAnswers    []proxy.AppAnswer
 )
 
 const (
@@ -69,6 +74,12 @@ var parsers = map[reflect.Type]env.ParserFunc{
 	reflect.TypeFor[fraction]():           rule(parseFraction),
 	reflect.TypeFor[int]():                rule(parseCount),
 	reflect.TypeFor[frameSize]():          rule(parseFrameSize),
+	reflect.TypeFor[messageSize]():        rule(parseMessageSize),
+	reflect.TypeFor[frameRate]():          rule(parseFrameRate),
+	reflect.TypeFor[byteRate]():           rule(parseByteRate),
+	reflect.TypeFor[appPing]():            rule(parseAppPing),
+	reflect.TypeFor[proxy.AppPattern]():   rule(proxy.ParseAppPong),
+	reflect.TypeFor[appAnswers]():         rule(parseAppAnswers),
 	reflect.TypeFor[headerSize]():         rule(parseHeaderSize),
 	reflect.TypeFor[closeCode]():          rule(parseCloseCode),
 	reflect.TypeFor[bool](): oneOf([]word[bool]{
@@ -211,6 +222,15 @@ func parseSize(value string) (int64, error) {
 func parseFrameSize(value string) (frameSize, error) {
 	n, err := parseSize(value)
 	return frameSize(n), err
+}
+
+// parseMessageSize accepts what a sum of 32 bits holds.
+func parseMessageSize(value string) (messageSize, error) {
+	n, err := parseSize(value)
+	if err == nil && n > math.MaxUint32 {
+		err = errors.New("must be less than 4096MiB")
+	}
+	return messageSize(n), err
 }
 
 func parseHeaderSize(value string) (headerSize, error) {

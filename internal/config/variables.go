@@ -12,14 +12,15 @@ import (
 
 const prefix = "HOLDFAST_"
 
-// variable describes a field of Config, or the file of a field that is a secret.
+// variable describes a field of Config, or the file that may hold a field's value.
 type variable struct {
 	name    string
 	def     string // its value while it is unset or empty
 	parent  string // the variable whose value it takes while it is unset or empty; "" if there is none
 	meaning string // its description; words of the configuration are in backquotes
+	hasFile bool   // another variable may name a file with the value
 	secret  bool   // no output may show its value
-	field   int    // the index of its field in Config; for a file, that of the secret's field
+	field   int    // the index of its field in Config; for a file, that of the field whose value it holds
 }
 
 // variables are all variables of this version, in the order of the fields of Config.
@@ -31,16 +32,18 @@ func variablesOf(config reflect.Type) (all []variable) {
 	for i := range config.NumField() {
 		tag := config.Field(i).Tag
 		name := tag.Get("env")
-		fileMeaning, secret := tag.Lookup("file")
+		fileMeaning, hasFile := tag.Lookup("file")
+		_, secret := tag.Lookup("secret")
 		all = append(all, variable{
 			name:    name,
 			def:     tag.Get("envDefault"),
 			parent:  tag.Get("inherits"),
 			meaning: quoteWords(tag.Get("meaning")),
+			hasFile: hasFile,
 			secret:  secret,
 			field:   i,
 		})
-		if secret {
+		if hasFile {
 			all = append(all, variable{name: name + fileSuffix, meaning: quoteWords(fileMeaning), field: i})
 		}
 	}
@@ -56,26 +59,7 @@ func quoteWords(meaning string) string {
 // unsupported are names that are reserved for later versions. They are refused: with a
 // setting that is silently ignored, users would rely on a feature that does not exist, for
 // example on a limit.
-var unsupported = []string{
-	"HOLDFAST_MAX_MESSAGE_SIZE",
-	"HOLDFAST_TAKEOVER",
-	"HOLDFAST_CLIENT_APP_PING",
-	"HOLDFAST_CLIENT_APP_PING_FILE",
-	"HOLDFAST_CLIENT_APP_PING_INTERVAL",
-	"HOLDFAST_CLIENT_APP_PONG",
-	"HOLDFAST_CLIENT_APP_PONG_FILE",
-	"HOLDFAST_CLIENT_APP_ANSWER",
-	"HOLDFAST_CLIENT_APP_ANSWER_FILE",
-	"HOLDFAST_UPSTREAM_APP_PING",
-	"HOLDFAST_UPSTREAM_APP_PING_FILE",
-	"HOLDFAST_UPSTREAM_APP_PING_INTERVAL",
-	"HOLDFAST_UPSTREAM_APP_PONG",
-	"HOLDFAST_UPSTREAM_APP_PONG_FILE",
-	"HOLDFAST_UPSTREAM_APP_ANSWER",
-	"HOLDFAST_UPSTREAM_APP_ANSWER_FILE",
-	"HOLDFAST_CLIENT_MAX_RATE",
-	"HOLDFAST_CLIENT_MAX_BYTES_RATE",
-}
+var unsupported = []string{"HOLDFAST_TAKEOVER"}
 
 // serviceLink matches the variables that Kubernetes sets in every container for a service
 // whose name is holdfast, or begins with holdfast-:

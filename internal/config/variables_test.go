@@ -19,7 +19,7 @@ func TestEveryFieldIsAVariable(t *testing.T) {
 		if f.Tag.Get("meaning") == "" {
 			t.Errorf("%s has no meaning", name)
 		}
-		if meaning, secret := f.Tag.Lookup("file"); secret && meaning == "" {
+		if meaning, hasFile := f.Tag.Lookup("file"); hasFile && meaning == "" {
 			t.Errorf("%s has no meaning", name+fileSuffix)
 		}
 		if parent, ok := f.Tag.Lookup("inherits"); ok && !slices.Contains(above, parent) {
@@ -34,7 +34,7 @@ func TestEveryFieldIsAVariable(t *testing.T) {
 
 // A tag that is misspelt, or cut short by a quotation mark, says nothing.
 func TestTagsAreKnown(t *testing.T) {
-	one := regexp.MustCompile(`^(env|envDefault|inherits|meaning|file):"[^"\\]+"( |$)`)
+	one := regexp.MustCompile(`^(env|envDefault|inherits|meaning|file|secret):"([^"\\]|\\\\)+"( |$)`)
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		for rest := string(f.Tag); rest != ""; {
 			tag := one.FindString(rest)

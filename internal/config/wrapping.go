@@ -37,6 +37,7 @@ var trimmers = map[reflect.Type]bool{
 	reflect.TypeFor[originList]():         true,
 	reflect.TypeFor[trusted]():            true,
 	reflect.TypeFor[proxy.HeaderFields](): true,
+	reflect.TypeFor[appAnswers]():         true, // its own errors are about each rule
 }
 
 // unwrap returns the value of v without quotes, carriage returns and blanks around it. It
@@ -44,11 +45,13 @@ var trimmers = map[reflect.Type]bool{
 func unwrap(v variable, value string) (bare, reason string) {
 	bare = value
 	field := reflect.TypeFor[Config]().Field(v.field)
-	isFile := field.Tag.Get("env") != v.name // of a secret
+	isFile := field.Tag.Get("env") != v.name // which holds the value
 	if isFile || !trimmers[field.Type] {
 		bare = strings.Trim(value, blanks)
 	}
 	switch {
+	case !isFile && field.Type == reflect.TypeFor[appAnswers]() && hasQuotedTexts(strings.Trim(value, blanks)):
+		return value, ""
 	case isQuoted(strings.Trim(value, blanks)):
 		bare = strings.Trim(value, blanks)
 		return strings.Trim(bare[1:len(bare)-1], blanks), inQuotes
@@ -64,4 +67,23 @@ func unwrap(v variable, value string) (bare, reason string) {
 func isQuoted(value string) bool {
 	end := len(value) - 1
 	return end > 0 && value[0] == value[end] && strings.IndexByte("\"'`", value[0]) >= 0
+}
+
+// hasQuotedTexts reports whether the quotes at the ends of rules belong to their texts, as in
+// "ping"=>"pong". Quotes around all rules leave an odd number of them before the first =>.
+func hasQuotedTexts(rules string) bool {
+	asked, _, _ := strings.Cut(rules, "=>")
+	return isQuoted(rules) && strings.Count(asked, rules[:1])%2 == 0
+}
+
+// orEscape returns what to write for quotes and blanks that are meant, if the values of v
+// have escapes.
+func (v variable) orEscape() string {
+	switch field := reflect.TypeFor[Config]().Field(v.field); {
+	case field.Tag.Get("env") != v.name: // it names a file
+		return ""
+	case field.Type == reflect.TypeFor[appPing](), field.Type == reflect.TypeFor[*proxy.AppPattern](), field.Type == reflect.TypeFor[appAnswers]():
+		return `; one that is part of a text is written as an escape, like \x22, \x20 or \n`
+	}
+	return ""
 }

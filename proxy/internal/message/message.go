@@ -61,6 +61,20 @@ func wholeRunes(text []byte) []byte {
 	return text
 }
 
+// Overlaps reports whether there is a message that both p and q match.
+func (p *Pattern) Overlaps(q *Pattern) bool {
+	switch {
+	case !p.wild:
+		_, ok := q.Match([]byte(p.before))
+		return ok
+	case !q.wild:
+		return q.Overlaps(p)
+	}
+	// The longer beginning and the longer end make such a message, if there is one.
+	return (strings.HasPrefix(p.before, q.before) || strings.HasPrefix(q.before, p.before)) &&
+		(strings.HasSuffix(p.after, q.after) || strings.HasSuffix(q.after, p.after))
+}
+
 // covers reports whether p matches every message that q matches.
 func (p *Pattern) covers(q *Pattern) bool {
 	switch {

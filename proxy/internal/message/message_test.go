@@ -97,6 +97,29 @@ func TestMayMatch(t *testing.T) {
 	}
 }
 
+func TestOverlaps(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want bool
+	}{
+		{"ping", "ping", true},
+		{"ping", "pong", false},
+		{"ping", "p*g", true},
+		{"ping", "p*pi", false},
+		{"a*", "*z", true},
+		{"ab*", "a*", true},
+		{"ab*", "ac*", false},
+		{"a*yz", "ab*z", true},
+		{"a*y", "a*z", false},
+		{"a*a", "a", false},
+	} {
+		a, b := mustPattern(t, tc.a), mustPattern(t, tc.b)
+		if a.Overlaps(&b) != tc.want || b.Overlaps(&a) != tc.want {
+			t.Errorf("%q overlaps %q: got %t and %t, want %t", tc.a, tc.b, a.Overlaps(&b), b.Overlaps(&a), tc.want)
+		}
+	}
+}
+
 func TestAnswer(t *testing.T) {
 	for _, tc := range []struct{ rule, text, want string }{
 		{"ping=>pong", "ping", "pong"},

@@ -67,7 +67,7 @@ func ParseAnswers(s string) ([]Answer, error) {
 			continue
 		}
 		if len(rules) > 1 {
-			err = fmt.Errorf(`has a rule, number %d, "%s", that %w`, i+1, shown.Printable(rule), err)
+			err = &RuleError{i + 1, rule, err}
 		}
 		bad = append(bad, err)
 	}
@@ -75,6 +75,23 @@ func ParseAnswers(s string) ([]Answer, error) {
 		return nil, errors.Join(bad...)
 	}
 	return answers, nil
+}
+
+// A RuleError says what is wrong with one of several rules.
+type RuleError struct {
+	Number int // 1 is the first
+	Rule   string
+	Err    error
+}
+
+func (e *RuleError) Error() string {
+	return fmt.Sprintf(`has a rule, number %d, "%s", that %v`, e.Number, shown.Printable(e.Rule), e.Err)
+}
+
+// WithoutRule returns the text of the error without that of the rule. It is for rules from a
+// file, which may be the wrong one.
+func (e *RuleError) WithoutRule() string {
+	return fmt.Sprintf("has a rule, number %d, that %v", e.Number, e.Err)
 }
 
 // split returns the rules of s.
