@@ -206,6 +206,27 @@ func (c *conversation) ignoresPong(payload []byte, early bool, why string) *conv
 	return c
 }
 
+// reply lets an answer arrive that does not say which ping it answers. It is measured as
+// rtt, or not if that is empty.
+func (c *conversation) reply(rtt, why string) *conversation {
+	c.t.Helper()
+	got := c.state.Reply(&c.rules, c.now)
+	if !got.Counts || !got.Echo || got.Measured != (rtt != "") || rtt != "" && got.Took != duration(c.t, rtt) {
+		c.t.Errorf("at %v: reply: %+v, want a round trip of %q: %s", time.Duration(c.now), got, rtt, why)
+	}
+	return c
+}
+
+// foreignReply lets a reply arrive that must count as nothing.
+func (c *conversation) foreignReply(why string) *conversation {
+	c.t.Helper()
+	before := c.state
+	if got := c.state.Reply(&c.rules, c.now); got != (Answer{}) || c.state != before {
+		c.t.Errorf("at %v: reply: %+v, want nothing: %s", time.Duration(c.now), got, why)
+	}
+	return c
+}
+
 // defers lets the wanted ping wait for the end of a message.
 func (c *conversation) defers() *conversation {
 	c.state.Defer(&c.rules)

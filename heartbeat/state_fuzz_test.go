@@ -137,6 +137,24 @@ func (m *stateModel) pong(now Time, payload uint64, early bool) (a Answer) {
 	return a
 }
 
+// reply is an answer that does not say which ping it answers.
+func (m *stateModel) reply(now Time) (a Answer) {
+	if len(m.open) == 0 {
+		return Answer{}
+	}
+	a = Answer{Counts: true, Echo: true}
+	if !m.answered {
+		m.alive(now)
+		a.Took = now.Sub(m.lastSent)
+		if len(m.open) == 1 && m.open[0].sentAt != Never {
+			a.Measured, m.last = true, a.Took
+		}
+	}
+	m.open = m.open[1:]
+	m.answered = len(m.open) > 0
+	return a
+}
+
 func (m *stateModel) stopped() {
 	m.wanted, m.owes = false, false
 	m.pressing, m.presses = Never, false
@@ -152,6 +170,8 @@ type stateScript struct {
 	model stateModel
 	now   Time
 	sent  uint64 // payloads are counted, so none is there twice
+
+	replies bool // the peer answers with replies and not with pongs
 }
 
 func playState(t *testing.T, script []byte) {
@@ -166,6 +186,7 @@ func playState(t *testing.T, script []byte) {
 		Liveness: Liveness(kind & 1),
 		Pong:     PongMode((kind >> 1 & 7) % 3),
 	}}
+	p.replies = kind>>1&7 >= 6
 	p.model = stateModel{rules: p.rules, lookAt: Never, deadline: Never, nextPing: Never, pressing: Never}
 	p.state.Open(&p.rules, 0, 1)
 	if p.rules.Interval > 0 {
@@ -307,6 +328,13 @@ func (p *stateScript) look() {
 }
 
 func (p *stateScript) pong(payload uint64) {
+	if p.replies {
+		want := p.model.reply(p.now)
+		if got := p.state.Reply(&p.rules, p.now); got != want {
+			p.t.Fatalf("at %v: reply: %+v, want %+v", time.Duration(p.now), got, want)
+		}
+		return
+	}
 	early := int64(p.now/Time(time.Second))%4 == 3
 	want := p.model.pong(p.now, payload, early)
 	if got := p.state.Pong(&p.rules, p.now, AppendPayload(nil, payload), early); got != want {

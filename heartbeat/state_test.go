@@ -264,6 +264,29 @@ func TestAPongThatIsNotAnEcho(t *testing.T) {
 
 // RFC 6455, section 5.4, lets control frames in between fragments, but some peers lose
 // the fragments before one.
+func TestRepliesToPings(t *testing.T) {
+	c := opened(t, anyByte)
+	c.foreignReply("nothing was asked")
+	c.at("20s").wantsPing("due").sends(0)
+	c.at("21s").reply("1s", "the only ping")
+	c.foreignReply("the ping has its answer")
+	c.next("40s", "one interval after the last ping")
+	c.at("40s").wantsPing("due").sends(0)
+	c.at("60s").expires("a reply is owed as a pong is")
+}
+
+func TestRepliesToPingsWithoutADeadline(t *testing.T) {
+	c := opened(t, with(anyByte, func(r *Rules) { r.Pong = LearnPong }))
+	for _, at := range []string{"20s", "40s", "60s"} {
+		c.at(at).wantsPing("due").sendsUnarmed(0)
+	}
+	c.at("61s").reply("", "which ping it answers is not known")
+	c.reply("", "to another one")
+	c.at("80s").wantsPing("due").sends(0)
+	c.at("81s").reply("1s", "the latest had its answer, so those before it are forgotten")
+	c.foreignReply("there is one for each")
+}
+
 func TestAPingWaitsForTheEndOfAMessage(t *testing.T) {
 	t.Run("for a quarter of its interval", func(t *testing.T) {
 		c := opened(t, anyByte).at("20s").wantsPing("due").defers().next("25s", "it may wait so long")

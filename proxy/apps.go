@@ -89,7 +89,7 @@ const (
 	maxAnswers = 4 << 10
 	// maxAnswer is the size of the longest frame that carries an answer: the text of a rule,
 	// and in place of its wildcard a part of a message.
-	maxAnswer = 2*frame.MaxText + frame.MaxTextHeader
+	maxAnswer = 2*frame.MaxGathered + frame.MaxTextHeader
 	// extraRoom is kept free in a tail for what extras put into it: a message that was held
 	// back, the answers and a ping.
 	extraRoom = frame.MaxHeld + maxAnswers + maxAnswer + frame.MaxText + frame.MaxTextHeader

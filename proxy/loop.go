@@ -59,8 +59,8 @@ type loop struct {
 	left       []epoll.Event // those that are still to be handled
 	faults     faults
 	frame      frame.ControlFrame             // scratch
-	text       [frame.MaxText]byte            // scratch: a message that is looked at
-	answer     [2 * frame.MaxText]byte        // scratch: the text of an answer to a message
+	text       [frame.MaxGathered]byte        // scratch: a message that is looked at
+	answer     [2 * frame.MaxGathered]byte    // scratch: the text of an answer to a message
 	in         [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
 
 	sessions atomic.Int64 // in the table; the server reads it to choose a loop

@@ -54,7 +54,7 @@ type Counts [16]uint32
 
 // MaxHeld is the largest number of bytes that have to be held back: those of a message that
 // Gather has found incomplete, and behind them a control frame without its last byte.
-const MaxHeld = maxGathered + maxUnread
+const MaxHeld = MaxGathered + maxUnread
 
 // maxUnread is the largest number of bytes in b[Pass:] after More: a control frame without
 // its last byte. An incomplete header is shorter.

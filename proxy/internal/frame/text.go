@@ -9,9 +9,9 @@ import (
 // MaxText is the longest text that Gather collects, in bytes.
 const MaxText = 1024
 
-// maxGathered is how many bytes of a message Gather looks at, headers included: a message
+// MaxGathered is how many bytes of a message Gather looks at, headers included: a message
 // of MaxText bytes in one masked frame.
-const maxGathered = MaxText + 2 + 2 + 4
+const MaxGathered = MaxText + 2 + 2 + 4
 
 // Gathered says what Gather has found.
 type Gathered uint8
@@ -77,7 +77,7 @@ func (s *Scanner) Gather(b []byte, limits *Limits, into []byte) Text {
 			return text
 		case isControl(b[at]):
 			return text.between(b, at, h)
-		case h.length > maxGathered || at+h.size+int(h.length) > maxGathered:
+		case h.length > MaxGathered || at+h.size+int(h.length) > MaxGathered:
 			text.Found = Large
 			return text
 		}
