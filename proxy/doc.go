@@ -43,7 +43,10 @@
 // dispatch), which table.go finds. pump.go reads once (readable), walks the frames'
 // headers with internal/frame (take), and writes the data frames to the other leg in one
 // run (passOn, send). What the socket does not take becomes the leg's tail (tail.go). The
-// other leg is not read (watch) until the tail is written (writable).
+// other leg is not read (watch) until the tail is written (writable). A client may have a
+// pace (pace.go): then a read takes no more than there are tokens for (bucket.go), and a
+// client without tokens is not read for a moment. What only some sessions have is in
+// extras.go, beside the session.
 //
 // A message of an application. If there are rules for one, take stops at small text messages
 // and asks judgeMessage (apps.go), which compares each with the rules (internal/message). A
@@ -147,9 +150,12 @@
 // incomplete header or control frame are held back, and at most frame.MaxHeld bytes if
 // messages of applications are looked at. At most one pong waits for a frame boundary.
 // Once maxAnswers bytes of answers wait for the end of a message, there are no more. A
-// frame's length is a counter and never the size of an allocation. In a queue (queue.go)
-// each waiting client has one entry; the entries of those who have left are swept out
-// before they outnumber the others. At most pagesQueued requests for pages wait, because
-// each of them has a goroutine. A lookup is shared by all who wait for it, and drops a
-// waiter that gives up.
+// frame's length is a counter and never the size of an allocation; that of a message,
+// the payloads of its frames added up, is one too. Both may have a limit (frame.Limits).
+// A client with a pace is read no faster than that and one second's worth; a TLS record
+// may bring more, for which the client is then read later. In a queue (queue.go) each
+// waiting client has one entry; the entries of those who have left are swept out before
+// they outnumber the others. At most pagesQueued requests for pages wait, because each
+// of them has a goroutine. A lookup is shared by all who wait for it, and drops a waiter
+// that gives up.
 package proxy
