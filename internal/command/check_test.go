@@ -135,6 +135,8 @@ func TestCheckConnect(t *testing.T) {
 		{"sends a long frame", sendsLong, nil, 0, `, answered a ping in \S+s\n$`, `^$`},
 		{"sends a frame over the limit", sendsLong, []string{"HOLDFAST_MAX_FRAME_SIZE=100"}, 1, `^configuration ok\n$`,
 			`, then: it sent a frame larger than HOLDFAST_MAX_FRAME_SIZE, for which its sessions would be dropped; raise that limit\n$`},
+		{"sends a message over the limit", sendsLong, []string{"HOLDFAST_MAX_MESSAGE_SIZE=100"}, 1, `^configuration ok\n$`,
+			`, then: it sent a message larger than HOLDFAST_MAX_MESSAGE_SIZE, for which its sessions would be dropped; raise that limit\n$`},
 		{"hangs up", hangsUp, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it ended the connection instead of answering a ping\n$`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -32,6 +32,7 @@ var quick = times{
 	limit:    1700 * time.Millisecond,
 	interval: 100 * time.Millisecond,
 	timeout:  700 * time.Millisecond,
+	bound:    700 * time.Millisecond,
 	silence:  2000 * time.Millisecond,
 	hope:     100 * time.Millisecond,
 	patience: patience,

@@ -167,6 +167,30 @@ func TestPageShowsGhosts(t *testing.T) {
 	}
 }
 
+func TestPageCutsAVisitorsPath(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.wants("POST", "/cut?visitor=you-1", nil, http.StatusNotFound)
+	visitor, err := s.page.stage.enter(patient(t), "you-1", s.page.stage.through, "connected through Holdfast")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.page.stage.hangUp(visitor)
+	select {
+	case <-visitor.beats:
+	case <-patient(t).Done():
+		t.Fatal("the visitor gets no heartbeat")
+	}
+	if st := s.state(); st.Beat != beatText || st.Bound != quick.bound.Seconds() {
+		t.Errorf("the page is told to wait for %q within %v s", st.Beat, st.Bound)
+	}
+	s.wants("POST", "/cut?visitor=you-2", nil, http.StatusNotFound)
+	s.plays("/cut?visitor=you-1", "you-1", cut)
+	if e, err := s.page.stage.journal.await(patient(t), settled, "you-1"); err != nil || e.reason != "ping_timeout" {
+		t.Errorf("settled for %q, error %v, want ping_timeout", e.reason, err)
+	}
+}
+
 func TestStageIsLimited(t *testing.T) {
 	s := newSite(t)
 	s.page.open(true)
