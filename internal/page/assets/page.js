@@ -105,10 +105,10 @@ async function refresh() {
       if (wanted === location.search) show(fresh);
       else isDirty = true;
     }
-    complain("");
+    complain("page", "");
   } catch (err) {
     isDirty = false;
-    complain(`This page is old: ${err.message}. It tries again.`);
+    complain("page", `This page is old: ${err.message}. It tries again.`);
   } finally {
     isLoading = false;
   }
@@ -134,7 +134,13 @@ function tell(text) {
   byId("told").textContent = text;
 }
 
-function complain(text) {
+// What is wrong: with the page, until it is fresh again, and with what a button asked for,
+// until another button is pressed.
+const problems = { page: "", act: "" };
+
+function complain(about, what) {
+  problems[about] = what;
+  const text = Object.values(problems).filter(Boolean).join(" ");
   const problem = byId("problem");
   if (problem.textContent !== text) problem.textContent = text;
   problem.hidden = !text;
@@ -194,7 +200,7 @@ async function ask(path, done) {
   } catch (err) {
     tell("");
     await refresh();
-    complain(err.message);
+    complain("act", err.message);
     return;
   }
   refresh();
@@ -263,6 +269,7 @@ function go(parameters) {
 document.addEventListener("click", (event) => {
   const act = event.target.closest("[data-act]");
   if (act) act.focus({ preventScroll: true }); // not every browser does so at a click
+  if (act) complain("act", "");
   if (act) acts[act.dataset.act](act.dataset);
   const sort = event.target.closest("a[data-sort]");
   if (sort && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
