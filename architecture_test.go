@@ -44,7 +44,7 @@ var imports = map[string][]string{
 	"internal/shown":   {},
 	// For tests.
 	"internal/blackbox": {"holdfast/internal/fixture"},
-	"internal/fixture":  {"github.com/prometheus/client_golang/prometheus", "golang.org/x/sys/unix"},
+	"internal/fixture":  {"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "golang.org/x/sys/unix"},
 	"internal/leak":     {},
 	"internal/race":     {},
 	"internal/wire":     {"github.com/gobwas/ws"},
