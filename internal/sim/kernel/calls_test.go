@@ -83,6 +83,7 @@ func asPolled(events []unix.EpollEvent) string {
 // look as they do in Linux. There the answer comes when TCP asks the second time, after
 // a second. So all connects begin before the first answer is awaited.
 func TestConnectLikeLinux(t *testing.T) {
+	t.Parallel() // it waits
 	t.Run("given up", func(t *testing.T) {
 		c := newUnanswered(t)
 		c.closeWrite()

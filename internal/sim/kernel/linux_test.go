@@ -302,6 +302,7 @@ func conditions(mask uint32) string {
 // The model does what Linux does, whatever a script does to a connection. The fuzz target
 // below tries more scripts.
 func TestLikeLinux(t *testing.T) {
+	t.Parallel() // while another waits
 	scripts := 500
 	if race.Enabled && !testing.Short() {
 		scripts = 1500
