@@ -189,7 +189,7 @@ func TestSlowClientsGiveWay(t *testing.T) {
 	}
 }
 
-// withoutLimits leaves it to the limit of connections who gives way.
+// withoutLimits removes the limits of net/http, so that connections end only to give way.
 func withoutLimits(server *Server) {
 	server.http.ReadTimeout, server.http.WriteTimeout, server.http.IdleTimeout = 0, 0, 0
 }
@@ -207,7 +207,7 @@ func TestClientsThatDoNotReadGiveWay(t *testing.T) {
 			next := server.http.Handler
 			server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if next.ServeHTTP(w, r); r.URL.Path == "/large" {
-					_, _ = w.Write(make([]byte, 1<<20)) // who takes it not is the test's client
+					_, _ = w.Write(make([]byte, 1<<20)) // the client does not read it
 				}
 			})
 			serves(t, l, server.Serve, server.Close)

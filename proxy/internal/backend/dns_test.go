@@ -25,7 +25,7 @@ type nameServer struct {
 	open     []inquiry  // that came meanwhile
 }
 
-// An inquiry is a message with one question, and who has asked it.
+// An inquiry is a message with one question, and the address that it came from.
 type inquiry struct {
 	dnsmessage.Message
 	from net.Addr
