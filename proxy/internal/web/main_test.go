@@ -10,6 +10,6 @@ import (
 
 // TestMain wants back whatever the tests took.
 func TestMain(m *testing.M) {
-	fixture.Together(8)
+	fixture.Together(4)
 	os.Exit(leak.Check(m.Run))
 }
