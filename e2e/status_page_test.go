@@ -67,7 +67,7 @@ func TestStatusPage(t *testing.T) {
 	page.shows("the other session", sentence("Holdfast keeps 1 session alive.")+" && !"+rowOf("/one")+" && "+rowOf("/two"))
 	page.shows("the end", `document.body.textContent.includes("Holdfast ended 1 session because an operator asked for it.")`)
 	page.shows("the end in the list", `[...document.querySelectorAll('td .proxy')].some((e) => e.textContent === 'Holdfast ended it because an operator asked for it.')`)
-	page.shows("the focus in the list", "document.activeElement.id === 'sessions'")
+	page.shows("the focus on the next row", "document.activeElement === "+rowOf("/two"))
 	proxy.wantsMetric(blackbox.Dropped("proxy", "admin"), 1)
 
 	page.says("document.getElementById('filter-text').focus()", nil)

@@ -80,6 +80,7 @@ func reads(t *testing.T, conn net.Conn) wire.Frame {
 }
 
 func TestCheckConnect(t *testing.T) {
+	t.Parallel()
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
 	closes := func(conn net.Conn) {
 		reads(t, conn)
@@ -140,6 +141,7 @@ func TestCheckConnect(t *testing.T) {
 		{"hangs up", hangsUp, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it ended the connection instead of answering a ping\n$`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			environ := append(tc.environ, "HOLDFAST_UPSTREAM=ws://"+service(t, tc.behave))
 			holdfast(environ, "check", "-connect").matches(t, tc.code, tc.stdout, tc.stderr)
 		})
@@ -257,6 +259,7 @@ func TestCheckConnectToAnOldService(t *testing.T) {
 
 // A service that does not answer as one is told by what it does, and with what to do.
 func TestCheckConnectToNoService(t *testing.T) {
+	t.Parallel()
 	closes := func(conn net.Conn) { conn.Close() }
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn); conn.Close() }
 	babbles := func(conn net.Conn) {
@@ -292,6 +295,7 @@ func TestCheckConnectToNoService(t *testing.T) {
 		{"babbles", "http", babbles, `: cannot upgrade: malformed response: the status line is not HTTP/1.x and a status; is it a WebSocket service, and is the port right\?; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 	} {
 		t.Run(tc.name+" "+tc.scheme, func(t *testing.T) {
+			t.Parallel()
 			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
 			var done sync.WaitGroup
 			done.Go(func() {

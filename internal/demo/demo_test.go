@@ -23,9 +23,7 @@ func TestStoryEndsAsPromised(t *testing.T) {
 
 func TestStoryFailsWithoutMiddlebox(t *testing.T) {
 	t.Parallel()
-	lenient := quick
-	lenient.limit = time.Hour             // it cuts nobody off
-	lenient.silence = 10 * quick.interval // one round trip at least
+	lenient := talkative()
 	lenient.hope = patience
 	var out bytes.Buffer
 	kept, err := playOnce(patient(t), lenient, &out)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // site is a live page without its story.
@@ -18,11 +19,13 @@ type site struct {
 	page *page
 }
 
-func newSite(t *testing.T) site {
+func newSite(t *testing.T) site { return newSiteWith(t, quick) }
+
+func newSiteWith(t *testing.T, all times) site {
 	t.Helper()
 	ctx, fail := context.WithCancelCause(context.Background())
 	t.Cleanup(func() { fail(nil) })
-	s, err := newStage(quick, io.Discard, fail)
+	s, err := newStage(all, io.Discard, fail)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +161,9 @@ func TestPageFreezesAClient(t *testing.T) {
 
 func TestPageShowsGhosts(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	forgetful := quick
+	forgetful.limit = 500 * time.Millisecond // no pings have to keep a connection
+	s := newSiteWith(t, forgetful)
 	s.page.open(true)
 	s.plays("/idle", "idle-1", cut)
 	st := s.state()
@@ -204,11 +209,14 @@ func TestStageIsLimited(t *testing.T) {
 	s.wants("POST", "/idle", nil, http.StatusTooManyRequests)
 }
 
+// Whether promises are kept is another test's: the live demo goes on all the same.
 func TestLiveDemoEndsCleanly(t *testing.T) {
 	t.Parallel()
 	ctx, interrupt := context.WithCancel(patient(t))
 	out := &interruptAfter{text: "now it is your turn", then: interrupt}
-	ok, err := playLive(ctx, quick, out)
+	brief := talkative()
+	brief.silence = quick.interval
+	ok, err := playLive(ctx, brief, out)
 	if !ok || err != nil {
 		t.Errorf("ended well: %v, error %v, want true and none:\n%s", ok, err, &out.all)
 	}
