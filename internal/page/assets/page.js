@@ -9,12 +9,24 @@ const byId = (id) => document.getElementById(id);
 
 // The token is kept for this tab only.
 const token = {
-  value: sessionStorage.getItem("holdfast-token") || "",
+  value: "",
+
+  recall() {
+    try {
+      this.value = sessionStorage.getItem("holdfast-token") || "";
+    } catch {
+      // The browser keeps nothing for this page.
+    }
+  },
 
   keep(value) {
     this.value = value;
-    if (value) sessionStorage.setItem("holdfast-token", value);
-    else sessionStorage.removeItem("holdfast-token");
+    try {
+      if (value) sessionStorage.setItem("holdfast-token", value);
+      else sessionStorage.removeItem("holdfast-token");
+    } catch {
+      // The token holds until the page is left.
+    }
   },
 
   fields() {
@@ -337,5 +349,6 @@ function restart() {
   refresh();
 }
 
+token.recall();
 if (token.value) refresh();
 live();
