@@ -158,7 +158,7 @@ func (l *loop) takeMessage(s *session, from Side, payload []byte) (taken bool) {
 	}
 	a.beat.Heard(&app.rules, l.now, false)
 	if !rule.Swallows() {
-		l.owesAnswer(s, from, rule.Append(l.answer[:0], wild))
+		l.owesAnswer(s, from, rule.Append(l.own[:0], wild))
 	}
 	return true
 }
@@ -234,8 +234,7 @@ func (l *loop) injectTexts(s *session, side Side) {
 func (l *loop) injectAppPing(s *session, side Side, a *appLeg) {
 	g := &s.legs[side]
 	queued := l.sampleQueue(g)
-	var buf [frame.MaxText + frame.MaxTextHeader]byte
-	switch l.send(s, side, l.appendText(buf[:0], side, l.apps[side].ping)) {
+	switch l.send(s, side, l.appendText(l.own[:0], side, l.apps[side].ping)) {
 	case gone:
 		l.appPinged(s, side, queued)
 	case kept:

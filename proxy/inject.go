@@ -116,9 +116,8 @@ func (l *loop) answersPings(s *session, side Side) bool {
 // sendControl writes a control frame of ours. Towards the upstream we are the client, so
 // the frame is masked (RFC 6455 5.1).
 func (l *loop) sendControl(s *session, side Side, op ws.OpCode, payload []byte) sending {
-	var buf [frame.MaxControl]byte
 	if side == upstream {
-		return l.send(s, side, frame.AppendMaskedControl(buf[:0], op, payload, l.random.Mask()))
+		return l.send(s, side, frame.AppendMaskedControl(l.own[:0], op, payload, l.random.Mask()))
 	}
-	return l.send(s, side, frame.AppendControl(buf[:0], op, payload))
+	return l.send(s, side, frame.AppendControl(l.own[:0], op, payload))
 }
