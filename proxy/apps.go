@@ -209,8 +209,12 @@ func (l *loop) heardApp(s *session, from Side) {
 }
 
 // hasTexts reports whether a message of the proxy's own waits to be written to a leg. It waits
-// until the leg's tail is written.
+// until the leg's tail is written. hasTexts is inlined, because it is asked at every read.
 func (l *loop) hasTexts(s *session, side Side) bool {
+	return l.extras != nil && l.hasTextsOfApp(s, side)
+}
+
+func (l *loop) hasTextsOfApp(s *session, side Side) bool {
 	a, g := l.app(s, side), &s.legs[side]
 	return a != nil && g.out == outOpen && g.tail == nil && (len(a.answers) > 0 || a.beat.Wanted())
 }
@@ -290,8 +294,12 @@ func (l *loop) beatApp(s *session, side Side) {
 // appTimeout is what a peer, and the log, are told when its application has not answered.
 var appTimeout = "application heartbeat timeout"
 
-// nextAppBeat returns when an application's heartbeat next has something to do.
-func (l *loop) nextAppBeat(a *appLeg, side Side) heartbeat.Time {
+// nextAppBeat returns when the application's heartbeat on a leg next has something to do.
+func (l *loop) nextAppBeat(s *session, side Side) heartbeat.Time {
+	a := l.app(s, side)
+	if a == nil {
+		return heartbeat.Never
+	}
 	next := a.beat.Next()
 	if a.beat.Waiting() {
 		next = l.apps[side].grid.Alarm(next)

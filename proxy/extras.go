@@ -43,8 +43,8 @@ func (l *loop) dropExtras(s *session) {
 
 // nextExtra returns when the extras of a leg next have something to do.
 func (l *loop) nextExtra(s *session, side Side) heartbeat.Time {
-	if a := l.app(s, side); a != nil {
-		return l.nextAppBeat(a, side)
+	if l.extras == nil {
+		return heartbeat.Never
 	}
-	return heartbeat.Never
+	return l.nextAppBeat(s, side)
 }

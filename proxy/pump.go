@@ -108,7 +108,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	size, controls := len(b), 0
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
 	for at < len(b) && g.in == inOpen {
-		r := g.scan.Scan(b[at:], &l.limits, l.gap(s, to), &seen)
+		r := g.scan.Scan(b[at:], &l.limits, s.legs[to].gap(l.now, l.hasTexts(s, to)), &seen)
 		if run < at { // a frame was cut out before
 			copy(b[run:], b[at:at+r.Pass])
 		}
@@ -116,7 +116,9 @@ func (l *loop) take(s *session, from Side, b []byte) {
 		at += r.Pass
 		if r.Pass > 0 {
 			s.lastData = l.now
-			l.heardApp(s, from)
+			if l.extras != nil {
+				l.heardApp(s, from)
+			}
 		}
 		if r.Stop == frame.Message {
 			var drop int
