@@ -53,6 +53,8 @@ var (
 		"Panics in the proxy's own code that were caught; the log has the first of each place.")
 	pausedDesc = describe("holdfast_reads_paused",
 		"Connections that are not read from because the other side of their session is slow, by their own side.", "side")
+	throttledDesc = describe("holdfast_reads_throttled_total",
+		"Pauses in which a connection was not read because its peer sends faster than it may, by the side of the connection.", "side")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -126,6 +128,7 @@ func (s scrape) traffic(side Side) {
 	s.legCounter(sentDesc, side, func(l *leg) *atomic.Uint64 { return &l.sent })
 	s.legGauge(bufferedDesc, side, func(l *leg) *atomic.Int64 { return &l.buffered })
 	s.legGauge(pausedDesc, side, func(l *leg) *atomic.Int64 { return &l.paused })
+	s.legCounter(throttledDesc, side, func(l *leg) *atomic.Uint64 { return &l.throttled })
 	for _, op := range opcodes {
 		s.legCounter(framesDesc, side, func(l *leg) *atomic.Uint64 { return &l.frames[op.code] }, op.label)
 	}

@@ -41,6 +41,8 @@ type leg struct {
 	buffered atomic.Int64
 	paused   atomic.Int64
 
+	throttled atomic.Uint64
+
 	pingsSent     atomic.Uint64
 	pongsReceived atomic.Uint64
 	pingsAnswered atomic.Uint64
@@ -134,6 +136,10 @@ func (l *Loop) Buffered(side Side, delta int) { l.legs[side].buffered.Add(int64(
 
 // Paused changes the number of legs on that side from which reading is stopped.
 func (l *Loop) Paused(side Side, delta int) { l.legs[side].paused.Add(int64(delta)) }
+
+// ReadThrottled counts a pause in which a leg on that side is not read because its peer has
+// sent faster than it may.
+func (l *Loop) ReadThrottled(side Side) { l.legs[side].throttled.Add(1) }
 
 // A Balance is what must agree with the sessions of a loop at every moment.
 type Balance struct {

@@ -55,10 +55,14 @@ func (l *loop) excuse(s *session, side Side) {
 		return
 	}
 	g.beat.Pause()
-	g.beat.Resume(&l.rules[side], l.now, true)
 	if a != nil {
 		a.beat.Pause()
-		a.beat.Resume(&l.apps[side].rules, l.now, true)
+	}
+	if !l.slowed(s, side) { // its deadlines stand still in any case
+		g.beat.Resume(&l.rules[side], l.now, true)
+		if a != nil {
+			a.beat.Resume(&l.apps[side].rules, l.now, true)
+		}
 	}
 	if inFrames {
 		s.lastData = l.now

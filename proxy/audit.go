@@ -325,9 +325,33 @@ func (l *loop) audit(s *session) error {
 		if g.paused && s.legs[opposite(side)].tail == nil {
 			return fmt.Errorf("the %v leg is not read, and nothing is in the way", side)
 		}
+		if err := l.auditPace(s, side); err != nil {
+			return err
+		}
 		if stays && !g.paused && g.deadline() == heartbeat.Never {
 			return fmt.Errorf("the %v leg waits for ever: in %d, out %d, cause %+v", side, g.in, g.out, s.cause)
 		}
+	}
+	return nil
+}
+
+// auditPace checks that a slowed leg is one whose bytes are passed on, that it is not read
+// meanwhile, and not for long.
+func (l *loop) auditPace(s *session, side Side) error {
+	p := l.paceOf(s, side)
+	switch {
+	case p == nil && side == client && l.cfg.ClientPace.limits():
+		return errors.New("the client has no pace")
+	case p == nil || !p.slowed:
+		return nil
+	case !s.keepsPace():
+		return fmt.Errorf("the %v leg is slowed, and nothing of it is passed on", side)
+	case s.legs[side].interest&readInterest != 0:
+		return fmt.Errorf("the %v leg is slowed and read", side)
+	case s.legs[side].beat.Owes() && s.legs[side].beat.Next() != heartbeat.Never:
+		return fmt.Errorf("the %v leg is slowed, and its pong has a deadline", side)
+	case p.until.Sub(l.now) > longestSlow:
+		return fmt.Errorf("the %v leg is slowed for %v", side, p.until.Sub(l.now))
 	}
 	return nil
 }

@@ -289,11 +289,11 @@ func (l *loop) overdue(s *session) {
 			return
 		}
 		switch {
-		case l.measureBacklog(g, &g.backlog):
+		case l.measureBacklog(s, side, &g.backlog):
 			unread = true
 		case g.out == outEnding && g.tail == nil && l.now >= g.deadline():
 			g.closes(l.now, &l.patience, g.pending.close) // the message goes on: its end is not waited for
-		case g.io != nil && l.now >= g.deadline() && l.judgeEnding(g):
+		case g.io != nil && l.now >= g.deadline() && l.judgeEnding(g) && !l.lastWord(s, side):
 			l.giveUp(s, side)
 		}
 	}
@@ -329,7 +329,7 @@ func (l *loop) retry(s *session, side Side) {
 	if s.legs[side].tail != nil {
 		l.writable(s, side)
 	}
-	if s.legs[side].io != nil && !s.legs[side].paused {
+	if s.legs[side].io != nil && !s.legs[side].paused && !l.slowed(s, side) {
 		l.readable(s, side)
 	}
 }

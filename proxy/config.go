@@ -209,11 +209,17 @@ func (c *Config) pageUserTimeout() time.Duration {
 	return max(c.TCPUserTimeout, min(c.HTTPTimeout+margin, longest))
 }
 
+// heartbeats returns the rules of all heartbeats: pings, and messages of applications.
+func (c *Config) heartbeats() []heartbeat.Rules {
+	return []heartbeat.Rules{c.Client, c.UpstreamSide,
+		newAppRules(&c.ClientApp, c.Client).rules, newAppRules(&c.UpstreamApp, c.UpstreamSide).rules}
+}
+
 // keepAlive returns after how much silence the kernel probes a peer. Our pings come
 // sooner where they can be sent. The probes are for a peer that waits inside a frame that
 // is never completed, where no ping can be sent.
 func (c *Config) keepAlive() (silence time.Duration) {
-	for _, r := range []heartbeat.Rules{c.Client, c.UpstreamSide} {
+	for _, r := range c.heartbeats() {
 		if r.Interval > 0 {
 			silence = max(silence, time.Second, r.Interval+r.Timeout)
 		}
@@ -227,7 +233,7 @@ func (c *Config) keepAlive() (silence time.Duration) {
 // although neither peer is at fault.
 func (c *Config) longestBackoff() time.Duration {
 	longest := 5 * time.Second
-	for _, r := range []heartbeat.Rules{c.Client, c.UpstreamSide} {
+	for _, r := range c.heartbeats() {
 		if r.Interval > 0 && r.Timeout > 0 {
 			longest = min(longest, r.Timeout/5)
 		}

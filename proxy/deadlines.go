@@ -68,6 +68,9 @@ func (l *loop) pollBetweenAlarms() {
 
 // expire handles a session's deadlines that have passed.
 func (l *loop) expire(s *session) {
+	if !l.endSlow(s) {
+		return
+	}
 	switch {
 	case s.opening != nil:
 		s.opening.step().late(l, s)
@@ -108,12 +111,12 @@ func (l *loop) judgeLeg(s *session, side Side) bool {
 	late, appLate := g.stuck(l.now) || l.now >= g.by || g.beat.Overdue(l.now), a != nil && a.beat.Overdue(l.now)
 	if late || appLate {
 		l.retry(s, side)
-		if s.cause.kind != live || late && l.measureBacklog(g, &g.backlog) || appLate && l.measureBacklog(g, &a.backlog) {
+		if s.cause.kind != live || late && l.measureBacklog(s, side, &g.backlog) || appLate && l.measureBacklog(s, side, &a.backlog) {
 			return s.cause.kind == live
 		}
 	}
 	switch {
-	case g.out == outBroken && l.now >= g.by:
+	case g.out == outBroken && l.now >= g.by && !l.lastWord(s, side):
 		l.lost(s, side, errUnread)
 	case g.stuck(l.now) && l.judgeTail(g):
 		l.end(s, side, metrics.WriteTimeout)
@@ -161,7 +164,7 @@ func (l *loop) due(s *session) heartbeat.Time {
 	}
 	for _, side := range sides {
 		g := &s.legs[side]
-		at = min(at, g.deadline())
+		at = min(at, g.deadline(), l.slowEnds(s, side))
 		if s.cause.kind == live {
 			at = min(at, l.nextBeat(g, side), s.pongPresses(side), l.nextExtra(s, side))
 		}
@@ -202,7 +205,7 @@ func (l *loop) idleAt(s *session) heartbeat.Time {
 // due, data must move within the ping's timeout instead. at is heartbeat.Never if no such
 // deadline runs.
 func (l *loop) stalledAt(s *session) (side Side, at heartbeat.Time) {
-	if !s.midFrame(client) || !s.midFrame(upstream) || s.legs[client].paused || s.legs[upstream].paused {
+	if !s.midFrame(client) || !s.midFrame(upstream) || s.legs[client].paused || s.legs[upstream].paused || l.slowed(s, client) {
 		return client, heartbeat.Never
 	}
 	at = heartbeat.Never

@@ -101,8 +101,9 @@ func (l *loop) judgeTail(g *leg) (over bool) {
 // are still unread: the answer may be among them. It is called after a read, and again
 // after each later read until it returns false. The first call records in b how much is
 // unread, and catchUp subtracts what is read.
-func (l *loop) measureBacklog(g *leg, b *backlog) bool {
-	if g.io == nil || g.paused || g.in == inEnded {
+func (l *loop) measureBacklog(s *session, side Side, b *backlog) bool {
+	g := &s.legs[side]
+	if g.io == nil || g.paused || l.slowed(s, side) || g.in == inEnded {
 		return false
 	}
 	unread := g.io.Unread()

@@ -6,10 +6,13 @@ import "holdfast/heartbeat"
 // the session, by its slot, so that other sessions do not pay for them.
 type extras struct {
 	apps [2]appLeg // by side
+	pace pace      // of the client
 }
 
 // needsExtras reports whether sessions have extras.
-func (c *Config) needsExtras() bool { return c.ClientApp.exists() || c.UpstreamApp.exists() }
+func (c *Config) needsExtras() bool {
+	return c.ClientApp.exists() || c.UpstreamApp.exists() || c.ClientPace.limits()
+}
 
 // extrasOf returns the extras of an open session, or nil if it has none.
 func (l *loop) extrasOf(s *session) *extras {
@@ -32,6 +35,7 @@ func (l *loop) beginExtras(s *session, phase float64) {
 	for _, side := range sides {
 		x.apps[side].beat.Open(&l.apps[side].rules, l.now, phase)
 	}
+	x.pace.begin(&l.cfg.ClientPace, l.now)
 }
 
 // dropExtras frees the extras of a session that leaves the loop.

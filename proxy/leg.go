@@ -263,18 +263,14 @@ func (g *leg) flushed(now heartbeat.Time, p *patience) {
 // time that was left.
 func (g *leg) pauses(now heartbeat.Time) {
 	g.paused = true
-	g.beat.Pause()
 	if g.out != outBroken && g.by != heartbeat.Never {
 		g.by -= now
 	}
 }
 
-// resumes restarts the leg's clock when the leg is read again. Unread bytes are read
-// before a deadline is judged.
-func (g *leg) resumes(r *heartbeat.Rules, now heartbeat.Time) {
+// resumes restarts the leg's clock when the leg is read again.
+func (g *leg) resumes(now heartbeat.Time) {
 	g.paused = false
-	unread := g.io != nil && g.beat.Owes() && g.io.Unread() > 0
-	g.beat.Resume(r, now, unread)
 	if g.out != outBroken && g.by != heartbeat.Never {
 		g.by += now
 	}

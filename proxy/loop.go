@@ -193,7 +193,7 @@ func (l *loop) legReady(s *session, side Side, ready epoll.Ready) {
 	if ready&(epoll.Out|epoll.Broken) != 0 && g.tail != nil {
 		l.writable(s, side)
 	}
-	if ready&(readInterest|epoll.Broken) != 0 && g.io != nil && !g.paused {
+	if ready&(readInterest|epoll.Broken) != 0 && g.io != nil && !g.paused && !l.slowed(s, side) {
 		l.readable(s, side)
 	}
 	if s.cause.kind != live {

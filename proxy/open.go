@@ -18,6 +18,7 @@ func (l *loop) open(s *session) {
 	s.target.Counts().Handshake(metrics.ResultOK)
 	l.metrics.HandshakeDuration(metrics.Total, l.now.Sub(o.began))
 	l.logOpened(s, l.now.Sub(o.began))
+	l.paceBytes(s, client, len(o.head))
 	l.take(s, client, o.head)
 	l.take(s, upstream, o.reply)
 	if l.draining || s.target.Drained() { // the 101 was written when the drain had begun

@@ -57,17 +57,17 @@ const (
 )
 
 // share returns how many bytes the leg's next read may take: readSize, or less after a
-// crowded read, so that a turn costs about the same. A session with extras needs room for
-// them in the other leg's tail.
+// crowded read, so that a turn costs about the same, or less by the leg's pace. A session
+// with extras needs room for them in the other leg's tail.
 func (l *loop) share(s *session, from Side) int {
+	most := readSize
 	switch {
 	case s.legs[from].crowded:
-		return crowdedRead
+		most = crowdedRead
 	case l.extras != nil:
-		return readSize - extraRoom
-	default:
-		return readSize
+		most = readSize - extraRoom
 	}
+	return l.paced(s, from, most)
 }
 
 // unhold moves the bytes that were held back to the end of room, and returns how many
@@ -95,6 +95,7 @@ func (l *loop) count(s *session, from Side, n int) {
 		a.backlog.catchUp(n)
 	}
 	l.metrics.Received(from, n)
+	l.paceBytes(s, from, n)
 }
 
 // take scans bytes from a leg. Data frames are passed on verbatim, and control frames are
@@ -164,6 +165,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	l.faults.unsure[to] = before
 	g.crowded = controls >= crowd && controls*crowdSpacing >= size
 	l.countFrames(g, from, &seen)
+	l.keepPace(s, from, &seen)
 	l.flush(s, from) // the pong to the peer's latest ping
 	l.flush(s, to)   // frames of ours that waited for a gap between frames from this leg
 }
@@ -341,6 +343,9 @@ func (g *leg) stuck(now heartbeat.Time) bool { return g.tail != nil && now >= g.
 
 // watch updates what the poller waits for to the session's state.
 func (l *loop) watch(s *session) {
+	if p := l.paceOf(s, client); p != nil && p.slowed && !s.keepsPace() {
+		l.quickens(s, p)
+	}
 	for _, side := range sides {
 		g, other := &s.legs[side], &s.legs[opposite(side)]
 		if g.io == nil {
@@ -349,7 +354,7 @@ func (l *loop) watch(s *session) {
 		}
 		l.pause(s, side, g.in == inOpen && other.tail != nil)
 		var want epoll.Ready
-		if g.in == inDiscard || g.in == inOpen && !g.paused {
+		if g.in == inDiscard || g.in == inOpen && !g.paused && !l.slowed(s, side) {
 			want |= readInterest
 		}
 		if g.tail != nil {
@@ -368,18 +373,35 @@ func (l *loop) pause(s *session, side Side, paused bool) {
 	if g.paused == paused {
 		return
 	}
-	a := l.app(s, side)
 	if paused {
 		g.pauses(l.now)
-		if a != nil {
-			a.beat.Pause()
-		}
+		l.deafens(s, side)
 		l.metrics.Paused(side, 1)
 		return
 	}
 	l.metrics.Paused(side, -1)
-	g.resumes(&l.rules[side], l.now) // it asks the kernel, which may panic
-	if a != nil {
+	g.resumes(l.now)
+	l.listens(s, side) // it asks the kernel, which may panic
+}
+
+// deafens stops the deadlines of the heartbeats on a leg that is not read.
+func (l *loop) deafens(s *session, side Side) {
+	s.legs[side].beat.Pause()
+	if a := l.app(s, side); a != nil {
+		a.beat.Pause()
+	}
+}
+
+// listens restarts those deadlines, if the leg is neither paused nor slowed. Unread bytes
+// are read before a deadline is judged.
+func (l *loop) listens(s *session, side Side) {
+	g := &s.legs[side]
+	if g.paused || l.slowed(s, side) {
+		return
+	}
+	unread := g.io != nil && g.beat.Owes() && g.io.Unread() > 0
+	g.beat.Resume(&l.rules[side], l.now, unread)
+	if a := l.app(s, side); a != nil {
 		a.beat.Resume(&l.apps[side].rules, l.now, g.io != nil && a.beat.Owes() && g.io.Unread() > 0)
 	}
 }

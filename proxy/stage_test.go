@@ -139,11 +139,12 @@ func (st *stage) peer(side Side) *peer {
 	return p
 }
 
-// run turns the loop until nothing is ready any more.
+// run turns the loop until nothing is ready any more, and no timer has gone off.
 func (st *stage) run() {
 	st.t.Helper()
 	st.beside.Store(int64(st.now))
 	for range 100_000 {
+		alarms := st.l.alarms
 		st.l.poll()
 		st.l.turn(st.l.now, st.l.ready)
 		wantsNoPanic(st.t, st.server, false)
@@ -153,7 +154,7 @@ func (st *stage) run() {
 				st.t.Fatal("the kernel was told that the end follows at once, and the turn is over")
 			}
 		}
-		if len(st.l.ready) == 0 {
+		if len(st.l.ready) == 0 && st.l.alarms == alarms {
 			return
 		}
 	}

@@ -248,11 +248,12 @@ func (w *inventedWorld) run() {
 	w.t.Helper()
 	w.besideTime.Store(int64(w.now))
 	for range 10_000 {
+		alarms := w.l.alarms
 		w.l.poll()
 		w.l.turn(w.l.now, w.l.ready)
 		wantsNoPanic(w.t, w.server, w.mayPanic)
 		ran := w.beside != nil && w.beside()
-		if len(w.l.ready) == 0 && !ran || w.l.faults.broken != nil {
+		if len(w.l.ready) == 0 && w.l.alarms == alarms && !ran || w.l.faults.broken != nil {
 			return
 		}
 	}

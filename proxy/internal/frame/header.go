@@ -68,6 +68,21 @@ func (s *Scanner) parse(b []byte, limits *Limits) (header, *Violation) {
 	return header{size: size, length: low}, nil
 }
 
+// Missing returns how many bytes are still to come of what Scan has left: a header, or a
+// control frame with its payload. b is what was left, and not empty. It is the least number
+// where b does not decide it, and not positive if b has all of it.
+func Missing(b []byte) int {
+	if len(b) < 2 {
+		return 2 + keySize(mask) - len(b)
+	}
+	_, _, extended := lengthBounds(b)
+	size := 2 + extended + keySize(b[1])
+	if isControl(b[0]) {
+		size += int(b[1] & lengthBits)
+	}
+	return size - len(b)
+}
+
 // checkFirst checks the rules that a header's first byte decides.
 func (s *Scanner) checkFirst(first byte) *Violation {
 	op := ws.OpCode(first & opcode)

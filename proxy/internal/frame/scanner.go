@@ -116,6 +116,9 @@ func (s *Scanner) MidFrame() bool { return s.left > 0 }
 // of its frames, or between two of them.
 func (s *Scanner) MidMessage() bool { return s.left > 0 || s.fragmented }
 
+// Left returns how many payload bytes of the current data frame are still to come.
+func (s *Scanner) Left() uint64 { return s.left }
+
 // At reports whether the bytes passed on so far end at such a gap.
 func (s *Scanner) At(g Gap) bool {
 	return g == FrameEnd && s.left == 0 || g == MessageEnd && !s.MidMessage()
