@@ -294,12 +294,8 @@ func (l *loop) beatApp(s *session, side Side) {
 // appTimeout is what a peer, and the log, are told when its application has not answered.
 var appTimeout = "application heartbeat timeout"
 
-// nextAppBeat returns when the application's heartbeat on a leg next has something to do.
-func (l *loop) nextAppBeat(s *session, side Side) heartbeat.Time {
-	a := l.app(s, side)
-	if a == nil {
-		return heartbeat.Never
-	}
+// nextAppBeat returns when an application's heartbeat next has something to do.
+func (l *loop) nextAppBeat(a *appLeg, side Side) heartbeat.Time {
 	next := a.beat.Next()
 	if a.beat.Waiting() {
 		next = l.apps[side].grid.Alarm(next)
