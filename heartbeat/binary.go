@@ -99,7 +99,10 @@ func (s *State) UnmarshalBinary(b []byte) error {
 
 // possible reports whether s can be the result of calls of its methods.
 func (s *State) possible() bool {
-	return s.status <= pressing && s.wait <= Arrived && s.open <= maxOpen && s.manner <= byEcho &&
-		(s.status != owed || s.open > 0 && s.manner != otherwise) &&
-		(s.manner != otherwise || s.open > 0)
+	return s.status <= pressing && s.wait <= Arrived && s.open <= maxOpen &&
+		(s.status != owed || s.open > 0 && !s.settled()) &&
+		(!s.settled() || s.open > 0)
 }
+
+// settled reports whether the latest ping has its answer, although pings are open.
+func (s *State) settled() bool { return s.manner == otherwise || s.manner == replied }

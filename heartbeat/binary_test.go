@@ -83,7 +83,7 @@ func TestUnmarshalRefusesWhatNoStateCanBe(t *testing.T) {
 		{"an earlier ping that is not there", changed(2, 2)},
 		{"too many pings", append(changed(2, maxOpen+1), make([]byte, maxOpen*binaryPing)...)},
 		{"no such flag", changed(3, flagsEnd)},
-		{"no such manner", changed(3, byte(byEcho+1)<<mannerAt)},
+		{"a reply owed that has come", changed(3, byte(replied)<<mannerAt)},
 		{"an answer owed that has come", changed(3, byte(otherwise)<<mannerAt)},
 		{"no such wait", changed(4, byte(Arrived)+1)},
 	} {

@@ -40,8 +40,12 @@ func echoes(pong []byte, p uint64) bool {
 // remember makes a ping the latest. The latest until now, if it is still open, becomes
 // the newest of the earlier ones. Pings that were answered without an echo are forgotten.
 func (s *State) remember(payload uint64, now Time) {
-	if s.manner == otherwise {
+	switch s.manner {
+	case otherwise:
 		s.open, s.manner = 0, unknown
+	case replied: // the others still have their replies to come
+		s.manner = unknown
+	case unknown, byEcho:
 	}
 	if s.open > 0 {
 		if s.earlier == nil {

@@ -63,6 +63,7 @@ const (
 	unknown   manner = iota // none has echoed a ping
 	otherwise               // none has; one with another payload has answered the open pings, whose echoes are still recognised
 	byEcho                  // one has, so the peer's answers are echoes
+	replied                 // the latest ping has had a Reply, and an earlier one is still open
 )
 
 // Open starts the heartbeat of a peer that we read from. phase, from 0 to 1, is the
@@ -244,11 +245,11 @@ func (s *State) Reply(r *Rules, now Time) Answer {
 	if s.open == 0 {
 		return Answer{}
 	}
-	sentAt, first := s.latestSentAt(), s.manner != otherwise
+	sentAt, first := s.latestSentAt(), s.manner != replied
 	if s.open > 1 || !first {
 		sentAt = Never
 	}
-	s.manner = otherwise
+	s.manner = replied
 	if s.open--; s.open == 0 {
 		s.manner = unknown
 	}

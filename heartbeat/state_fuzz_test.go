@@ -22,6 +22,7 @@ type stateModel struct {
 	pressing Time // when the wanted ping, which is deferred, presses
 	presses  bool
 	answered bool // the open pings are, by a pong that is not an echo
+	replied  bool // the latest ping has had a reply, and another one is open
 	echoes   bool
 	paused   bool
 	heardAny bool // since its whole timeout runs
@@ -32,6 +33,7 @@ func (m *stateModel) sent(now Time, payload uint64, armed bool) {
 	if m.answered {
 		m.open, m.answered = nil, false
 	}
+	m.replied = false
 	sent := ping{payload, now}
 	if m.paused {
 		sent.sentAt = Never
@@ -143,7 +145,7 @@ func (m *stateModel) reply(now Time) (a Answer) {
 		return Answer{}
 	}
 	a = Answer{Counts: true, Echo: true}
-	if !m.answered {
+	if !m.replied {
 		m.alive(now)
 		a.Took = now.Sub(m.lastSent)
 		if len(m.open) == 1 && m.open[0].sentAt != Never {
@@ -151,7 +153,7 @@ func (m *stateModel) reply(now Time) (a Answer) {
 		}
 	}
 	m.open = m.open[1:]
-	m.answered = len(m.open) > 0
+	m.replied = len(m.open) > 0
 	return a
 }
 

@@ -283,8 +283,11 @@ func TestRepliesToPingsWithoutADeadline(t *testing.T) {
 	c.at("61s").reply("", "which ping it answers is not known")
 	c.reply("", "to another one")
 	c.at("80s").wantsPing("due").sends(0)
-	c.at("81s").reply("1s", "the latest had its answer, so those before it are forgotten")
+	c.at("81s").reply("", "to the earliest of two")
+	c.reply("", "to the latest")
 	c.foreignReply("there is one for each")
+	c.at("100s").wantsPing("due").sends(0)
+	c.at("102s").reply("2s", "the only one")
 }
 
 func TestAPingWaitsForTheEndOfAMessage(t *testing.T) {

@@ -257,10 +257,7 @@ func (l *loop) appPinged(s *session, side Side, queued bool) {
 	now := l.clock()
 	l.metrics.PingLag(max(0, now.Sub(a.beat.Due())))
 	a.beat.Sent(&l.apps[side].rules, now, 0, l.answersApp(s, side), queued)
-	a.mark, a.backlog = g.written(), 0
-	if g.tail == nil {
-		g.moved = now
-	}
+	a.mark, a.backlog = g.written(), 0 // moved stays, because a ping of the leg's may wait to be acknowledged
 	l.logAppPing(s, side)
 }
 

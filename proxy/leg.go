@@ -314,10 +314,10 @@ func (g *leg) asks(now heartbeat.Time, timeout time.Duration) {
 // marks records the position behind what was written last: the peer owes an answer once
 // its TCP has acknowledged that position.
 func (g *leg) marks(now heartbeat.Time) {
-	g.mark, g.backlog = g.written(), 0
-	if g.tail == nil {
+	if g.tail == nil && g.acked >= g.mark { // else something waits already
 		g.moved = now
 	}
+	g.mark, g.backlog = g.written(), 0
 }
 
 // deadline returns when the leg must be looked at or given up. What waits behind a tail

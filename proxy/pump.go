@@ -33,6 +33,7 @@ func (l *loop) readable(s *session, from Side) {
 	chunk := l.in[:]
 	n, err := g.io.Read(chunk[frame.MaxHeld:frame.MaxHeld+readSize], l.share(s, from))
 	if err == errAgain {
+		l.keepPace(s, from, &frame.Counts{}) // with TLS a byte may have been read that is not a whole record
 		return
 	}
 	if err != nil {

@@ -45,13 +45,16 @@ func (p *peer) act(a Action) {
 	if p.gone() || p.frozen == never || p.w.calm {
 		return
 	}
+	if p.unended && isMessage(a.Kind) {
+		return
+	}
 	if wait := p.waitsFor(a.Kind); wait > 0 {
 		p.w.after(wait, func() { p.act(a) })
 		return
 	}
 	p.w.see(p.side.String() + " act " + a.Kind.String())
 	p.tells("%v (%d)", a.Kind, a.Size)
-	if (p.closing || p.hurries) && a.Kind < Stops {
+	if (p.closing || p.hurries) && (a.Kind < Stops || a.Kind >= Asks) {
 		return
 	}
 	switch a.Kind {
@@ -102,6 +105,18 @@ func (p *peer) act(a Action) {
 		p.leaves()
 	case Resets:
 		p.resets()
+	case Asks:
+		p.asksText(a.Size)
+	case Spells:
+		p.spellsText(a.Size, false)
+	case Hints:
+		p.spellsText(a.Size, true)
+	case Volunteers:
+		if p.app().Pong != "" {
+			p.saysText(p.appPong())
+		}
+	case Dulls:
+		p.dulls()
 	default:
 		panic("there is no such act: " + a.Kind.String())
 	}
@@ -115,6 +130,8 @@ func (p *peer) waitsFor(k Kind) time.Duration {
 		return 200 * time.Millisecond
 	case p.dragsTo > p.w.now && isMessage(k):
 		return p.dragsTo - p.w.now
+	case p.unended && isMessage(k):
+		return time.Hour
 	default:
 		return 0
 	}
@@ -122,7 +139,7 @@ func (p *peer) waitsFor(k Kind) time.Duration {
 
 func isMessage(k Kind) bool {
 	switch k {
-	case Says, SaysMore, Drags, Begins, Floods, Breaks:
+	case Says, SaysMore, Drags, Begins, Floods, Breaks, Asks, Spells, Hints, Volunteers, Dulls:
 		return true
 	default:
 		return false
@@ -136,16 +153,8 @@ func (p *peer) leavesLate() {
 	}
 }
 
-// tooBig notes that a frame goes over the limit.
-func (p *peer) tooBig(size int) bool {
-	most := p.w.plan.Knobs.MaxFrame
-	return most > 0 && int64(size) > most
-}
-
 func (p *peer) message(size int) {
-	if p.tooBig(size) {
-		p.breaksProtocol()
-	}
+	p.weighs(0x80|opBinary, size)
 	p.says(p.frame(0x80|opBinary, p.payload(size)))
 }
 
@@ -165,13 +174,13 @@ func (p *peer) payload(size int) []byte {
 
 func (p *peer) fragments(size int) {
 	part := size / 3
-	if p.tooBig(part) {
-		p.breaksProtocol()
+	for i, first := range []byte{opText, opContinuation, 0x80 | opContinuation} {
+		if i == 1 {
+			p.ping(p.pingPayload('f'))
+		}
+		p.weighs(first, part)
+		p.says(p.frame(first, p.payload(part)))
 	}
-	p.says(p.frame(opText, p.payload(part)))
-	p.ping(p.pingPayload('f'))
-	p.says(p.frame(opContinuation, p.payload(part)))
-	p.says(p.frame(0x80|opContinuation, p.payload(part)))
 }
 
 // drags sends a message in many fragments, with a while between them.
@@ -187,27 +196,27 @@ func (p *peer) drags(size int) {
 		case parts - 1:
 			first = 0x80 | opContinuation
 		}
-		p.w.after(time.Duration(i)*gap, func() { p.drag(first, size/parts) })
+		p.w.after(time.Duration(i)*gap, func() { p.drag(first, func() []byte { return p.payload(size / parts) }) })
 	}
 }
 
 // drag sends a fragment. If the peer is stopped, so are its fragments.
-func (p *peer) drag(first byte, size int) {
+func (p *peer) drag(first byte, payload func() []byte) {
 	switch {
 	case p.frozen == never:
 	case p.frozen > p.w.now:
 		p.dragsTo = max(p.dragsTo, p.frozen+1)
-		p.w.after(p.frozen-p.w.now, func() { p.drag(first, size) })
+		p.w.after(p.frozen-p.w.now, func() { p.drag(first, payload) })
 	default:
-		p.says(p.frame(first, p.payload(size)))
+		b := payload()
+		p.weighs(first, len(b))
+		p.says(p.frame(first, b))
 	}
 }
 
 // halfFrame sends a part of a frame; the rest follows soon.
 func (p *peer) halfFrame(size int) {
-	if p.tooBig(size) {
-		p.breaksProtocol()
-	}
+	p.weighs(0x80|opBinary, size)
 	f := p.frame(0x80|opBinary, p.payload(size))
 	cut := 1 + p.w.choices.IntN(len(f))
 	if p.closing || p.writeEnd {
@@ -249,7 +258,7 @@ func (p *peer) slams() {
 	p.w.after(2*p.s.Out.Latency+2*p.s.Peer().Out.Latency, func() {
 		for i := range 3 {
 			p.w.after(spread(p.w.choices, p.s.Out.Latency+time.Millisecond), func() {
-				if o := p.other; i > 0 && o.open && o.frozen <= p.w.now && o.waitsFor(Says) == 0 && !o.hurries {
+				if o := p.other; i > 0 && o.open && o.frozen <= p.w.now && o.waitsFor(Says) == 0 && !o.hurries && !o.appl.dull {
 					o.message(20)
 				}
 			})
@@ -293,7 +302,7 @@ var violations = []struct {
 
 func (p *peer) violates(i int) {
 	v := violations[i]
-	if p.dragsTo > p.w.now { // inside a message a continuation breaks no rule
+	if p.dragsTo > p.w.now || p.unended { // inside a message a continuation breaks no rule
 		v = violations[0]
 	}
 	p.w.see(p.side.String() + " violates by " + v.name)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"strings"
 
 	"holdfast/metrics"
 	"holdfast/proxy"
@@ -23,6 +24,11 @@ func closeCodes(e *proxy.Ended) (c [2]told) {
 			c[client], c[service] = told{1011, "keepalive ping timeout", false}, told{1001, "client keepalive ping timeout", false}
 		} else {
 			c[client], c[service] = told{1012, "upstream keepalive ping timeout", false}, told{1011, "keepalive ping timeout", false}
+		}
+		if e.Detail == appTimeout {
+			for side := range c {
+				c[side].text = strings.Replace(c[side].text, "keepalive ping timeout", appTimeout, 1)
+			}
 		}
 	case metrics.EOF, metrics.Reset, metrics.IOError:
 		c[client].text, c[service].text = "upstream connection lost", "client connection lost"
@@ -49,6 +55,7 @@ func (t *talk) wantsCodes() {
 		return
 	}
 	codes := closeCodes(t.ended)
+	t.limitCodes(&codes)
 	for _, p := range []*peer{t.client, t.service} {
 		switch {
 		case !p.hasClose:
@@ -59,6 +66,17 @@ func (t *talk) wantsCodes() {
 		case p.closing && p.closePayload != nil && t.echoes(p):
 		case !codes[p.side].is(p.gotClose):
 			t.w.fails("%v %d gets %s for %v %v (%s)", p.side, t.number, controlName(opClose, p.gotClose), t.ended.Side, t.ended.Reason, t.ended.Detail)
+		}
+	}
+}
+
+// limitCodes adds the texts for a frame or a message that is over a limit.
+func (t *talk) limitCodes(c *[2]told) {
+	if e := t.ended; e.Reason == metrics.TooBig {
+		p := []*peer{t.client, t.service}[e.Side]
+		if p.over != "" {
+			c[e.Side] = told{1009, p.over, false}
+			c[p.other.side].text, c[p.other.side].any = e.Side.String()+" "+p.over, false
 		}
 	}
 }
@@ -74,7 +92,7 @@ func (t *talk) echoes(p *peer) bool {
 func (t *talk) wantsNoneMissing(p *peer) {
 	e := t.ended
 	cut := t.w.seen["fault poller"] > 0 || !e.Closed && (e.Reason == metrics.Internal || e.Reason == metrics.WriteTimeout && e.Side == p.side)
-	if p.brokeAt != never || !p.ended || !p.open || cut || !p.parser.betweenFrames() || p.received < len(p.other.sent) {
+	if p.brokeAt != never || !p.ended || !p.open || cut || !p.parser.betweenFrames() || p.received() < len(p.other.sent) {
 		return
 	}
 	t.w.fails("%v %d is not told that its session ends: %v %v", p.side, t.number, e.Side, e.Reason)

@@ -73,7 +73,7 @@ func (p *peer) replies(payload []byte) {
 		p.pongs(nil, false)
 		return
 	case Talks:
-		if p.waitsFor(Says) == 0 && !p.hurries {
+		if p.waitsFor(Says) == 0 && !p.hurries && !p.appl.dull {
 			p.message(40)
 			return
 		}

@@ -62,10 +62,17 @@ type parser struct {
 	head    []byte // of a frame that is not there in full
 	left    uint64 // payload bytes still to come of a data frame
 	more    bool   // fragments are still to come
+	frames  int    // data frames
 	closed  bool
 	data    int // bytes of data frames, headers included
 	control func(op byte, payload []byte)
 	bytes   func([]byte) // is given the bytes of data frames as they stand on the wire
+
+	// own is given the payload of each short text message in one frame. It reports whether
+	// the message is the proxy's own, which is not data. It may be nil.
+	own    func(payload []byte) bool
+	text   []byte // such a message, as far as it has come
+	textAt int    // where its payload begins
 }
 
 var errAfterClose = errors.New("a frame follows a Close")
@@ -74,8 +81,13 @@ func (p *parser) takes(b []byte) error {
 	for len(b) > 0 {
 		if p.left > 0 {
 			n := min(uint64(len(b)), p.left)
-			p.passes(b[:n])
 			p.left -= n
+			if p.text != nil {
+				p.text = append(p.text, b[:n]...)
+				p.judges()
+			} else {
+				p.passes(b[:n])
+			}
 			b = b[n:]
 			continue
 		}
@@ -133,7 +145,13 @@ func (p *parser) begins(header int, payload uint64) error {
 	}
 	op := h[0] & 0xf
 	if op&8 == 0 {
+		if p.own != nil && h[0] == 0x80|opText && !p.more && payload <= ownMost {
+			p.text, p.textAt, p.left = h, header, payload
+			p.judges()
+			return nil
+		}
 		p.passes(h)
+		p.frames++
 		p.left, p.more = payload, h[0]&0x80 == 0
 		return nil
 	}
@@ -147,6 +165,22 @@ func (p *parser) begins(header int, payload uint64) error {
 	p.closed = op == opClose
 	p.control(op, body)
 	return nil
+}
+
+// judges tells whose a short message is, once it is whole.
+func (p *parser) judges() {
+	if p.left > 0 {
+		return
+	}
+	raw := p.text
+	p.text = nil
+	payload := append([]byte{}, raw[p.textAt:]...)
+	if p.wantsMask {
+		unmask(payload, [4]byte(raw[p.textAt-4:]))
+	}
+	if !p.own(payload) {
+		p.passes(raw)
+	}
 }
 
 func (p *parser) passes(b []byte) {

@@ -26,6 +26,9 @@ func wanted() (all []string) {
 	for _, side := range []proxy.Side{client, service} {
 		all = append(all, "closed by "+side.String(), side.String()+" early", side.String()+" is closed", side.String()+" cut inside a frame",
 			side.String()+" pinged inside a message", side.String()+" answered inside a message", side.String()+" has its last word")
+		for _, what := range appGates {
+			all = append(all, side.String()+" "+what)
+		}
 		for kind := range kinds {
 			all = append(all, side.String()+" act "+kind.String())
 		}
@@ -46,7 +49,17 @@ func wanted() (all []string) {
 		all = append(all, "balance "+b.name)
 	}
 	return append(all, "refusal passed on", "no permit", "lazy after its session", "lazy after a refusal", "lazy after a refusal passed on", "stop", "failover", "dial to a target that is down", "no target is reached",
-		"session of a target that has gone", "session of a target that is drained", "page without a target", "operator", "operator closes a live session")
+		"session of a target that has gone", "session of a target that is drained", "page without a target", "operator", "operator closes a live session", "client slowed", "client keeps its pace")
+}
+
+// appGates are what must have been seen of messages, on each side.
+var appGates = []string{
+	"has an application's ping", "answers an application's ping", "answers no application's ping",
+	"is dull, and watched", "is dropped for its application",
+	"says what the proxy answers", "has an answer", "waits for an answer behind a message", "asks for more answers than there is room for",
+	"says what cannot match", "says a message that is no rule's", "says a message just over the limit",
+	"closes inside a message that is held back", "violates inside a message that is held back", "leaves inside a message that is held back",
+	"says a message over the limit", "says a fragment over the limit",
 }
 
 // dropped is what a run sees when a session is dropped.

@@ -5,7 +5,7 @@
 //	go run ./internal/sim -seed 217 -trace     tells all that happens in one
 //	go run ./internal/sim -seed 217 -shrink    makes the plan of one that fails smaller
 //	go run ./internal/sim -plan plan.json      plays a plan that -shrink has printed
-//	go run ./internal/sim -splits              plays every split of every two short frames
+//	go run ./internal/sim -splits              plays every split of every two short frames, and of messages
 //
 // It exits with 1 if a promise was broken.
 package main

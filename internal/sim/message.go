@@ -60,7 +60,7 @@ func (p *peer) mayHavePong() {
 // drags reports whether an actor drags messages out.
 func (a *Actor) drags() bool {
 	for _, do := range a.Does {
-		if do.Kind == Drags {
+		if do.Kind == Drags || do.Kind == Spells || do.Kind == Hints {
 			return true
 		}
 	}
@@ -73,7 +73,7 @@ func (p *peer) mayBeClosed(payload []byte) {
 	if len(payload) < 2 {
 		return
 	}
-	if text := string(payload[2:]); text == "idle timeout" && t.prompt && p.received < len(o.sent) && o.saidAt+t.lag() < p.w.now {
+	if text := string(payload[2:]); text == "idle timeout" && t.prompt && p.received() < len(o.sent) && o.saidAt+t.lag() < p.w.now {
 		p.w.fails("session %d ends as idle, and what the %v said %v before was not read", t.number, o.side, p.w.now-o.saidAt)
 	}
 	switch code := int(payload[0])<<8 | int(payload[1]); code {
@@ -109,7 +109,7 @@ const heapsMost = 1 << 20
 // heaps sends many small frames: what follows them is far behind in what the proxy reads.
 // Small heaps are pings, large ones are messages.
 func (p *peer) heaps() {
-	if p.plan.Heap == 0 || p.wrote > heapsMost || p.silent() || p.waitsFor(Says) > 0 || p.hurries {
+	if p.plan.Heap == 0 || p.wrote > heapsMost || p.silent() || p.waitsFor(Says) > 0 || p.hurries || p.appl.dull {
 		return
 	}
 	p.aligns()

@@ -68,6 +68,10 @@ func (w *World) outlives(h *host) {
 
 // judges holds a drop against what the peer at fault has done.
 func (t *talk) judges(e *proxy.Ended, p *peer) {
+	if e.Reason == metrics.PingTimeout && e.Detail == appTimeout {
+		t.judgesApp(p)
+		return
+	}
 	if p.brokeAt != never {
 		t.found(e, p)
 		if e.Reason == metrics.PingTimeout {
@@ -75,7 +79,7 @@ func (t *talk) judges(e *proxy.Ended, p *peer) {
 		}
 		return
 	}
-	if t.w.excused(e.Reason) || e.Reason == metrics.CloseTimeout && (p.isBehind() || p.hoards()) {
+	if t.w.excused(e.Reason) || e.Reason == metrics.CloseTimeout && (p.isBehind() || p.hoards() || p.side == client && !t.w.plan.keepsPace(t.plan)) {
 		t.w.see("excused " + e.Reason.String())
 		return
 	}
@@ -156,6 +160,9 @@ func (t *talk) found(e *proxy.Ended, p *peer) {
 // bound is how long after its death a peer's session may last, if the proxy can know.
 func (w *World) bound(p *peer) (d time.Duration, known bool) {
 	k := &w.plan.Knobs
+	if p.side == client && !w.plan.keepsPace(p.talk.plan) {
+		return 0, false // its end lies behind what is read slowly
+	}
 	if p.frozen != never || k.Interval == 0 || k.Timeout == 0 || p.side == service && k.UpstreamPong != "require" {
 		return 0, false
 	}
@@ -325,6 +332,11 @@ func (w *World) wantsNothingLeft() {
 			switch {
 			case m.Counter != nil:
 				sum[f.GetName()] += m.GetCounter().GetValue()
+				for _, l := range m.GetLabel() {
+					if l.GetName() == "side" {
+						sum[f.GetName()+" "+l.GetValue()] += m.GetCounter().GetValue()
+					}
+				}
 			case m.Gauge != nil:
 				sum[f.GetName()] += m.GetGauge().GetValue()
 			}
@@ -342,6 +354,8 @@ func (w *World) wantsNothingLeft() {
 		w.fails("%d panics are counted, and there were %d", counted, w.panicking.count)
 	}
 	w.wantsNothingCounted(counted)
+	w.wantsAppCounts(sum)
+	w.wantsThrottles(sum)
 	if jobs := len(w.jobs) - w.checks; jobs+w.besides > 0 {
 		w.fails("%d jobs and %d connections are left beside the loops", jobs, w.besides)
 	}
@@ -368,8 +382,11 @@ func (t *talk) wantsAll() {
 		if t.w.plan.Knobs.Forward && p.passed != [2]int{len(p.other.pinged), len(p.other.ponged)} {
 			t.w.fails("%v %d got %v pings and pongs, and %d and %d were sent", p.side, t.number, p.passed, len(p.other.pinged), len(p.other.ponged))
 		}
-		if p.received != len(p.other.sent) {
-			t.w.fails("%v %d got %d of %d bytes, and the session was closed", p.side, t.number, p.received, len(p.other.sent))
+		if p.received() != len(p.other.sent) {
+			t.w.fails("%v %d got %d of %d bytes, and the session was closed", p.side, t.number, p.received(), len(p.other.sent))
+		}
+		if counted := t.ended.Legs[p.side].Frames; counted != uint64(p.reader.frames) {
+			t.w.fails("%v %d has said %d data frames, and %d are counted", p.side, t.number, p.reader.frames, counted)
 		}
 	}
 }

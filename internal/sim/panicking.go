@@ -67,7 +67,7 @@ func (t *talk) struck() {
 
 // judgesFaulty: a session that has panicked in its prime ends by the proxy's fault.
 func (t *talk) judgesFaulty(e *proxy.Ended) {
-	if t.strikes && (e.Closed || e.Side != metrics.Proxy) {
+	if t.strikes && e.Detail != appTimeout && (e.Closed || e.Side != metrics.Proxy) { // such an end may have begun in the same turn
 		t.w.fails("the session of client %d has panicked, and %v is at fault", t.number, e.Side)
 	}
 }

@@ -29,7 +29,7 @@ type peer struct {
 	head     []byte // HTTP, before the frames
 	open     bool   // there are frames
 	parser   parser
-	received int    // bytes of data frames
+	at       ways   // where what came of the other peer's data frames ends in what it has sent
 	ended    bool   // its TCP has ended, or was reset
 	refused  bool   // it got an answer that is not a 101
 	refusal  []byte // the body of that
@@ -45,9 +45,15 @@ type peer struct {
 	out      queue           // what its TCP has not taken
 	taken    int             // bytes that it has
 	sent     []byte          // data frames as they stand on the wire, without those after a fault
+	maybe    []span          // parts of sent that the proxy may have taken
+	reader   reader          // what the proxy does with its data frames
+	weight   int64           // payload bytes of the message that it says
+	over     string          // why its frame or message goes over a limit; "": both, or none does
 	rest     []byte          // of a frame that has begun
 	dragsTo  time.Duration   // when a message ends that is dragged out
+	unended  bool            // the last part of its message never comes
 	wrote    int             // bytes, those that wait included
+	framed   int             // those of them that are frames'
 	pinged   [][]byte        // payloads of its own pings
 	pingedAt []time.Duration // when they were sent
 	answered int             // up to which of them has an answer
@@ -74,11 +80,14 @@ type peer struct {
 	halts    bool          // it did so in the middle of a frame
 	noted    bool          // an event of its own is under way to look at the socket
 	headOut  time.Duration // when the last piece of its head is sent
+	appl     application
 }
 
 func newPeer(t *talk, side proxy.Side, plan *Actor) *peer {
 	room := t.w.room
-	return &peer{w: t.w, talk: t, side: side, plan: plan, brokeAt: never, sent: room.bytes(), out: queue{b: room.bytes()}}
+	p := &peer{w: t.w, talk: t, side: side, plan: plan, brokeAt: never, sent: room.bytes(), out: queue{b: room.bytes()}, at: ways{0}}
+	p.reader.p = p
+	return p
 }
 
 func (p *peer) gone() bool { return p.s == nil || p.s.Closed() }
@@ -87,6 +96,9 @@ func (p *peer) gone() bool { return p.s == nil || p.s.Closed() }
 func (p *peer) connects(s *wire) {
 	p.s = s
 	p.parser = parser{wantsMask: p.side == service, control: p.control, bytes: p.data}
+	if k := p.app(); k.Ping != "" || k.Answers != "" {
+		p.parser.own = p.isTold
+	}
 	s.Notify = p.note
 	p.note()
 }
@@ -125,6 +137,10 @@ func (p *peer) writes(b []byte) {
 		return
 	}
 	p.out.add(b)
+	if p.side == client && p.wrote >= p.talk.headSize() {
+		p.talk.isReadInTime(b)
+		p.framed += len(b)
+	}
 	p.wrote += len(b)
 	if p.frozen <= p.w.now {
 		p.flushes()
@@ -263,13 +279,15 @@ func (p *peer) takes(b []byte) {
 			return
 		}
 	}
-	before := p.received
+	before := p.received()
+	p.busy()
 	if err := p.parser.takes(b); err != nil {
 		p.w.fails("%v %d is sent what breaks the protocol: %v", p.side, p.talk.number, err)
 	}
-	if p.received > before {
+	p.busy()
+	if now := p.received(); now > before {
 		p.talk.carries()
-		p.tells("<- %d bytes of data, %d in all", p.received-before, p.received)
+		p.tells("<- %d bytes of data, %d in all", now-before, now)
 	}
 }
 
@@ -285,13 +303,15 @@ func (p *peer) takesRefusal(b []byte) {
 
 // data holds the bytes of data frames against those that the other peer has sent.
 func (p *peer) data(b []byte) {
-	want := p.other.sent
-	if p.received+len(b) > len(want) || !bytes.Equal(b, want[p.received:p.received+len(b)]) {
-		p.w.fails("%v %d: bytes %d to %d are not those that were sent", p.side, p.talk.number, p.received, p.received+len(b))
-		return
+	at := p.received()
+	if p.at = p.at.follows(b, p.other.sent, p.other.maybe); len(p.at) == 0 {
+		p.w.fails("%v %d: bytes %d to %d are not those that were sent", p.side, p.talk.number, at, at+len(b))
+		p.at = ways{at}
 	}
-	p.received += len(b)
 }
+
+// received is how many bytes of what the other peer has sent have come, or need not come.
+func (p *peer) received() int { return p.at.opens(p.other.maybe).most() }
 
 // halvesWhenWritten ends TCP once all is written.
 func (p *peer) halvesWhenWritten() {
@@ -314,6 +334,7 @@ func (p *peer) closes(payload []byte) {
 	if p.w.told() {
 		p.tells("sends %s", controlName(opClose, payload))
 	}
+	p.abandons("closes")
 	p.writes(p.frame(0x80|opClose, payload))
 	p.closing, p.closePayload, p.closedAt = true, &payload, p.w.now
 	p.awaitsEcho()
@@ -331,21 +352,37 @@ func (p *peer) frame(first byte, payload []byte) []byte {
 
 // says sends bytes of data frames, which must come out at the other end.
 func (p *peer) says(frame []byte) {
-	if p.gone() || p.closing || p.writeEnd {
+	if p.silent() || p.appl.dull {
 		return
 	}
 	if !p.violated {
-		p.sent, p.saidAt = append(p.sent, frame...), p.w.now
-		if !p.hasClose { // what follows a Close keeps no session
-			p.talk.saidAt = [2]time.Duration{p.talk.saidAt[1], p.w.now}
-		}
-		p.talk.carries()
+		p.passesOn(frame)
 	}
 	p.writes(frame)
 }
 
+// passesOn notes what of the bytes must come out at the other end.
+func (p *peer) passesOn(frame []byte) {
+	sent, maybe, held := len(p.sent), len(p.maybe), p.reader.looks
+	p.other.busy()
+	p.reader.feed(frame)
+	p.other.busy()
+	if len(p.sent) > sent || held && !p.reader.looks {
+		p.appl.wordAt = p.w.now
+	}
+	if len(p.sent) == sent || len(p.maybe) > maybe {
+		return
+	}
+	p.saidAt = p.w.now
+	if !p.hasClose { // what follows a Close keeps no session
+		p.talk.saidAt = [2]time.Duration{p.talk.saidAt[1], p.w.now}
+	}
+	p.talk.carries()
+}
+
 // breaksProtocol: from now on the proxy may drop the peer, and passes nothing of it on.
 func (p *peer) breaksProtocol() {
+	p.abandons("violates")
 	p.brokeNow()
 	p.violated = true
 }
@@ -357,6 +394,7 @@ func (p *peer) leaves() {
 	if !p.gone() {
 		p.brokeNow()
 		p.tells("closes TCP")
+		p.abandons("leaves")
 		_ = p.s.Close()
 	}
 }

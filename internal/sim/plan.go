@@ -31,6 +31,7 @@ type Knobs struct {
 	Idle, Oldest     time.Duration
 	HandshakeTimeout time.Duration
 	MaxFrame         int64
+	MaxMessage       int64
 	PerIP            int
 	Preface          bool // HOLDFAST_PROXY_PROTOCOL=accept, and each client has a header
 	ClientTLS        bool
@@ -46,6 +47,10 @@ type Knobs struct {
 	SlowStart        time.Duration
 	Checks           time.Duration // HOLDFAST_HEALTH_INTERVAL
 	Batch            int           // events that the poller returns at once; 0: as many as Linux does
+	ClientApp        AppKnobs
+	ServiceApp       AppKnobs
+	PaceFrames       float64 // of each client in a second; 0: any number
+	PaceBytes        float64
 }
 
 // Faults are what the kernel, the network and the machine may do in this run: each is the
@@ -103,7 +108,11 @@ type Actor struct {
 	Rate    int           // bytes that it reads a second; 0: all that there is
 	Early   bool          // it sends its first message before the handshake is over
 	Lazy    bool          // it does not end TCP when the proxy has
-	Does    []Action
+
+	App      AppReply      // how its application answers a ping of the proxy's
+	AppAfter time.Duration // and how much later than its library would
+
+	Does []Action
 }
 
 // A Reply is how a peer shows that it lives when the proxy pings it.
@@ -149,6 +158,13 @@ const (
 	Halves // it ends its direction of TCP
 	Leaves // it closes TCP
 	Resets
+
+	// From here on it does what applications do.
+	Asks       // a message that is about a rule, or nearly so; Size says which
+	Spells     // the same in parts, with a while and control frames between them
+	Hints      // the same, and the last part never comes
+	Volunteers // an answer to a ping of the application that may not have come
+	Dulls      // its program hangs, and its library lives
 	kinds
 )
 
@@ -177,6 +193,9 @@ func planFor(seed uint64) *Plan {
 	p.Spread = oneOf(stream(seed, 5), 0, time.Second, time.Minute)
 	p.narrows(stream(seed, 7))
 	p.drawsOperators()
+	p.drawsApps(stream(seed, 21))
+	p.drawsPace(stream(seed, 24))
+	p.Knobs.MaxMessage = seldom(stream(seed, 22), 6, oneOf(stream(seed, 23), int64(600), 8192))
 	return p
 }
 
@@ -357,7 +376,7 @@ func action(rnd *rand.Rand, wild bool) Action {
 		kind = Closes
 	}
 	if wild && rnd.IntN(5) == 0 {
-		kind = Violates + Kind(rnd.IntN(int(kinds-Violates)))
+		kind = Violates + Kind(rnd.IntN(int(Asks-Violates)))
 	}
 	a := Action{
 		After: spread(rnd, oneOf(rnd, time.Millisecond, time.Second, 30*time.Second)),

@@ -135,6 +135,8 @@ func (s *shrinker) settings() {
 			s.tryActor(i, side, func(a *Actor) { a.Rate = 0 })
 			s.tryActor(i, side, func(a *Actor) { a.Early = false })
 			s.tryActor(i, side, func(a *Actor) { a.Lazy = false })
+			s.tryActor(i, side, func(a *Actor) { a.App = Obliges })
+			s.tryActor(i, side, func(a *Actor) { a.AppAfter = 0 })
 			for j := range s.plan.Sessions[i].actors()[side].Does {
 				s.tryAction(i, side, j, func(do *Action) { do.Kind = Says })
 				s.tryAction(i, side, j, func(do *Action) { do.Size /= 2 })
@@ -156,7 +158,7 @@ func (s *shrinker) tryActor(i, side int, change func(*Actor)) {
 	was := s.plan.Sessions[i].actors()[side]
 	a := *was
 	change(&a)
-	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Lazy != was.Lazy || a.Reply != was.Reply || a.Heap != was.Heap {
+	if a.Answers != was.Answers || a.Rate != was.Rate || a.Early != was.Early || a.Lazy != was.Lazy || a.Reply != was.Reply || a.Heap != was.Heap || a.App != was.App || a.AppAfter != was.AppAfter {
 		s.try(func(p *Plan) { change(p.Sessions[i].actors()[side]) })
 	}
 }
@@ -181,6 +183,17 @@ var plainer = []func(*Plan){
 	func(p *Plan) { p.Knobs.Idle = 0 },
 	func(p *Plan) { p.Knobs.Oldest = 0 },
 	func(p *Plan) { p.Knobs.MaxFrame = 0 },
+	func(p *Plan) { p.Knobs.MaxMessage = 0 },
+	func(p *Plan) { p.Knobs.PaceFrames = 0 },
+	func(p *Plan) { p.Knobs.PaceBytes = 0 },
+	func(p *Plan) { p.Knobs.ClientApp = AppKnobs{} },
+	func(p *Plan) { p.Knobs.ServiceApp = AppKnobs{} },
+	func(p *Plan) { p.Knobs.ClientApp.Answers = "" },
+	func(p *Plan) { p.Knobs.ServiceApp.Answers = "" },
+	func(p *Plan) { p.Knobs.ClientApp.Ping = "" },
+	func(p *Plan) { p.Knobs.ServiceApp.Ping = "" },
+	func(p *Plan) { p.Knobs.ClientApp.Pong = "" },
+	func(p *Plan) { p.Knobs.ServiceApp.Pong = "" },
 	func(p *Plan) { p.Knobs.PerIP = 0 },
 	func(p *Plan) { p.Knobs.Preface = false },
 	func(p *Plan) { p.Knobs.ClientTLS = false },

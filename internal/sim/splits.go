@@ -7,7 +7,8 @@ import (
 )
 
 // The exhaustive part: every conversation of two short frames, cut in every way, and every
-// order in which the rest of the world may act in between. It needs no chance.
+// order in which the rest of the world may act in between; and messages that the proxy may
+// know, cut in every way or at every two places. It needs no chance.
 
 // A shape is a short frame.
 type shape struct {
@@ -36,14 +37,18 @@ const (
 // A split is one case: who speaks, what, cut where, and what happens in between.
 type split struct {
 	side   int
-	frames [2]shape
+	frames []shape
+	texts  bool   // the proxy knows messages
 	cuts   uint   // bit i: there is a cut behind byte i
 	steps  []step // one after each piece, in this order; the rest after the last
 }
 
 func (s split) String() string {
-	return fmt.Sprintf("side %d, frames %x %q and %x %q, cuts %b, steps %s", s.side, s.frames[0].first, s.frames[0].payload,
-		s.frames[1].first, s.frames[1].payload, s.cuts, s.steps)
+	text := fmt.Sprintf("side %d,", s.side)
+	for _, f := range s.frames {
+		text += fmt.Sprintf(" frame %x %q,", f.first, f.payload)
+	}
+	return fmt.Sprintf("%s cuts %b, steps %s", text, s.cuts, s.steps)
 }
 
 // splits calls play with every case. Frames are cut in every way with the steps in one
@@ -56,15 +61,19 @@ func splits(play func(split)) {
 				if size > mostBytes || a.follows(shape{}) != nil || b.follows(a) != nil {
 					continue
 				}
+				frames := []shape{a, b}
 				for cuts := range uint(1) << (size - 1) {
-					play(split{side, [2]shape{a, b}, cuts, []step{drains, answers}})
+					play(split{side: side, frames: frames, cuts: cuts, steps: []step{drains, answers}})
 				}
 				for at := range size - 1 {
 					orders([]step{drains, answers, ticks, stops}, func(steps []step) {
-						play(split{side, [2]shape{a, b}, 1 << at, steps})
+						play(split{side: side, frames: frames, cuts: 1 << at, steps: steps})
 					})
 				}
 			}
+		}
+		for _, frames := range texts {
+			textSplits(split{side: side, frames: frames, texts: true}, play)
 		}
 	}
 }
@@ -109,6 +118,9 @@ func (s split) plays() []error {
 		Faults:   Faults{Slow: time.Microsecond},
 		Sessions: make([]Conversation, 1),
 	}
+	if s.texts {
+		plan.Knobs.ClientApp.Answers, plan.Knobs.ServiceApp.Answers = splitRules, splitRules
+	}
 	w := newWorld(plan, story{})
 	w.talks[0].clean = false // no ping can come inside a frame that waits for a step
 	w.runUntil(w.now + time.Second)
@@ -116,6 +128,9 @@ func (s split) plays() []error {
 	from := []*peer{t.client, t.service}[s.side]
 	from.speaks(s)
 	w.runUntil(w.now + time.Second)
+	if s.texts {
+		from.wantsAnswers(s)
+	}
 	if t.ended == nil {
 		t.client.closes([]byte{0x03, 0xe8})
 	}
@@ -126,15 +141,27 @@ func (s split) plays() []error {
 // is told to.
 func (p *peer) speaks(s split) {
 	to := p.other
-	to.s.Peer().SetSendBuffer(1)
-	to.s.SetReceiveBuffer(1)
-	to.readsAt = p.w.now + time.Second
 	steps := s.steps
-	pieces := p.pieces(s)
+	if len(steps) > 0 {
+		to.s.Peer().SetSendBuffer(1)
+		to.s.SetReceiveBuffer(1)
+		to.readsAt = p.w.now + time.Second
+	}
+	b, data := p.stream(s)
+	pieces, at := s.pieces(b), 0
 	for i, piece := range pieces {
+		for j := range piece {
+			if data[at+j] {
+				p.reader.feed(piece[j : j+1])
+			}
+		}
+		at += len(piece)
 		p.writes(piece)
 		p.rest = bytes.Join(pieces[i+1:], nil) // nothing else may stand in between
 		p.w.runUntil(p.w.now + time.Millisecond)
+		if got := to.received() + len(to.parser.text); len(s.steps) == 0 && got != len(p.sent) && len(p.w.wrong) == 0 {
+			p.w.fails("%d bytes were to be passed on at once, and %d were", len(p.sent), got)
+		}
 		if len(steps) > 0 {
 			to.steps(steps[0])
 			steps = steps[1:]
@@ -146,12 +173,14 @@ func (p *peer) speaks(s split) {
 	to.steps(drains)
 }
 
-// pieces makes the frames and cuts them.
-func (p *peer) pieces(s split) (all [][]byte) {
-	var b []byte
+// stream makes the frames, and says which bytes are those of data frames.
+func (p *peer) stream(s split) (b []byte, data []bool) {
 	for _, f := range s.frames {
 		frame := p.frame(f.first, []byte(f.payload))
 		b = append(b, frame...)
+		for range frame {
+			data = append(data, f.first&0xf <= opBinary)
+		}
 		payload := []byte(f.payload)
 		switch f.first & 0xf {
 		case opPing:
@@ -159,10 +188,16 @@ func (p *peer) pieces(s split) (all [][]byte) {
 		case opPong:
 		case opClose:
 			p.closing, p.closePayload = true, &payload
-		default:
-			p.sent = append(p.sent, frame...)
+		case noOpcode:
+			p.breaksProtocol()
+			p.closing = true
 		}
 	}
+	return b, data
+}
+
+// pieces cuts the frames.
+func (s split) pieces(b []byte) (all [][]byte) {
 	from := 0
 	for i := range b {
 		if i == len(b)-1 || s.cuts>>i&1 != 0 {

@@ -6,7 +6,7 @@ import "testing"
 // plays all of them.
 const everySplit = 997
 
-func TestSplitsOfTwoFrames(t *testing.T) {
+func TestSplits(t *testing.T) {
 	n := 0
 	splits(func(s split) {
 		if n++; n%everySplit != 0 {

@@ -49,7 +49,7 @@ func (p *Plan) describes(to io.Writer) {
 	for i, c := range p.Sessions {
 		_, _ = fmt.Fprintf(to, "session %d at %v, %v, closed by an operator after %v\n", i, c.At, c.Opening, c.Operator)
 		for side, a := range []Actor{c.Client, c.Service} {
-			_, _ = fmt.Fprintf(to, "  %v answers after %v %v, behind %d bytes, reads %d B/s, early %v, lazy %v:\n", proxy.Side(side), a.Answers, a.Reply, a.Heap, a.Rate, a.Early, a.Lazy)
+			_, _ = fmt.Fprintf(to, "  %v answers after %v %v, behind %d bytes, reads %d B/s, early %v, lazy %v, its application %v after %v more:\n", proxy.Side(side), a.Answers, a.Reply, a.Heap, a.Rate, a.Early, a.Lazy, a.App, a.AppAfter)
 			var at time.Duration
 			for _, do := range a.Does {
 				at += do.After

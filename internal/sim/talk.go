@@ -41,6 +41,7 @@ type talk struct {
 	others  int  // how many others had a permit at most since it has wanted one
 
 	operator operated
+	pace     paced
 }
 
 func newTalk(w *World, i int) *talk {
@@ -106,6 +107,7 @@ func (t *talk) greets(s *kernel.Socket) {
 	if t.w.plan.Knobs.ClientTLS {
 		first = appendRecord(first, handshakeRecord, make([]byte, 200))
 	}
+	t.pace.head = len(first) + len(t.request())
 	if len(first) > 0 {
 		_, _ = s.Write(first) // there is room for it
 	}

@@ -18,7 +18,7 @@ func (p *Plan) isClean(c *Conversation) bool {
 
 // isPrompt reports the same, but for stops of the process and faults of the poller.
 func (p *Plan) isPrompt(c *Conversation) bool {
-	if p.Faults.Stalls > 0 || p.hangs() {
+	if p.Faults.Stalls > 0 || p.hangs() || !p.keepsPace(c) {
 		return false
 	}
 	for _, a := range c.actors() {
@@ -89,6 +89,7 @@ func (t *talk) watches() {
 	t.carries()
 	for _, p := range []*peer{t.client, t.service} {
 		p.awaitsPing()
+		p.awaitsAppPing()
 	}
 }
 
@@ -167,12 +168,12 @@ func (p *peer) dies() {
 	if !known || !idle {
 		return
 	}
-	had := len(p.other.sent) - p.received
+	had := len(p.other.sent) - p.received()
 	t.w.after(within, func() {
 		if p.other.ending() || t.ended != nil || t.stops() {
 			return
 		}
-		if more := len(p.other.sent) - p.received - had; more > min(k.Buffer, k.Inbox)/4 {
+		if more := len(p.other.sent) - p.received() - had; more > min(k.Buffer, k.Inbox)/4 {
 			return // WRITE_TIMEOUT bounds it
 		}
 		t.w.fails("%v %d is dead for %v, and the other side does not know", p.side, t.number, within)

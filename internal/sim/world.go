@@ -56,6 +56,7 @@ type World struct {
 	rejoined  int           // those of them that came back
 	besides   int           // connections that have left their loops
 	accepted  int           // connections
+	apps      [2]appCounts  // by side
 	turning   int           // the loop that has its turn
 	checks    int           // of targets, under way
 	limbo     int           // connections that nobody waits for, and whose TLS handshake goes on
@@ -197,6 +198,10 @@ func (w *World) config() proxy.Config {
 		MaxSessionDuration:       k.Oldest,
 		TCPUserTimeout:           time.Minute,
 		MaxFrameSize:             k.MaxFrame,
+		MaxMessageSize:           k.MaxMessage,
+		ClientPace:               k.pace(),
+		ClientApp:                k.ClientApp.config(),
+		UpstreamApp:              k.ServiceApp.config(),
 		MaxHeaderSize:            4096,
 		MaxSessions:              k.Sessions,
 		MaxSessionsPerIP:         k.PerIP,
@@ -395,6 +400,11 @@ func (w *World) turn(i int) {
 		w.fails("%v", err)
 	}
 	w.audits()
+	if w.plan.Knobs.isPaced() {
+		for _, t := range w.talks {
+			t.wantsPace()
+		}
+	}
 }
 
 // audits checks after every turn that all counts agree with what the loops hold.

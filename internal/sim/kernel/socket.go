@@ -46,6 +46,7 @@ type Socket struct {
 	sendRoom   int
 	readRoom   int
 	in         []byte // arrived, and not read
+	got        int64  // bytes that were read
 	stream
 }
 
@@ -209,6 +210,7 @@ func (s *Socket) read(b []byte) (int, error) {
 	if len(s.in) > 0 {
 		n := copy(b, s.in)
 		s.in = s.in[n:]
+		s.got += int64(n)
 		if s.kind == Unix {
 			s.peer.spaceFreed()
 		} else {
@@ -230,6 +232,9 @@ func (s *Socket) read(b []byte) (int, error) {
 	}
 	return 0, proxy.ErrAgain
 }
+
+// Got is how many bytes were read.
+func (s *Socket) Got() int64 { return s.got }
 
 // Write implements proxy.Transport.
 func (s *Socket) Write(b []byte) (int, error) {
