@@ -90,7 +90,7 @@ func TestAppHeartbeatAllocatesNothing(t *testing.T) {
 	}
 	round() // the histograms' buckets are made once
 	allocs := testing.AllocsPerRun(200, round)
-	if allocs != 0 || sent < 200 {
+	if allocs != 0 && !race.Enabled || sent < 200 { // with the race detector sync.Pool drops at random
 		t.Errorf("%d heartbeats were sent, and each allocates %v times; want one each round that allocates nothing", sent, allocs)
 	}
 }

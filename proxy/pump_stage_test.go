@@ -9,6 +9,7 @@ import (
 
 	"holdfast/heartbeat"
 	"holdfast/internal/fixture"
+	"holdfast/internal/race"
 	"holdfast/internal/wire"
 	"holdfast/metrics"
 )
@@ -222,7 +223,7 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 	}
 	round() // the histograms' buckets are made once
 	allocs := testing.AllocsPerRun(200, round)
-	if allocs != 0 || answered < 200 {
+	if allocs != 0 && !race.Enabled || answered < 200 { // with the race detector sync.Pool drops at random
 		t.Errorf("%d pings were answered, and a heartbeat allocates %v times; want one each round, and no allocation", answered, allocs)
 	}
 }
