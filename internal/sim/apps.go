@@ -303,7 +303,10 @@ func (p *peer) dulls() {
 		a.dullAt = p.w.now
 	}
 	p.brokeNow()
-	timeout := t.w.plan.Knobs.Timeout
+	timeout, f := t.w.plan.Knobs.Timeout, &t.w.plan.Faults
+	if f.Short+f.Again > 0 { // a pause behind a tail may begin the deadline anew
+		return
+	}
 	if !t.clean || !healthy || k.Ping == "" || k.Pong == "" || timeout == 0 || a.takenAt == 0 || p.other.plan.drags() {
 		return
 	}
