@@ -68,7 +68,7 @@ sim: ## SEEDS seeds of the simulation, its exhaustive part, and whether all was 
 mutants: ## the proxy broken in one place at a time: the simulation must notice within MUTANTSEEDS seeds
 	go run ./internal/sim/mutate -seeds $(MUTANTSEEDS)
 
-e2e: ## the binary between Python, Node, socket.io, curl, openssl, nginx, HAProxy and a browser; installs them
+e2e: ## the binary between Python, Node, Ruby, many libraries, curl, openssl, nginx, HAProxy and a browser; installs them
 	e2e/install
 	go test -tags e2e -count=1 -parallel=4 -timeout=5m ./e2e
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -44,7 +45,7 @@ var imports = map[string][]string{
 	"internal/shown":   {},
 	// For tests.
 	"internal/blackbox": {"holdfast/internal/fixture"},
-	"internal/fixture":  {"github.com/prometheus/client_golang/prometheus", "golang.org/x/sys/unix"},
+	"internal/fixture":  {"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "golang.org/x/sys/unix"},
 	"internal/leak":     {},
 	"internal/race":     {},
 	"internal/wire":     {"github.com/gobwas/ws"},
@@ -173,9 +174,18 @@ type source struct {
 	file *ast.File
 }
 
-func sources(t *testing.T) (all []source) {
+func sources(t *testing.T) []source {
 	t.Helper()
-	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+	all, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// parsed reads the module once for all tests.
+var parsed = sync.OnceValues(func() (all []source, err error) {
+	err = filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -189,11 +199,8 @@ func sources(t *testing.T) (all []source) {
 		all = append(all, source{filepath.ToSlash(name), set, file})
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
+	return all, err
+})
 
 func isNoPackage(dir string) bool {
 	return strings.HasPrefix(dir, ".") || dir == "testdata" || dir == "node_modules" || dir == "tools"

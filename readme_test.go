@@ -170,7 +170,7 @@ func TestSettingsOfRecipesAreAccepted(t *testing.T) {
 	for _, found := range block.FindAllStringSubmatch(document(t, "docs/recipes.md"), -1) {
 		var environ []string
 		for _, s := range setting.FindAllStringSubmatch(found[1], -1) {
-			environ = append(environ, s[1]+s[3]+"="+s[2]+s[4])
+			environ = append(environ, s[1]+s[3]+"="+strings.Trim(s[2], "'")+s[4]) // quotes are the shell's
 		}
 		if environ == nil {
 			continue

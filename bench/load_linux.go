@@ -108,13 +108,13 @@ const (
 
 // A session is the load's side of one WebSocket connection.
 type session struct {
-	client  *client
-	conn    *conn
-	role    role
-	state   sessionState
-	head    []byte // the answer to the upgrade so far
-	frames  frameReader
-	control []byte // the payload so far of a control frame that comes in parts
+	client *client
+	conn   *conn
+	role   role
+	state  sessionState
+	head   []byte // the answer to the upgrade so far
+	frames frameReader
+	own    []byte // the payload so far of a frame that is not for the role and comes in parts
 }
 
 // dial begins a session. It calls r.opened when the session is open.
@@ -273,16 +273,18 @@ func (s *session) frame(h *frameHeader, part []byte, offset uint64) error {
 		return errors.New("a server's frame is masked")
 	case s.state == closed:
 		return errors.New("a frame follows the Close")
-	case !h.isControl():
+	case !h.isControl() && !mayBeAppPing(h):
 		return s.role.data(s, h, part, offset)
 	}
-	s.control = append(s.control, part...)
-	if uint64(len(s.control)) < h.length {
+	s.own = append(s.own, part...)
+	if uint64(len(s.own)) < h.length {
 		return nil
 	}
-	payload := s.control
-	s.control = nil
+	payload := s.own
+	s.own = nil
 	switch h.opcode {
+	case opText:
+		return s.appPinged(payload)
 	case opPing:
 		return s.send(appendFrame(nil, opPong, &loadMask, payload))
 	case opClose:
@@ -292,6 +294,14 @@ func (s *session) frame(h *frameHeader, part []byte, offset uint64) error {
 		s.state = closed
 	}
 	return nil
+}
+
+// appPinged answers a heartbeat of the application.
+func (s *session) appPinged(payload []byte) error {
+	if err := checkAppPing(payload); err != nil {
+		return err
+	}
+	return s.send(appPongFrame)
 }
 
 func (s *session) send(frame []byte) error { return s.conn.write(frame) }

@@ -44,6 +44,7 @@ func ends(h *frameHeader, part []byte, offset uint64) bool {
 
 // echoes are the sessions of an echo load and their measurements.
 type echoes struct {
+	opcode         byte
 	payload, frame []byte
 	sessions       []*echo
 	again          bool // each answer is followed by the next message
@@ -60,12 +61,16 @@ type echo struct {
 	sent    time.Time
 }
 
-// openEchoes opens n sessions for messages of size bytes.
-func openEchoes(c *client, n, size int) (*echoes, error) {
+// openEchoes opens n sessions for binary messages of size bytes.
+func openEchoes(c *client, n, size int) (*echoes, error) { return openEchoesOf(c, opBinary, n, size) }
+
+// openEchoesOf opens n sessions for messages of an opcode and of size bytes.
+func openEchoesOf(c *client, opcode byte, n, size int) (*echoes, error) {
 	payload := pattern(size)
 	all := &echoes{
+		opcode:    opcode,
 		payload:   payload,
-		frame:     appendFrame(nil, opBinary, &loadMask, payload),
+		frame:     appendFrame(nil, opcode, &loadMask, payload),
 		latencies: make([]time.Duration, 0, 1<<18),
 	}
 	return all, c.openSessions(n, pathEcho, func() role { return &echo{all: all} })
@@ -115,7 +120,7 @@ func (e *echo) data(_ *session, h *frameHeader, part []byte, offset uint64) erro
 	if !e.waiting {
 		return errors.New("an answer without a question")
 	}
-	if err := checkPart(h, part, offset, opBinary, e.all.payload); err != nil {
+	if err := checkPart(h, part, offset, e.all.opcode, e.all.payload); err != nil {
 		return err
 	}
 	if !ends(h, part, offset) {

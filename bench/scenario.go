@@ -90,7 +90,7 @@ type scenario struct {
 // scenarios returns all scenarios in the order of the table.
 func scenarios() []scenario {
 	return []scenario{
-		idleScenario, setupScenario, echoScenario, syscallScenario, bulkScenario,
+		idleScenario, setupScenario, echoScenario, textEchoScenario, syscallScenario, bulkScenario,
 		fanOutScenario, churnScenario, mixedScenario, scrapeScenario, floodScenario, stormScenario,
 		tlsIdleScenario, tlsSetupScenario, tlsEchoScenario, tlsBulkScenario, scaleScenario,
 		blockedScenario, handshakeScenario, pageScenario, tlsBlockedScenario, tlsHandshakeScenario, tlsPageScenario,

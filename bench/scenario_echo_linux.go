@@ -28,11 +28,14 @@ func echoFigures(p params) []figure {
 
 func echoKey(name string, size, conns int) string { return fmt.Sprintf("%s-%d-%d", name, size, conns) }
 
-func runEcho(c *client, p params) (map[string]float64, error) {
+func runEcho(c *client, p params) (map[string]float64, error) { return runEchoOf(c, p, opBinary) }
+
+// runEchoOf measures echoes of messages of an opcode.
+func runEchoOf(c *client, p params, opcode byte) (map[string]float64, error) {
 	values := make(map[string]float64)
 	for _, size := range p.EchoSizes {
 		for _, conns := range p.EchoConns {
-			trips, err := measureEcho(c, p, size, conns)
+			trips, err := measureEcho(c, p, opcode, size, conns)
 			if err != nil {
 				return nil, fmt.Errorf("%s on %s: %w", sizeName(size), connections(conns), err)
 			}
@@ -50,8 +53,8 @@ func runEcho(c *client, p params) (map[string]float64, error) {
 type echoResult struct{ cpu, p50, p99 float64 }
 
 // measureEcho opens sessions, measures a closed loop of echoes on them, and closes them.
-func measureEcho(c *client, p params, size, conns int) (echoResult, error) {
-	all, err := openEchoes(c, conns, size)
+func measureEcho(c *client, p params, opcode byte, size, conns int) (echoResult, error) {
+	all, err := openEchoesOf(c, opcode, conns, size)
 	if err != nil {
 		return echoResult{}, err
 	}

@@ -68,6 +68,8 @@ func targets() []target {
 		{name: holdfastName, title: "Holdfast", role: own, find: findHoldfast, command: startHoldfast("20s")},
 		{name: "holdfast-noping", title: "Holdfast, no heartbeats", only: []string{idleScenario.name, tlsIdleScenario.name},
 			find: findHoldfast, command: startHoldfast("0")},
+		{name: "holdfast-app", title: "Holdfast, application heartbeats", only: []string{idleScenario.name, textEchoScenario.name},
+			find: findHoldfast, command: startHoldfast("20s", appVariables...)},
 		{name: "nginx", title: "nginx", role: peer, find: findPackaged("nginx", "-v"), command: startNginx},
 		{name: "haproxy", title: "HAProxy", role: peer, find: findPackaged("haproxy", "-v"), command: startHAProxy},
 		{name: "caddy", title: "Caddy", role: peer, find: findPackaged("caddy", "version"), command: startCaddy},
@@ -153,8 +155,8 @@ func versionOf(ctx context.Context, path, argument string) string {
 // settings besides the interval differ from the defaults. The jitter spreads the pings over
 // the whole interval: otherwise all sessions that were opened together would ping during
 // one measurement, or none. The handshake timeout is long enough for the scenarios that
-// measure waiting handshakes.
-func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
+// measure waiting handshakes. More variables may be set.
+func startHoldfast(interval string, variables ...string) func(string, setting) (*exec.Cmd, error) {
 	return func(path string, s setting) (*exec.Cmd, error) {
 		command := exec.Command(path)
 		command.Env = append(withoutOwnVariables(os.Environ()),
@@ -165,6 +167,7 @@ func startHoldfast(interval string) func(string, setting) (*exec.Cmd, error) {
 			"HOLDFAST_PING_JITTER=1",
 			"HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT=2m",
 		)
+		command.Env = append(command.Env, variables...)
 		if s.TLS != nil {
 			command.Env = append(command.Env, "HOLDFAST_TLS_CERT_FILE="+s.TLS.CertFile, "HOLDFAST_TLS_KEY_FILE="+s.TLS.KeyFile)
 		}

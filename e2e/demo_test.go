@@ -36,9 +36,11 @@ func TestDemoInABrowser(t *testing.T) {
 	stage.opens(string(urls[1]))
 	stage.shows("that it is the visitor's turn", "document.getElementById('talk').querySelector('button').disabled === false")
 	stage.shows("the link to the status page", fmt.Sprintf("document.querySelector('#status-page a').href === %q && !document.getElementById('status-page').hidden", urls[2]))
-	for range 3 {
-		stage.says("document.querySelector('[data-action=\"/freeze\"]').click()", nil)
-	}
+	stage.shows("a heartbeat", "visitor.lastBeat > 0")
+	stage.says("document.querySelector('[data-action=\"/cut\"]').click()", nil)
+	stage.shows("that the script knows of the dead path", "document.getElementById('death').textContent.startsWith('Your path died, and nobody said so.')")
+	stage.shows("that the visitor is back, with heartbeats", "visitor.socket?.readyState === WebSocket.OPEN && visitor.lastBeat > 0")
+	stage.says("document.querySelector('[data-action=\"/freeze\"]').click()", nil)
 	status := opensTab(t)
 	status.looks("light", 1200, 900)
 	status.opens(string(urls[2]))

@@ -1,7 +1,7 @@
 // Package e2e runs the holdfast binary between peers that know nothing of it:
-// Python's websockets, ws and socket.io on Node, a browser, curl, openssl, nginx
-// and HAProxy in front of it, systemd before it, plain HTTP clients and servers, and
-// Prometheus, which scrapes it.
+// Python's websockets, ws and socket.io on Node, libraries with heartbeats of their own,
+// a browser, curl, openssl, nginx and HAProxy in front of it, systemd before it, plain HTTP
+// clients and servers, and Prometheus, which scrapes it.
 //
 // `make e2e` installs the peers and runs the tests; they are behind the build
 // tag e2e, since `go test ./...` must need nothing but Go.
@@ -20,6 +20,11 @@
 // opensTab (tab_test.go) drives a browser that looks at the status page. Peers by the
 // thousand, and peers that stop inside a frame, are raw ones in the test's own process
 // (crowd_test.go).
+//
+// heartbeats_test.go runs the recipes for heartbeats of applications between clients and services
+// of many libraries: one script for all clients on Node (node/heartbeat_client.js), one for all
+// services on it (node/heartbeat_server.js), and the pairs for Python and the service in ruby.
+// In heartbeats_page_test.go it is the script of a page that has a heartbeat.
 //
 // Tests of several upstreams count: which service has read which request, and which client
 // was at which service. So their services are recorders (recorder_test.go), small servers

@@ -75,7 +75,7 @@ func (h *holdfast) scraped() string { return strings.TrimPrefix(h.Admin, "http:/
 // hastened makes all times of rules shorter. No peer of the tests takes as long for a pong
 // as the alert on round trips wants, so that alert takes any round trip.
 func hastened(rules string) string {
-	times := regexp.MustCompile(`(\[|offset |for: )(\d+)([mhd])\b`)
+	times := regexp.MustCompile(`(\[|:|offset |for: )(\d+)([mhd])\b`)
 	rules = times.ReplaceAllStringFunc(rules, func(found string) string {
 		part := times.FindStringSubmatch(found)
 		n, _ := strconv.Atoi(part[2]) // it is digits

@@ -30,8 +30,8 @@ func recipe(t *testing.T, name string) string {
 	return string(text)
 }
 
-// settingsOf are those of the first block of settings under a heading of docs/recipes.md.
-// The test chooses the addresses.
+// settingsOf are those of the first block of settings under a heading of docs/recipes.md, as a
+// shell reads them. The test chooses the addresses.
 func settingsOf(t *testing.T, heading string) (settings []string) {
 	t.Helper()
 	text, err := os.ReadFile("../docs/recipes.md")
@@ -39,15 +39,22 @@ func settingsOf(t *testing.T, heading string) (settings []string) {
 		t.Fatal(err)
 	}
 	_, section, _ := strings.Cut(string(text), "\n## "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	_, block, _ := strings.Cut(section, "\n```sh\n")
 	block, _, found := strings.Cut(block, "```\n")
 	if !found {
 		t.Fatalf("docs/recipes.md has no block of settings under %q", heading)
 	}
-	for line := range strings.Lines(block) {
-		name, _, isSetting := strings.Cut(strings.TrimSpace(line), "=")
-		if isSetting && name != "HOLDFAST_UPSTREAM" && !strings.HasSuffix(name, "LISTEN") {
-			settings = append(settings, strings.TrimSpace(line))
+	shell := exec.Command(tool(t, "sh"), "-c", "set -a\n"+block+"env -0")
+	shell.Env = []string{"PATH=" + os.Getenv("PATH")}
+	out, err := shell.Output()
+	if err != nil {
+		t.Fatalf("a shell reads the settings under %q: %v", heading, err)
+	}
+	for setting := range strings.SplitSeq(string(out), "\x00") {
+		name, _, _ := strings.Cut(setting, "=")
+		if strings.HasPrefix(name, "HOLDFAST_") && name != "HOLDFAST_UPSTREAM" && !strings.HasSuffix(name, "LISTEN") {
+			settings = append(settings, setting)
 		}
 	}
 	return settings

@@ -67,7 +67,7 @@ func TestStatusPage(t *testing.T) {
 	page.shows("the other session", sentence("Holdfast keeps 1 session alive.")+" && !"+rowOf("/one")+" && "+rowOf("/two"))
 	page.shows("the end", `document.body.textContent.includes("Holdfast ended 1 session because an operator asked for it.")`)
 	page.shows("the end in the list", `[...document.querySelectorAll('td .proxy')].some((e) => e.textContent === 'Holdfast ended it because an operator asked for it.')`)
-	page.shows("the focus in the list", "document.activeElement.id === 'sessions'")
+	page.shows("the focus on the next row", "document.activeElement === "+rowOf("/two"))
 	proxy.wantsMetric(blackbox.Dropped("proxy", "admin"), 1)
 
 	page.says("document.getElementById('filter-text').focus()", nil)
@@ -121,12 +121,16 @@ func TestStatusPageForGuests(t *testing.T) {
 	page.shows("the state", sentence("Holdfast keeps 1 session alive."))
 	page.shows("no session", "!"+rowOf("/one")+" && document.getElementById('token-value')")
 	page.says("document.getElementById('token-value').focus()", nil)
+	page.types("“open-sesame-0123456789”")
+	page.presses("Enter")
+	page.shows("that no token looks so", "document.getElementById('token-value').validity.patternMismatch && !sessionStorage.length")
+	page.says("document.getElementById('token-value').value = ''", nil)
 	page.types("wrong")
 	page.presses("Enter")
 	page.shows("that the token is wrong", `document.body.textContent.includes("The token is not the value of HOLDFAST_ADMIN_TOKEN")`)
 	page.says("document.getElementById('token-value').value = ''", nil)
 	page.says("document.getElementById('token-value').focus()", nil)
-	page.types("open-sesame-0123456789")
+	page.types(" open-sesame-0123456789 ")
 	page.presses("Enter")
 	page.shows("the session", rowOf("/one"))
 	page.says(rowOf("/one")+".click()", nil)
@@ -136,6 +140,34 @@ func TestStatusPageForGuests(t *testing.T) {
 	page.shows("that the tab keeps the token", "document.getElementById('filter')")
 	page.says("document.getElementById('forget').click()", nil)
 	page.shows("a guest again", "!document.getElementById('filter') && !sessionStorage.length && !localStorage.length")
+	page.hasNoProblem()
+}
+
+// A browser that keeps nothing for the page shows what happens, and the buttons do what they
+// say.
+func TestStatusPageWithoutStorage(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	server := startServer(t, node, serverOptions{})
+	proxy := startHoldfast(t, server.url, "HOLDFAST_ADMIN_TOKEN=open-sesame-0123456789")
+	client := startClient(t, node)
+	client.connects(proxy.url, command{ID: "one"})
+	page := opensTab(t)
+	page.does("Page.addScriptToEvaluateOnNewDocument", fields{"source": `for (const name of ["sessionStorage", "localStorage"]) {
+		Object.defineProperty(window, name, { get() { throw new DOMException("denied", "SecurityError") } });
+	}`})
+	page.does("Network.setExtraHTTPHeaders", fields{"headers": fields{"X-Forwarded-For": "192.0.2.7"}})
+	page.opens(proxy.Admin + "/")
+	page.shows("that it is live", "!document.querySelector('.live').hidden")
+	page.says("document.getElementById('token-value').focus()", nil)
+	page.types("open-sesame-0123456789")
+	page.presses("Enter")
+	page.shows("the session", rowOf("/one"))
+	page.says(rowOf("/one")+".click()", nil)
+	page.says("document.getElementById('confirm-yes').click()", nil)
+	client.wantsClosed("one", 1012, "closed by operator")
+	page.says("document.getElementById('forget').click()", nil)
+	page.shows("a guest again", "!document.getElementById('filter')")
 	page.hasNoProblem()
 }
 

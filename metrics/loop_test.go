@@ -9,11 +9,13 @@ import (
 	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"holdfast/internal/fixture"
 )
 
 // TestInvariant scrapes while two loops open and end sessions in every way.
 func TestInvariant(t *testing.T) {
-	m := New("1.2.3")
+	m := fixture.Own(New("1.2.3"))
 	var stop atomic.Bool
 	var writers, scrapers sync.WaitGroup
 	for range 2 {

@@ -158,7 +158,7 @@ func (l *loop) takeMessage(s *session, from Side, payload []byte) (taken bool) {
 	}
 	a.beat.Heard(&app.rules, l.now, false)
 	if !rule.Swallows() {
-		l.owesAnswer(s, from, rule.Append(l.answer[:0], wild))
+		l.owesAnswer(s, from, rule.Append(l.own[:0], wild))
 	}
 	return true
 }
@@ -209,8 +209,12 @@ func (l *loop) heardApp(s *session, from Side) {
 }
 
 // hasTexts reports whether a message of the proxy's own waits to be written to a leg. It waits
-// until the leg's tail is written.
+// until the leg's tail is written. hasTexts is inlined, because it is asked at every read.
 func (l *loop) hasTexts(s *session, side Side) bool {
+	return l.extras != nil && l.hasTextsOfApp(s, side)
+}
+
+func (l *loop) hasTextsOfApp(s *session, side Side) bool {
 	a, g := l.app(s, side), &s.legs[side]
 	return a != nil && g.out == outOpen && g.tail == nil && (len(a.answers) > 0 || a.beat.Wanted())
 }
@@ -234,8 +238,7 @@ func (l *loop) injectTexts(s *session, side Side) {
 func (l *loop) injectAppPing(s *session, side Side, a *appLeg) {
 	g := &s.legs[side]
 	queued := l.sampleQueue(g)
-	var buf [frame.MaxText + frame.MaxTextHeader]byte
-	switch l.send(s, side, l.appendText(buf[:0], side, l.apps[side].ping)) {
+	switch l.send(s, side, l.appendText(l.own[:0], side, l.apps[side].ping)) {
 	case gone:
 		l.appPinged(s, side, queued)
 	case kept:

@@ -164,9 +164,12 @@ func (l *loop) due(s *session) heartbeat.Time {
 	}
 	for _, side := range sides {
 		g := &s.legs[side]
-		at = min(at, g.deadline(), l.slowEnds(s, side))
+		at = min(at, g.deadline())
 		if s.cause.kind == live {
-			at = min(at, l.nextBeat(g, side), s.pongPresses(side), l.nextExtra(s, side))
+			at = min(at, l.nextBeat(g, side), s.pongPresses(side))
+		}
+		if l.extras != nil {
+			at = min(at, l.nextExtra(s, side))
 		}
 	}
 	return at

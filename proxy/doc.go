@@ -43,7 +43,15 @@
 // dispatch), which table.go finds. pump.go reads once (readable), walks the frames'
 // headers with internal/frame (take), and writes the data frames to the other leg in one
 // run (passOn, send). What the socket does not take becomes the leg's tail (tail.go). The
-// other leg is not read (watch) until the tail is written (writable).
+// other leg is not read (watch) until the tail is written (writable). A client may have a
+// pace (pace.go): then a read takes no more than there are tokens for (bucket.go), and a
+// client without tokens is not read for a moment. What only some sessions have is in
+// extras.go, beside the session.
+//
+// A message of an application. If there are rules for one, take stops at small text messages
+// and asks judgeMessage (apps.go), which compares each with the rules (internal/message). A
+// message that matches is taken out of the run. One that may still match is held back with
+// what comes behind it (leg.held).
 //
 // A control frame. take cuts it out of the run, and control.go decides what it means.
 // inject.go writes the proxy's own frames: at gaps only (flush), which are the ends of
@@ -55,6 +63,10 @@
 // control handle its pong. If the pong is late, delivery.go asks the kernel whether the
 // ping has arrived (internal/socket). absence.go gives time again to a peer whose bytes
 // lay unread while the loop was away. A missed deadline ends the session.
+//
+// An application's heartbeat. beatApp (apps.go) does for it what beat does for pings, and
+// injectTexts writes its messages and the answers to a peer's. extras.go keeps its state
+// beside the session, if the configuration asks for it.
 //
 // An end. close.go latches the first cause (latch), and how long each peer had been silent
 // (silence.go). farewell.go says what each leg is told. settle moves both legs on until
@@ -131,13 +143,19 @@
 //
 // # What is bounded by what
 //
-// A leg's tail holds at most one read and the control frames that fell due inside it. TLS
-// adds one record of ciphertext. A handshake holds one head for each side. Head and what
-// came behind it together are at most as long as a head may be. Less than 140 bytes of an
-// incomplete header or control frame are held back. At most one pong waits for a frame
-// boundary. A frame's length is a counter and never the size of an allocation. In a queue
-// (queue.go) each waiting client has one entry; the entries of those who have left are
-// swept out before they outnumber the others. At most pagesQueued requests for pages
-// wait, because each of them has a goroutine. A lookup is shared by all who wait for it,
-// and drops a waiter that gives up.
+// A leg's tail holds at most one read and the control frames that fell due inside it. If
+// there are messages of applications, it holds as much more as extraRoom says. TLS adds
+// one record of ciphertext. A handshake holds one head for each side. Head and what came
+// behind it together are at most as long as a head may be. Less than 140 bytes of an
+// incomplete header or control frame are held back, and at most frame.MaxHeld bytes if
+// messages of applications are looked at. At most one pong waits for a frame boundary.
+// Once maxAnswers bytes of answers wait for the end of a message, there are no more. A
+// frame's length is a counter and never the size of an allocation; that of a message,
+// the payloads of its frames added up, is one too. Both may have a limit (frame.Limits).
+// A client with a pace is read no faster than that and one second's worth; a TLS record
+// may bring more, for which the client is then read later. In a queue (queue.go) each
+// waiting client has one entry; the entries of those who have left are swept out before
+// they outnumber the others. At most pagesQueued requests for pages wait, because each
+// of them has a goroutine. A lookup is shared by all who wait for it, and drops a waiter
+// that gives up.
 package proxy

@@ -3,7 +3,8 @@ package proxy
 import "holdfast/heartbeat"
 
 // extras are what a session has only if the configuration asks for it. They are kept beside
-// the session, by its slot, so that other sessions do not pay for them.
+// the session, by its slot, so that other sessions do not pay for them: what is called at
+// each read is called only if the loop has extras.
 type extras struct {
 	apps [2]appLeg // by side
 	pace pace      // of the client
@@ -47,8 +48,17 @@ func (l *loop) dropExtras(s *session) {
 
 // nextExtra returns when the extras of a leg next have something to do.
 func (l *loop) nextExtra(s *session, side Side) heartbeat.Time {
-	if a := l.app(s, side); a != nil {
-		return l.nextAppBeat(a, side)
+	next := l.slowEnds(s, side)
+	if a := l.app(s, side); a != nil && s.cause.kind == live {
+		next = min(next, l.nextAppBeat(a, side))
 	}
-	return heartbeat.Never
+	return next
+}
+
+// countExtra records for the extras of a leg that n bytes were read.
+func (l *loop) countExtra(s *session, from Side, n int) {
+	if a := l.app(s, from); a != nil {
+		a.backlog.catchUp(n)
+	}
+	l.paceBytes(s, from, n)
 }

@@ -12,7 +12,7 @@ import (
 // comes to such a point, or until they do not wait for the end of a message any more.
 func (l *loop) flush(s *session, side Side) {
 	g := &s.legs[side]
-	gap := l.gap(s, side)
+	gap := g.gap(l.now, l.hasTexts(s, side))
 	switch {
 	case gap == frame.NoGap || g.tail != nil:
 	case s.legs[opposite(side)].scan.At(gap):
@@ -20,15 +20,6 @@ func (l *loop) flush(s *session, side Side) {
 	case gap == frame.MessageEnd && g.beat.Wanted():
 		g.beat.Defer(&l.rules[side])
 	}
-}
-
-// gap returns the gap between data frames for which our frames that are due on a leg wait.
-func (l *loop) gap(s *session, side Side) frame.Gap {
-	gap := s.legs[side].gap(l.now)
-	if gap == frame.NoGap && l.hasTexts(s, side) {
-		return frame.MessageEnd
-	}
-	return gap
 }
 
 // inject writes our frames that are due on a leg, whose stream is at a gap for them.
@@ -116,9 +107,8 @@ func (l *loop) answersPings(s *session, side Side) bool {
 // sendControl writes a control frame of ours. Towards the upstream we are the client, so
 // the frame is masked (RFC 6455 5.1).
 func (l *loop) sendControl(s *session, side Side, op ws.OpCode, payload []byte) sending {
-	var buf [frame.MaxControl]byte
 	if side == upstream {
-		return l.send(s, side, frame.AppendMaskedControl(buf[:0], op, payload, l.random.Mask()))
+		return l.send(s, side, frame.AppendMaskedControl(l.own[:0], op, payload, l.random.Mask()))
 	}
-	return l.send(s, side, frame.AppendControl(buf[:0], op, payload))
+	return l.send(s, side, frame.AppendControl(l.own[:0], op, payload))
 }

@@ -102,9 +102,9 @@ func (s *session) midMessage(side Side) bool {
 // insideFrame reports whether the peer is in the middle of a frame, header included.
 func (g *leg) insideFrame() bool { return g.scan.MidFrame() || g.held != nil }
 
-// gap returns the gap between data frames for which our control frames that are due on the
-// leg wait, or frame.NoGap if none is due.
-func (g *leg) gap(now heartbeat.Time) frame.Gap {
+// gap returns the gap between data frames for which our frames that are due on the leg wait,
+// or frame.NoGap if none is due. texts says whether messages of ours are among them.
+func (g *leg) gap(now heartbeat.Time, texts bool) frame.Gap {
 	switch {
 	case g.out == outEnding:
 		return frame.MessageEnd
@@ -114,7 +114,7 @@ func (g *leg) gap(now heartbeat.Time) frame.Gap {
 		return frame.NoGap
 	case g.hasPong() && now >= g.pending.pressAt, g.wantsPing() && g.beat.Presses():
 		return frame.FrameEnd
-	case g.hasPong(), g.wantsPing():
+	case g.hasPong(), g.wantsPing(), texts:
 		return frame.MessageEnd
 	default:
 		return frame.NoGap

@@ -60,7 +60,7 @@ type loop struct {
 	faults     faults
 	frame      frame.ControlFrame             // scratch
 	text       [frame.MaxGathered]byte        // scratch: a message that is looked at
-	answer     [2 * frame.MaxGathered]byte    // scratch: the text of an answer to a message
+	own        [2 * frame.MaxGathered]byte    // scratch: the text of an answer to a message, or a frame of ours that is sent at once
 	in         [frame.MaxHeld + readSize]byte // scratch: the bytes held back, and one read behind them; or a head that is built
 
 	sessions atomic.Int64 // in the table; the server reads it to choose a loop

@@ -66,8 +66,9 @@ type silentWorld struct {
 	answered int
 }
 
-func newSilentWorld(b *testing.B) *silentWorld {
-	cfg := testConfig()
+func newSilentWorld(b *testing.B) *silentWorld { return newSilentWorldOf(b, testConfig()) }
+
+func newSilentWorldOf(b *testing.B, cfg Config) *silentWorld {
 	w := &silentWorld{now: heartbeat.Time(time.Hour)}
 	clock := func() heartbeat.Time { return w.now }
 	server, err := newServer(cfg, inventedTime(clock))
@@ -80,7 +81,7 @@ func newSilentWorld(b *testing.B) *silentWorld {
 }
 
 // open adds a session as a handshake would leave it.
-func (w *silentWorld) open() {
+func (w *silentWorld) open() *session {
 	s := &session{
 		id:      w.l.server.nextID(),
 		addr:    netip.AddrFrom4([4]byte{192, 0, 2, 1}),
@@ -97,6 +98,7 @@ func (w *silentWorld) open() {
 	}
 	w.l.open(s)
 	w.l.update(s)
+	return s
 }
 
 // second lets one second pass, in the steps in which the loop would wake up.

@@ -5,20 +5,29 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/heartbeat"
 	"holdfast/internal/wire"
 )
 
 // A client that sends as fast as it can is delivered at its rate, from the frames that came
 // with its request on.
 func TestFastClientIsDeliveredAtItsRate(t *testing.T) {
-	const rate, all = 50, 1000
+	tick := wire.Encode(true, wire.Text("tick"))
+	for _, pace := range []Pace{{Frames: 50}, {Bytes: 50 * float64(len(tick))}, {Frames: 50, Bytes: 1e6}} {
+		deliversAtRate(t, pace, string(tick))
+	}
+}
+
+// deliversAtRate checks that a client with this pace is delivered 50 frames like tick a
+// second.
+func deliversAtRate(t *testing.T, pace Pace, tick string) {
+	t.Helper()
+	const rate, all = 50, 5000 // more than a handshake holds
 	w := newInventedWorld(t, func(c *Config) {
-		c.ClientPace = Pace{Frames: rate}
-		c.UpstreamSide.Pong = heartbeat.IgnorePong
+		c.ClientPace = pace
+		c.Client.Interval, c.UpstreamSide.Interval = 0, 0
 	})
 	c := w.dials()
-	c.sendsString(wire.Request() + string(wire.Encode(true, times(all, wire.Text("tick"))...)))
+	c.sendsString(wire.Request() + strings.Repeat(tick, all))
 	u := w.accepts()
 	asked, err := wire.ParseRequest(u.told())
 	if err != nil {
@@ -30,28 +39,27 @@ func TestFastClientIsDeliveredAtItsRate(t *testing.T) {
 		t.Fatalf("the client is told %q", got)
 	}
 	began := w.now
-	delivered := func() (n int) {
-		for _, f := range u.frames() {
-			if f == wire.Text("tick") {
-				n++
-			}
-		}
-		return n
+	var got string
+	size := len(tick)
+	delivered := func() int {
+		got += u.told()
+		return len(got) / size // frames that are whole
 	}
 	sum := delivered()
 	early := sum // these had been read before there was a session: they are paid for now
-	for w.now.Sub(began) < 25*time.Second {
+	for w.now.Sub(began) < 105*time.Second {
 		w.pass(500 * time.Millisecond)
-		sum += delivered()
+		sum = delivered()
 		elapsed := w.now.Sub(began).Seconds()
-		if most := max(float64(early), rate*(1+elapsed)); float64(sum) > most+1 {
+		trickle := elapsed * float64(longestSlow/time.Second) / smallestFrame // a byte after each pause
+		if most := max(float64(early)+trickle, rate*(1+elapsed)); float64(sum) > most+1 {
 			t.Fatalf("%d frames after %.1f s, want at most %.0f", sum, elapsed, most)
 		}
 		if least := min(all, rate*elapsed); float64(sum) < least {
 			t.Fatalf("%d frames after %.1f s, want at least %.0f", sum, elapsed, least)
 		}
 	}
-	if sum != all {
-		t.Errorf("%d frames are delivered, want all %d", sum, all)
+	if got != strings.Repeat(tick, all) {
+		t.Errorf("%d frames are delivered, want all %d as they came", sum, all)
 	}
 }

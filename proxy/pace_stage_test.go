@@ -150,8 +150,7 @@ func TestPauseCostsOneTimer(t *testing.T) {
 	}
 	c.pushes(wire.Encode(true, times(1000, wire.Text("x"))...))
 	st.run()
-	st.pass(10 * time.Second)
-	u.read()
+	st.passes(10, u)
 	pauses := st.counted("reads_throttled_total{client}")
 	if n := float64(st.l.alarms); n < pauses-1 || n > pauses+1 {
 		t.Errorf("%v timers went off for %v pauses", n, pauses)
@@ -288,10 +287,69 @@ func TestCloseTimeoutRunsInPauses(t *testing.T) {
 		st.passes(9, u)
 		st.pass(time.Second)
 		u.read()
+		if st.l.session(c) == nil {
+			t.Error("the client has answered, and is cut")
+		}
 		u.hangsUp()
 		c.hangsUp()
 		st.closed(upstream)
 	})
+}
+
+// full is a socket that takes nothing, although the poller says that it does.
+type full struct{ transport }
+
+func (full) Write([]byte) (int, error) { return 0, errAgain }
+
+// A pong of ours to the upstream may begin a tail while the client is slowed. Then the client
+// is not read before both pauses are over.
+func TestTailBeginsInAPauseForAPace(t *testing.T) {
+	st := newStage(t, func(c *Config) {
+		onlyClients(c)
+		c.ClientPace = Pace{Frames: 50}
+		c.Client.Timeout = time.Hour
+	})
+	c, u := st.session(false)
+	st.pass(20 * time.Second)
+	c.wantsPing("due; its answer is owed from now on")
+	c.pushes(wire.Encode(true, times(100, wire.Text("x"))...))
+	st.run()
+	leg := &st.l.session(c).legs[upstream]
+	bare := leg.io
+	pings := func(text string, after time.Duration) {
+		leg.io = full{bare}
+		if _, err := unix.Write(u.fd, wire.Encode(false, wire.Ping(text))); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 { // not until nothing is ready: the poller says that there is room
+			st.l.poll()
+			st.l.turn(st.l.now, st.l.ready)
+			st.wantsOrder()
+			st.now = st.now.Add(after / 10)
+		}
+		st.counts(map[string]float64{"reads_paused{client}": 1, "frames_total{text,client}": 50})
+		leg.io = bare
+		st.run()
+	}
+	pings("p", 0)
+	st.counts(map[string]float64{"reads_paused{client}": 0, "frames_total{text,client}": 50})
+	pings("q", 2*time.Second)
+	u.wants("all of it", slices.Concat(times(50, wire.Text("x")), []wire.Frame{wire.Pong("p"), wire.Pong("q")}, times(50, wire.Text("x")))...)
+}
+
+// Inside a frame in both directions no peer can be pinged, and data must move in time. In a
+// pause the client's data cannot.
+func TestPauseInsideFrames(t *testing.T) {
+	st := newStage(t, func(c *Config) {
+		onlyClients(c)
+		c.Client.Interval, c.Client.Timeout = time.Second, time.Second/2
+		c.ClientPace = Pace{Bytes: 1}
+	})
+	c, u := st.session(false)
+	u.sendsBytes(wire.Encode(false, wire.Binary("half"))[:4])
+	c.pushes(wire.Encode(true, wire.Binary(strings.Repeat("x", 100))))
+	st.run()
+	st.passes(60, u)
 }
 
 // Once nothing of the client is passed on, there is nothing to protect from it.
@@ -346,10 +404,13 @@ func TestPauseEndsWithTheSession(t *testing.T) {
 // A pause for the upstream's tail and a pause for the pace may come together.
 func TestPauseForAPaceAndForATail(t *testing.T) {
 	st := newStage(t, func(c *Config) {
-		slowly(Pace{Bytes: 100_000})(c)
-		c.WriteTimeout = time.Hour
+		onlyClients(c)
+		c.ClientPace = Pace{Bytes: 100_000}
+		c.Client.Timeout, c.WriteTimeout = time.Hour, time.Hour
 	})
 	c, u := st.session(false)
+	st.pass(20 * time.Second)
+	c.wantsPing("due; its answer is owed from now on")
 	sent := wire.Encode(true, times(30, wire.Binary(strings.Repeat("z", 20_000)))...)
 	c.pushes(sent)
 	for range 200 {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/gobwas/ws"
 
@@ -51,16 +52,18 @@ type UpstreamFrames struct {
 // ReadUpstreamFrames returns the frames that come from a reader. A data frame's payload may
 // have maxFrameSize bytes, and that of a message maxMessageSize; 0 means any number.
 func ReadUpstreamFrames(from io.Reader, maxFrameSize, maxMessageSize int64) *UpstreamFrames {
-	return &UpstreamFrames{
+	f := &UpstreamFrames{
 		from:    from,
 		limits:  frame.LimitsOf(maxFrameSize, maxMessageSize),
 		scanner: frame.NewScanner(false, false),
 		chunk:   make([]byte, 4<<10),
 	}
+	f.scanner.Watch()
+	return f
 }
 
-// An UpstreamControl is a control frame of an upstream's.
-type UpstreamControl struct {
+// An UpstreamFrame is a control frame of an upstream's, or a whole text message.
+type UpstreamFrame struct {
 	Op      ws.OpCode
 	Payload []byte
 	Code    ws.StatusCode // of a Close; 0 if it has none
@@ -75,19 +78,31 @@ type UpstreamViolation struct {
 
 func (v *UpstreamViolation) Error() string { return v.Detail }
 
-// Next reads until the next control frame. Data frames are checked and skipped. The error
-// is an *UpstreamViolation, or the reader's. After a Close or an error Next must not be
+// violated returns the error for a broken rule. b begins with the frame that breaks it.
+func violated(v *frame.Violation, b []byte) error {
+	return &UpstreamViolation{v.Detail(b), v == frame.TooBig, v == frame.MessageTooBig}
+}
+
+// Next reads until the next control frame, or the end of a text message that a proxy would
+// compare with App.Pong. Other messages are checked and skipped. The error is an
+// *UpstreamViolation, or the reader's. After a Close or an *UpstreamViolation Next must not be
 // called again.
-func (f *UpstreamFrames) Next() (*UpstreamControl, error) {
+func (f *UpstreamFrames) Next() (*UpstreamFrame, error) {
 	for {
 		found := f.scanner.Scan(f.unread, &f.limits, frame.NoGap, &f.counts)
 		f.unread = f.unread[found.Pass:]
-		if found.Stop == frame.Broken {
-			v := found.Violation
-			return nil, &UpstreamViolation{v.Detail(f.unread), v == frame.TooBig, v == frame.MessageTooBig}
-		}
-		if found.Stop == frame.Control {
-			return f.cut(found.Size), nil
+		switch found.Stop {
+		case frame.Broken:
+			return nil, violated(found.Violation, f.unread)
+		case frame.Control:
+			return f.cut(0, found.Size), nil
+		case frame.Message:
+			if got, isPart, err := f.gather(); got != nil || err != nil {
+				return got, err
+			} else if !isPart {
+				continue
+			}
+		case frame.More, frame.Boundary:
 		}
 		n, err := f.from.Read(f.chunk)
 		if n == 0 && err != nil {
@@ -97,12 +112,32 @@ func (f *UpstreamFrames) Next() (*UpstreamControl, error) {
 	}
 }
 
-// cut takes a control frame of so many bytes off what is unread.
-func (f *UpstreamFrames) cut(size int) *UpstreamControl {
+// gather returns the text message that is unread, or the control frame between its
+// fragments. isPart means that more of it must be read. A message that is too large to be
+// looked at is to be skipped.
+func (f *UpstreamFrames) gather() (got *UpstreamFrame, isPart bool, err error) {
+	switch text := f.scanner.Gather(f.unread, &f.limits, nil); text.Found {
+	case frame.Whole:
+		f.scanner.Skip()
+		return &UpstreamFrame{Op: ws.OpText, Payload: text.Payload}, false, nil
+	case frame.Between:
+		return f.cut(text.At, text.Size), false, nil
+	case frame.Wrong:
+		return nil, false, violated(text.Violation, f.unread[text.At:])
+	case frame.Large:
+		f.scanner.Skip()
+		return nil, false, nil
+	default:
+		return nil, true, nil
+	}
+}
+
+// cut takes the control frame of size bytes at f.unread[at:] out of what is unread.
+func (f *UpstreamFrames) cut(at, size int) *UpstreamFrame {
 	var c frame.ControlFrame
-	frame.ParseControl(f.unread, &c)
-	f.unread = f.unread[size:]
-	control := &UpstreamControl{Op: c.Op, Payload: c.Payload()}
+	frame.ParseControl(f.unread[at:], &c)
+	f.unread = slices.Delete(f.unread, at, at+size)
+	control := &UpstreamFrame{Op: c.Op, Payload: c.Payload()}
 	if c.Op == ws.OpClose {
 		control.Code, _ = c.CloseCode()
 	}

@@ -68,6 +68,9 @@ func (l *loop) share(s *session, from Side) int {
 	case l.extras != nil:
 		most = readSize - extraRoom
 	}
+	if l.extras == nil {
+		return most
+	}
 	return l.paced(s, from, most)
 }
 
@@ -92,11 +95,10 @@ func (g *leg) hold(b []byte) {
 func (l *loop) count(s *session, from Side, n int) {
 	s.legs[from].received += uint64(n)
 	s.legs[from].backlog.catchUp(n)
-	if a := l.app(s, from); a != nil {
-		a.backlog.catchUp(n)
+	if l.extras != nil {
+		l.countExtra(s, from, n)
 	}
 	l.metrics.Received(from, n)
-	l.paceBytes(s, from, n)
 }
 
 // take scans bytes from a leg. Data frames are passed on verbatim, and control frames are
@@ -110,7 +112,7 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	size, controls := len(b), 0
 	at, run := 0, 0 // b[at:] is to be scanned, b[:run] to be passed on
 	for at < len(b) && g.in == inOpen {
-		r := g.scan.Scan(b[at:], &l.limits, l.gap(s, to), &seen)
+		r := g.scan.Scan(b[at:], &l.limits, s.legs[to].gap(l.now, l.hasTexts(s, to)), &seen)
 		if run < at { // a frame was cut out before
 			copy(b[run:], b[at:at+r.Pass])
 		}
@@ -118,7 +120,9 @@ func (l *loop) take(s *session, from Side, b []byte) {
 		at += r.Pass
 		if r.Pass > 0 {
 			s.lastData = l.now
-			l.heardApp(s, from)
+			if l.extras != nil {
+				l.heardApp(s, from)
+			}
 		}
 		if r.Stop == frame.Message {
 			var drop int
@@ -164,7 +168,9 @@ func (l *loop) take(s *session, from Side, b []byte) {
 	l.faults.unsure[to] = before
 	g.crowded = controls >= crowd && controls*crowdSpacing >= size
 	l.countFrames(g, from, &seen)
-	l.keepPace(s, from, &seen)
+	if l.extras != nil {
+		l.keepPace(s, from, &seen)
+	}
 	l.flush(s, from) // the pong to the peer's latest ping
 	l.flush(s, to)   // frames of ours that waited for a gap between frames from this leg
 }

@@ -154,7 +154,7 @@ func TestRefusalBreaksOff(t *testing.T) {
 func TestRefusalStops(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(cfg *proxy.Config) {
-		cfg.HandshakeTimeout, cfg.UpstreamHandshakeTimeout = 10*moment, 10*moment
+		cfg.HandshakeTimeout, cfg.UpstreamHandshakeTimeout = 30*moment, 30*moment
 	})
 	client, upstream, _ := r.asksUpstream(wire.Request())
 	upstream.sendsString("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nonly this")

@@ -52,7 +52,7 @@ func newRig(t *testing.T, change func(*proxy.Config)) *rig {
 // newRigWith is newRig; prepare may adapt the Server before it runs.
 func newRigWith(t *testing.T, change func(*proxy.Config), prepare func(*proxy.Server)) *rig {
 	t.Helper()
-	r := &rig{t: t, metrics: metrics.New("test"), ran: make(chan error, 1)}
+	r := &rig{t: t, metrics: fixture.Own(metrics.New("test")), ran: make(chan error, 1)}
 	var err error
 	if r.service, err = net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
 		t.Fatal(err)

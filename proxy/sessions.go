@@ -40,6 +40,9 @@ type LegStatus struct {
 	Silent   time.Duration // since bytes last came from the peer, or until the session's end began
 	RTT      time.Duration // the last round trip that was measured, if Measured
 	Measured bool
+
+	AppRTT      time.Duration // the same for the application's heartbeat, if AppMeasured
+	AppMeasured bool
 }
 
 // A SessionState says how far a session has come.
@@ -195,6 +198,9 @@ func (l *loop) status(s *session) SessionStatus {
 			leg.Silent = time.Duration(momentOf(l.now)-s.silence[side]) * momentStep
 		}
 		leg.RTT, leg.Measured = g.beat.RTT()
+		if a := l.app(s, side); a != nil {
+			leg.AppRTT, leg.AppMeasured = a.beat.RTT()
+		}
 	}
 	return is
 }

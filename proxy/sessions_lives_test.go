@@ -105,6 +105,26 @@ func TestSessionIsListed(t *testing.T) {
 	waiting.hangsUp()
 }
 
+// The last round trip of an application's heartbeat is listed beside that of the pings.
+func TestApplicationsRoundTripIsListed(t *testing.T) {
+	w := newInventedWorld(t, func(c *Config) {
+		c.ClientApp = App{Ping: "ping", Interval: 10 * time.Second, Pong: pattern(t, "pong")}
+	})
+	c, _ := w.opens()
+	w.pass(10 * time.Second)
+	c.wants("due", wire.Text("ping"))
+	w.pass(50 * time.Millisecond)
+	c.sends(wire.Text("pong"))
+	list, _ := w.lists(SessionQuery{Order: ByAge, Limit: 10})
+	legs := list.Sessions[0].Legs
+	if got := legs[client]; !got.AppMeasured || got.AppRTT < 50*time.Millisecond || got.AppRTT > 250*time.Millisecond || got.Measured {
+		t.Errorf("the client's leg is %+v, want a round trip of its application alone, of 50 ms and as much as the ping was early", got)
+	}
+	if legs[upstream].AppMeasured {
+		t.Errorf("the upstream's leg is %+v, and it has no such heartbeat", legs[upstream])
+	}
+}
+
 // A session that is ending says so, and its silence does not grow any more.
 func TestEndingSessionIsListed(t *testing.T) {
 	w := newInventedWorld(t, nil)

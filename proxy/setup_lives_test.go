@@ -43,10 +43,12 @@ type scriptedWorld struct {
 	event  [1]epoll.Event
 }
 
-func newScriptedWorld(t testing.TB) *scriptedWorld {
+func newScriptedWorld(t testing.TB) *scriptedWorld { return newScriptedWorldOf(t, testConfig()) }
+
+func newScriptedWorldOf(t testing.TB, cfg Config) *scriptedWorld {
 	const now = heartbeat.Time(time.Hour)
 	clock := func() heartbeat.Time { return now }
-	server, err := newServer(testConfig(), inventedTime(clock))
+	server, err := newServer(cfg, inventedTime(clock))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func testConfig() Config {
 		CloseCodes:       CloseCodes{Timeout: 1011, UpstreamLost: 1012, Drain: 1012},
 		Loops:            1,
 		Log:              slog.New(slog.DiscardHandler),
-		Metrics:          metrics.New("test"),
+		Metrics:          fixture.Own(metrics.New("test")),
 
 		UpstreamHandshakeTimeout: 60 * time.Second,
 	}

@@ -176,15 +176,13 @@ func TestNameIsNotFoundInTime(t *testing.T) {
 // Whether the upstream works is known before the first client comes, and without one.
 func TestUpstreamIsCheckedWithoutClients(t *testing.T) {
 	t.Parallel()
-	var exists atomic.Bool
+	answer := make(chan struct{})
 	r := newRig(t, func(cfg *proxy.Config) {
 		cfg.HealthInterval = time.Millisecond
 		cfg.Upstreams[0].URL.Host = "service.example:" + cfg.Upstreams[0].URL.Port()
 		cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) {
-			if exists.Load() {
-				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-			}
-			return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+			<-answer
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		})
 	})
 	service := http.Server{ErrorLog: log.New(io.Discard, "", 0), TLSConfig: serverTLS()}
@@ -193,13 +191,13 @@ func TestUpstreamIsCheckedWithoutClients(t *testing.T) {
 		go service.ServeTLS(r.service, "", "")
 	}
 	if r.server.UpstreamUp() {
-		t.Error("the upstream is up though it does not exist")
+		t.Error("the upstream is up though it was not found yet")
 	}
-	r.eventually("the log says so", func() bool { return strings.Contains(r.log.String(), "upstream is down") })
-	exists.Store(true)
+	close(answer)
 	r.eventually("a check has found it", r.server.UpstreamUp)
 	r.service.Close()
 	r.eventually("a check has missed it", func() bool { return !r.server.UpstreamUp() })
+	r.eventually("the log says so", func() bool { return strings.Contains(r.log.String(), "upstream is down") })
 }
 
 // Pages wait for their turn with the handshakes, as long as those, and are told

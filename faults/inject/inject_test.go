@@ -180,21 +180,17 @@ func (r *rig) load(tr *tracing, w when, most int) (injected, done int) {
 	go func() { running.Wait(); close(ended) }()
 	for reached := false; !reached; {
 		select {
-		case _, more := <-tr.reports:
-			if more {
-				injected++
-			}
-			reached = !more || w.wanted > 0 && injected >= w.wanted
+		case _, more := <-tr.failures:
+			reached = !more || w.wanted > 0 && tr.failed.Load() >= int64(w.wanted)
 		case <-ended:
 			reached = true
 		}
 	}
 	over.Store(true)
-	r.wantsRest() // a loop that spins does so while its calls fail
+	r.wantsRest(tr) // a loop that spins does so while its calls fail
 	r.wantsWitnesses()
 	if w.wanted > 0 {
-		late, _ := tr.leaves()
-		injected += late
+		injected, _ = tr.leaves()
 	}
 	<-ended // what hangs by the fault goes on now
 	close(errs)

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -254,27 +255,35 @@ const restLook = 200 * time.Millisecond
 
 // wantsRest waits until the process does nothing. One that spins wants a processor all the
 // time. /proc/PID/schedstat says how long its threads ran, and also how long they waited
-// for a processor: so one that spins is found on a busy machine too.
-func (r *rig) wantsRest() {
+// for a processor: so one that spins is found on a busy machine too. A process that is
+// traced stands still while its tracer handles a call. So the tracer's time is added.
+func (r *rig) wantsRest(tracers ...*tracing) {
 	r.T.Helper()
-	last, at := r.wanted(), time.Now()
+	wants := func() time.Duration {
+		sum := wantedOf(r.Process)
+		for _, tr := range tracers {
+			sum += wantedOf(tr.Process)
+		}
+		return sum
+	}
+	last, at := wants(), time.Now()
 	r.Until("rest: it wants a processor for most of the time", func() bool {
 		if time.Since(at) < restLook {
 			return false
 		}
-		wanted := r.wanted()
+		wanted := wants()
 		share := float64(wanted-last) / float64(time.Since(at))
 		last, at = wanted, time.Now()
 		return share < 0.5
 	})
 }
 
-// wanted returns for how long the threads of the process ran or waited for a processor.
-func (r *rig) wanted() (sum time.Duration) {
-	r.T.Helper()
-	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", r.Cmd.Process.Pid))
+// wantedOf returns for how long the threads of a process ran or waited for a processor.
+func wantedOf(p *blackbox.Process) (sum time.Duration) {
+	p.T.Helper()
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.Cmd.Process.Pid))
 	if err != nil {
-		r.T.Fatal(err)
+		p.T.Fatal(err)
 	}
 	for _, name := range stats {
 		text, err := os.ReadFile(name)
@@ -283,18 +292,21 @@ func (r *rig) wanted() (sum time.Duration) {
 		}
 		var ran, waited time.Duration
 		if _, err := fmt.Sscan(string(text), &ran, &waited); err != nil {
-			r.T.Fatalf("%s: %v", name, err)
+			p.T.Fatalf("%s: %v", name, err)
 		}
 		sum += ran + waited
 	}
 	return sum
 }
 
-// A tracing is a tracer at work.
+// A tracing is a tracer at work. Its reports are always read: a tracer that waited for a
+// reader would leave the process stopped at a call.
 type tracing struct {
 	*blackbox.Process
-	input   *os.File
-	reports chan report
+	input    *os.File
+	reports  chan report   // all reports but those of failures
+	failed   atomic.Int64  // how many calls have failed
+	failures chan struct{} // more calls have failed; closed at the tracer's end
 }
 
 // traces starts a tracer and waits until the process is in its hands.
@@ -320,7 +332,7 @@ func (r *rig) traces(f fault) *tracing {
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), tracerVariable+"="+string(wanted))
 	cmd.Stdin, cmd.Stdout = input, output
-	tr := &tracing{input: tells, reports: make(chan report, 1<<16)}
+	tr := &tracing{input: tells, reports: make(chan report, 2), failures: make(chan struct{}, 1)}
 	tr.Process = blackbox.Start(r.T, "tracer", cmd, patience)
 	input.Close()
 	output.Close()
@@ -333,6 +345,7 @@ func (r *rig) traces(f fault) *tracing {
 }
 
 func (tr *tracing) listens(told *os.File) {
+	defer close(tr.failures)
 	defer close(tr.reports)
 	defer told.Close()
 	for from := json.NewDecoder(told); ; {
@@ -340,11 +353,19 @@ func (tr *tracing) listens(told *os.File) {
 		if from.Decode(&r) != nil {
 			return
 		}
-		tr.reports <- r
+		if r.Event != "injected" {
+			tr.reports <- r // there is room: one when it is attached, and one at its end
+			continue
+		}
+		tr.failed.Add(1)
+		select {
+		case tr.failures <- struct{}{}:
+		default: // the one before has not been seen yet
+		}
 	}
 }
 
-// waits returns the next report.
+// waits returns the next report that is not of a failure.
 func (tr *tracing) waits() report {
 	tr.T.Helper()
 	select {
@@ -364,12 +385,10 @@ func (tr *tracing) waits() report {
 func (tr *tracing) leaves() (injected int, counts map[int]int) {
 	tr.T.Helper()
 	tr.input.Close()
-	for {
-		r := tr.waits()
-		if r.Event == "ended" {
-			tr.WantsEnd()
-			return injected, r.Counts
-		}
-		injected++
+	r := tr.waits()
+	if r.Event != "ended" {
+		tr.T.Fatalf("the tracer tells %+v, want that it has ended", r)
 	}
+	tr.WantsEnd()
+	return int(tr.failed.Load()), r.Counts
 }

@@ -41,6 +41,42 @@ func serves(t *testing.T, l net.Listener, serve func(net.Listener) error, end fu
 	})
 }
 
+// pipes is a listener without sockets. A server that listens there can live in invented
+// time, which a goroutine that waits for a socket would hold up.
+type pipes struct {
+	come   chan net.Conn
+	closed chan struct{}
+}
+
+func newPipes() *pipes {
+	return &pipes{come: make(chan net.Conn, 2*maxConnections), closed: make(chan struct{})}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.come:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Net: "unix", Name: "pipes"} }
+
+// connects is connects for a listener of pipes. Nothing of it takes time.
+func (p *pipes) connects(t *testing.T) *asker {
+	t.Helper()
+	near, far := net.Pipe()
+	t.Cleanup(func() { near.Close() })
+	p.come <- far
+	return &asker{t, near, bufio.NewReader(near)}
+}
+
 // asker is a client's connection.
 type asker struct {
 	t *testing.T
@@ -92,11 +128,13 @@ func (a *asker) wantsEnd(why string) {
 // Clients that hold connections and ask for nothing take no more descriptors than
 // are the listener's, and keep no scraper out.
 func TestIdleConnectionsGiveWay(t *testing.T) {
+	t.Parallel()
 	t.Run("by default", func(t *testing.T) { testGiveWay(t, Config{}, maxConnections) })
 	t.Run("with few", func(t *testing.T) { testGiveWay(t, Config{Connections: 4}, 4) })
 }
 
 func testGiveWay(t *testing.T, cfg Config, most int) {
+	t.Parallel()
 	l, server := listen(t), testServer(cfg)
 	serves(t, l, server.Serve, server.Close)
 	scraper := connects(t, l)
@@ -123,10 +161,9 @@ func testGiveWay(t *testing.T, cfg Config, most int) {
 	last.wantsAnswer("one that asks again")
 }
 
-// Clients of whom more is announced than comes, and those that take no answer, hold no
-// place for long, whatever net/http does with them; net/http has no limits here.
+// Clients of whom more is announced than comes hold no place for long, whatever net/http
+// does with them; net/http has no limits here.
 func TestSlowClientsGiveWay(t *testing.T) {
-	const unread = 16 << 20 // more than the buffers of a loopback connection take
 	for _, slow := range []string{
 		"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
 		"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
@@ -135,20 +172,12 @@ func TestSlowClientsGiveWay(t *testing.T) {
 		"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
 		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
 		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: tea\r\n\r\n",
-		"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n",
-		"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\n",
 		strings.TrimSuffix(question, "\r\n"),
 	} {
 		t.Run(strings.TrimRight(slow, "x"), func(t *testing.T) {
 			t.Parallel()
 			l, server := listen(t), testServer(Config{})
-			server.http.ReadTimeout, server.http.WriteTimeout, server.http.IdleTimeout = 0, 0, 0
-			next := server.http.Handler
-			server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if next.ServeHTTP(w, r); r.URL.Path == "/large" {
-					_, _ = w.Write(make([]byte, unread)) // who takes it not is the test's client
-				}
-			})
+			withoutLimits(server)
 			serves(t, l, server.Serve, server.Close)
 			for range maxConnections + 8 {
 				_, _ = io.WriteString(connects(t, l), slow) // it may be refused before all is sent
@@ -158,6 +187,74 @@ func TestSlowClientsGiveWay(t *testing.T) {
 			scraper.wantsAnswer("others are slow")
 		})
 	}
+}
+
+// withoutLimits removes the limits of net/http, so that connections end only to give way.
+func withoutLimits(server *Server) {
+	server.http.ReadTimeout, server.http.WriteTimeout, server.http.IdleTimeout = 0, 0, 0
+}
+
+// Clients that take nothing of their answer hold no place for longer than answerGrace. The
+// time is invented, so the connections are pipes.
+func TestClientsThatDoNotReadGiveWay(t *testing.T) {
+	for _, slow := range []string{
+		"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\n",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l, server := newPipes(), testServer(Config{})
+			withoutLimits(server)
+			next := server.http.Handler
+			server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if next.ServeHTTP(w, r); r.URL.Path == "/large" {
+					_, _ = w.Write(make([]byte, 1<<20)) // the client does not read it
+				}
+			})
+			serves(t, l, server.Serve, server.Close)
+			for range maxConnections {
+				l.connects(t).sends(slow)
+			}
+			began := time.Now()
+			scraper := l.connects(t)
+			scraper.sends(question)
+			scraper.wantsAnswer("others take nothing")
+			if took := time.Since(began); took != answerGrace {
+				t.Errorf("%q: a place was free after %v, want %v", slow, took, answerGrace)
+			}
+		})
+	}
+}
+
+// The end of a connection ends a write for which the kernel has no room.
+func TestBlockedWriteEnds(t *testing.T) {
+	l := listen(t)
+	cs := bound(l, 1)
+	client := connects(t, l)
+	accepted, err := cs.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := accepted.(*conn)
+	wrote := make(chan error)
+	go func() {
+		_, err := c.Write(make([]byte, 16<<20)) // more than the buffers of a loopback connection take
+		wrote <- err
+	}()
+	for c.unsent() == 0 {
+		runtime.Gosched() // until the client has no room
+	}
+	c.dueAt(time.Now())
+	next := connects(t, l)
+	second, err := cs.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := <-wrote; err == nil {
+		t.Error("the answer was written, though nobody took it")
+	}
+	_ = client.Close()
+	_ = next.Close()
 }
 
 // A request with a body is refused at once, though nothing of the body comes.
@@ -241,23 +338,14 @@ func TestCloseWhileOneWaits(t *testing.T) {
 	connects(t, l)
 }
 
-// fakeListener is a listener of connections that the test makes.
-type fakeListener struct {
-	net.Listener
-	come chan net.Conn
-}
-
-func (l fakeListener) Accept() (net.Conn, error) { return <-l.come, nil }
-
 // The newest connection is not closed at once because all others are being answered:
 // its request has some time to come.
 func TestNewConnectionHasTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := fakeListener{come: make(chan net.Conn, 3)}
+		l := newPipes()
 		cs := bound(l, 2)
-		accept := func() (*conn, net.Conn) {
-			near, far := net.Pipe()
-			l.come <- far
+		accept := func() (*conn, *asker) {
+			near := l.connects(t)
 			c, err := cs.Accept()
 			if err != nil {
 				t.Fatal(err)
@@ -272,37 +360,52 @@ func TestNewConnectionHasTime(t *testing.T) {
 		if took := time.Since(began); took != headGrace {
 			t.Errorf("the silent one was closed after %v, want %v", took, headGrace)
 		}
-		if _, err := silent.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("the silent one was not closed: %v", err)
-		}
+		silent.wantsEnd("it has had its time")
 	})
 }
 
 // A connection on which a request has come is spared, but not for ever.
+// The sockets are real, and the time is invented: nothing here waits for a socket.
 func TestUnreadRequestIsSpared(t *testing.T) {
-	t.Parallel()
-	l := listen(t)
-	cs := bound(l, 1)
-	asks := connects(t, l)
-	asks.sends(question)
-	accepted, err := cs.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := accepted.(*conn)
-	for !c.hasUnread() {
-		runtime.Gosched() // loopback is not always instant
-	}
-	other := connects(t, l)
-	second, err := cs.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if second.Close(); c.spared != spares {
-		t.Errorf("it was spared %d times, want %d", c.spared, spares)
-	}
-	other.wantsEnd("it was closed")
-	asks.wantsEnd("nobody has read its request")
+	synctest.Test(t, func(t *testing.T) {
+		l := listen(t)
+		cs := bound(l, 1)
+		dials := func() net.Conn {
+			client, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { client.Close() })
+			return client
+		}
+		asks := dials()
+		if _, err := io.WriteString(asks, question); err != nil {
+			t.Fatal(err)
+		}
+		accepted, err := cs.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := accepted.(*conn)
+		for !c.hasUnread() {
+			runtime.Gosched() // loopback is not always instant
+		}
+		other := dials()
+		began := time.Now()
+		second, err := cs.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second.Close()
+		if took := time.Since(began); c.spared != spares || took != (1+spares)*headGrace {
+			t.Errorf("it was spared %d times and closed after %v, want %d and %v", c.spared, took, spares, (1+spares)*headGrace)
+		}
+		for why, client := range map[string]net.Conn{"it was closed": other, "nobody has read its request": asks} {
+			if _, err := client.Read(make([]byte, 1)); err == nil {
+				t.Errorf("%s: the connection has not ended", why)
+			}
+		}
+	})
 }
 
 // A failing listener fails once with each of its errors.

@@ -347,29 +347,27 @@ func (a *asker) wantsStatus(why string) {
 
 // Connections that are idle give way before a stream does.
 func TestIdleConnectionsGiveWayToStreams(t *testing.T) {
-	t.Parallel()
-	l, server := listen(t), testServer(Config{Connections: 4})
-	serves(t, l, server.Serve, server.Close)
-	stream := connects(t, l)
-	stream.sends(listens)
-	stream.wantsStream("the first")
-	for range 3 {
-		idle := connects(t, l)
-		idle.sends(question)
-		idle.wantsAnswer("there is room")
-	}
-	for range 3 { // the last of these was written when all others were idle
-		stream.wantsStatus("there are as many connections as there may be")
-	}
-	late := connects(t, l)
-	late.sends(question)
-	late.wantsAnswer("it takes the place of one that is idle")
-	stream.wantsStatus("it goes on")
+	synctest.Test(t, func(t *testing.T) {
+		l, server := newPipes(), testServer(Config{Connections: 4})
+		serves(t, l, server.Serve, server.Close)
+		stream := l.connects(t)
+		stream.sends(listens)
+		stream.wantsStream("the first")
+		for range 3 {
+			idle := l.connects(t)
+			idle.sends(question)
+			idle.wantsAnswer("there is room")
+		}
+		stream.wantsStatus("it was written when all others were idle")
+		late := l.connects(t)
+		late.sends(question)
+		late.wantsAnswer("it takes the place of one that is idle")
+		stream.wantsStatus("it goes on")
+	})
 }
 
 // A stream gives way if no other connection does, so it keeps no scraper out.
 func TestStreamGivesWay(t *testing.T) {
-	t.Parallel()
 	l, server := listen(t), testServer(Config{Connections: 1})
 	serves(t, l, server.Serve, server.Close)
 	stream := connects(t, l)
@@ -385,20 +383,23 @@ func TestStreamGivesWay(t *testing.T) {
 
 // A stream outlives the deadlines of a request, and ends when the listener closes.
 func TestStreamEndsAtAStop(t *testing.T) {
-	t.Parallel()
-	l, server := listen(t), testServer(Config{})
-	server.http.ReadTimeout = 500 * time.Millisecond
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	stream := connects(t, l)
-	stream.sends(listens)
-	stream.wantsStream("the first")
-	stream.wantsStatus("the deadline of the request is over")
-	server.Close()
-	if _, err := io.Copy(io.Discard, stream.in); err == nil {
-		t.Error("the stream ends as if it were whole")
-	}
-	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l, server := newPipes(), testServer(Config{})
+		server.http.ReadTimeout = 5 * streamEvery / 2
+		ended := make(chan error, 1)
+		go func() { ended <- server.Serve(l) }()
+		stream := l.connects(t)
+		stream.sends(listens)
+		stream.wantsStream("the first")
+		for range 10 {
+			stream.wantsStatus("the deadline of the request is over")
+		}
+		server.Close()
+		if _, err := io.Copy(io.Discard, stream.in); err == nil {
+			t.Error("the stream ends as if it were whole")
+		}
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
 }

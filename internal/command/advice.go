@@ -43,24 +43,39 @@ func explainAnswer(f *probe.Failure, origin string) error {
 // explainEnd returns an error that says why the session of a check is over before a ping
 // was answered, and what to do about it.
 func explainEnd(err error) error {
-	if closed, ok := errors.AsType[*probe.Closed](err); ok {
+	return explainNoAnswer(err, "a ping",
+		"it may want another path (-path), or a field that clients send and this check does not")
+}
+
+// explainAppEnd is explainEnd for the application's heartbeat.
+func explainAppEnd(err error) error {
+	return explainNoAnswer(err, "HOLDFAST_UPSTREAM_APP_PING",
+		"it may not know this message, or want others before; correct the variable, or unset it")
+}
+
+// explainNoAnswer returns an error that says how a session has ended instead of an answer to
+// asked. guess is what an upstream that says so by a Close may want.
+func explainNoAnswer(err error, asked, guess string) error {
+	closed, isClosed := errors.AsType[*probe.Closed](err)
+	violation, isViolation := errors.AsType[*proxy.UpstreamViolation](err)
+	switch {
+	case isClosed:
 		with := "a Close without a code"
 		if closed.Code != 0 {
 			with = fmt.Sprintf("a Close with code %d and reason %s", closed.Code, shown.Quoted(closed.Reason))
 		}
-		return fmt.Errorf("it sent %s instead of answering a ping; the service's own log may say why; "+
-			"it may want another path (-path), or a field that clients send and this check does not", with)
-	}
-	violation, ok := errors.AsType[*proxy.UpstreamViolation](err)
-	switch {
-	case ok && violation.MessageTooBig:
-		return fmt.Errorf("it sent a message larger than HOLDFAST_MAX_MESSAGE_SIZE, for which its sessions would be dropped; raise that limit")
-	case ok && violation.FrameTooBig:
-		return fmt.Errorf("it sent a frame larger than HOLDFAST_MAX_FRAME_SIZE, for which its sessions would be dropped; raise that limit")
-	case ok:
+		return fmt.Errorf("it sent %s instead of answering %s; the service's own log may say why; %s", with, asked, guess)
+	case errors.Is(err, probe.ErrEnded):
+		return fmt.Errorf("%w instead of answering %s", err, asked)
+	case isViolation && violation.MessageTooBig:
+		return errors.New("it sent a message larger than HOLDFAST_MAX_MESSAGE_SIZE, for which its sessions would be dropped; raise that limit")
+	case isViolation && violation.FrameTooBig:
+		return errors.New("it sent a frame larger than HOLDFAST_MAX_FRAME_SIZE, for which its sessions would be dropped; raise that limit")
+	case isViolation:
 		return fmt.Errorf("it broke the protocol, for which its sessions would be dropped: %w; that is the service's to correct", violation)
+	default:
+		return fmt.Errorf("no answer to %s: %w", asked, err)
 	}
-	return err
 }
 
 // explainName returns an error that says what to do about a name that does not resolve, or
@@ -81,6 +96,8 @@ func waiting(c config.Config, step probe.Step, limit time.Duration) string {
 		return fmt.Sprintf("is connected, and waits for the answer to the upgrade, %v at most (HOLDFAST_UPSTREAM_HANDSHAKE_TIMEOUT)", limit)
 	case probe.Health:
 		return fmt.Sprintf("waits for the answer to HOLDFAST_HEALTH_PATH, %v at most (HOLDFAST_DIAL_TIMEOUT)", limit)
+	case probe.AppPing:
+		return fmt.Sprintf("has upgraded, and waits for the answer to HOLDFAST_UPSTREAM_APP_PING, %v at most (%s)", limit, pingLimit(c))
 	default:
 		return fmt.Sprintf("has upgraded, and waits for the answer to a ping, %v at most (%s)", limit, pingLimit(c))
 	}

@@ -80,6 +80,7 @@ func reads(t *testing.T, conn net.Conn) wire.Frame {
 }
 
 func TestCheckConnect(t *testing.T) {
+	t.Parallel()
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
 	closes := func(conn net.Conn) {
 		reads(t, conn)
@@ -135,9 +136,12 @@ func TestCheckConnect(t *testing.T) {
 		{"sends a long frame", sendsLong, nil, 0, `, answered a ping in \S+s\n$`, `^$`},
 		{"sends a frame over the limit", sendsLong, []string{"HOLDFAST_MAX_FRAME_SIZE=100"}, 1, `^configuration ok\n$`,
 			`, then: it sent a frame larger than HOLDFAST_MAX_FRAME_SIZE, for which its sessions would be dropped; raise that limit\n$`},
+		{"sends a message over the limit", sendsLong, []string{"HOLDFAST_MAX_MESSAGE_SIZE=100"}, 1, `^configuration ok\n$`,
+			`, then: it sent a message larger than HOLDFAST_MAX_MESSAGE_SIZE, for which its sessions would be dropped; raise that limit\n$`},
 		{"hangs up", hangsUp, nil, 1, `^configuration ok\n$`, `: upgraded in \S+s, then: it ended the connection instead of answering a ping\n$`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			environ := append(tc.environ, "HOLDFAST_UPSTREAM=ws://"+service(t, tc.behave))
 			holdfast(environ, "check", "-connect").matches(t, tc.code, tc.stdout, tc.stderr)
 		})
@@ -255,6 +259,7 @@ func TestCheckConnectToAnOldService(t *testing.T) {
 
 // A service that does not answer as one is told by what it does, and with what to do.
 func TestCheckConnectToNoService(t *testing.T) {
+	t.Parallel()
 	closes := func(conn net.Conn) { conn.Close() }
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn); conn.Close() }
 	babbles := func(conn net.Conn) {
@@ -290,6 +295,7 @@ func TestCheckConnectToNoService(t *testing.T) {
 		{"babbles", "http", babbles, `: cannot upgrade: malformed response: the status line is not HTTP/1.x and a status; is it a WebSocket service, and is the port right\?; if it speaks TLS, write https:// in HOLDFAST_UPSTREAM\n$`},
 	} {
 		t.Run(tc.name+" "+tc.scheme, func(t *testing.T) {
+			t.Parallel()
 			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
 			var done sync.WaitGroup
 			done.Go(func() {

@@ -140,21 +140,54 @@ func (p process) tellsWaits(c config.Config, name string) func(probe.Step, time.
 // dropped for that. origin is what the request has in Origin, or "".
 func try(c config.Config, u config.Upstream, t probe.Target, origin string) (verdict string, err error) {
 	result, err := probe.Try(t)
-	verdict = fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
-	var failure *probe.Failure
+	upgraded := fmt.Sprintf("upgraded in %v", probe.Rounded(result.Upgraded))
+	failure, failed := errors.AsType[*probe.Failure](err)
 	switch {
-	case errors.As(err, &failure) && failure.Step == probe.Ping:
-		return "", fmt.Errorf("%s, then: %w", verdict, explainEnd(failure.Err))
-	case errors.As(err, &failure):
+	case failed && failure.Step == probe.Ping:
+		return "", fmt.Errorf("%s, then: %w", upgraded, explainEnd(failure.Err))
+	case failed && failure.Step != probe.AppPing:
 		return "", explain(c, u, failure, request{t.Path, origin})
+	}
+	verdict, err = judgePing(c, t, result, upgraded)
+	switch {
 	case err != nil:
 		return "", err
-	case !result.Silent && result.Echo:
-		return fmt.Sprintf("%s, answered a ping in %v", verdict, probe.Rounded(result.Answered)), nil
-	case !result.Silent:
-		return judgeOtherPong(c, fmt.Sprintf("%s, answered a ping in %v with another payload", verdict, probe.Rounded(result.Answered)))
+	case failed:
+		return "", fmt.Errorf("%s, then: %w", verdict, explainAppEnd(failure.Err))
 	}
-	return judgeSilence(c, fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, pingLimit(c), t.PingTimeout))
+	return verdict + judgeAppPing(c, t, result), nil
+}
+
+// judgePing continues the verdict on an upstream with how it answered the ping.
+func judgePing(c config.Config, t probe.Target, r probe.Result, verdict string) (string, error) {
+	answered := fmt.Sprintf("%s, answered a ping in %v", verdict, probe.Rounded(r.Answered))
+	switch {
+	case r.Silent:
+		return judgeSilence(c, fmt.Sprintf("%s, did not answer a ping within %s=%v", verdict, pingLimit(c), t.PingTimeout))
+	case r.Echo:
+		return answered, nil
+	default:
+		return judgeOtherPong(c, answered+" with another payload")
+	}
+}
+
+// judgeAppPing returns how the verdict ends if the application's heartbeat was sent. Without
+// an answer sessions are not dropped, since the deadline holds only for targets that have
+// answered.
+func judgeAppPing(c config.Config, t probe.Target, r probe.Result) string {
+	switch {
+	case t.AppPing == "":
+		return ""
+	case t.AppPong != nil && r.AppSilent:
+		return fmt.Sprintf("; did not answer HOLDFAST_UPSTREAM_APP_PING as HOLDFAST_UPSTREAM_APP_PONG says within %s=%v, and will not be held to it before it has answered once",
+			pingLimit(c), t.PingTimeout)
+	case t.AppPong != nil:
+		return fmt.Sprintf(", answered the application heartbeat in %v", probe.Rounded(r.AppAnswered))
+	case r.LivedOn:
+		return "; was sent HOLDFAST_UPSTREAM_APP_PING and did not end the session for it; no answer is configured (HOLDFAST_UPSTREAM_APP_PONG)"
+	default:
+		return "; was sent HOLDFAST_UPSTREAM_APP_PING; no answer is configured (HOLDFAST_UPSTREAM_APP_PONG)"
+	}
 }
 
 // judgeOtherPong completes the verdict on an upstream that answers a ping, but not with an
@@ -195,5 +228,8 @@ func targetOf(c config.Config, loaded *config.Certificates, u config.Upstream, r
 		PingTimeout:      cmp.Or(c.UpstreamPingTimeout, time.Duration(c.HandshakeTimeout)),
 		MaxHeaderSize:    int(c.MaxHeaderSize),
 		MaxFrameSize:     int64(c.MaxFrameSize),
+		MaxMessageSize:   int64(c.MaxMessageSize),
+		AppPing:          string(c.UpstreamAppPing),
+		AppPong:          c.UpstreamAppPong,
 	}
 }

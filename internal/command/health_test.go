@@ -12,6 +12,7 @@ import (
 // path of HOLDFAST_UPSTREAM before it, with the same Host and fields, and without the page's
 // Origin.
 func TestCheckConnectAsksForTheHealthPath(t *testing.T) {
+	t.Parallel()
 	upgraded := upgrades(t, answers(t))
 	mux := http.NewServeMux()
 	mux.Handle("/app/chat", upgraded)
@@ -28,22 +29,23 @@ func TestCheckConnectAsksForTheHealthPath(t *testing.T) {
 	const ok = `: upgraded in \S+s, answered a ping in \S+s\n`
 	for _, tc := range []struct {
 		path           string
+		limit          string // of the time for the answer
 		code           int
 		stdout, stderr string
 	}{
-		{"/ok", exitOK, ok + `ws://\S+: HOLDFAST_HEALTH_PATH=/ok is answered with HTTP status 302\n$`, `^$`},
-		{"/absent", exitFailed, ok + `$`,
+		{"/ok", "1m", exitOK, ok + `ws://\S+: HOLDFAST_HEALTH_PATH=/ok is answered with HTTP status 302\n$`, `^$`},
+		{"/absent", "1m", exitFailed, ok + `$`,
 			`^ws://\S+: HOLDFAST_HEALTH_PATH=/absent is answered with HTTP status 404, and Holdfast would take it for down; it must be 2xx or 3xx: correct the path, or unset it\n$`},
-		{"/ends", exitFailed, ok + `$`,
+		{"/ends", "1m", exitFailed, ok + `$`,
 			`^ws://\S+: HOLDFAST_HEALTH_PATH=/ends is not answered as HTTP has it \(EOF\), and Holdfast would take it for down; correct the path, or unset it\n$`},
-		{"/hangs", exitFailed, ok + `$`,
-			`ws://\S+: HOLDFAST_HEALTH_PATH=/hangs is not answered within HOLDFAST_DIAL_TIMEOUT=1s, and Holdfast would take it for down; raise that if the service needs longer\n$`},
+		{"/hangs", "500ms", exitFailed, ok + `$`,
+			`ws://\S+: HOLDFAST_HEALTH_PATH=/hangs is not answered within HOLDFAST_DIAL_TIMEOUT=500ms, and Holdfast would take it for down; raise that if the service needs longer\n$`},
 	} {
 		t.Run(tc.path, func(t *testing.T) {
 			t.Parallel()
 			holdfast([]string{
 				"HOLDFAST_UPSTREAM=" + strings.Replace(server.URL, "http", "ws", 1) + "/app", "HOLDFAST_HEALTH_PATH=" + tc.path,
-				"HOLDFAST_UPSTREAM_HOST=service.example", "HOLDFAST_UPSTREAM_HEADERS=X-Key=k", "HOLDFAST_DIAL_TIMEOUT=1s",
+				"HOLDFAST_UPSTREAM_HOST=service.example", "HOLDFAST_UPSTREAM_HEADERS=X-Key=k", "HOLDFAST_DIAL_TIMEOUT=" + tc.limit,
 			}, "check", "-connect", "-path", "/chat", "-origin", "https://app.example.com").matches(t, tc.code, tc.stdout, tc.stderr)
 		})
 	}

@@ -43,7 +43,8 @@ func askReadiness(environ []string) error {
 	// The default transport would use the HTTP proxy that the environment names.
 	client := http.Client{Transport: &http.Transport{}, Timeout: healthTimeout}
 	defer client.CloseIdleConnections()
-	answer, err := client.Get("http://" + address + "/readyz")
+	asked := url.URL{Scheme: "http", Host: address, Path: "/readyz"} // the zone of an address is escaped there
+	answer, err := client.Get(asked.String())
 	if err != nil {
 		return unanswered(address, err)
 	}

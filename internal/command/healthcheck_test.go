@@ -55,3 +55,19 @@ func TestHealthcheck(t *testing.T) {
 	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=8081"}, "healthcheck").
 		wants(t, exitFailed, "", `holdfast: HOLDFAST_ADMIN_LISTEN="8081" has no colon; write "127.0.0.1:8081"`+"\n")
 }
+
+// Package net listens on both families for a wildcard, so 127.0.0.1 is asked: ::1 does not
+// exist where IPv6 is switched off.
+func TestHealthcheckOfAWildcard(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	port := strings.TrimPrefix(server.URL, "http://127.0.0.1")
+	for _, host := range []string{"", "0.0.0.0", "[::]", "[::0]"} {
+		holdfast([]string{"HOLDFAST_ADMIN_LISTEN=" + host + port}, "healthcheck").wants(t, exitOK, "", "")
+	}
+}
+
+// An address with a zone is dialled. Nothing listens there.
+func TestHealthcheckOfAnAddressWithAZone(t *testing.T) {
+	holdfast([]string{"HOLDFAST_ADMIN_LISTEN=[::1%lo]:1"}, "healthcheck").wants(t, exitFailed, "", "(dial tcp [::1%lo]:1: ")
+}

@@ -148,16 +148,11 @@ func AdminAddress(environ []string) (string, error) {
 }
 
 // reachable returns the host to dial for one that is listened on. A wildcard cannot be
-// dialled.
+// dialled. Package net listens on both families for every wildcard, and ::1 does not exist
+// where IPv6 is switched off. So it is 127.0.0.1 for [::], too.
 func reachable(host string) string {
-	ip, err := netip.ParseAddr(host)
-	switch {
-	case host == "":
-		return "127.0.0.1"
-	case err != nil || !ip.IsUnspecified():
-		return host
-	case ip.Is4():
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		return "127.0.0.1"
 	}
-	return "::1"
+	return host
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/gobwas/ws"
 )
@@ -17,7 +18,8 @@ type client struct {
 	name  string
 	conn  net.Conn
 	in    io.Reader     // the bytes that the handshake read too far, then conn
-	heard chan string   // messages
+	heard chan string   // messages, without heartbeats
+	beats chan struct{} // heartbeats
 	ended chan struct{} // closed when listen has returned
 	err   error         // why the connection ended; valid once ended is closed
 
@@ -35,6 +37,7 @@ func dial(ctx context.Context, name, address string) (*client, error) {
 		conn:  conn,
 		in:    conn,
 		heard: make(chan string, 1),
+		beats: make(chan struct{}, 1),
 		ended: make(chan struct{}),
 	}
 	if early != nil {
@@ -48,6 +51,13 @@ func (c *client) listen() {
 	defer close(c.ended)
 	defer c.conn.Close()
 	c.err = converse(c.in, answers{c}, ws.StateClientSide, func(_ ws.OpCode, payload []byte) error {
+		if string(payload) == beatText {
+			select {
+			case c.beats <- struct{}{}:
+			default: // nobody has taken the heartbeat before
+			}
+			return nil
+		}
 		select {
 		case c.heard <- string(payload):
 		default: // hear has not taken the message before
@@ -98,6 +108,35 @@ func (c *client) hear(ctx context.Context) (string, error) {
 		return "", errEnded
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
+	}
+}
+
+// A watch is what a page's script has found out about its connection.
+type watch struct {
+	beats int       // heartbeats that came
+	knew  time.Time // when it knew that the path is dead; zero if it does not know
+}
+
+// watch does what a page's script can do to find out that the path is dead. A script does not
+// see pings, and a service may be silent for as long as it likes. Only heartbeats tell more:
+// once they come, a silence of bound means that the path is dead. steady is called at the
+// second heartbeat. The watch ends when it knows, with the connection or with ctx.
+func (c *client) watch(ctx context.Context, bound time.Duration, steady func()) (w watch) {
+	var silent <-chan time.Time // nil before the first heartbeat
+	for {
+		select {
+		case <-c.beats:
+			silent = time.After(bound)
+			if w.beats++; w.beats == 2 {
+				steady()
+			}
+		case w.knew = <-silent:
+			return w
+		case <-c.ended:
+			return w
+		case <-ctx.Done():
+			return w
+		}
 	}
 }
 

@@ -4,7 +4,7 @@
 //
 // The path through it: Run (demo.go) builds a stage (stage.go) with the service
 // (service.go), the middlebox (middlebox.go) and Holdfast itself (holdfast.go). The story
-// (story.go) plays the clients (clients.go), waits for events in the journal
+// (story.go, scripts.go) plays the clients (clients.go), waits for events in the journal
 // (journal.go), and compares the outcome with what the demo promises. Afterwards the live
 // page (page.go) lets a browser take part, and Holdfast's own status page (status.go) shows
 // what it makes of that.
@@ -27,6 +27,7 @@ var shown = times{
 	limit:    3 * time.Second,
 	interval: time.Second,
 	timeout:  time.Second,
+	bound:    2 * time.Second,
 	silence:  5 * time.Second,
 	hope:     1500 * time.Millisecond,
 	patience: 5 * time.Second,

@@ -16,23 +16,21 @@ func TestStoryEndsAsPromised(t *testing.T) {
 	if !kept || err != nil {
 		t.Fatalf("kept %v, error %v, want true and none:\n%s", kept, err, &out)
 	}
-	if !strings.HasSuffix(out.String(), "\nholdfast demo: all 8 promises kept\n") {
+	if !strings.HasSuffix(out.String(), "\nholdfast demo: all 11 promises kept\n") {
 		t.Errorf("the last line is not the result:\n%s", &out)
 	}
 }
 
 func TestStoryFailsWithoutMiddlebox(t *testing.T) {
 	t.Parallel()
-	lenient := quick
-	lenient.limit = time.Hour             // it cuts nobody off
-	lenient.silence = 10 * quick.interval // one round trip at least
+	lenient := talkative()
 	lenient.hope = patience
 	var out bytes.Buffer
 	kept, err := playOnce(patient(t), lenient, &out)
 	if kept || err != nil {
 		t.Fatalf("kept %v, error %v, want false and none:\n%s", kept, err, &out)
 	}
-	if !strings.HasSuffix(out.String(), "\nholdfast demo: 2 of 8 promises broken\n") {
+	if !strings.HasSuffix(out.String(), "\nholdfast demo: 2 of 11 promises broken\n") {
 		t.Errorf("the last line is not the result:\n%s", &out)
 	}
 }
@@ -46,6 +44,7 @@ func TestInterruptedStoryIsNoSuccess(t *testing.T) {
 }
 
 func TestPromises(t *testing.T) {
+	cut := time.Now()
 	asPromised := outcome{
 		cutOff:       true,
 		ghost:        true,
@@ -57,6 +56,12 @@ func TestPromises(t *testing.T) {
 		toService:    farewell{1001, "client keepalive ping timeout"},
 		toClient:     farewell{1011, "keepalive ping timeout"},
 		counted:      1,
+		scripts: scripts{
+			through: watch{beats: 2, knew: cut.Add(shown.bound)},
+			cut:     cut,
+			isLost:  true,
+			waited:  shown.bound,
+		},
 	}
 	if all := promises(shown, asPromised); !allKept(all) {
 		t.Errorf("broken though all went as promised:%s", summary(all))
@@ -73,6 +78,12 @@ func TestPromises(t *testing.T) {
 		"C told otherwise":       func(o *outcome) { o.toClient.reason = "" },
 		"not counted":            func(o *outcome) { o.counted = 0 },
 		"counted twice":          func(o *outcome) { o.counted = 2 },
+		"D got one heartbeat":    func(o *outcome) { o.scripts.through.beats = 1 },
+		"D does not know":        func(o *outcome) { o.scripts.through.knew = time.Time{} },
+		"D knew too early":       func(o *outcome) { o.scripts.through.knew = cut },
+		"D knew late":            func(o *outcome) { o.scripts.through.knew = cut.Add(shown.bound + shown.grace + 1) },
+		"E knows":                func(o *outcome) { o.scripts.straight.knew = cut.Add(shown.bound) },
+		"E was told":             func(o *outcome) { o.scripts.isLost = false },
 	} {
 		o := asPromised
 		spoil(&o)

@@ -20,6 +20,10 @@ import (
 // closeTimeout is short, so that the demo ends soon.
 const closeTimeout = time.Second
 
+// beatText is the heartbeat that each client of Holdfast gets, because a page's script does
+// not see pings.
+const beatText = `{"type":"heartbeat"}`
+
 // newProxy returns Holdfast with shorter times than users would set.
 func newProxy(t times, upstream string, j *journal, m *metrics.Metrics, book *status.Book) (*proxy.Server, error) {
 	rules := heartbeat.Rules{Interval: t.interval, Timeout: t.timeout, Pong: heartbeat.RequirePong}
@@ -30,6 +34,7 @@ func newProxy(t times, upstream string, j *journal, m *metrics.Metrics, book *st
 		Upstreams:        []proxy.Upstream{{URL: &url.URL{Scheme: "ws", Host: upstream}}},
 		Client:           rules,
 		UpstreamSide:     upstreamRules,
+		ClientApp:        proxy.App{Ping: beatText, Interval: t.interval},
 		HealthInterval:   -1, // the middlebox shows every connection, and a check's is not a session
 		HandshakeTimeout: 5 * time.Second,
 		HTTPTimeout:      5 * time.Second,

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/leak"
 )
 
@@ -14,6 +15,7 @@ const patience = 20 * time.Second
 
 // TestMain wants back whatever the tests took.
 func TestMain(m *testing.M) {
+	fixture.Together(8)
 	os.Exit(leak.Check(m.Run))
 }
 
@@ -32,8 +34,18 @@ var quick = times{
 	limit:    1700 * time.Millisecond,
 	interval: 100 * time.Millisecond,
 	timeout:  700 * time.Millisecond,
+	bound:    700 * time.Millisecond,
 	silence:  2000 * time.Millisecond,
 	hope:     100 * time.Millisecond,
 	patience: patience,
 	grace:    patience,
+}
+
+// talkative is quick for a story whose middlebox cuts nobody off, since nobody is silent for
+// long. So it breaks promises.
+func talkative() times {
+	t := quick
+	t.limit = time.Hour
+	t.silence = 10 * quick.interval // one round trip at least
+	return t
 }

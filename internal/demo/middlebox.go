@@ -9,11 +9,11 @@ import (
 )
 
 // middlebox behaves like a NAT, a firewall or a load balancer on the path. It forwards TCP,
-// and forgets a connection on which nothing has moved for limit. From then on it forwards
-// nothing and tells neither end: to both ends the connection looks open.
+// and forgets a connection on which nothing has moved for limit, or which cut names. From
+// then on it forwards nothing and tells neither end: to both ends the connection looks open.
 type middlebox struct {
 	limit   time.Duration
-	onCut   func(client net.Addr) // called from any goroutine
+	onCut   func(client net.Addr) // a connection was silent for limit; called from any goroutine
 	running sync.WaitGroup
 
 	mu        sync.Mutex
@@ -96,6 +96,21 @@ func (m *middlebox) watch(f *flow) {
 	}
 }
 
+// cut cuts the connection with an end at address, even if it is not silent, as a restart
+// would. The end is the client's, or the middlebox's own towards the target. It returns false
+// if no such connection is forwarded.
+func (m *middlebox) cut(address net.Addr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for f := range m.flows {
+		client, ours := f.near.RemoteAddr().String(), f.far.LocalAddr().String()
+		if address.String() == client || address.String() == ours {
+			return f.lose()
+		}
+	}
+	return false
+}
+
 func (m *middlebox) enter(f *flow) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -130,7 +145,7 @@ func (m *middlebox) close() {
 type flow struct {
 	near, far *net.TCPConn // to the client, to the target
 	limit     time.Duration
-	over      chan struct{} // closed when state becomes finished
+	over      chan struct{} // closed when state becomes finished, or cut has made it lost
 
 	mu    sync.Mutex
 	moved time.Time // when bytes were last forwarded
@@ -141,7 +156,7 @@ type flowState uint8
 
 const (
 	flowing  flowState = iota // → lost, finished
-	lost                      // cut because it was silent for too long: all bytes are discarded
+	lost                      // cut: all bytes are discarded
 	finished                  // both ends know that it has ended, or the middlebox closes
 )
 
@@ -194,6 +209,18 @@ func (f *flow) expire() (left time.Duration, isLost bool) {
 	}
 	f.state = lost
 	return 0, true
+}
+
+// lose makes a flow lost that is forwarded. It returns false for any other.
+func (f *flow) lose() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != flowing {
+		return false
+	}
+	f.state = lost
+	close(f.over)
+	return true
 }
 
 // finish marks the flow as finished unless it is lost. It reports whether it is finished.

@@ -113,6 +113,35 @@ func TestMiddleboxForgetsSilentConnections(t *testing.T) {
 	}
 }
 
+// A cut needs no silence, and either end's address says which connection is meant.
+func TestMiddleboxCutsAConnectionInUse(t *testing.T) {
+	for name, end := range map[string]func(*passage) net.Addr{
+		"by the client's address":       func(p *passage) net.Addr { return p.client.LocalAddr() },
+		"by the address that hosts see": func(p *passage) net.Addr { return p.host.RemoteAddr() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPassage(t, time.Hour)
+			p.sends(p.client, "question")
+			p.wants(p.host, "question")
+			if !p.box.cut(end(p)) {
+				t.Fatal("the connection is not known")
+			}
+			if p.box.cut(end(p)) {
+				t.Error("it was cut twice")
+			}
+			p.sends(p.client, "anybody there?")
+			p.box.close()
+			if got, _ := io.ReadAll(p.host); len(got) > 0 {
+				t.Errorf("%q got through", got)
+			}
+		})
+	}
+	p := newPassage(t, time.Hour)
+	if p.box.cut(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}) {
+		t.Error("a connection of somebody else is known")
+	}
+}
+
 func TestFlowExpires(t *testing.T) {
 	newFlow := func() *flow {
 		return &flow{limit: time.Hour, over: make(chan struct{}), moved: time.Now().Add(-time.Hour)}

@@ -16,6 +16,7 @@ import (
 
 	"holdfast/internal/hostport"
 	design "holdfast/internal/page"
+	"holdfast/proxy"
 )
 
 // preferredPage is the address of the live page if that port is free.
@@ -112,6 +113,7 @@ func (p *page) handler() http.Handler {
 	mux.HandleFunc("GET /state", p.serveState)
 	mux.Handle("POST /freeze", p.action("frozen", p.freeze))
 	mux.Handle("POST /idle", p.action("idle", p.idle))
+	mux.HandleFunc("POST /cut", p.cutVisitor)
 	return p.guard(http.NewCrossOriginProtection().Handler(mux))
 }
 
@@ -155,6 +157,8 @@ type state struct {
 	Limit    float64  `json:"limit"`  // the middlebox's limit, seconds
 	Interval float64  `json:"interval"`
 	Timeout  float64  `json:"timeout"`
+	Beat     string   `json:"beat"`  // the text of a heartbeat
+	Bound    float64  `json:"bound"` // a silence after a heartbeat that means the end of the path, seconds
 	Counters counters `json:"counters"`
 	Visits   []guest  `json:"visits"`
 	Events   []event  `json:"events"` // the events after the last one that the page has
@@ -199,6 +203,8 @@ func (p *page) state(after int) (state, error) {
 		Limit:    t.limit.Seconds(),
 		Interval: t.interval.Seconds(),
 		Timeout:  t.timeout.Seconds(),
+		Beat:     beatText,
+		Bound:    t.bound.Seconds(),
 		Counters: c,
 		Visits:   []guest{},
 	}
@@ -244,6 +250,25 @@ func (p *page) start(kind string, play func(ctx context.Context, name string) er
 		}
 	})
 	return true
+}
+
+// cutVisitor lets the middlebox cut the connection of a visitor.
+func (p *page) cutVisitor(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("visitor")
+	list, err := p.stage.proxy.SessionList(r.Context(), proxy.SessionQuery{
+		Order: proxy.ByAge, Filter: "/" + name, Limit: maxActors,
+	})
+	if err != nil {
+		return // the browser has left
+	}
+	for _, session := range list.Sessions {
+		// Holdfast's client is the middlebox.
+		if nameOf(session.Path) == name && p.stage.cutOff(name, net.TCPAddrFromAddrPort(session.Client)) {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+	}
+	http.Error(w, "no visitor of this name has a path to cut", http.StatusNotFound)
 }
 
 func (p *page) freeze(ctx context.Context, name string) error {

@@ -18,27 +18,52 @@ function element(name, text, className) {
 
 // The visitor: this page's own WebSocket, through the middlebox and Holdfast.
 const visitor = {
-  name: "you-" + Math.random().toString(36).slice(2, 6),
+  name: "",
   socket: null,
   sent: [], // messages without an echo yet
   lastSpoke: 0,
+  lastBeat: 0, // when a heartbeat came; 0 before the first
+  beat: "", // the text of a heartbeat
+  bound: Infinity, // ms; so long a silence after a heartbeat means that the path is dead
 
   connect(address) {
     this.say("", "Connecting…");
-    this.socket = new WebSocket(address + this.name);
-    this.socket.onopen = () => {
+    this.name = "you-" + Math.random().toString(36).slice(2, 6);
+    const socket = new WebSocket(address + this.name);
+    this.socket = socket;
+    socket.onopen = () => {
       this.lastSpoke = performance.now();
       this.say("alive", "Connected. Be silent for as long as you like.");
       enable(byId("talk"), true);
     };
-    this.socket.onmessage = (m) => this.hear(m.data);
-    this.socket.onclose = (c) => {
-      this.socket = null;
-      this.lastSpoke = 0;
-      this.sent = [];
-      this.say("dead", `Closed: ${c.code} ${c.reason}`);
-      enable(byId("talk"), false);
+    socket.onmessage = (m) => {
+      if (this.socket === socket) this.hear(m.data);
     };
+    socket.onclose = (c) => {
+      if (this.socket !== socket) return; // given up before
+      this.leave();
+      this.say("dead", `Closed: ${c.code} ${c.reason}`);
+    };
+  },
+
+  leave() {
+    this.socket = null;
+    this.lastSpoke = this.lastBeat = 0;
+    this.sent = [];
+    enable(byId("talk"), false);
+  },
+
+  // What any page's script can do: heartbeats come, so a long silence means a dead path. Without
+  // heartbeats every silence could be the service's.
+  watch() {
+    const silent = performance.now() - this.lastBeat;
+    byId("beat").textContent = this.lastBeat ? seconds(silent / 1000) : "–";
+    if (!this.lastBeat || silent < this.bound) return;
+    const socket = this.socket;
+    this.leave();
+    socket.close(); // it gets no answer, and needs none
+    this.say("dead", "The path is dead.");
+    byId("death").textContent = `Your path died, and nobody said so. The script knew ${seconds(silent / 1000)} after the last message, and has connected again.`;
   },
 
   speak(text) {
@@ -48,6 +73,10 @@ const visitor = {
   },
 
   hear(text) {
+    if (text === this.beat) {
+      this.lastBeat = performance.now();
+      return;
+    }
     const asked = this.sent.shift();
     if (!asked || asked.text !== text) return;
     const line = element("li", text);
@@ -74,12 +103,12 @@ byId("talk").addEventListener("submit", (e) => {
   byId("message").value = "";
 });
 
-const actions = document.querySelector(".buttons");
-actions.addEventListener("click", async (e) => {
+const actions = document.querySelectorAll("[data-action]");
+document.addEventListener("click", async (e) => {
   const path = e.target.dataset.action;
   if (!path) return;
   try {
-    const answer = await fetch(path, { method: "POST" });
+    const answer = await fetch(`${path}?visitor=${visitor.name}`, { method: "POST" });
     byId("refusal").textContent = answer.ok ? "" : await answer.text();
   } catch {
     byId("refusal").textContent = "the demo has ended";
@@ -137,12 +166,15 @@ function show(state) {
   byId("limit").textContent = short(state.limit);
   byId("interval").textContent = short(state.interval);
   byId("within").textContent = short(state.interval + state.timeout);
+  byId("bound").textContent = short(state.bound);
+  visitor.beat = state.beat;
+  visitor.bound = state.bound * 1000;
   showCounters(state.counters);
   showVisits(state.visits);
   showEvents(state.events);
   byId("status-page").firstChild.href = state.status;
   byId("status-page").hidden = !state.status;
-  enable(actions, state.open);
+  for (const button of actions) button.disabled = !state.open;
   if (state.open && !visitor.socket) visitor.connect(state.socket);
 }
 
@@ -152,13 +184,14 @@ async function poll() {
     if (!answer.ok) throw new Error(await answer.text());
     show(await answer.json());
   } catch {
-    enable(actions, false);
+    for (const button of actions) button.disabled = true;
     if (!visitor.socket) visitor.say("dead", "The demo has ended. This page waits for the next one.");
   }
   setTimeout(poll, pollEvery);
 }
 
 setInterval(() => {
+  visitor.watch();
   byId("silence").textContent = visitor.lastSpoke ? seconds((performance.now() - visitor.lastSpoke) / 1000) : "–";
 }, 100);
 

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // site is a live page without its story.
@@ -18,11 +19,13 @@ type site struct {
 	page *page
 }
 
-func newSite(t *testing.T) site {
+func newSite(t *testing.T) site { return newSiteWith(t, quick) }
+
+func newSiteWith(t *testing.T, all times) site {
 	t.Helper()
 	ctx, fail := context.WithCancelCause(context.Background())
 	t.Cleanup(func() { fail(nil) })
-	s, err := newStage(quick, io.Discard, fail)
+	s, err := newStage(all, io.Discard, fail)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,12 +161,38 @@ func TestPageFreezesAClient(t *testing.T) {
 
 func TestPageShowsGhosts(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	forgetful := quick
+	forgetful.limit = 500 * time.Millisecond // no pings have to keep a connection
+	s := newSiteWith(t, forgetful)
 	s.page.open(true)
 	s.plays("/idle", "idle-1", cut)
 	st := s.state()
 	if len(st.Visits) != 1 || !st.Visits[0].Ghost || st.Visits[0].Name != "idle-1" || st.Visits[0].Through {
 		t.Errorf("visits are %+v, want the ghost of idle-1", st.Visits)
+	}
+}
+
+func TestPageCutsAVisitorsPath(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.wants("POST", "/cut?visitor=you-1", nil, http.StatusNotFound)
+	visitor, err := s.page.stage.enter(patient(t), "you-1", s.page.stage.through, "connected through Holdfast")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.page.stage.hangUp(visitor)
+	select {
+	case <-visitor.beats:
+	case <-patient(t).Done():
+		t.Fatal("the visitor gets no heartbeat")
+	}
+	if st := s.state(); st.Beat != beatText || st.Bound != quick.bound.Seconds() {
+		t.Errorf("the page is told to wait for %q within %v s", st.Beat, st.Bound)
+	}
+	s.wants("POST", "/cut?visitor=you-2", nil, http.StatusNotFound)
+	s.plays("/cut?visitor=you-1", "you-1", cut)
+	if e, err := s.page.stage.journal.await(patient(t), settled, "you-1"); err != nil || e.reason != "ping_timeout" {
+		t.Errorf("settled for %q, error %v, want ping_timeout", e.reason, err)
 	}
 }
 
@@ -180,11 +209,14 @@ func TestStageIsLimited(t *testing.T) {
 	s.wants("POST", "/idle", nil, http.StatusTooManyRequests)
 }
 
+// Whether promises are kept is another test's: the live demo goes on all the same.
 func TestLiveDemoEndsCleanly(t *testing.T) {
 	t.Parallel()
 	ctx, interrupt := context.WithCancel(patient(t))
 	out := &interruptAfter{text: "now it is your turn", then: interrupt}
-	ok, err := playLive(ctx, quick, out)
+	brief := talkative()
+	brief.silence = quick.interval
+	ok, err := playLive(ctx, brief, out)
 	if !ok || err != nil {
 		t.Errorf("ended well: %v, error %v, want true and none:\n%s", ok, err, &out.all)
 	}

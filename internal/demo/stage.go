@@ -20,8 +20,9 @@ const anyPort = "127.0.0.1:0"
 // times are the demo's durations.
 type times struct {
 	limit    time.Duration // after so long a silence the middlebox forgets a connection
-	interval time.Duration // of Holdfast's pings
+	interval time.Duration // of Holdfast's pings, and of the heartbeats for scripts
 	timeout  time.Duration // for the answers to the pings
+	bound    time.Duration // a script takes so long a silence after a heartbeat for the end of its path
 	silence  time.Duration // how long clients A and B are silent; longer than limit
 	hope     time.Duration // how long A waits for its echo
 	patience time.Duration // how long to wait for an event that must come
@@ -106,6 +107,24 @@ func (s *stage) noteCut(address net.Addr) {
 		kind: cut,
 		name: name,
 	})
+}
+
+// cutOff lets the middlebox cut a client's connection that is not silent. address is an end
+// of it, as for middlebox.cut. It returns false if the middlebox has no such connection.
+func (s *stage) cutOff(name string, address net.Addr) bool {
+	if !s.box.cut(address) {
+		return false
+	}
+	s.mu.Lock()
+	s.lost[name] = true
+	s.mu.Unlock()
+	s.journal.add(event{
+		Who:  theMiddlebox,
+		Text: fmt.Sprintf("has cut %s off, as a restart would; tells nobody", name),
+		kind: cut,
+		name: name,
+	})
+	return true
 }
 
 // dial connects a client. It is frozen until wake is called.

@@ -28,9 +28,11 @@ type outcome struct {
 	toService    farewell
 	toClient     farewell // what it reads when it wakes
 	counted      int      // sessions in droppedFrozen
+
+	scripts scripts // of pages D and E
 }
 
-// story plays the three clients' parts. It returns an error if it could not reach its
+// story plays the clients' parts. It returns an error if it could not reach its
 // end. The outcome says whether it ended as promised.
 func (s *stage) story(ctx context.Context) (o outcome, err error) {
 	s.introduce()
@@ -69,6 +71,9 @@ func (s *stage) story(ctx context.Context) (o outcome, err error) {
 	if o.counted, err = s.countFrozen(); err != nil {
 		return o, err
 	}
+	if o.scripts, err = s.playScripts(ctx); err != nil {
+		return o, err
+	}
 	return o, s.sayGoodbye(ctx, b)
 }
 
@@ -76,6 +81,7 @@ func (s *stage) introduce() {
 	s.journal.remark(theService, "echoes messages, and never pings")
 	s.journal.remark(theMiddlebox, "forgets connections that are silent for %v", s.times.limit)
 	s.journal.remark(theHoldfast, "pings every %v, waits %v for the answer", s.times.interval, s.times.timeout)
+	s.journal.remark(theHoldfast, "sends its clients a message as often, since a page's script sees no pings: %s", beatText)
 }
 
 // enter connects a client that is awake.
@@ -236,7 +242,7 @@ func promises(t times, o outcome) []promise {
 	told := farewell{ws.StatusGoingAway, "client keepalive ping timeout"}
 	woken := farewell{ws.StatusInternalServerError, "keepalive ping timeout"}
 	within := t.interval + t.timeout
-	return []promise{
+	return append([]promise{
 		{
 			"Without Holdfast, a silent connection dies and nobody is told",
 			either(o.cutOff && !o.echoA, "client-A's message was never echoed", "client-A's connection lives"),
@@ -265,7 +271,7 @@ func promises(t times, o outcome) []promise {
 		{"the service is told why", o.toService.String(), o.toService == told},
 		{"and so is the client, once it wakes", o.toClient.String(), o.toClient == woken},
 		{"and it is counted", fmt.Sprintf("%s %d", droppedFrozen, o.counted), o.counted == 1},
-	}
+	}, o.scripts.promises(t)...)
 }
 
 func either(yes bool, ifYes, ifNo string) string {

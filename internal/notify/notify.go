@@ -46,6 +46,7 @@ func Reloading() string {
 type Manager struct {
 	address  string // of its socket; a path, or a name with @ before it; "" if there is no manager
 	watchdog time.Duration
+	patience time.Duration // how long Send waits for a manager that does not read
 
 	mu     sync.Mutex
 	conn   *net.UnixConn // nil before the first Send, and after one that failed
@@ -60,7 +61,7 @@ func New(environ []string, pid int) *Manager {
 		name, value, _ := strings.Cut(entry, "=")
 		said[name] = value
 	}
-	m := &Manager{address: said["NOTIFY_SOCKET"]}
+	m := &Manager{address: said["NOTIFY_SOCKET"], patience: patience}
 	// sd_watchdog_enabled(3): without WATCHDOG_PID the request is for any process.
 	if whose := said["WATCHDOG_PID"]; whose == "" || whose == strconv.Itoa(pid) {
 		if micros, err := strconv.ParseInt(said["WATCHDOG_USEC"], 10, 64); err == nil && micros > 0 && micros <= int64(longest/time.Microsecond) {
@@ -85,7 +86,7 @@ func (m *Manager) Watchdog() time.Duration {
 	return m.watchdog
 }
 
-// patience is how long Send waits for a manager that does not read.
+// patience is a Manager's.
 const patience = time.Second
 
 // Send sends assignments in one datagram.
@@ -117,7 +118,7 @@ func (m *Manager) send(message []byte) error {
 		}
 		m.conn = conn
 	}
-	err := m.conn.SetWriteDeadline(time.Now().Add(patience))
+	err := m.conn.SetWriteDeadline(time.Now().Add(m.patience))
 	if err == nil {
 		_, err = m.conn.Write(message)
 	}

@@ -83,6 +83,7 @@ func TestTheManagerDoesNotRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	listens(t, path)
 	m := manager(t, "NOTIFY_SOCKET="+path)
+	m.patience = 50 * time.Millisecond
 	for {
 		if err := m.Send(Beat); err != nil {
 			if !os.IsTimeout(err) {

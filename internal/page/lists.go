@@ -72,7 +72,7 @@ func listOf(query proxy.SessionQuery, all status.SessionList) list {
 	for _, s := range all.Sessions {
 		l.Rows = append(l.Rows, sessionRow{
 			Session: s, Old: span(s.Age), Quiet: span(s.Idle),
-			ClientRTTText: milliseconds(s.ClientRTT), UpstreamText: milliseconds(s.UpstreamRTT),
+			ClientRTTText: roundTrips(s.ClientRTT, s.ClientAppRTT), UpstreamText: roundTrips(s.UpstreamRTT, s.UpstreamAppRTT),
 			Silent:   span(s.ClientSilent) + ", " + span(s.UpstreamSilent),
 			Buffered: size(float64(s.ClientBuffered + s.UpstreamBuffered)),
 		})
@@ -93,6 +93,15 @@ func listOf(query proxy.SessionQuery, all status.SessionList) list {
 		l.Caption = counted(matched, "session", "sessions") + "."
 	}
 	return l
+}
+
+// roundTrips returns the last round trip of a ping, and behind it that of the application's
+// heartbeat if there was one.
+func roundTrips(ping, app *float64) string {
+	if app == nil {
+		return milliseconds(ping)
+	}
+	return milliseconds(ping) + ", app " + milliseconds(app)
 }
 
 func columnOf(title string, key proxy.SessionOrder, q proxy.SessionQuery) column {

@@ -139,6 +139,8 @@ type Session struct {
 	Idle             float64            `json:"idle_s"`
 	ClientRTT        *float64           `json:"client_rtt_ms"` // nil: not measured
 	UpstreamRTT      *float64           `json:"upstream_rtt_ms"`
+	ClientAppRTT     *float64           `json:"client_app_rtt_ms"` // of the application's heartbeat
+	UpstreamAppRTT   *float64           `json:"upstream_app_rtt_ms"`
 	ClientSilent     float64            `json:"client_silent_s"`
 	UpstreamSilent   float64            `json:"upstream_silent_s"`
 	ClientBuffered   int                `json:"client_buffered_bytes"`
@@ -161,6 +163,8 @@ func SessionOf(s proxy.SessionStatus) Session {
 		Idle:             s.Idle.Seconds(),
 		ClientRTT:        milliseconds(c.RTT, c.Measured),
 		UpstreamRTT:      milliseconds(u.RTT, u.Measured),
+		ClientAppRTT:     milliseconds(c.AppRTT, c.AppMeasured),
+		UpstreamAppRTT:   milliseconds(u.AppRTT, u.AppMeasured),
 		ClientSilent:     c.Silent.Seconds(),
 		UpstreamSilent:   u.Silent.Seconds(),
 		ClientBuffered:   c.Buffered,

@@ -269,7 +269,7 @@ func TestJSON(t *testing.T) {
 	session := proxy.SessionStatus{
 		ID: 35 + 36, Client: netip.MustParseAddrPort("192.0.2.1:1234"), Path: "/chat", Upstream: "ws://a.example:80", Address: "192.0.2.9:80",
 		State: proxy.SessionLive, Age: 90 * time.Second, Idle: time.Second,
-		Legs: [2]proxy.LegStatus{{Frames: 1, Buffered: 2, Silent: 3 * time.Second, RTT: rtt, Measured: true}, {Frames: 4}},
+		Legs: [2]proxy.LegStatus{{Frames: 1, Buffered: 2, Silent: 3 * time.Second, RTT: rtt, Measured: true}, {Frames: 4, AppRTT: 1000 * rtt, AppMeasured: true}},
 	}
 	end := proxy.Ended{
 		ID: 36, Path: "/x", Upstream: "unix:/run/a", Address: "/run/a", Side: metrics.Client, Reason: metrics.EOF, Detail: "why",
@@ -284,7 +284,7 @@ func TestJSON(t *testing.T) {
 	}{
 		{"a session", SessionListOf(proxy.SessionList{Total: 9, Matched: 2, Sessions: []proxy.SessionStatus{session}}),
 			`{"total":9,"matched":2,"shown":1,"sessions":[{"id":"1z","client":"192.0.2.1:1234","path":"/chat","upstream":"ws://a.example:80","address":"192.0.2.9:80",` +
-				`"age_s":90,"idle_s":1,"client_rtt_ms":1.5,"upstream_rtt_ms":null,"client_silent_s":3,"upstream_silent_s":0,` +
+				`"age_s":90,"idle_s":1,"client_rtt_ms":1.5,"upstream_rtt_ms":null,"client_app_rtt_ms":null,"upstream_app_rtt_ms":1500,"client_silent_s":3,"upstream_silent_s":0,` +
 				`"client_buffered_bytes":2,"upstream_buffered_bytes":0,"client_frames":1,"upstream_frames":4,"state":"live"}]}`},
 		{"no session", SessionListOf(proxy.SessionList{}), `{"total":0,"matched":0,"shown":0,"sessions":[]}`},
 		{"a drop", endOf(begin, &end), `{"time":"2024-05-06T07:08:09Z","id":"10","client":"unix","path":"/x","upstream":"unix:/run/a","address":"/run/a","closed":false,` +

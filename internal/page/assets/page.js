@@ -9,12 +9,24 @@ const byId = (id) => document.getElementById(id);
 
 // The token is kept for this tab only.
 const token = {
-  value: sessionStorage.getItem("holdfast-token") || "",
+  value: "",
+
+  recall() {
+    try {
+      this.value = sessionStorage.getItem("holdfast-token") || "";
+    } catch {
+      // The browser keeps nothing for this page.
+    }
+  },
 
   keep(value) {
     this.value = value;
-    if (value) sessionStorage.setItem("holdfast-token", value);
-    else sessionStorage.removeItem("holdfast-token");
+    try {
+      if (value) sessionStorage.setItem("holdfast-token", value);
+      else sessionStorage.removeItem("holdfast-token");
+    } catch {
+      // The token holds until the page is left.
+    }
   },
 
   fields() {
@@ -105,28 +117,47 @@ async function refresh() {
       if (wanted === location.search) show(fresh);
       else isDirty = true;
     }
-    complain("");
+    complain("page", "");
   } catch (err) {
     isDirty = false;
-    complain(`This page is old: ${err.message}. It tries again.`);
+    complain("page", `This page is old: ${err.message}. It tries again.`);
   } finally {
     isLoading = false;
   }
 }
 
 function show(fresh) {
-  const focused = document.activeElement;
+  const focused = document.activeElement || document.body;
+  const places = near(focused);
   const before = byId("sentence").dataset.key;
   for (const part of ["header.top", "main"]) {
     morph(document.querySelector(part), fresh.querySelector(part));
   }
   document.title = fresh.title;
   byId("at").textContent = fresh.getElementById("at").textContent;
-  if (focused && focused !== document.activeElement) {
-    if (focused.isConnected) focused.focus({ preventScroll: true });
-    else if (byId("sessions")) byId("sessions").focus({ preventScroll: true });
-  }
+  if (focused !== document.activeElement) land(places);
+  if (byId("confirm").open) review();
   if (before !== byId("sentence").dataset.key) tell(byId("sentence").textContent);
+}
+
+// near lists where the focus may be put again, the nearest place first: the element itself, the
+// buttons of the rows below and above, and the heading. Resume is left out: it asks no question,
+// so a key that was meant for another row would resume an address.
+function near(element) {
+  const row = element.closest("tbody tr");
+  const rows = row ? [...row.parentNode.rows] : [];
+  const at = rows.indexOf(row);
+  const others = [...rows.slice(at + 1), ...rows.slice(0, Math.max(at, 0)).reverse()];
+  const heading = element.closest("section")?.querySelector("[tabindex='-1']");
+  return [element, ...others.map((r) => r.querySelector("[data-act]:not([data-act=resume])")), heading];
+}
+
+// land puts the focus on the first of the places that is still there and takes it.
+function land(places) {
+  for (const place of [...places, byId("sessions"), byId("state")]) {
+    place?.focus({ preventScroll: true });
+    if (place && place === document.activeElement) return;
+  }
 }
 
 // tell is for those who hear the page. Figures that change are not told.
@@ -134,7 +165,13 @@ function tell(text) {
   byId("told").textContent = text;
 }
 
-function complain(text) {
+// What is wrong: with the page, until it is fresh again, and with what a button asked for,
+// until another button is pressed.
+const problems = { page: "", act: "" };
+
+function complain(about, what) {
+  problems[about] = what;
+  const text = Object.values(problems).filter(Boolean).join(" ");
   const problem = byId("problem");
   if (problem.textContent !== text) problem.textContent = text;
   problem.hidden = !text;
@@ -185,68 +222,85 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) stream.abort();
 });
 
-// ask sends what a button wants, and shows what has become of it.
-async function ask(path, done) {
+// ask sends what a button wants, and tells that it is done. If the listener does not know what
+// it should be done to, gone says so.
+async function ask(path, done, gone) {
   try {
     const answer = await fetch(path, { method: "POST", headers: token.fields() });
-    if (!answer.ok) throw new Error((await answer.text()).trim());
+    if (!answer.ok) throw new Error(answer.status === 404 ? gone : (await answer.text()).trim());
     tell(done);
   } catch (err) {
     tell("");
     await refresh();
-    complain(err.message);
+    complain("act", err.message);
     return;
   }
   refresh();
 }
 
+// The question that is open, or was the last one: what takes its answer, what tells why there
+// is nothing to ask any more (or ""), and where the focus goes afterwards.
+let question = { answer() {}, outdated: () => "", places: [] };
+
 // confirm asks first. Escape and Cancel say no. The answer is taken from the button and the
 // key: the dialog's own close event may come when the next question is open already.
-let answer = () => {};
-let cameFrom = null; // what had the focus before the question
-
-function confirm(title, text, yes) {
-  answer(false);
+function confirm(button, title, text, yes, outdated) {
+  question.answer(false);
   byId("confirm-title").textContent = title;
   byId("confirm-text").textContent = text;
+  byId("confirm-no").textContent = "Cancel";
   byId("confirm-yes").textContent = yes;
-  cameFrom = document.activeElement;
+  byId("confirm-yes").hidden = false;
   byId("confirm").showModal();
-  return new Promise((resolve) => {
-    answer = resolve;
+  return new Promise((answer) => {
+    question = { answer, outdated, places: near(button) };
   });
 }
 
-byId("confirm").addEventListener("submit", (event) => answer(event.submitter.value === "yes"));
-byId("confirm").addEventListener("cancel", () => answer(false));
-
-// The browser gives the focus back, unless what had it has gone or has moved.
-byId("confirm").addEventListener("close", () => {
-  if (byId("confirm").open || !isNowhere(document.activeElement)) return;
-  const back = [cameFrom, byId("sessions"), byId("state")].find((e) => e && e.isConnected && !isNowhere(e));
-  back.focus({ preventScroll: true });
-});
-
-function isNowhere(element) {
-  return !element || element === document.body;
+// review says so if there is nothing to ask any more, and leaves no yes.
+function review() {
+  const why = question.outdated();
+  if (!why || byId("confirm-yes").hidden) return;
+  byId("confirm-text").textContent = why;
+  byId("confirm-no").textContent = "OK";
+  byId("confirm-no").focus();
+  byId("confirm-yes").hidden = true;
 }
 
+byId("confirm").addEventListener("submit", (event) => question.answer(event.submitter.value === "yes"));
+byId("confirm").addEventListener("cancel", () => question.answer(false));
+
+// The browser gives the focus back to the button. If the button has gone, the focus is still in
+// the closed dialog, which loses it when the browser draws the page again.
+byId("confirm").addEventListener("close", () => {
+  const focused = document.activeElement || document.body;
+  if (!byId("confirm").open && (focused === document.body || byId("confirm").contains(focused))) land(question.places);
+});
+
 const acts = {
-  async close({ id, client, path }) {
-    const what = `the session of ${client} at ${path}`;
-    if (!await confirm("Close this session?", `The client ${client} at ${path} is sent Close ${byId("confirm").dataset.code}, and its upstream 1001.`, "Close the session")) return;
-    await ask(`/api/sessions/${encodeURIComponent(id)}/close`, `Holdfast closes ${what}.`);
+  async close({ id, client, path }, button) {
+    const session = `session of ${client} at ${path}`;
+    const ended = `The ${session} has ended already.`;
+    const text = `The client ${client} at ${path} is sent Close ${byId("confirm").dataset.code}, and its upstream 1001.`;
+    const outdated = () => document.querySelector(`#last [data-key="${CSS.escape(id)}"]`) ? ended : "";
+    if (!await confirm(button, "Close this session?", text, "Close the session", outdated)) return;
+    await ask(`/api/sessions/${encodeURIComponent(id)}/close`, `Holdfast closes the ${session}.`, ended);
   },
 
-  async drain({ name, address, sessions }) {
+  async drain({ name, address, sessions }, button) {
     const { spread, code } = byId("confirm").dataset;
     const text = `${address} gets no new sessions. The sessions that it has (${sessions}) end ${spread}: their clients are sent Close ${code}.`;
-    if (!await confirm("Drain this address?", text, "Drain it")) return;
-    await ask(target(name, address, "drain"), `Holdfast drains ${address}.`);
+    const left = `${address} is not in use any more.`;
+    const outdated = () => {
+      if (!button.isConnected) return left;
+      return button.dataset.act === "drain" ? "" : `${address} is drained already.`;
+    };
+    if (!await confirm(button, "Drain this address?", text, "Drain it", outdated)) return;
+    await ask(target(name, address, "drain"), `Holdfast drains ${address}.`, left);
   },
 
   async resume({ name, address }) {
-    await ask(target(name, address, "resume"), `Holdfast uses ${address} again.`);
+    await ask(target(name, address, "resume"), `Holdfast uses ${address} again.`, `${address} is not in use any more.`);
   },
 };
 
@@ -263,7 +317,8 @@ function go(parameters) {
 document.addEventListener("click", (event) => {
   const act = event.target.closest("[data-act]");
   if (act) act.focus({ preventScroll: true }); // not every browser does so at a click
-  if (act) acts[act.dataset.act](act.dataset);
+  if (act) complain("act", "");
+  if (act) acts[act.dataset.act](act.dataset, act);
   const sort = event.target.closest("a[data-sort]");
   if (sort && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
@@ -294,5 +349,6 @@ function restart() {
   refresh();
 }
 
+token.recall();
 if (token.value) refresh();
 live();

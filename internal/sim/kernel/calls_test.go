@@ -81,21 +81,33 @@ func asPolled(events []unix.EpollEvent) string {
 
 // A connect that is not answered, one that is given up before, and one that is refused
 // look as they do in Linux. There the answer comes when TCP asks the second time, after
-// a second.
+// a second. So all connects begin before the first answer is awaited.
 func TestConnectLikeLinux(t *testing.T) {
-	for name, calls := range map[string]func(c *connecting){
-		"write first": func(c *connecting) { c.refuse(); c.write(); c.read(); c.failure(); c.write() },
-		"read first":  func(c *connecting) { c.refuse(); c.read(); c.write(); c.read(); c.failure() },
-		"ask first":   func(c *connecting) { c.refuse(); c.failure(); c.failure(); c.read(); c.closeWrite() },
-		"given up":    func(c *connecting) { c.closeWrite(); c.read(); c.read(); c.write() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := newConnecting(t)
-			c.write()
-			c.read()
-			c.failure()
-			calls(c)
+	t.Parallel() // it waits
+	t.Run("given up", func(t *testing.T) {
+		c := newUnanswered(t)
+		c.closeWrite()
+		c.read()
+		c.read()
+		c.write()
+	})
+	refused := []struct {
+		name  string
+		calls func(c *connecting)
+		*connecting
+	}{
+		{name: "write first", calls: func(c *connecting) { c.refuse(); c.write(); c.read(); c.failure(); c.write() }},
+		{name: "read first", calls: func(c *connecting) { c.refuse(); c.read(); c.write(); c.read(); c.failure() }},
+		{name: "ask first", calls: func(c *connecting) { c.refuse(); c.failure(); c.failure(); c.read(); c.closeWrite() }},
+	}
+	for i := range refused {
+		refused[i].connecting = newUnanswered(t)
+		refused[i].stopListening()
+	}
+	for _, test := range refused {
+		t.Run(test.name, func(t *testing.T) {
+			test.t = t
+			test.calls(test.connecting)
 		})
 	}
 }
@@ -183,6 +195,15 @@ type connecting struct {
 	real     int
 }
 
+// newUnanswered begins a connect, and looks at it before an answer can come.
+func newUnanswered(t *testing.T) *connecting {
+	c := newConnecting(t)
+	c.write()
+	c.read()
+	c.failure()
+	return c
+}
+
 func newConnecting(t *testing.T) *connecting {
 	c := &connecting{t: t, real: -1}
 	c.m = New(func() time.Duration { return c.now })
@@ -235,10 +256,16 @@ func (c *connecting) same(call, model, real string) {
 	}
 }
 
-func (c *connecting) refuse() {
+// stopListening makes Linux refuse the connect when TCP asks again.
+func (c *connecting) stopListening() {
 	c.t.Helper()
 	must(c.t, unix.Close(c.listener))
 	c.listener = -1
+}
+
+// refuse waits for the refusal.
+func (c *connecting) refuse() {
+	c.t.Helper()
 	polled := []unix.PollFd{{Fd: int32(c.real), Events: unix.POLLIN}}
 	if n, err := unix.Poll(polled, 30_000); n != 1 {
 		c.t.Fatalf("no answer came: %v", err)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/leak"
+	"holdfast/internal/race"
 	"holdfast/proxy"
 )
 
@@ -298,14 +299,20 @@ func conditions(mask uint32) string {
 	return strings.Join(names, "|")
 }
 
-// The model does what Linux does, whatever a script does to a connection.
+// The model does what Linux does, whatever a script does to a connection. The fuzz target
+// below tries more scripts.
 func TestLikeLinux(t *testing.T) {
+	t.Parallel() // while another waits
+	scripts := 500
+	if race.Enabled && !testing.Short() {
+		scripts = 1500
+	}
 	listener := tcpListener(t)
 	defer unix.Close(listener)
 	for kind, name := range map[Kind]string{TCP: "tcp", Unix: "unix"} {
 		t.Run(name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, uint64(kind)))
-			for range 1500 {
+			for range scripts {
 				script := make([]byte, 2*(1+random.IntN(30)))
 				for i := range script {
 					script[i] = byte(random.Uint32())

@@ -22,6 +22,13 @@ type nameServer struct {
 	addrs    string     // with spaces between them; empty: the name does not exist
 	fails    [2]bool    // whether questions for IPv4, and for IPv6, are answered with SERVFAIL
 	isSilent bool       // whether questions are not answered
+	open     []inquiry  // that came meanwhile
+}
+
+// An inquiry is a message with one question, and the address that it came from.
+type inquiry struct {
+	dnsmessage.Message
+	from net.Addr
 }
 
 // serveName begins to answer for a name.
@@ -44,37 +51,48 @@ func serveName(t *testing.T, name string) *nameServer {
 // says changes the answers.
 func (s *nameServer) says(addrs string) { s.change(addrs, [2]bool{}, false) }
 
+// change changes the answers. The end of a silence answers the questions that are open: a
+// resolver waits some seconds for an answer, though the lookup has ended for its caller.
 func (s *nameServer) change(addrs string, fails [2]bool, isSilent bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.addrs, s.fails, s.isSilent = addrs, fails, isSilent
-}
-
-func (s *nameServer) serve() {
-	question := make([]byte, 1<<10)
-	for {
-		n, from, err := s.conn.ReadFrom(question)
-		if err != nil {
-			return // the test has ended
-		}
-		var asked dnsmessage.Message
-		if err := asked.Unpack(question[:n]); err != nil || len(asked.Questions) != 1 {
-			s.t.Errorf("the question cannot be read: %v", err)
-			return
-		}
-		answer, err := s.answer(&asked)
-		if err != nil {
-			s.t.Errorf("the answer cannot be written: %v", err)
-			return
-		}
-		if answer != nil {
-			_, _ = s.conn.WriteTo(answer, from)
-		}
+	open := s.open
+	s.open = nil
+	s.mu.Unlock()
+	for _, asked := range open {
+		s.reply(asked)
 	}
 }
 
-// answer returns the answer to a question, or nil if there is none.
-func (s *nameServer) answer(asked *dnsmessage.Message) ([]byte, error) {
+func (s *nameServer) serve() {
+	b := make([]byte, 1<<10)
+	for {
+		n, from, err := s.conn.ReadFrom(b)
+		if err != nil {
+			return // the test has ended
+		}
+		asked := inquiry{from: from}
+		if err := asked.Unpack(b[:n]); err != nil || len(asked.Questions) != 1 {
+			s.t.Errorf("the question cannot be read: %v", err)
+			return
+		}
+		s.reply(asked)
+	}
+}
+
+// reply answers a question, or keeps it for the end of the silence.
+func (s *nameServer) reply(asked inquiry) {
+	answer, err := s.answer(asked)
+	if err != nil {
+		s.t.Errorf("the answer cannot be written: %v", err)
+	}
+	if answer != nil {
+		_, _ = s.conn.WriteTo(answer, asked.from)
+	}
+}
+
+// answer returns the answer to a question, or nil if there is none now.
+func (s *nameServer) answer(asked inquiry) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	question := asked.Questions[0]
@@ -88,6 +106,7 @@ func (s *nameServer) answer(asked *dnsmessage.Message) ([]byte, error) {
 	}
 	switch exists := question.Name.String() == s.name+"."; {
 	case s.isSilent:
+		s.open = append(s.open, asked)
 		return nil, nil
 	case exists && s.fails[family]:
 		to.RCode = dnsmessage.RCodeServerFailure

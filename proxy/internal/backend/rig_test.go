@@ -35,7 +35,7 @@ func configOf(t testing.TB, upstreams ...string) Config {
 		Beside:      func(job func()) { go job() },
 		After:       func(time.Duration, func()) {},
 		Log:         slog.New(slog.DiscardHandler),
-		Metrics:     metrics.New("test"),
+		Metrics:     fixture.Own(metrics.New("test")),
 	}
 	for _, address := range upstreams {
 		at, err := url.Parse(address)

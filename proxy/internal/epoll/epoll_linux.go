@@ -45,7 +45,7 @@ type Event struct {
 // Files is how many descriptors a Poller uses.
 const Files = 4
 
-// A Poller is one epoll instance, level-triggered.
+// A Poller is one epoll instance. It is level-triggered, but for its eventfd.
 type Poller struct {
 	// Try polls for events and reports whether there are any. Park calls it. The owner
 	// sets it once.
@@ -86,7 +86,14 @@ func (p *Poller) open() (err error) {
 	if err := p.makeGate(); err != nil {
 		return err
 	}
-	return errors.Join(p.Add(p.wakeFD, wakeToken, In), p.Add(p.guard.timer, guardToken, In))
+	return errors.Join(p.addWake(), p.Add(p.guard.timer, guardToken, In))
+}
+
+// addWake registers the eventfd, edge-triggered: each write to it is one event. So nothing
+// has to be read, and no read can fail: a level-triggered eventfd is reported again and
+// again after a read that failed. The eventfd's counter of 64 bits has room for all writes.
+func (p *Poller) addWake() error {
+	return control(p.fd, unix.EPOLL_CTL_ADD, p.wakeFD, wakeToken, unix.EPOLLIN|unix.EPOLLET)
 }
 
 // Close releases the Poller. No other method may be called during it or afterwards.
@@ -115,11 +122,11 @@ func (p *Poller) Remove(fd int) error {
 }
 
 func (p *Poller) control(op, fd int, t Token, want Ready) error {
-	return control(p.fd, op, fd, t, want)
+	return control(p.fd, op, fd, t, uint32(want))
 }
 
-func control(epoll, op, fd int, t Token, want Ready) error {
-	ev := unix.EpollEvent{Events: uint32(want), Fd: int32(t), Pad: int32(t >> 32)}
+func control(epoll, op, fd int, t Token, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(t), Pad: int32(t >> 32)}
 	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd),
 		uintptr(unsafe.Pointer(&ev)), 0, 0)
 	if errno != 0 {
@@ -153,7 +160,7 @@ func (p *Poller) collect(milliseconds int) ([]Event, error) {
 		case guardToken:
 			p.guard.rang = true
 		case wakeToken:
-			p.clearWake()
+			p.woken.Store(false)
 			ready = append(ready, Event{Token: wakeToken})
 		default:
 			ready = append(ready, Event{Token: t, Ready: Ready(ev.Events)})
@@ -170,18 +177,12 @@ func (e Event) Woken() bool { return e.Token == wakeToken }
 // from any goroutine.
 func (p *Poller) Wake() {
 	if p.woken.Swap(true) {
-		return // the eventfd is already readable
+		return // an event is already on its way
 	}
 	one := [8]byte{1}
 	if _, err := unix.Write(p.wakeFD, one[:]); err != nil {
 		p.woken.Store(false) // so that the next Wake tries again
 	}
-}
-
-func (p *Poller) clearWake() {
-	var b [8]byte
-	_, _ = unix.Read(p.wakeFD, b[:]) // level-triggered: what is left is reported again
-	p.woken.Store(false)
 }
 
 // epollWait is a raw system call: the Go scheduler does not know that the thread sleeps,

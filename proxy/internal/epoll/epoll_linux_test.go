@@ -263,24 +263,50 @@ func TestWakeFromAnotherGoroutine(t *testing.T) {
 	}
 }
 
+// Each Wake is one event, whether or not the eventfd can be read. A Wake that was reported
+// again and again would make a loop spin.
+func TestWakeIsReportedOnce(t *testing.T) {
+	p := newPoller(t)
+	working, swaps := swapsWakeFD(t, p)
+	for range 3 {
+		p.Wake()
+		swaps(p.fd) // which cannot be read
+		if got := poll(t, p); len(got) != 1 || !got[0].Woken() {
+			t.Fatalf("ready = %v, want the Wake", got)
+		}
+		if got := poll(t, p); len(got) != 0 {
+			t.Fatalf("ready = %v, want nothing: the Wake was reported", got)
+		}
+		swaps(working)
+	}
+}
+
 // A Wake that fails does not keep the next one from being tried.
 func TestWakeAfterOneThatFailed(t *testing.T) {
 	p := newPoller(t)
-	working, err := unix.FcntlInt(uintptr(p.wakeFD), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(working)
-	swaps := func(from int) {
-		if err := unix.Dup3(from, p.wakeFD, unix.O_CLOEXEC); err != nil {
-			t.Fatal(err)
-		}
-	}
+	working, swaps := swapsWakeFD(t, p)
 	swaps(p.fd) // which cannot be written to
 	p.Wake()
 	swaps(working)
 	p.Wake()
 	if n, err := unix.Read(working, make([]byte, 8)); err != nil {
 		t.Errorf("the second Wake did not reach the eventfd: %d, %v", n, err)
+	}
+}
+
+// swapsWakeFD returns a duplicate of the eventfd, and a function that puts another file in
+// the eventfd's place. The Poller goes on reporting the eventfd.
+func swapsWakeFD(t *testing.T, p *Poller) (working int, swaps func(from int)) {
+	t.Helper()
+	working, err := unix.FcntlInt(uintptr(p.wakeFD), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(working) })
+	return working, func(from int) {
+		t.Helper()
+		if err := unix.Dup3(from, p.wakeFD, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

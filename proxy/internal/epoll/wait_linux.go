@@ -153,8 +153,8 @@ func (k *parking) close() error {
 
 // The conditions that the gate waits for.
 const (
-	gateShut Ready = 0
-	gateOpen       = In
+	gateShut uint32 = 0
+	gateOpen uint32 = unix.EPOLLIN
 )
 
 // Park calls Try. While Try returns false, Park sleeps until something may be ready, and
@@ -181,7 +181,7 @@ func (p *Poller) Park(until time.Time) (ready bool, err error) {
 
 // turnGate opens or shuts the gate. Opening it does not report to the runtime's poller
 // what was ready before, so the caller must look for events afterwards.
-func (p *Poller) turnGate(to Ready) error {
+func (p *Poller) turnGate(to uint32) error {
 	return control(p.parking.gate, unix.EPOLL_CTL_MOD, p.fd, 0, to)
 }
 

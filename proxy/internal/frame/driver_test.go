@@ -103,6 +103,8 @@ func (d *driver) apply(r Result, b []byte) []byte {
 		d.runs = append(d.runs, run{control: true, bytes: string(b[:r.Size])})
 		d.done = ws.OpCode(b[0]&opcode) == ws.OpClose
 		b = b[r.Size:]
+	case Message:
+		d.t.Fatal("it stops at a message, and is not watched")
 	case Broken:
 		d.violation = r.Violation
 		d.done = true
