@@ -177,7 +177,11 @@ func (p *peer) pongFate() fate {
 		if !t.clean || !p.goesOn() || t.endsByItself() {
 			return mayPass
 		}
-		p.w.apps[p.side].answers++
+		t.w.after(t.lag(), func() {
+			if p.goesOn() { // else the session may have ended before the answer came
+				p.w.apps[p.side].answers++
+			}
+		})
 		if a.takenAt == 0 {
 			a.takenAt = p.w.now
 		}
