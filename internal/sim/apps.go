@@ -177,7 +177,11 @@ func (p *peer) pongFate() fate {
 		if !t.clean || !p.goesOn() || t.endsByItself() {
 			return mayPass
 		}
-		p.w.apps[p.side].answers++
+		t.w.after(t.lag(), func() {
+			if p.goesOn() { // else the session may have ended before the answer came
+				p.w.apps[p.side].answers++
+			}
+		})
 		if a.takenAt == 0 {
 			a.takenAt = p.w.now
 		}
@@ -303,7 +307,10 @@ func (p *peer) dulls() {
 		a.dullAt = p.w.now
 	}
 	p.brokeNow()
-	timeout := t.w.plan.Knobs.Timeout
+	timeout, f := t.w.plan.Knobs.Timeout, &t.w.plan.Faults
+	if f.Short+f.Again > 0 { // a pause behind a tail may begin the deadline anew
+		return
+	}
 	if !t.clean || !healthy || k.Ping == "" || k.Pong == "" || timeout == 0 || a.takenAt == 0 || p.other.plan.drags() {
 		return
 	}

@@ -39,7 +39,7 @@ func (p *Plan) keepsPace(c *Conversation) bool {
 		frames, bytes = frames+more, bytes+20*more
 	}
 	const share = 0.4
-	return c.Client.Heap == 0 && (k.PaceFrames == 0 || frames < share*k.PaceFrames) && (k.PaceBytes == 0 || bytes < share*k.PaceBytes)
+	return c.Client.Heap == 0 && (c.Service.Heap == 0 || !k.Forward) && (k.PaceFrames == 0 || frames < share*k.PaceFrames) && (k.PaceBytes == 0 || bytes < share*k.PaceBytes)
 }
 
 // load is how many frames and bytes an actor sends on its own, at most.

@@ -279,13 +279,13 @@ func (p *peer) takes(b []byte) {
 			return
 		}
 	}
-	before := p.received()
+	before := p.parser.data
 	p.busy()
 	if err := p.parser.takes(b); err != nil {
 		p.w.fails("%v %d is sent what breaks the protocol: %v", p.side, p.talk.number, err)
 	}
 	p.busy()
-	if now := p.received(); now > before {
+	if now := p.parser.data; now > before {
 		p.talk.carries()
 		p.tells("<- %d bytes of data, %d in all", now-before, now)
 	}

@@ -146,6 +146,9 @@ func (p *Plan) drawsApps(rnd *rand.Rand) {
 			}
 		}
 	}
+	if rnd.IntN(8) == 0 {
+		p.drawsHang(rnd)
+	}
 }
 
 func appKnobs(rnd *rand.Rand) (k AppKnobs) {
@@ -170,6 +173,29 @@ func appAction(rnd *rand.Rand) Action {
 		do.Kind = oneOf(rnd, Hints, Dulls)
 	}
 	return do
+}
+
+// drawsHang draws a program that hangs, or one whose answers lie unread because the other peer
+// has stopped. Nothing else is in the way of the one conversation.
+func (p *Plan) drawsHang(rnd *rand.Rand) {
+	k, c, side := &p.Knobs, &p.Sessions[0], rnd.IntN(2)
+	a, other := c.actors()[side], c.actors()[1-side]
+	p.Stop, p.Sessions, p.Troubles = 0, p.Sessions[:1], nil
+	p.Faults.Stalls, p.Faults.Stopped, p.Faults.Poller, p.Faults.Short, p.Faults.Again = 0, 0, 0, 0, 0
+	k.Idle, k.Oldest, k.Timeout = 0, 0, oneOf(rnd, 3*time.Second, 10*time.Second)
+	app := k.app(proxy.Side(side))
+	app.Ping, app.Interval, app.Pong = appPings[0], 2*time.Second, appPongs[0]
+	c.Opening, c.Operator = Opens, 0
+	a.App, a.AppAfter, a.Rate, a.Heap = Obliges, 0, 0, 0
+	other.Rate, other.Heap, other.Does = 0, 0, nil
+	after := 5*time.Second + spread(rnd, 5*time.Second)
+	if rnd.IntN(2) == 0 {
+		a.Does = []Action{{After: after, Kind: Dulls}}
+		return
+	}
+	k.Write = 30 * time.Second
+	a.Does = []Action{{After: after, Kind: Floods, Size: 400_000}}
+	other.Does = []Action{{After: after - time.Second, Kind: Stops, Size: 25_000}}
 }
 
 // insert puts an action among those of an actor.

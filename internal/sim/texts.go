@@ -12,7 +12,7 @@ type form int
 
 const (
 	exact   form = iota
-	other        // its last byte is another one
+	altered      // its last byte is another one
 	longer       // it goes on
 	shorter      // it ends too soon
 	garbled      // it is not UTF-8
@@ -45,7 +45,7 @@ func (p *peer) text(size int) string {
 	most := mostLooked - header - fixed
 	text := fill(pattern, wild)
 	switch f {
-	case other:
+	case altered:
 		b := []byte(text)
 		b[len(b)-1] ^= 1
 		return string(b)
@@ -73,10 +73,10 @@ func (p *peer) saysText(text string) {
 	p.awaitsDelivery()
 }
 
-// asks says a message about a rule in one frame.
+// asksText says a message about a rule in one frame, and now and then 30 of them at once.
 func (p *peer) asksText(size int) {
 	n := 1
-	if size%64 == 63 { // more than there is room for, if the answers are long
+	if size%64 == 63 { // there may be no room for so many answers
 		n = 30
 	}
 	for range n {
