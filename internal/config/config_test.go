@@ -528,12 +528,12 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_MAX_MESSAGE_SIZE": {{"1MB", noSize}, {"4096MiB", "must be less than 4096MiB"}, {"4294967296", "must be less than 4096MiB"}, {"9223372036854775808", "is too large"}},
 	"HOLDFAST_CLIENT_MAX_RATE": {
 		{"200", `is not a rate; write "200/s"`}, {"200r/s", `is not a rate; write "200/s"`}, {"200 / sec", `is not a rate; write "200/s"`}, {"600/Minute", `is not a rate; write "600/m"`},
-		{"9/h", `is not a rate; write "200/s"`}, {"1.5/s", `is not a rate; write "200/s"`}, {"often", `is not a rate; write "200/s"`}, {"2147483648/s", `is not a rate; write "200/s"`},
-		{"/s", `is not a rate; write "200/s"`}, {"200/", `is not a rate; write "200/s"`}, {"5KiB/s", `is not a rate; write "200/s"`},
+		{"9/h", `is not a rate; write for example "200/s"`}, {"1.5/s", `is not a rate; write for example "200/s"`}, {"often", `is not a rate; write for example "200/s"`}, {"2147483648/s", `is not a rate; write for example "200/s"`},
+		{"/s", `is not a rate; write for example "200/s"`}, {"200/", `is not a rate; write "200/s"`}, {"5KiB/s", `is not a rate; write for example "200/s"`},
 		{"-1/s", "must not be negative"}, {"0/s", `must be more than zero; for no limit write "0"`}, {"59/m", `is less than one frame a second, and no pause is longer than that; write "1/s" or more`},
 	},
 	"HOLDFAST_CLIENT_MAX_BYTES_RATE": {
-		{"1MiB", `is not a rate; write "1MiB/s"`}, {"64KiB/sec", `is not a rate; write "64KiB/s"`}, {"1MB/s", `is not a rate; write "1MiB/s"`}, {"1000 /s", `is not a rate; write "1000/s"`},
+		{"1MiB", `is not a rate; write "1MiB/s"`}, {"64KiB/sec", `is not a rate; write "64KiB/s"`}, {"5MB/s", `is not a rate; write for example "1MiB/s"`}, {"1000 /s", `is not a rate; write "1000/s"`},
 		{"59/m", `is less than one byte a second, and no pause is longer than that; write "1/s" or more`},
 	},
 	"HOLDFAST_MAX_HEADER_SIZE": {{"1023", "must be from 1KiB to 1MiB"}, {"0", "must be from 1KiB to 1MiB"}, {"2MiB", "must be from 1KiB to 1MiB"}, {"32k", noSize}},
