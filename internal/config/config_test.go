@@ -309,7 +309,7 @@ const (
 	noName      = "must be a host name or an IP address, without scheme, brackets and port"
 	fewBytes    = "has fewer than 16 bytes, and could be guessed; write one at random, like that of `openssl rand -hex 32`"
 	noToken     = "has characters that Authorization: Bearer does not take; use letters, digits and -._~+/, with = at the end alone"
-	noArrow     = `has no =>; write ASKED=>ANSWER, and \;; for two semicolons in a text`
+	noArrow     = "has no =>; write ASKED=>ANSWER"
 	noAddress   = `is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`
 )
 
@@ -450,7 +450,7 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_CLIENT_APP_ANSWER": {
 		{"ping", noArrow},
 		{"ping => pong", `has blanks at an end of a text, which would be part of it; remove them, or write \x20 or \t`},
-		{"a=>b;;c", `has a rule, number 2, "c", that ` + noArrow},
+		{"a=>b;;c", `has a rule, number 2, "c", that ` + noArrow + `, and \;; for two semicolons in a text`},
 	},
 	"HOLDFAST_UPSTREAM_APP_PING":          {{"**", `has two wildcards; write \* for an asterisk that belongs to the text`}},
 	"HOLDFAST_UPSTREAM_APP_PING_INTERVAL": {{"0", "has no effect without HOLDFAST_UPSTREAM_APP_PING; set that too, or unset it"}},
