@@ -189,6 +189,27 @@ func TestSettingsOfRecipesAreAccepted(t *testing.T) {
 	}
 }
 
+// Shells, EnvironmentFile= of systemd and env_file: of Docker Compose read a value in single
+// quotes as it stands there, and a value of these characters without quotes.
+func TestSettingsAreTheSameForShellsAndFiles(t *testing.T) {
+	block := regexp.MustCompile("(?s)\n```sh\n(.*?)```\n")
+	setting := regexp.MustCompile(`(?m)^(HOLDFAST_[A-Z_]+)=(.*)$`)
+	same := regexp.MustCompile(`^('[^']*'|[-A-Za-z0-9._:/%\[\]@+=,*?]*)$`)
+	for doc, least := range map[string]int{"docs/recipes.md": 60, "docs/configuration.md": 1} {
+		tried := 0
+		for _, found := range block.FindAllStringSubmatch(document(t, doc), -1) {
+			for _, s := range setting.FindAllStringSubmatch(found[1], -1) {
+				if tried++; !same.MatchString(s[2]) {
+					t.Errorf("%s: put the value of %s in single quotes", doc, s[0])
+				}
+			}
+		}
+		if tried < least {
+			t.Errorf("%s has %d settings, want at least %d", doc, tried, least)
+		}
+	}
+}
+
 func TestDocumentsNameVariablesThatExist(t *testing.T) {
 	name := regexp.MustCompile(`HOLDFAST_[A-Z_]*[A-Z]`)
 	for _, doc := range documents {

@@ -67,14 +67,14 @@ func targets() []target {
 	return []target{
 		{name: holdfastName, title: "Holdfast", role: own, find: findHoldfast, command: startHoldfast("20s")},
 		{name: "holdfast-noping", title: "Holdfast, no heartbeats", only: []string{idleScenario.name, tlsIdleScenario.name},
-			find: findHoldfast, command: startHoldfast("0")},
+			find: described(findHoldfast, "with HOLDFAST_PING_INTERVAL=0"), command: startHoldfast("0")},
 		{name: "holdfast-app", title: "Holdfast, application heartbeats", only: []string{idleScenario.name, textEchoScenario.name},
-			find: findHoldfast, command: startHoldfast("20s", appVariables...)},
+			find: described(findHoldfast, "with a text message to each peer every 20 s and its answer, beside the pings"), command: startHoldfast("20s", appVariables...)},
 		{name: "nginx", title: "nginx", role: peer, find: findPackaged("nginx", "-v"), command: startNginx},
 		{name: "haproxy", title: "HAProxy", role: peer, find: findPackaged("haproxy", "-v"), command: startHAProxy},
 		{name: "caddy", title: "Caddy", role: peer, find: findPackaged("caddy", "version"), command: startCaddy},
 		{name: "nethttp", title: "net/http", role: peer, find: findSelf, command: startNetHTTP},
-		{name: "bare", title: "bare pings", only: []string{idleScenario.name}, find: findBare, command: startBare("20s")},
+		{name: "bare", title: "bare pings", only: []string{idleScenario.name}, find: described(findBare, "which pings every 20 s and does nothing else"), command: startBare("20s")},
 		{name: "direct", title: "no proxy"},
 	}
 }
@@ -101,6 +101,14 @@ func findHoldfast(ctx context.Context, p programs) (string, string, error) {
 		return "", "", p.buildErr
 	}
 	return p.holdfast, versionOf(ctx, p.holdfast, "version"), nil
+}
+
+// described returns find with a description behind the version: what its column measures.
+func described(find func(context.Context, programs) (string, string, error), as string) func(context.Context, programs) (string, string, error) {
+	return func(ctx context.Context, p programs) (path, version string, err error) {
+		path, version, err = find(ctx, p)
+		return path, version + ", " + as, err
+	}
 }
 
 // findSelf finds the proxy that is part of this program.

@@ -15,6 +15,10 @@ type AppRuleError = message.RuleError
 // begins with the parsed text. So do those of ParseAppPong and ParseAppAnswers.
 func ParseAppPing(text string) (string, error) { return message.ParseText(text) }
 
+// AppLacksQuotes reports whether a text looks like JSON out of which a shell has taken the
+// quotes.
+func AppLacksQuotes(text string) bool { return message.LacksQuotes(text) }
+
 // ParseAppPong parses a pattern for App.Pong.
 func ParseAppPong(text string) (AppPattern, error) { return message.ParsePattern(text) }
 

@@ -62,12 +62,13 @@ func (c *Config) applicationContradictions(s settings) (found Problems) {
 	return found
 }
 
-// applicationWarnings returns the rules that are for what also is an answer to a message of
-// the proxy. While such an answer is owed, the peer's own message is taken for it, and the
+// applicationWarnings returns texts that lack quotes, and the rules that are for what also is
+// an answer to a message of the proxy. While such an answer is owed, the peer's own message is taken for it, and the
 // peer waits for its answer in vain. A rule that only swallows is not among them: it keeps
 // surplus answers from the other peer.
 func (c *Config) applicationWarnings() (found Problems) {
 	for _, leg := range c.appLegs() {
+		found = append(found, c.lacksQuotes(leg)...)
 		for i, answer := range *leg.answers {
 			if *leg.pong != nil && !answer.Swallows() && answer.Asked.Overlaps(*leg.pong) {
 				pong, ping := c.nameOf(leg.pong), c.nameOf(leg.ping)
@@ -75,6 +76,24 @@ func (c *Config) applicationWarnings() (found Problems) {
 					"has a rule, number %d, for messages that %s is for too: while %s waits for an answer, they count as that and get none; write texts that differ, if the peer has them",
 					i+1, pong, ping)})
 			}
+		}
+	}
+	return found
+}
+
+// lacksQuotes returns the texts that look as if a reader of the settings had taken the quotes
+// out of them. Each would be sent, or compared, as it is.
+func (c *Config) lacksQuotes(leg appFields) (found Problems) {
+	const reason = "looks like JSON without its quotes, which shells and Environment= of systemd take away; put the value in single quotes there"
+	if proxy.AppLacksQuotes(string(*leg.ping)) {
+		found = append(found, Problem{c.nameOf(leg.ping), string(*leg.ping), reason})
+	}
+	if *leg.pong != nil && (*leg.pong).LacksQuotes() {
+		found = append(found, Problem{c.nameOf(leg.pong), "", reason})
+	}
+	for i := range *leg.answers {
+		if (*leg.answers)[i].LacksQuotes() {
+			found = append(found, Problem{c.nameOf(leg.answers), "", fmt.Sprintf("has a rule, number %d, that %s", i+1, reason)})
 		}
 	}
 	return found

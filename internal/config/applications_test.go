@@ -50,6 +50,7 @@ func TestMessagesThatAreNotSent(t *testing.T) {
 
 func TestWarningsOfMessages(t *testing.T) {
 	const ping, pong = "HOLDFAST_CLIENT_APP_PING=beat", "HOLDFAST_CLIENT_APP_PONG=beat"
+	const lacks = "looks like JSON without its quotes, which shells and Environment= of systemd take away; put the value in single quotes there"
 	const rule = " for messages that HOLDFAST_CLIENT_APP_PONG is for too: while HOLDFAST_CLIENT_APP_PING waits for an answer, " +
 		"they count as that and get none; write texts that differ, if the peer has them"
 	for _, tc := range []struct {
@@ -61,6 +62,10 @@ func TestWarningsOfMessages(t *testing.T) {
 		{[]string{ping, pong, "HOLDFAST_CLIENT_APP_ANSWER=beat=>"}, ""}, // it keeps surplus answers from the upstream
 		{[]string{ping, pong, "HOLDFAST_CLIENT_APP_ANSWER=beats=>beat"}, ""},
 		{[]string{ping, pong, "HOLDFAST_UPSTREAM_APP_ANSWER=beat=>beat"}, ""},
+		{[]string{"HOLDFAST_CLIENT_APP_PING={type:ping}"}, `HOLDFAST_CLIENT_APP_PING="{type:ping}" ` + lacks},
+		{[]string{ping, "HOLDFAST_CLIENT_APP_PONG={type:pong*"}, "HOLDFAST_CLIENT_APP_PONG " + lacks},
+		{[]string{"HOLDFAST_UPSTREAM_APP_ANSWER=a=>b;;c=>[null,pong]"}, "HOLDFAST_UPSTREAM_APP_ANSWER has a rule, number 2, that " + lacks},
+		{[]string{`HOLDFAST_CLIENT_APP_PING={"type":"ping"}`, "HOLDFAST_UPSTREAM_APP_PING=[null,1]", "HOLDFAST_UPSTREAM_APP_ANSWER=[a]=>{}"}, ""},
 		{[]string{"HOLDFAST_PING_INTERVAL=0", "HOLDFAST_CLIENT_APP_PING=a", "HOLDFAST_CLIENT_APP_PING_INTERVAL=5s"}, ""}, // something is kept alive
 	} {
 		if got := mustLoad(t, append(tc.environ, someUpstream)...).Warnings().Error(); got != tc.warning {

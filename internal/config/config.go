@@ -77,8 +77,8 @@ type Config struct {
 	MaxSessions        int         `env:"HOLDFAST_MAX_SESSIONS" envDefault:"0" meaning:"{0} = what the file-descriptor limit allows; over it: 503 with {Retry-After}"`
 	MaxSessionsPerIP   int         `env:"HOLDFAST_MAX_SESSIONS_PER_IP" envDefault:"0" meaning:"connections of one client address, or one IPv6 /64, whatever they are for; over it: 429; {0} = no limit"`
 	MaxFrameSize       frameSize   `env:"HOLDFAST_MAX_FRAME_SIZE" envDefault:"0" meaning:"counted as sent, compressed or not; larger: Close 1009 to its sender; {0} = no limit"`
-	MaxMessageSize     messageSize `env:"HOLDFAST_MAX_MESSAGE_SIZE" envDefault:"0" meaning:"the same for a message, its frames added up, and decided at the header that goes over it; less than {4096MiB}; each frame must keep to {HOLDFAST_MAX_FRAME_SIZE} too; {0} = no limit"`
-	ClientMaxRate      frameRate   `env:"HOLDFAST_CLIENT_MAX_RATE" envDefault:"0" meaning:"how many frames a client may send, control frames too: {200/s}, or {600/m} for a minute; one second's worth may come at once; over it the client is read more slowly, in pauses of at most one second, and nothing is dropped; {0} = no limit"`
+	MaxMessageSize     messageSize `env:"HOLDFAST_MAX_MESSAGE_SIZE" envDefault:"0" meaning:"the same for a message, which is all its frames together: the first frame that goes over it ends the session, at its header; less than {4096MiB}; each frame must keep to {HOLDFAST_MAX_FRAME_SIZE} too; {0} = no limit"`
+	ClientMaxRate      frameRate   `env:"HOLDFAST_CLIENT_MAX_RATE" envDefault:"0" meaning:"how many frames a client may send in each of its sessions, control frames too: {200/s}, or {600/m} for a minute; one second's worth may come at once; over it the client is read more slowly, in pauses of at most one second, and nothing is dropped; {0} = no limit"`
 	ClientMaxBytesRate byteRate    `env:"HOLDFAST_CLIENT_MAX_BYTES_RATE" envDefault:"0" meaning:"the same for bytes, like {1MiB/s}; {0} = no limit"`
 	MaxHeaderSize      headerSize  `env:"HOLDFAST_MAX_HEADER_SIZE" envDefault:"32KiB" meaning:"{1KiB} to {1MiB}; a larger request head: 431"`
 

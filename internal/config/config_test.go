@@ -309,7 +309,7 @@ const (
 	noName      = "must be a host name or an IP address, without scheme, brackets and port"
 	fewBytes    = "has fewer than 16 bytes, and could be guessed; write one at random, like that of `openssl rand -hex 32`"
 	noToken     = "has characters that Authorization: Bearer does not take; use letters, digits and -._~+/, with = at the end alone"
-	noArrow     = `has no =>; write ASKED=>ANSWER, and \;; for two semicolons in a text`
+	noArrow     = "has no =>; write ASKED=>ANSWER"
 	noAddress   = `is not host:port; write for example ":8080", "127.0.0.1:8080" or "[::1]:8080"`
 )
 
@@ -450,7 +450,7 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_CLIENT_APP_ANSWER": {
 		{"ping", noArrow},
 		{"ping => pong", `has blanks at an end of a text, which would be part of it; remove them, or write \x20 or \t`},
-		{"a=>b;;c", `has a rule, number 2, "c", that ` + noArrow},
+		{"a=>b;;c", `has a rule, number 2, "c", that ` + noArrow + `, and \;; for two semicolons in a text`},
 	},
 	"HOLDFAST_UPSTREAM_APP_PING":          {{"**", `has two wildcards; write \* for an asterisk that belongs to the text`}},
 	"HOLDFAST_UPSTREAM_APP_PING_INTERVAL": {{"0", "has no effect without HOLDFAST_UPSTREAM_APP_PING; set that too, or unset it"}},
@@ -528,12 +528,12 @@ var refused = map[string][]struct{ value, reason string }{
 	"HOLDFAST_MAX_MESSAGE_SIZE": {{"1MB", noSize}, {"4096MiB", "must be less than 4096MiB"}, {"4294967296", "must be less than 4096MiB"}, {"9223372036854775808", "is too large"}},
 	"HOLDFAST_CLIENT_MAX_RATE": {
 		{"200", `is not a rate; write "200/s"`}, {"200r/s", `is not a rate; write "200/s"`}, {"200 / sec", `is not a rate; write "200/s"`}, {"600/Minute", `is not a rate; write "600/m"`},
-		{"9/h", `is not a rate; write "200/s"`}, {"1.5/s", `is not a rate; write "200/s"`}, {"often", `is not a rate; write "200/s"`}, {"2147483648/s", `is not a rate; write "200/s"`},
-		{"/s", `is not a rate; write "200/s"`}, {"200/", `is not a rate; write "200/s"`}, {"5KiB/s", `is not a rate; write "200/s"`},
+		{"9/h", `is not a rate; write for example "200/s"`}, {"1.5/s", `is not a rate; write for example "200/s"`}, {"often", `is not a rate; write for example "200/s"`}, {"2147483648/s", `is not a rate; write for example "200/s"`},
+		{"/s", `is not a rate; write for example "200/s"`}, {"200/", `is not a rate; write "200/s"`}, {"5KiB/s", `is not a rate; write for example "200/s"`},
 		{"-1/s", "must not be negative"}, {"0/s", `must be more than zero; for no limit write "0"`}, {"59/m", `is less than one frame a second, and no pause is longer than that; write "1/s" or more`},
 	},
 	"HOLDFAST_CLIENT_MAX_BYTES_RATE": {
-		{"1MiB", `is not a rate; write "1MiB/s"`}, {"64KiB/sec", `is not a rate; write "64KiB/s"`}, {"1MB/s", `is not a rate; write "1MiB/s"`}, {"1000 /s", `is not a rate; write "1000/s"`},
+		{"1MiB", `is not a rate; write "1MiB/s"`}, {"64KiB/sec", `is not a rate; write "64KiB/s"`}, {"5MB/s", `is not a rate; write for example "1MiB/s"`}, {"1000 /s", `is not a rate; write "1000/s"`},
 		{"59/m", `is less than one byte a second, and no pause is longer than that; write "1/s" or more`},
 	},
 	"HOLDFAST_MAX_HEADER_SIZE": {{"1023", "must be from 1KiB to 1MiB"}, {"0", "must be from 1KiB to 1MiB"}, {"2MiB", "must be from 1KiB to 1MiB"}, {"32k", noSize}},

@@ -68,6 +68,10 @@ func (c Config) Warnings() (found Problems) {
 		found = append(found, Problem{c.nameOf(&c.MaxSessionsPerIP), strconv.Itoa(c.MaxSessionsPerIP),
 			"limits nobody, since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or unset it"})
 	}
+	if message, frame := int64(c.MaxMessageSize), int64(c.MaxFrameSize); message > 0 && frame > message {
+		found = append(found, Problem{c.nameOf(&c.MaxFrameSize), strconv.FormatInt(frame, 10), fmt.Sprintf(
+			"has no effect with %s=%d, since a frame is a part of a message; write at most that, or unset it", c.nameOf(&c.MaxMessageSize), message)})
+	}
 	found = append(found, c.noPingsWarning()...)
 	found = append(found, c.applicationWarnings()...)
 	if c.LacksCAs() {

@@ -127,6 +127,10 @@ func TestWarnings(t *testing.T) {
 			"since clients of a unix socket have no address; add unix: to HOLDFAST_TRUSTED_PROXIES if they are proxies that name the client, or write another rule"},
 		{[]string{"HOLDFAST_BALANCE=hash:ip", "HOLDFAST_LISTEN=unix:/run/a.sock", "HOLDFAST_TRUSTED_PROXIES=unix:"}, ""},
 		{[]string{"HOLDFAST_BALANCE=hash:cookie:a", "HOLDFAST_LISTEN=unix:/run/a.sock"}, ""},
+		{[]string{"HOLDFAST_MAX_FRAME_SIZE=1MiB", "HOLDFAST_MAX_MESSAGE_SIZE=64KiB"},
+			`HOLDFAST_MAX_FRAME_SIZE="1048576" has no effect with HOLDFAST_MAX_MESSAGE_SIZE=65536, since a frame is a part of a message; write at most that, or unset it`},
+		{[]string{"HOLDFAST_MAX_FRAME_SIZE=64KiB", "HOLDFAST_MAX_MESSAGE_SIZE=64KiB"}, ""},
+		{[]string{"HOLDFAST_MAX_FRAME_SIZE=64KiB"}, ""},
 		{[]string{"HOLDFAST_UPSTREAM_HEADERS=origin=https://app.example.com"}, "HOLDFAST_UPSTREAM_HEADERS sets Origin, so the service cannot tell whose page asks, " +
 			"and any page may open sessions; set HOLDFAST_ALLOWED_ORIGINS"},
 		{[]string{"HOLDFAST_UPSTREAM_HEADERS=Origin=https://app.example.com", "HOLDFAST_ALLOWED_ORIGINS=https://app.example.com"}, ""},

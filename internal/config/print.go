@@ -191,7 +191,7 @@ const (
 	notShown   = "This value is a secret, and is not shown."
 	notWhole   = "A part of this value may be a secret, and is not shown."
 	notInFiles = "This value cannot stand in such a file; set the variable in another way."
-	asItIs     = "For docker's --env-file. Docker Compose, systemd and shells read this value otherwise: quote it there."
+	asItIs     = "For docker's --env-file. Docker Compose, systemd and shells read this value otherwise: put it in single quotes there."
 )
 
 // dotenvValue returns a value as it stands in a file for docker, and a note on readers

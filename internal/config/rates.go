@@ -37,7 +37,7 @@ func parseRate(value string, parseAmount func(string) (int64, error), example st
 	seconds, known := map[string]float64{"s": 1, "m": 60}[unit]
 	switch {
 	case err != nil || !known:
-		return 0, errors.New("is not a rate; write " + strconv.Quote(rateMeant(value, parseAmount, example)))
+		return 0, errors.New("is not a rate; write " + rateMeant(value, parseAmount, example))
 	case amount < 0:
 		return 0, errors.New("must not be negative")
 	case amount == 0:
@@ -52,13 +52,13 @@ var timeUnits = map[string]string{
 	"m": "m", "min": "m", "minute": "m", "1m": "m",
 }
 
-// rateMeant returns the right spelling of a rate that was refused, or example if it cannot be
-// found. Rates of nginx have an r before the slash.
+// rateMeant returns the right spelling of a rate that was refused, in quotes. If it cannot be
+// found, example is named as one. Rates of nginx have an r before the slash.
 func rateMeant(value string, parseAmount func(string) (int64, error), example string) string {
 	text, unit, _ := strings.Cut(strings.ReplaceAll(value, " ", ""), "/")
 	text, unit = strings.TrimSuffix(text, "r"), timeUnits[strings.ToLower(unit)]
 	if amount, err := parseAmount(text); err != nil || amount < 1 || unit == "" || len(text) > len("9223372036854775807") {
-		return example
+		return "for example " + strconv.Quote(example)
 	}
-	return text + "/" + unit
+	return strconv.Quote(text + "/" + unit)
 }

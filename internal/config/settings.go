@@ -79,6 +79,9 @@ func unknown(name, value string) string {
 	if reason := portMeant(name, value); reason != "" {
 		return "is not a variable of Holdfast; " + reason
 	}
+	if meant := onOtherSides(name); len(meant) > 0 {
+		return "is not a variable of Holdfast; did you mean " + strings.Join(meant, " or ") + "?"
+	}
 	if meant := Nearest(name, prefix, Names()); meant != "" {
 		return "is not a variable of Holdfast; did you mean " + meant + "?"
 	}

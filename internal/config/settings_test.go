@@ -26,6 +26,15 @@ func TestUnknown(t *testing.T) {
 		"HOLDFAST_BALANCER":       "HOLDFAST_BALANCE",
 		"HOLDFAST_":               "",
 		"HOLDFAST_listen":         "",
+
+		// The name is that of another side, or has none.
+		"HOLDFAST_APP_PING":             "HOLDFAST_CLIENT_APP_PING or HOLDFAST_UPSTREAM_APP_PING",
+		"HOLDFAST_PONG":                 "HOLDFAST_CLIENT_PONG or HOLDFAST_UPSTREAM_PONG",
+		"HOLDFAST_MAX_RATE":             "HOLDFAST_CLIENT_MAX_RATE",
+		"HOLDFAST_UPSTREAM_MAX_RATE":    "HOLDFAST_CLIENT_MAX_RATE",
+		"HOLDFAST_CLIENT_WRITE_TIMEOUT": "HOLDFAST_WRITE_TIMEOUT",
+		"HOLDFAST_CLIENT_TLS_CERT_FILE": "HOLDFAST_TLS_CERT_FILE or HOLDFAST_UPSTREAM_TLS_CERT_FILE",
+		"HOLDFAST_CLIENT_":              "",
 	} {
 		_, err := load(someUpstream, name+"=") // a misspelt name is one with any value
 		message := name + " is not a variable of Holdfast; `holdfast env` lists all"

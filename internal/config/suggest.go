@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Nearest returns the candidate with the smallest edit distance from word. It returns ""
 // if more than a third of the letters would be wrong. common is the prefix of all
@@ -13,6 +16,25 @@ func Nearest(word, common string, candidates []string) string {
 		}
 	}
 	return best
+}
+
+// onOtherSides returns the variables whose names differ from name in the side alone: some
+// exist for the clients, some for the upstream, some for both together.
+func onOtherSides(name string) (meant []string) {
+	const client, upstream = prefix + "CLIENT_", prefix + "UPSTREAM_"
+	rest := name
+	for _, side := range []string{client, upstream, prefix} {
+		if bare, ok := strings.CutPrefix(name, side); ok {
+			rest = bare
+			break
+		}
+	}
+	for _, side := range []string{prefix, client, upstream} {
+		if slices.Contains(Names(), side+rest) {
+			meant = append(meant, side+rest)
+		}
+	}
+	return meant
 }
 
 // editDistance returns the Levenshtein distance: how many bytes must be inserted, deleted

@@ -2,9 +2,10 @@
 // heartbeats, takes as answers to them, and answers itself.
 //
 // ParseText, ParsePattern and ParseAnswers read what an operator writes (parse.go), whose
-// special characters have escapes (escape.go). A Pattern tells which messages are meant, and
-// an Answer makes the reply to one of them. Frames, masks and compression are not of this
-// package: it sees the payloads of whole messages.
+// special characters have escapes (escape.go). LacksQuotes finds JSON out of which a shell has
+// taken the quotes (json.go). A Pattern tells which messages are meant, and an Answer makes the
+// reply to one of them. Frames, masks and compression are not of this package: it sees the
+// payloads of whole messages.
 package message
 
 import (

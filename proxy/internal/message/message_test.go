@@ -23,6 +23,18 @@ func mustAnswers(t *testing.T, s string) []Answer {
 	return all
 }
 
+// A shell leaves letters, braces and commas.
+func TestLacksQuotes(t *testing.T) {
+	for text, want := range map[string]bool{
+		"{type:ping}": true, "[null,7,phoenix,heartbeat,{}]": true, "{type:": true,
+		`{"type":"ping"}`: false, "{'type':1}": false, "[null,true,1]": false, "{}": false, "[ping]": false, "ping:a,b": false, "": false,
+	} {
+		if got := LacksQuotes(text); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestMatch(t *testing.T) {
 	const no = "no match"
 	for _, tc := range []struct{ pattern, text, wild string }{

@@ -66,6 +66,9 @@ func ParseAnswers(s string) ([]Answer, error) {
 			answers, number = append(answers, a), append(number, i+1)
 			continue
 		}
+		if err == errNoArrow && strings.Contains(s, ";;") {
+			err = fmt.Errorf(`%w, and \;; for two semicolons in a text`, err)
+		}
 		if len(rules) > 1 {
 			err = &RuleError{i + 1, rule, err}
 		}
@@ -114,7 +117,7 @@ func parseAnswer(rule string) (a Answer, err error) {
 	asked, reply, found := cut(rule, "=>")
 	switch {
 	case !found:
-		return a, errors.New(`has no =>; write ASKED=>ANSWER, and \;; for two semicolons in a text`)
+		return a, withoutArrow(rule)
 	case asked == "":
 		return a, errors.New("has nothing before =>; write ASKED=>ANSWER")
 	case strings.HasSuffix(rule, "\r"):
@@ -132,6 +135,17 @@ func parseAnswer(rule string) (a Answer, err error) {
 		return Answer{}, errors.New(`answers with a wildcard and asks without one; write it before => too, or \* for an asterisk`)
 	}
 	return a, nil
+}
+
+var errNoArrow = errors.New("has no =>; write ASKED=>ANSWER")
+
+// withoutArrow returns what is wrong with a rule that has no =>. A shell takes > for a
+// redirection if the value has no quotes, and leaves what stands before it.
+func withoutArrow(rule string) error {
+	if strings.HasSuffix(rule, "=") && !strings.HasSuffix(rule, `\=`) {
+		return errors.New("ends where => should be: a shell takes > for a redirection, so put the value in single quotes there")
+	}
+	return errNoArrow
 }
 
 const blanks = " \t\r"

@@ -14,7 +14,8 @@ const (
 	tooLong    = "has more than 1024 bytes; write a shorter one"
 	twoWild    = `has two wildcards; write \* for an asterisk that belongs to the text`
 	noText     = "is empty; write the text of a message"
-	noArrow    = `has no =>; write ASKED=>ANSWER, and \;; for two semicolons in a text`
+	noArrow    = "has no =>; write ASKED=>ANSWER"
+	orEscaped  = `, and \;; for two semicolons in a text`
 	withBlanks = `has blanks at an end of a text, which would be part of it; remove them, or write \x20 or \t`
 )
 
@@ -90,6 +91,8 @@ func TestParseAnswers(t *testing.T) {
 		"\n;;\n":                               "is empty; write ASKED=>ANSWER",
 		"ping":                                 noArrow,
 		`ping\=>po`:                            noArrow,
+		`ping\=`:                               noArrow,
+		"ping=":                                "ends where => should be: a shell takes > for a redirection, so put the value in single quotes there",
 		"=>pong":                               "has nothing before =>; write ASKED=>ANSWER",
 		"*=>pong":                              `asks with a text that matches every message; write what distinguishes those that are meant, or \* for an asterisk`,
 		"a**=>b":                               "asks with a text that " + twoWild,
@@ -110,10 +113,10 @@ func TestParseAnswers(t *testing.T) {
 		manyRules(maxRules + 1):                "has 65 rules; write at most 64",
 
 		// Each error names its rule.
-		"a=>b;;c":          `has a rule, number 2, "c", that ` + noArrow,
+		"a=>b;;c":          `has a rule, number 2, "c", that ` + noArrow + orEscaped,
 		"a=>b\n\n\"c\"\nd": `has a rule, number 2, ""c"", that ` + noArrow + "\n" + `has a rule, number 3, "d", that ` + noArrow,
 		"a=>b;;a=>c":       `has a rule, number 2, "a=>c", that is never reached, since rule number 1 takes its messages; put it before that one, or leave it out`,
-		"a;;a*=>b;;ab=>c":  `has a rule, number 1, "a", that ` + noArrow + "\n" + `has a rule, number 3, "ab=>c", that is never reached, since rule number 2 takes its messages; put it before that one, or leave it out`,
+		"a;;a*=>b;;ab=>c":  `has a rule, number 1, "a", that ` + noArrow + orEscaped + "\n" + `has a rule, number 3, "ab=>c", that is never reached, since rule number 2 takes its messages; put it before that one, or leave it out`,
 		"a*z=>;;ab*yz=>":   `has a rule, number 2, "ab*yz=>", that is never reached, since rule number 1 takes its messages; put it before that one, or leave it out`,
 	} {
 		if got, err := ParseAnswers(s); got != nil || err == nil || err.Error() != want {
