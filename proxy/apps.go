@@ -108,8 +108,9 @@ func (l *loop) app(s *session, side Side) *appLeg {
 }
 
 // judgeMessage decides on the text message at the start of b, at which Scan has stopped. r is how
-// take goes on behind the first drop bytes of b. A control frame between the fragments of a
-// message is moved in front of them, because it does not wait for them.
+// take goes on behind the first drop bytes of b. Control frames between the fragments of a
+// message are moved in front of the message, because they do not wait for it. Then Scan comes
+// to them first, and to the message again.
 func (l *loop) judgeMessage(s *session, from Side, b []byte, seen *frame.Counts) (r frame.Result, drop int) {
 	g := &s.legs[from]
 	text := g.scan.Gather(b, &l.limits, l.text[:0])
@@ -127,16 +128,27 @@ func (l *loop) judgeMessage(s *session, from Side, b []byte, seen *frame.Counts)
 		seen[ws.OpContinuation] += uint32(text.Frames - 1)
 		return frame.Result{Stop: frame.Message}, text.Size
 	case frame.Between:
-		var control [frame.MaxControl]byte
-		copy(control[:], b[text.At:text.At+text.Size])
-		copy(b[text.Size:], b[:text.At])
-		copy(b, control[:text.Size])
-		seen[b[0]&0x0f]++
-		return frame.Result{Stop: frame.Control, Size: text.Size}, 0
+		l.movesControls(from, b, text)
+		return frame.Result{Stop: frame.Message}, 0
 	case frame.Wrong:
 		return frame.Result{Stop: frame.Broken, Violation: text.Violation}, text.At
 	default:
 		return frame.Result{Stop: frame.More}, 0
+	}
+}
+
+// movesControls moves the control frames between the fragments of a message in front of it, up
+// to the first fragment with which the message matches no rule. The message is at the start of
+// b, and text is what Gather has found of it: the first of the control frames.
+func (l *loop) movesControls(from Side, b []byte, text frame.Text) {
+	for may := true; may && text.Found == frame.Between; {
+		var control [frame.MaxControl]byte
+		copy(control[:], b[text.At:text.At+text.Size])
+		copy(b[text.Size:], b[:text.At])
+		b = b[copy(b, control[:text.Size]):]
+		known := len(text.Payload)
+		text.Resume(b, &l.limits)
+		may = len(text.Payload) == known || l.apps[from].mayMatch(text.Payload)
 	}
 }
 

@@ -266,6 +266,24 @@ func TestAnswerWaitsForTheEndOfAMessage(t *testing.T) {
 	c.wants("behind it", wire.Continuation("end"), wire.Text("pong"), wire.Text("pong"))
 }
 
+// Control frames do not wait for a message that is held back. They keep their order, and stay
+// where they are behind the fragment with which the message matches no rule.
+func TestControlFramesBetweenHeldFragments(t *testing.T) {
+	st := newStage(t, func(c *Config) {
+		c.PeerPings = ForwardPings
+		c.ClientApp.Answers = answers(t, "ping=>pong")
+	})
+	c, u := st.session(false)
+	c.sends(wire.Text("p").More(), wire.Ping("1"), wire.Continuation("i").More(), wire.Pong("2"), wire.Ping("3"))
+	u.wants("at once", wire.Ping("1"), wire.Pong("2"), wire.Ping("3"))
+	c.sends(wire.Continuation("n").More(), wire.Ping("4"), wire.Continuation("k").More(), wire.Ping("5"), wire.Continuation(""))
+	u.wants("it matches nothing from its last letter on", wire.Ping("4"),
+		wire.Text("p").More(), wire.Continuation("i").More(), wire.Continuation("n").More(), wire.Continuation("k").More(),
+		wire.Ping("5"), wire.Continuation(""))
+	c.sends(wire.Text("pi").More(), wire.Ping("6"), wire.Continuation("").More(), wire.Close(1000, ""), wire.Continuation("ng"))
+	u.wants("nothing behind the Close", wire.Ping("6"), wire.Close(1000, ""))
+}
+
 // A peer that asks and reads nothing gets no more than some answers.
 func TestAnswersThatWaitAreBounded(t *testing.T) {
 	st := appStage(t, ofSide(client, func(a *App) { a.Answers = answers(t, "ping=>"+strings.Repeat("x", 1000)) }))

@@ -1,6 +1,8 @@
 package frame
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -60,6 +62,44 @@ func TestGather(t *testing.T) {
 			s.Skip()
 			if r := s.Scan(test.b, &noLimits, NoGap, &counts); r.Stop == Message && r.Pass == 0 {
 				t.Error("Scan stops again at the message that it is to skip")
+			}
+		})
+	}
+}
+
+// A message is gathered the same, whether or not control frames stood between its fragments,
+// and no fragment is looked at twice.
+func TestGatherResumes(t *testing.T) {
+	fragments := []wire{
+		{first: text &^ fin, payload: "p"}, {first: 0}, {first: 0, payload: "in"}, {first: fin, payload: "g"},
+	}
+	ping := wire{first: fin | 0x9, payload: "abc"}.bytes(true)
+	for name, test := range map[string]struct {
+		last  []wire // behind the first three fragments
+		found Gathered
+	}{
+		"to the end":        {fragments[3:], Whole},
+		"to a part":         {nil, Part},
+		"to a broken frame": {fragments[:1], Wrong},
+		"to a large frame":  {[]wire{{first: fin, payload: strings.Repeat("x", MaxText)}}, Large},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b, plain []byte
+			for _, f := range append(slices.Clip(fragments[:3]), test.last...) {
+				b, plain = append(append(b, f.bytes(true)...), ping...), append(plain, f.bytes(true)...)
+			}
+			s := NewScanner(true, false)
+			want := s.Gather(plain, &noLimits, nil)
+			got := s.Gather(b, &noLimits, nil)
+			for got.Found == Between {
+				b = slices.Delete(b, got.At, got.At+got.Size)
+				for i := range b[:got.At] {
+					b[i] = 0xff
+				}
+				got.Resume(b, &noLimits)
+			}
+			if !reflect.DeepEqual(got, want) || got.Found != test.found {
+				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
 	}
