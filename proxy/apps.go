@@ -169,18 +169,25 @@ func (l *loop) takeMessage(s *session, from Side, payload []byte) (taken bool) {
 		return false
 	}
 	a.beat.Heard(&app.rules, l.now, false)
-	if !rule.Swallows() {
+	if !rule.Swallows() && l.mayOweAnswer(s, from) {
 		l.owesAnswer(s, from, rule.Append(l.own[:0], wild))
 	}
 	return true
 }
 
+// mayOweAnswer reports whether one more answer to a peer may wait. One read can bring more
+// questions than that, so answers that can be written now do not wait for its end.
+func (l *loop) mayOweAnswer(s *session, side Side) bool {
+	g, a := &s.legs[side], l.app(s, side)
+	if len(a.answers) >= maxAnswers {
+		l.flush(s, side)
+	}
+	return s.cause.kind == live && g.out == outOpen && len(a.answers) < maxAnswers
+}
+
 // owesAnswer makes an answer to a peer's message due.
 func (l *loop) owesAnswer(s *session, side Side, text []byte) {
-	g, a := &s.legs[side], l.app(s, side)
-	if s.cause.kind != live || g.out != outOpen || len(a.answers) >= maxAnswers {
-		return
-	}
+	a := l.app(s, side)
 	a.answers = l.appendText(a.answers, side, text)
 	l.metrics.AppPingAnswered(side)
 }

@@ -266,6 +266,25 @@ func TestAnswerWaitsForTheEndOfAMessage(t *testing.T) {
 	c.wants("behind it", wire.Continuation("end"), wire.Text("pong"), wire.Text("pong"))
 }
 
+// One read can bring more questions than there is room for answers that wait.
+func TestPeerThatReadsGetsAllAnswers(t *testing.T) {
+	for _, side := range sides {
+		t.Run(side.String(), func(t *testing.T) {
+			st := appStage(t, ofSide(side, func(a *App) { a.Answers = answers(t, "ping*=>pong*") }))
+			from, to := st.way(side)
+			var asked, wanted []wire.Frame
+			for i := range 100 {
+				rest := fmt.Sprint(i, strings.Repeat("x", 90))
+				asked, wanted = append(asked, wire.Text("ping"+rest)), append(wanted, wire.Text("pong"+rest))
+			}
+			from.sends(asked...)
+			from.wants("each one, in order", wanted...)
+			to.wantsNothing("all were answered here")
+			st.counts(map[string]float64{fmt.Sprintf("app_pings_answered_total{%v}", side): 100})
+		})
+	}
+}
+
 // Control frames do not wait for a message that is held back. They keep their order, and stay
 // where they are behind the fragment with which the message matches no rule.
 func TestControlFramesBetweenHeldFragments(t *testing.T) {
