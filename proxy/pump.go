@@ -74,6 +74,15 @@ func (l *loop) share(s *session, from Side) int {
 	return l.paced(s, from, most)
 }
 
+// firstShare returns how many bytes a read of a handshake may take: what comes behind the head
+// is scanned as one read when the session opens.
+func (l *loop) firstShare() int {
+	if l.cfg.needsExtras() {
+		return readSize - extraRoom
+	}
+	return readSize
+}
+
 // unhold moves the bytes that were held back to the end of room, and returns how many
 // they are.
 func (g *leg) unhold(room []byte) int {
