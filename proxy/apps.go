@@ -80,6 +80,7 @@ type appLeg struct {
 	mark    int64   // position in the leg's stream behind the last ping
 	backlog backlog // what was unread when a deadline came
 	learnt  bool    // the client has answered a ping
+	waiting uint16  // how many answers there are in answers
 	answers []byte  // frames that wait for the end of a message
 }
 
@@ -189,7 +190,7 @@ func (l *loop) mayOweAnswer(s *session, side Side) bool {
 func (l *loop) owesAnswer(s *session, side Side, text []byte) {
 	a := l.app(s, side)
 	a.answers = l.appendText(a.answers, side, text)
-	l.metrics.AppPingAnswered(side)
+	a.waiting++
 }
 
 // appAnswered records what an answer of the peer says about our pings.
@@ -243,9 +244,11 @@ func (l *loop) hasTextsOfApp(s *session, side Side) bool {
 func (l *loop) injectTexts(s *session, side Side) {
 	a := l.app(s, side)
 	if len(a.answers) > 0 {
-		answers := a.answers
-		a.answers = nil
-		l.send(s, side, answers)
+		answers, n := a.answers, a.waiting
+		a.answers, a.waiting = nil, 0
+		if l.send(s, side, answers) != lost {
+			l.metrics.AppPingsAnswered(side, uint64(n))
+		}
 	}
 	if l.hasTexts(s, side) {
 		l.injectAppPing(s, side, a)
@@ -324,7 +327,7 @@ func (l *loop) silenceApps(s *session) {
 	for _, side := range sides {
 		if a := l.app(s, side); a != nil {
 			a.beat.Stop()
-			a.answers = nil
+			a.answers, a.waiting = nil, 0
 		}
 	}
 }

@@ -266,6 +266,20 @@ func TestAnswerWaitsForTheEndOfAMessage(t *testing.T) {
 	c.wants("behind it", wire.Continuation("end"), wire.Text("pong"), wire.Text("pong"))
 }
 
+// An answer that still waits when the session ends is not sent, and not counted.
+func TestAnswerCountsWhenItIsSent(t *testing.T) {
+	st := appStage(t, ofSide(client, func(a *App) { a.Answers = answers(t, "ping=>pong") }))
+	c, u := st.session(false)
+	c.sends(wire.Text("ping"), wire.Text("ping"))
+	c.wants("answered", wire.Text("pong"), wire.Text("pong"))
+	begins(u, c)
+	c.sends(wire.Text("ping"), wire.Close(1000, ""))
+	u.wants("no answer is waited for", wire.Close(1000, ""))
+	u.sends(wire.Continuation("end"), wire.Close(1000, ""))
+	c.wants("no answer", wire.Continuation("end"), wire.Close(1000, ""))
+	st.counts(map[string]float64{"app_pings_answered_total{client}": 2})
+}
+
 // One read can bring more questions than there is room for answers that wait.
 func TestPeerThatReadsGetsAllAnswers(t *testing.T) {
 	for _, side := range sides {
