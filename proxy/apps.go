@@ -111,7 +111,7 @@ func (l *loop) app(s *session, side Side) *appLeg {
 // judgeMessage decides on the text message at the start of b, at which Scan has stopped. r is how
 // take goes on behind the first drop bytes of b. Control frames between the fragments of a
 // message are moved in front of the message, because they do not wait for it. Then Scan comes
-// to them first, and to the message again.
+// to them first, and to the message again. A message that may still match is held back.
 func (l *loop) judgeMessage(s *session, from Side, b []byte, seen *frame.Counts) (r frame.Result, drop int) {
 	g := &s.legs[from]
 	text := g.scan.Gather(b, &l.limits, l.text[:0])
@@ -134,7 +134,9 @@ func (l *loop) judgeMessage(s *session, from Side, b []byte, seen *frame.Counts)
 	case frame.Wrong:
 		return frame.Result{Stop: frame.Broken, Violation: text.Violation}, text.At
 	default:
-		return frame.Result{Stop: frame.More}, 0
+		g.hold(b)
+		g.held.between = text.EndsFrame(b)
+		return frame.Result{Stop: frame.Message}, len(b)
 	}
 }
 

@@ -413,6 +413,37 @@ func TestMessageIsHeldBackNoLongerThanNeeded(t *testing.T) {
 	}
 }
 
+// A pong can come between the fragments that are held back, so a peer that sends something else
+// there does not gain time for it.
+func TestHeldFragmentsDoNotPutAPongOff(t *testing.T) {
+	for name, held := range map[string][]wire.Frame{
+		"nothing":       {wire.Text("data")},
+		"one fragment":  {wire.Text("pi").More()},
+		"two fragments": {wire.Text("pi").More(), wire.Continuation("").More()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t, func(c *Config) {
+				c.Client.Pong, c.Client.Liveness = heartbeat.RequirePong, heartbeat.OnlyPong
+				c.UpstreamSide.Interval = 0
+				c.ClientApp.Answers = answers(t, "ping=>pong")
+			})
+			c, u := st.session(false)
+			c.sends(held...)
+			st.pass(20 * time.Second)
+			c.wantsPing("due")
+			for range 19 {
+				st.pass(time.Second)
+				c.sends(wire.Ping("its own"))
+				c.wants("answered", wire.Pong("its own"))
+			}
+			u.read()
+			u.frames()
+			st.pass(2 * time.Second)
+			u.wants("the ping has no answer", wire.Close(1001, "client keepalive ping timeout"))
+		})
+	}
+}
+
 // What is held back is not a message yet.
 func TestHeldFragmentsAreDroppedAtTheEnd(t *testing.T) {
 	for name, ends := range map[string]func(c, u *peer){

@@ -40,10 +40,10 @@ func (l *loop) readable(s *session, from Side) {
 		l.lost(s, from, err)
 		return
 	}
+	inside := g.insideFrame()
 	start := frame.MaxHeld - g.unhold(chunk[:frame.MaxHeld])
 	l.count(s, from, n)
 
-	inside := g.insideFrame() || start < frame.MaxHeld
 	l.take(s, from, chunk[start:frame.MaxHeld+n])
 	g.beat.Heard(&l.rules[from], l.now, inside || g.insideFrame())
 	s.hears(from, l.now)
@@ -98,7 +98,7 @@ func (g *leg) hold(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	g.held = &held{bytes.Clone(b)}
+	g.held = &held{bytes: bytes.Clone(b)}
 }
 
 func (l *loop) count(s *session, from Side, n int) {

@@ -81,6 +81,9 @@ func (t *Text) Resume(b []byte, limits *Limits) {
 	t.gather(b, limits)
 }
 
+// EndsFrame reports whether b, of which the Text is a Part, ends with a whole frame.
+func (t *Text) EndsFrame(b []byte) bool { return t.end == len(b) }
+
 // gather collects the message from b[t.end] on, where one of its frames has ended.
 func (t *Text) gather(b []byte, limits *Limits) {
 	var counts Counts // Scan counts the frames if the message passes

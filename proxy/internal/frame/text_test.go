@@ -29,6 +29,7 @@ func TestGather(t *testing.T) {
 		"a whole message":             {frames(whole, whole), Whole, "ping", 0, 10, 1},
 		"an empty one":                {frames(wire{first: text}), Whole, "", 0, 6, 1},
 		"fragments":                   {frames(wire{first: unfinished, payload: "pi"}, wire{first: continuation}, wire{first: last, payload: "ng"}), Whole, "ping", 0, 8 + 6 + 8, 3},
+		"two fragments":               {frames(wire{first: unfinished, payload: "pi"}, wire{first: continuation, payload: "n"}), Part, "pin", 0, 0, 2},
 		"the first byte":              {frames(whole)[:1], Part, "", 0, 0, 0},
 		"a part of the payload":       {frames(whole)[:8], Part, "pi", 0, 0, 0},
 		"a part of a control frame":   {append(frames(wire{first: unfinished, payload: "pi"}), frames(wire{first: ping, payload: "a"})[:6]...), Part, "pi", 0, 0, 1},
@@ -55,6 +56,9 @@ func TestGather(t *testing.T) {
 			}
 			if string(test.b) != before {
 				t.Error("the bytes have changed")
+			}
+			if between := name == "two fragments"; test.found == Part && got.EndsFrame(test.b) != between {
+				t.Errorf("it ends with a whole frame: %t, want %t", !between, between)
 			}
 			if (got.Violation != nil) != (test.found == Wrong) {
 				t.Errorf("the broken rule is %v", got.Violation)
