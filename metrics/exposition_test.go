@@ -70,7 +70,7 @@ func TestBusyExposition(t *testing.T) {
 	two.AppPingSent(Upstream)
 	two.AppPongReceived(Upstream)
 	two.AppRoundTrip(Upstream, 15*time.Millisecond)
-	two.AppPingAnswered(Client)
+	two.AppPingsAnswered(Client, 1)
 
 	// One session is closed, and two are dropped, each by another peer.
 	one.Frames(Client, 0x8, 1)

@@ -115,8 +115,8 @@ func (l *Loop) AppPongReceived(side Side) { l.legs[side].appPongsReceived.Add(1)
 // answer.
 func (l *Loop) AppRoundTrip(side Side, rtt time.Duration) { observe(l.durations.appRTT[side], rtt) }
 
-// AppPingAnswered counts a message of the peer on that side that we answered ourselves.
-func (l *Loop) AppPingAnswered(side Side) { l.legs[side].appPingsAnswered.Add(1) }
+// AppPingsAnswered counts n messages of the peer on that side that we answered ourselves.
+func (l *Loop) AppPingsAnswered(side Side, n uint64) { l.legs[side].appPingsAnswered.Add(n) }
 
 // Frames counts n frames that the peer on that side sent. Only the low four bits of
 // opcode matter. Reserved opcodes have no series: they are a protocol error, which

@@ -13,7 +13,7 @@ import (
 // readAnswer collects the upstream's response head.
 func (l *loop) readAnswer(s *session) {
 	o := s.opening
-	n, err := s.legs[upstream].io.Read(l.in[:readSize], max(1, l.cfg.MaxHeaderSize-len(o.reply)+1))
+	n, err := s.legs[upstream].io.Read(l.in[:l.firstShare()], max(1, l.cfg.MaxHeaderSize-len(o.reply)+1))
 	switch {
 	case err == errAgain:
 		return

@@ -80,6 +80,7 @@ type appLeg struct {
 	mark    int64   // position in the leg's stream behind the last ping
 	backlog backlog // what was unread when a deadline came
 	learnt  bool    // the client has answered a ping
+	waiting uint16  // how many answers there are in answers
 	answers []byte  // frames that wait for the end of a message
 }
 
@@ -108,8 +109,9 @@ func (l *loop) app(s *session, side Side) *appLeg {
 }
 
 // judgeMessage decides on the text message at the start of b, at which Scan has stopped. r is how
-// take goes on behind the first drop bytes of b. A control frame between the fragments of a
-// message is moved in front of them, because it does not wait for them.
+// take goes on behind the first drop bytes of b. Control frames between the fragments of a
+// message are moved in front of the message, because they do not wait for it. Then Scan comes
+// to them first, and to the message again. A message that may still match is held back.
 func (l *loop) judgeMessage(s *session, from Side, b []byte, seen *frame.Counts) (r frame.Result, drop int) {
 	g := &s.legs[from]
 	text := g.scan.Gather(b, &l.limits, l.text[:0])
@@ -127,16 +129,29 @@ func (l *loop) judgeMessage(s *session, from Side, b []byte, seen *frame.Counts)
 		seen[ws.OpContinuation] += uint32(text.Frames - 1)
 		return frame.Result{Stop: frame.Message}, text.Size
 	case frame.Between:
-		var control [frame.MaxControl]byte
-		copy(control[:], b[text.At:text.At+text.Size])
-		copy(b[text.Size:], b[:text.At])
-		copy(b, control[:text.Size])
-		seen[b[0]&0x0f]++
-		return frame.Result{Stop: frame.Control, Size: text.Size}, 0
+		l.movesControls(from, b, text)
+		return frame.Result{Stop: frame.Message}, 0
 	case frame.Wrong:
 		return frame.Result{Stop: frame.Broken, Violation: text.Violation}, text.At
 	default:
-		return frame.Result{Stop: frame.More}, 0
+		g.hold(b)
+		g.held.between = text.EndsFrame(b)
+		return frame.Result{Stop: frame.Message}, len(b)
+	}
+}
+
+// movesControls moves the control frames between the fragments of a message in front of it, up
+// to the first fragment with which the message matches no rule. The message is at the start of
+// b, and text is what Gather has found of it: the first of the control frames.
+func (l *loop) movesControls(from Side, b []byte, text frame.Text) {
+	for may := true; may && text.Found == frame.Between; {
+		var control [frame.MaxControl]byte
+		copy(control[:], b[text.At:text.At+text.Size])
+		copy(b[text.Size:], b[:text.At])
+		b = b[copy(b, control[:text.Size]):]
+		known := len(text.Payload)
+		text.Resume(b, &l.limits)
+		may = len(text.Payload) == known || l.apps[from].mayMatch(text.Payload)
 	}
 }
 
@@ -157,20 +172,27 @@ func (l *loop) takeMessage(s *session, from Side, payload []byte) (taken bool) {
 		return false
 	}
 	a.beat.Heard(&app.rules, l.now, false)
-	if !rule.Swallows() {
+	if !rule.Swallows() && l.mayOweAnswer(s, from) {
 		l.owesAnswer(s, from, rule.Append(l.own[:0], wild))
 	}
 	return true
 }
 
+// mayOweAnswer reports whether one more answer to a peer may wait. One read can bring more
+// questions than that, so answers that can be written now do not wait for its end.
+func (l *loop) mayOweAnswer(s *session, side Side) bool {
+	g, a := &s.legs[side], l.app(s, side)
+	if len(a.answers) >= maxAnswers {
+		l.flush(s, side)
+	}
+	return s.cause.kind == live && g.out == outOpen && len(a.answers) < maxAnswers
+}
+
 // owesAnswer makes an answer to a peer's message due.
 func (l *loop) owesAnswer(s *session, side Side, text []byte) {
-	g, a := &s.legs[side], l.app(s, side)
-	if s.cause.kind != live || g.out != outOpen || len(a.answers) >= maxAnswers {
-		return
-	}
+	a := l.app(s, side)
 	a.answers = l.appendText(a.answers, side, text)
-	l.metrics.AppPingAnswered(side)
+	a.waiting++
 }
 
 // appAnswered records what an answer of the peer says about our pings.
@@ -224,9 +246,11 @@ func (l *loop) hasTextsOfApp(s *session, side Side) bool {
 func (l *loop) injectTexts(s *session, side Side) {
 	a := l.app(s, side)
 	if len(a.answers) > 0 {
-		answers := a.answers
-		a.answers = nil
-		l.send(s, side, answers)
+		answers, n := a.answers, a.waiting
+		a.answers, a.waiting = nil, 0
+		if l.send(s, side, answers) != lost {
+			l.metrics.AppPingsAnswered(side, uint64(n))
+		}
 	}
 	if l.hasTexts(s, side) {
 		l.injectAppPing(s, side, a)
@@ -305,7 +329,7 @@ func (l *loop) silenceApps(s *session) {
 	for _, side := range sides {
 		if a := l.app(s, side); a != nil {
 			a.beat.Stop()
-			a.answers = nil
+			a.answers, a.waiting = nil, 0
 		}
 	}
 }

@@ -266,6 +266,57 @@ func TestAnswerWaitsForTheEndOfAMessage(t *testing.T) {
 	c.wants("behind it", wire.Continuation("end"), wire.Text("pong"), wire.Text("pong"))
 }
 
+// An answer that still waits when the session ends is not sent, and not counted.
+func TestAnswerCountsWhenItIsSent(t *testing.T) {
+	st := appStage(t, ofSide(client, func(a *App) { a.Answers = answers(t, "ping=>pong") }))
+	c, u := st.session(false)
+	c.sends(wire.Text("ping"), wire.Text("ping"))
+	c.wants("answered", wire.Text("pong"), wire.Text("pong"))
+	begins(u, c)
+	c.sends(wire.Text("ping"), wire.Close(1000, ""))
+	u.wants("no answer is waited for", wire.Close(1000, ""))
+	u.sends(wire.Continuation("end"), wire.Close(1000, ""))
+	c.wants("no answer", wire.Continuation("end"), wire.Close(1000, ""))
+	st.counts(map[string]float64{"app_pings_answered_total{client}": 2})
+}
+
+// One read can bring more questions than there is room for answers that wait.
+func TestPeerThatReadsGetsAllAnswers(t *testing.T) {
+	for _, side := range sides {
+		t.Run(side.String(), func(t *testing.T) {
+			st := appStage(t, ofSide(side, func(a *App) { a.Answers = answers(t, "ping*=>pong*") }))
+			from, to := st.way(side)
+			var asked, wanted []wire.Frame
+			for i := range 100 {
+				rest := fmt.Sprint(i, strings.Repeat("x", 90))
+				asked, wanted = append(asked, wire.Text("ping"+rest)), append(wanted, wire.Text("pong"+rest))
+			}
+			from.sends(asked...)
+			from.wants("each one, in order", wanted...)
+			to.wantsNothing("all were answered here")
+			st.counts(map[string]float64{fmt.Sprintf("app_pings_answered_total{%v}", side): 100})
+		})
+	}
+}
+
+// Control frames do not wait for a message that is held back. They keep their order, and stay
+// where they are behind the fragment with which the message matches no rule.
+func TestControlFramesBetweenHeldFragments(t *testing.T) {
+	st := newStage(t, func(c *Config) {
+		c.PeerPings = ForwardPings
+		c.ClientApp.Answers = answers(t, "ping=>pong")
+	})
+	c, u := st.session(false)
+	c.sends(wire.Text("p").More(), wire.Ping("1"), wire.Continuation("i").More(), wire.Pong("2"), wire.Ping("3"))
+	u.wants("at once", wire.Ping("1"), wire.Pong("2"), wire.Ping("3"))
+	c.sends(wire.Continuation("n").More(), wire.Ping("4"), wire.Continuation("k").More(), wire.Ping("5"), wire.Continuation(""))
+	u.wants("it matches nothing from its last letter on", wire.Ping("4"),
+		wire.Text("p").More(), wire.Continuation("i").More(), wire.Continuation("n").More(), wire.Continuation("k").More(),
+		wire.Ping("5"), wire.Continuation(""))
+	c.sends(wire.Text("pi").More(), wire.Ping("6"), wire.Continuation("").More(), wire.Close(1000, ""), wire.Continuation("ng"))
+	u.wants("nothing behind the Close", wire.Ping("6"), wire.Close(1000, ""))
+}
+
 // A peer that asks and reads nothing gets no more than some answers.
 func TestAnswersThatWaitAreBounded(t *testing.T) {
 	st := appStage(t, ofSide(client, func(a *App) { a.Answers = answers(t, "ping=>"+strings.Repeat("x", 1000)) }))
@@ -359,6 +410,37 @@ func TestMessageIsHeldBackNoLongerThanNeeded(t *testing.T) {
 			}
 		}
 		u.wants("all of it", wire.Text(text))
+	}
+}
+
+// A pong can come between the fragments that are held back, so a peer that sends something else
+// there does not gain time for it.
+func TestHeldFragmentsDoNotPutAPongOff(t *testing.T) {
+	for name, held := range map[string][]wire.Frame{
+		"nothing":       {wire.Text("data")},
+		"one fragment":  {wire.Text("pi").More()},
+		"two fragments": {wire.Text("pi").More(), wire.Continuation("").More()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t, func(c *Config) {
+				c.Client.Pong, c.Client.Liveness = heartbeat.RequirePong, heartbeat.OnlyPong
+				c.UpstreamSide.Interval = 0
+				c.ClientApp.Answers = answers(t, "ping=>pong")
+			})
+			c, u := st.session(false)
+			c.sends(held...)
+			st.pass(20 * time.Second)
+			c.wantsPing("due")
+			for range 19 {
+				st.pass(time.Second)
+				c.sends(wire.Ping("its own"))
+				c.wants("answered", wire.Pong("its own"))
+			}
+			u.read()
+			u.frames()
+			st.pass(2 * time.Second)
+			u.wants("the ping has no answer", wire.Close(1001, "client keepalive ping timeout"))
+		})
 	}
 }
 

@@ -72,7 +72,10 @@ const (
 
 // held is the beginning of a header, of a control frame, or of a message that is looked at.
 // It is kept until the rest comes.
-type held struct{ bytes []byte }
+type held struct {
+	bytes   []byte
+	between bool // bytes ends with a whole frame of a message
+}
 
 // pending holds the control frames that wait to be written to a leg. At most one pong
 // waits: the latest ping wins (RFC 6455 5.5.3), so a flood of pings costs nothing.
@@ -100,7 +103,7 @@ func (s *session) midMessage(side Side) bool {
 }
 
 // insideFrame reports whether the peer is in the middle of a frame, header included.
-func (g *leg) insideFrame() bool { return g.scan.MidFrame() || g.held != nil }
+func (g *leg) insideFrame() bool { return g.scan.MidFrame() || g.held != nil && !g.held.between }
 
 // gap returns the gap between data frames for which our frames that are due on the leg wait,
 // or frame.NoGap if none is due. texts says whether messages of ours are among them.

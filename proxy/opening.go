@@ -134,7 +134,7 @@ func (l *loop) waitingClientReady(s *session, ready epoll.Ready) {
 // What the client sends behind that stays in the kernel until it is needed.
 func (l *loop) readHead(s *session, most int) bool {
 	o, conn := s.opening, s.legs[client].io
-	n, err := conn.Read(l.in[:readSize], max(1, most-len(o.head)+1))
+	n, err := conn.Read(l.in[:l.firstShare()], max(1, most-len(o.head)+1))
 	switch {
 	case err == errAgain:
 		return false

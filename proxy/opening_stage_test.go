@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -247,4 +248,26 @@ func TestClientOfADrainingLoopIsRefused(t *testing.T) {
 			t.Errorf("a drain waits for %d clients that came late", kept)
 		}
 	}
+}
+
+// What comes early from an upstream fits a tail in which answers of ours are already.
+func TestEarlyBytesBehindAnswers(t *testing.T) {
+	w := newWaiting(t, func(c *Config) {
+		c.MaxHeaderSize = 128 << 10
+		c.ClientApp.Answers = answers(t, "ping=>"+strings.Repeat("x", 1000))
+	})
+	if err := unix.SetsockoptInt(w.client.far, unix.SOL_SOCKET, unix.SO_SNDBUF, 1); err != nil {
+		t.Fatal(err)
+	}
+	asked := strings.Repeat(string(wire.Encode(true, wire.Text("ping"))), 100)
+	w.client.writesOnce([]byte(wire.Request() + asked))
+	early := wire.Binary(strings.Repeat("y", 150<<10))
+	w.upstreamAnswers(w.upstreamReads() + string(wire.Encode(false, early)))
+	w.drains(w.client)
+	_, frames, _ := bytes.Cut(w.client.got, []byte("\r\n\r\n"))
+	w.client.got = frames
+	if got := w.client.frames(); !slices.Contains(got, early) || !slices.Contains(got, wire.Text(strings.Repeat("x", 1000))) {
+		t.Errorf("the client got %d frames, want answers and what came early among them", len(got))
+	}
+	w.counts(map[string]float64{"sessions_opened_total": 1, "sessions_active": 1})
 }

@@ -40,10 +40,10 @@ func (l *loop) readable(s *session, from Side) {
 		l.lost(s, from, err)
 		return
 	}
+	inside := g.insideFrame()
 	start := frame.MaxHeld - g.unhold(chunk[:frame.MaxHeld])
 	l.count(s, from, n)
 
-	inside := g.insideFrame() || start < frame.MaxHeld
 	l.take(s, from, chunk[start:frame.MaxHeld+n])
 	g.beat.Heard(&l.rules[from], l.now, inside || g.insideFrame())
 	s.hears(from, l.now)
@@ -74,6 +74,15 @@ func (l *loop) share(s *session, from Side) int {
 	return l.paced(s, from, most)
 }
 
+// firstShare returns how many bytes a read of a handshake may take: what comes behind the head
+// is scanned as one read when the session opens.
+func (l *loop) firstShare() int {
+	if l.cfg.needsExtras() {
+		return readSize - extraRoom
+	}
+	return readSize
+}
+
 // unhold moves the bytes that were held back to the end of room, and returns how many
 // they are.
 func (g *leg) unhold(room []byte) int {
@@ -89,7 +98,7 @@ func (g *leg) hold(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	g.held = &held{bytes.Clone(b)}
+	g.held = &held{bytes: bytes.Clone(b)}
 }
 
 func (l *loop) count(s *session, from Side, n int) {

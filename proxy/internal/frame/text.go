@@ -32,6 +32,9 @@ type Text struct {
 	Size      int        // Whole: of the message; Between: of the control frame
 	Frames    int        // Whole: how many there are
 	Violation *Violation // Wrong: the broken rule
+
+	end   int     // of the whole frames in Payload
+	ahead Scanner // at that end
 }
 
 // Watch makes Scan stop at text messages that may be small.
@@ -64,55 +67,72 @@ func (s *Scanner) stops(first byte) bool {
 // the payload to into, and does not change b. If the message is Part, b is not longer than
 // MaxHeld and can be held back.
 func (s *Scanner) Gather(b []byte, limits *Limits, into []byte) Text {
-	ahead, counts := *s, Counts{} // Scan counts the frames if the message passes
-	text := Text{Payload: into}
-	at := 0
-	for at < len(b) {
-		h, violation := ahead.parse(b[at:], limits)
-		switch {
-		case violation != nil:
-			text.Found, text.At, text.Violation = Wrong, at, violation
-			return text
-		case h.size == 0:
-			return text
-		case isControl(b[at]):
-			return text.between(b, at, h)
-		case h.length > MaxGathered || at+h.size+int(h.length) > MaxGathered:
-			text.Found = Large
-			return text
-		}
-		body := b[at+h.size:]
-		there := min(int(h.length), len(body))
-		start := len(text.Payload)
-		text.Payload = append(text.Payload, body[:there]...)
-		if b[at+1]&mask != 0 {
-			ws.Cipher(text.Payload[start:], [4]byte(b[at+h.size-4:]), 0)
-		}
-		if there < int(h.length) {
-			return text
-		}
-		ahead.accept(b[at], h.length, &counts)
-		at += h.size + there
-		text.Frames++
-		if !ahead.fragmented {
-			text.Found, text.Size = Whole, at
-			return text
-		}
-	}
+	text := Text{Payload: into, ahead: *s}
+	text.gather(b, limits)
 	return text
 }
 
-// between completes a Text with the control frame at b[at], whose header is valid.
-func (t Text) between(b []byte, at int, h header) Text {
-	size := h.size + int(h.length)
-	if len(b)-at < size {
-		return t
+// Resume goes on with a Text that is Between, after the caller has taken the control frame
+// out. b begins with the message, as before. Resume does not look at the frames that are in
+// Payload again. Otherwise a message with many control frames between its fragments would cost
+// the square of their number.
+func (t *Text) Resume(b []byte, limits *Limits) {
+	t.Found, t.At, t.Size = Part, 0, 0
+	t.gather(b, limits)
+}
+
+// EndsFrame reports whether b, of which the Text is a Part, ends with a whole frame.
+func (t *Text) EndsFrame(b []byte) bool { return t.end == len(b) }
+
+// gather collects the message from b[t.end] on, where one of its frames has ended.
+func (t *Text) gather(b []byte, limits *Limits) {
+	var counts Counts // Scan counts the frames if the message passes
+	for t.end < len(b) {
+		first := b[t.end]
+		h, violation := t.ahead.parse(b[t.end:], limits)
+		switch {
+		case violation != nil:
+			t.Found, t.At, t.Violation = Wrong, t.end, violation
+			return
+		case h.size == 0:
+			return
+		case isControl(first):
+			t.between(b[t.end:], h)
+			return
+		case h.length > MaxGathered || t.end+h.size+int(h.length) > MaxGathered:
+			t.Found = Large
+			return
+		}
+		body := b[t.end+h.size:]
+		there := min(int(h.length), len(body))
+		start := len(t.Payload)
+		t.Payload = append(t.Payload, body[:there]...)
+		if b[t.end+1]&mask != 0 {
+			ws.Cipher(t.Payload[start:], [4]byte(b[t.end+h.size-4:]), 0)
+		}
+		if there < int(h.length) {
+			return
+		}
+		t.ahead.accept(first, h.length, &counts)
+		t.end += h.size + there
+		t.Frames++
+		if !t.ahead.fragmented {
+			t.Found, t.Size = Whole, t.end
+			return
+		}
 	}
-	t.Found, t.At, t.Size = Between, at, size
-	if violation := checkClose(b[at : at+size]); violation != nil {
+}
+
+// between completes a Text with the control frame at the start of b, whose header is valid.
+func (t *Text) between(b []byte, h header) {
+	size := h.size + int(h.length)
+	if len(b) < size {
+		return
+	}
+	t.Found, t.At, t.Size = Between, t.end, size
+	if violation := checkClose(b[:size]); violation != nil {
 		t.Found, t.Violation = Wrong, violation
 	}
-	return t
 }
 
 // MaxTextHeader is the size of the longest header of AppendText and AppendMaskedText.

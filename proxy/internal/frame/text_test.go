@@ -1,6 +1,8 @@
 package frame
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,6 +29,7 @@ func TestGather(t *testing.T) {
 		"a whole message":             {frames(whole, whole), Whole, "ping", 0, 10, 1},
 		"an empty one":                {frames(wire{first: text}), Whole, "", 0, 6, 1},
 		"fragments":                   {frames(wire{first: unfinished, payload: "pi"}, wire{first: continuation}, wire{first: last, payload: "ng"}), Whole, "ping", 0, 8 + 6 + 8, 3},
+		"two fragments":               {frames(wire{first: unfinished, payload: "pi"}, wire{first: continuation, payload: "n"}), Part, "pin", 0, 0, 2},
 		"the first byte":              {frames(whole)[:1], Part, "", 0, 0, 0},
 		"a part of the payload":       {frames(whole)[:8], Part, "pi", 0, 0, 0},
 		"a part of a control frame":   {append(frames(wire{first: unfinished, payload: "pi"}), frames(wire{first: ping, payload: "a"})[:6]...), Part, "pi", 0, 0, 1},
@@ -54,12 +57,53 @@ func TestGather(t *testing.T) {
 			if string(test.b) != before {
 				t.Error("the bytes have changed")
 			}
+			if between := name == "two fragments"; test.found == Part && got.EndsFrame(test.b) != between {
+				t.Errorf("it ends with a whole frame: %t, want %t", !between, between)
+			}
 			if (got.Violation != nil) != (test.found == Wrong) {
 				t.Errorf("the broken rule is %v", got.Violation)
 			}
 			s.Skip()
 			if r := s.Scan(test.b, &noLimits, NoGap, &counts); r.Stop == Message && r.Pass == 0 {
 				t.Error("Scan stops again at the message that it is to skip")
+			}
+		})
+	}
+}
+
+// A message is gathered the same, whether or not control frames stood between its fragments,
+// and no fragment is looked at twice.
+func TestGatherResumes(t *testing.T) {
+	fragments := []wire{
+		{first: text &^ fin, payload: "p"}, {first: 0}, {first: 0, payload: "in"}, {first: fin, payload: "g"},
+	}
+	ping := wire{first: fin | 0x9, payload: "abc"}.bytes(true)
+	for name, test := range map[string]struct {
+		last  []wire // behind the first three fragments
+		found Gathered
+	}{
+		"to the end":        {fragments[3:], Whole},
+		"to a part":         {nil, Part},
+		"to a broken frame": {fragments[:1], Wrong},
+		"to a large frame":  {[]wire{{first: fin, payload: strings.Repeat("x", MaxText)}}, Large},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b, plain []byte
+			for _, f := range append(slices.Clip(fragments[:3]), test.last...) {
+				b, plain = append(append(b, f.bytes(true)...), ping...), append(plain, f.bytes(true)...)
+			}
+			s := NewScanner(true, false)
+			want := s.Gather(plain, &noLimits, nil)
+			got := s.Gather(b, &noLimits, nil)
+			for got.Found == Between {
+				b = slices.Delete(b, got.At, got.At+got.Size)
+				for i := range b[:got.At] {
+					b[i] = 0xff
+				}
+				got.Resume(b, &noLimits)
+			}
+			if !reflect.DeepEqual(got, want) || got.Found != test.found {
+				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
 	}
