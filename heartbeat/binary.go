@@ -11,7 +11,7 @@ import (
 //	byte   0      format, 1
 //	       1      status
 //	       2      open pings, 0 to 4
-//	       3      bit 0 paused, bit 1 measured, bit 2 delayed, bit 3 heard, bits 4 and 5 manner
+//	       3      bit 0 paused, bit 1 measured, bit 2 delayed, bit 3 heard, bits 4 to 6 manner
 //	       4      wait
 //	       5–36   at, sentAt, payload, rtt: 8 bytes each, big-endian
 //	       37–    for each open ping but the latest: payload, sentAt; 8 bytes each, big-endian
@@ -28,7 +28,7 @@ const (
 	flagHeard
 
 	mannerAt = 4      // the bits of manner begin here
-	flagsEnd = 1 << 6 // above all of them
+	flagsEnd = 1 << 7 // above all of them
 )
 
 var errBinary = errors.New("heartbeat: malformed state")
@@ -99,9 +99,9 @@ func (s *State) UnmarshalBinary(b []byte) error {
 
 // possible reports whether s can be the result of calls of its methods.
 func (s *State) possible() bool {
-	return s.status <= pressing && s.wait <= Arrived && s.open <= maxOpen &&
+	return s.status <= pressing && s.wait <= Arrived && s.open <= maxOpen && s.manner <= behind &&
 		(s.status != owed || s.open > 0 && !s.settled()) &&
-		(!s.settled() || s.open > 0)
+		(!s.settled() && s.manner != behind || s.open > 0)
 }
 
 // settled reports whether the latest ping has its answer, although pings are open.

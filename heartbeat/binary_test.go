@@ -85,6 +85,7 @@ func TestUnmarshalRefusesWhatNoStateCanBe(t *testing.T) {
 		{"no such flag", changed(3, flagsEnd)},
 		{"a reply owed that has come", changed(3, byte(replied)<<mannerAt)},
 		{"an answer owed that has come", changed(3, byte(otherwise)<<mannerAt)},
+		{"no such manner", changed(3, byte(behind+1)<<mannerAt)},
 		{"no such wait", changed(4, byte(Arrived)+1)},
 	} {
 		before := c.state

@@ -43,7 +43,9 @@ func (s *State) remember(payload uint64, now Time) {
 	switch s.manner {
 	case otherwise:
 		s.open, s.manner = 0, unknown
-	case replied: // the others still have their replies to come
+	case replied: // the others may still have their replies to come
+		s.manner = behind
+	case behind: // the latest had none
 		s.manner = unknown
 	case unknown, byEcho:
 	}

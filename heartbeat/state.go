@@ -64,6 +64,7 @@ const (
 	otherwise               // none has; one with another payload has answered the open pings, whose echoes are still recognised
 	byEcho                  // one has, so the peer's answers are echoes
 	replied                 // the latest ping has had a Reply, and an earlier one is still open
+	behind                  // the ping before the latest had one, and an earlier one is still open
 )
 
 // Open starts the heartbeat of a peer that we read from. phase, from 0 to 1, is the
@@ -239,14 +240,15 @@ func (s *State) Pong(r *Rules, now Time, payload []byte, early bool) Answer {
 
 // Reply records an answer that does not say which ping it answers, such as a message of an
 // application. Each ping that may still be answered takes one Reply. The first Reply after a
-// ping is the answer to that ping; it is measured if no earlier ping was open. A Reply to no
-// ping does not count. A State is given either replies or pongs.
+// ping is the answer to that ping. It is measured if no earlier ping was open, or if the ping
+// before had its Reply: then the earlier one was left out. A Reply to no ping does not
+// count. A State is given either replies or pongs.
 func (s *State) Reply(r *Rules, now Time) Answer {
 	if s.open == 0 {
 		return Answer{}
 	}
 	sentAt, first := s.latestSentAt(), s.manner != replied
-	if s.open > 1 || !first {
+	if s.open > 1 && s.manner != behind || !first {
 		sentAt = Never
 	}
 	s.manner = replied

@@ -23,6 +23,7 @@ type stateModel struct {
 	presses  bool
 	answered bool // the open pings are, by a pong that is not an echo
 	replied  bool // the latest ping has had a reply, and another one is open
+	behind   bool // the ping before the latest had its reply, and an earlier one is open
 	echoes   bool
 	paused   bool
 	heardAny bool // since its whole timeout runs
@@ -33,7 +34,7 @@ func (m *stateModel) sent(now Time, payload uint64, armed bool) {
 	if m.answered {
 		m.open, m.answered = nil, false
 	}
-	m.replied = false
+	m.replied, m.behind = false, m.replied && len(m.open) > 0
 	sent := ping{payload, now}
 	if m.paused {
 		sent.sentAt = Never
@@ -148,12 +149,15 @@ func (m *stateModel) reply(now Time) (a Answer) {
 	if !m.replied {
 		m.alive(now)
 		a.Took = now.Sub(m.lastSent)
-		if len(m.open) == 1 && m.open[0].sentAt != Never {
+		if sentAt := m.open[len(m.open)-1].sentAt; sentAt != Never && (len(m.open) == 1 || m.behind) {
 			a.Measured, m.last = true, a.Took
 		}
 	}
 	m.open = m.open[1:]
 	m.replied = len(m.open) > 0
+	if !m.replied {
+		m.behind = false
+	}
 	return a
 }
 
