@@ -41,10 +41,10 @@ var hosts = []struct {
 	{"[fe80::1%25eth0.100]", true, true, true},
 
 	// A zone could hide a host's end from another reader.
-	{"[fe80::1%a b]:80", true, false, true},
-	{"[fe80::1%a/b]:80", true, false, true},
-	{`[fe80::1%a"b]`, true, false, true},
-	{"[fe80::1%\xff]", true, false, true},
+	{"[fe80::1%a b]:80", true, false, false},
+	{"[fe80::1%a/b]:80", true, false, false},
+	{`[fe80::1%a"b]`, true, false, false},
+	{"[fe80::1%\xff]", true, false, false},
 
 	{"[::%[]:", false, false, false},
 

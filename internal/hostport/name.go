@@ -23,8 +23,8 @@ func isRegNameByte(c byte) bool {
 // that are not an address are not a name either: some resolvers make an address of them
 // (inet_aton(3)).
 func IsAddressOrName(host string) bool {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Zone() == "" || ascii.Consists(addr.Zone(), isZoneByte)
 	}
 	if strings.Trim(host, "0123456789.") == "" {
 		return false
@@ -36,6 +36,11 @@ func IsAddressOrName(host string) bool {
 	}
 	return true
 }
+
+// isZoneByte reports whether c may be in a zone, which is the name of a network interface or
+// its number. Linux allows nearly any byte there, but a URL could not be written with it
+// (RFC 6874 2).
+func isZoneByte(c byte) bool { return isLabelByte(c) || c == '.' || c == '~' || c == ':' || c == '@' }
 
 // IsLabel reports whether s can be one label of a name. The underscore is in no host name
 // by the rules (RFC 1123 2.1), but in many by use: container networks name their services
