@@ -369,7 +369,7 @@ var refused = map[string][]struct{ value, reason string }{
 		{"ws://local host", noURL},
 		{"ws://localhost/%zz", noURL},
 		{"ws://bücher.example", noHost},
-		{"ws://[::%25\xf4]", noHost},
+		{"ws://[::1%25é]", noHost},
 		{"ws://a%22b", noURL},
 	},
 	"HOLDFAST_LISTEN": {
