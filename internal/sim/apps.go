@@ -72,7 +72,9 @@ func (p *peer) isTold(payload []byte) bool {
 	p.tells("<- the answer %.40q", text)
 	p.appl.owed = p.appl.owed[i+1:]
 	p.appl.got++
-	p.w.apps[p.side].told++
+	if !p.talk.faulty { // a panic in the middle of a write comes before the count
+		p.w.apps[p.side].told++
+	}
 	p.mayBeTold()
 	return true
 }
@@ -369,7 +371,7 @@ type appCounts struct {
 	pings   int // that have come
 	answers int // that the proxy must have taken
 	asks    int // messages that the proxy is to answer
-	told    int // answers that have come
+	told    int // answers that have come, but for those of sessions that had panicked
 }
 
 // wantsAppCounts holds the counters against what the peers know. A ping that leaves while
