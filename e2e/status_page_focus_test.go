@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// asks is a condition: the dialog is open, and says so much.
+// asks is a condition: the dialog is open and has this text.
 func asks(text string) string {
 	return fmt.Sprintf("document.getElementById('confirm').open && document.getElementById('confirm-text').textContent.includes(%q)", text)
 }
@@ -97,7 +97,7 @@ func TestStatusPageKeepsFocusWhenSessionsEnd(t *testing.T) {
 	client.closes("5", 1000, "")
 	page.shows("that it is outdated", isOutdated(" at /5 has ended already."))
 	page.presses("Enter")
-	page.shows("the focus on the heading, for there is no row", hasFocus(heading))
+	page.shows("the focus on the heading, because no row is left", hasFocus(heading))
 	page.settles()
 	page.shows("that the focus stays", hasFocus(heading))
 	page.hasNoProblem()

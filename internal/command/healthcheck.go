@@ -100,7 +100,7 @@ type target struct {
 	Reason   string `json:"reason"`
 }
 
-// remedy says what to do about upstreams none of which gets sessions. A try of an upstream
+// remedy says what to do about upstreams if none of them gets sessions. A try of an upstream
 // that an operator has taken out of use would not say why.
 func remedy(all []target) string {
 	isDown := func(t target) bool { return t.State == "down" }
