@@ -134,7 +134,7 @@ const (
 
 var (
 	slowStop = Stop{Delay: 5 * time.Second, Spread: 20 * time.Second, Timeout: 30 * time.Second}
-	fastStop = Stop{Timeout: 11 * time.Second}
+	fastStop = AtOnce(10 * time.Second)
 )
 
 // A drain without a stop: clients are served during the delay, and refused afterwards, for
@@ -313,6 +313,25 @@ func TestDrainCuts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A peer that only does not answer its Close is not one of those that were cut, even if its
+// Close had to wait for a message under way.
+func TestStopAtOnceOfPeersThatNeverAnswer(t *testing.T) {
+	inBubble(t, nil, func(w *drainWorld) {
+		sessions := w.living(2)
+		sessions[0].u.sends(wire.Text("the rest does not come").More())
+		cut := w.stops(context.Background(), fastStop)
+		for at := time.Duration(0); at < fastStop.Longest(); at += bubbleStep {
+			w.until(at)
+			for _, p := range sessions { // what a peer reads has reached it
+				p.c.frames()
+				p.u.frames()
+			}
+		}
+		w.wantsStopped(cut, 0)
+		w.over("sessions_dropped_total{drain,proxy}", 2)
+	})
 }
 
 // A second signal cuts what a drain has left, whatever step it is at.

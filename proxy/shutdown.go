@@ -17,6 +17,13 @@ type Stop struct {
 	Timeout time.Duration // what is left is cut when so much time has passed after the Spread
 }
 
+// AtOnce returns the Stop without a Delay and without a Spread. Its Timeout lets the deadline
+// of each session's close be the judge: a Close that waits for the end of a message takes
+// half as long again (leg.defersClose), and the loop may be a little late.
+func AtOnce(closeTimeout time.Duration) Stop {
+	return Stop{Timeout: closeTimeout + closeTimeout/2 + time.Second}
+}
+
 // Longest returns how long a Stop takes at most.
 func (s Stop) Longest() time.Duration { return s.Delay + s.Spread + s.Timeout }
 

@@ -67,11 +67,8 @@ func (c Config) Stop() proxy.Stop {
 	return proxy.Stop{Delay: c.DrainDelay, Spread: c.DrainSpread, Timeout: c.DrainTimeout}
 }
 
-// StopAtOnce returns how SIGINT ends the proxy: without a delay and without a spread. A
-// second more than CLOSE_TIMEOUT lets each session be judged by its own deadline.
-func (c Config) StopAtOnce() proxy.Stop {
-	return proxy.Stop{Timeout: time.Duration(c.CloseTimeout) + time.Second}
-}
+// StopAtOnce returns how SIGINT ends the proxy.
+func (c Config) StopAtOnce() proxy.Stop { return proxy.AtOnce(time.Duration(c.CloseTimeout)) }
 
 // upstreams returns the upstreams of the proxy.
 func (c Config) upstreams(loaded *Certificates) (all []proxy.Upstream) {

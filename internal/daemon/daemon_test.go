@@ -26,7 +26,7 @@ type shutdown func(ctx context.Context) (cut int, err error)
 // The stops of the daemons in these tests.
 var (
 	slowly = proxy.Stop{Delay: 5 * time.Second, Spread: 20 * time.Second, Timeout: 30 * time.Second}
-	atOnce = proxy.Stop{Timeout: 11 * time.Second}
+	atOnce = proxy.AtOnce(4 * time.Second)
 )
 
 // fakeProxy ends when it is shut down, or with fails.

@@ -78,7 +78,7 @@ func TestDrainWithoutAnEnd(t *testing.T) {
 		}},
 		{"SIGINT on the way, and sessions were cut", syscall.SIGINT, 4 * time.Second, 0, 3, atOnce, []string{
 			`draining asked="POST /api/drain" sessions=2 at_most_s=12`,
-			`draining signal=interrupt sessions=2 at_most_s=11`,
+			`draining signal=interrupt sessions=2 at_most_s=7`,
 			`"still draining" sessions=2 after_s=5`,
 			`"holdfast ends" cut=3`,
 		}},
