@@ -167,6 +167,8 @@ func TestStateInASentence(t *testing.T) {
 	p50 := 1.25
 	measured := status.Status{Ready: true, Sessions: 1204, SessionsLimit: 9900, Upstreams: []status.Upstream{up}}
 	measured.Legs.Client.RTT.P50 = &p50
+	other, both := status.Status{Ready: true, Sessions: 2}, measured
+	other.Legs.Upstream.RTT.P50, both.Legs.Upstream.RTT.P50 = &p50, new(3.5)
 	for _, tc := range []struct {
 		is       status.Status
 		level    level
@@ -176,6 +178,9 @@ func TestStateInASentence(t *testing.T) {
 		{status.Status{Ready: true}, good, "Holdfast is ready, and no session is open.", "It pings both ends of each session from the first one on."},
 		{status.Status{Ready: true, Sessions: 1}, good, "Holdfast keeps 1 session alive.", "No ping has come back yet."},
 		{measured, good, "Holdfast keeps 1,204 sessions alive.", "Half of all pings come back from clients within 1.2 ms."},
+		{other, good, "Holdfast keeps 2 sessions alive.", "Half of all pings come back from upstreams within 1.2 ms."},
+		{both, good, "Holdfast keeps 1,204 sessions alive.",
+			"Half of all pings come back within 1.2 ms from clients, and within 3.5 ms from upstreams."},
 		{status.Status{Ready: true, Sessions: 3, Upstreams: []status.Upstream{up, down, draining}}, warn, "Holdfast keeps 3 sessions alive.",
 			"1 upstream is down: 192.0.2.1:80 (a.example:80). 1 upstream is out of use: an operator drains 192.0.2.2:80."},
 		{status.Status{Ready: true, Sessions: 3, Upstreams: []status.Upstream{down, down, down, down, up}}, warn, "Holdfast keeps 3 sessions alive.",

@@ -121,6 +121,8 @@ func detail(s status.Status) string {
 			milliseconds(upstream) + " from upstreams."
 	case client != nil:
 		return "Half of all pings come back from clients within " + milliseconds(client) + "."
+	case upstream != nil:
+		return "Half of all pings come back from upstreams within " + milliseconds(upstream) + "."
 	case s.Sessions > 0:
 		return "No ping has come back yet."
 	}
