@@ -100,11 +100,11 @@ type scene struct {
 	slow *holdfast // its clients do not read, and its service has moods
 }
 
-// calmly are the settings of the proxies that have sessions: clients that do not read stay,
-// and a drain takes its time.
+// calmly are the settings of the proxies that have sessions: nobody has to answer pings in
+// time, clients that do not read stay, and a drain takes its time.
 var calmly = []string{
 	"HOLDFAST_LOG_LEVEL=info", "HOLDFAST_PING_INTERVAL=4s", "HOLDFAST_PING_JITTER=1", "HOLDFAST_WRITE_TIMEOUT=5m",
-	"HOLDFAST_CLIENT_PING_TIMEOUT=0s", "HOLDFAST_UPSTREAM_PING_TIMEOUT=2s", "HOLDFAST_DRAIN_SPREAD=24h",
+	"HOLDFAST_PING_TIMEOUT=0s", "HOLDFAST_DRAIN_SPREAD=24h",
 }
 
 func newScene(t *testing.T) *scene {
@@ -113,7 +113,7 @@ func newScene(t *testing.T) *scene {
 	s.busy = s.startBusy()
 	ends := newAuthority(t).issuesUntil(time.Now().Add(48*time.Hour), "127.0.0.1")
 	s.lost = startHoldfast(t, upstreamAbsent(t), "HOLDFAST_TLS_CERT_FILE="+ends.certFile, "HOLDFAST_TLS_KEY_FILE="+ends.keyFile)
-	s.slow = startHoldfast(t, s.service, calmly...)
+	s.slow = startHoldfast(t, s.service, append([]string{"HOLDFAST_UPSTREAM_PING_TIMEOUT=2s"}, calmly...)...)
 	s.p = startPrometheus(t, s.busy, s.lost, s.slow)
 	s.p.wants("sum(up) == 3")
 	return s
