@@ -103,7 +103,11 @@ func (l *loop) lost(s *session, side Side, err error) {
 		l.drop(s, cause{side: side, reason: reason, detail: new(detail)}, nil)
 		return
 	}
-	l.unanswered(s, side, reason, noAnswer)
+	if reason == metrics.EOF {
+		l.unanswered(s, side, reason, noAnswer)
+	} else {
+		l.unanswered(s, side, reason, noAnswer+": "+detail)
+	}
 }
 
 // noAnswer is the detail of a session whose second Close did not come.

@@ -314,6 +314,7 @@ func gorillaEcho(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.Close()
+	answersPatiently(c)
 	for {
 		kind, message, err := c.ReadMessage()
 		if err != nil {
@@ -338,7 +339,22 @@ func gorillaDial(ctx context.Context, url string, subprotocols ...string) (conve
 	if err != nil {
 		return nil, nil, err
 	}
+	answersPatiently(c)
 	return gorillaClient{c}, resp.Header, c.SetReadDeadline(time.Now().Add(2 * patience))
+}
+
+// answersPatiently makes the library take its time for an answer to a Close or a ping. By
+// default it gives the write a second, and a connection over TLS whose write was late is
+// broken for good.
+func answersPatiently(c *gorilla.Conn) {
+	answer := func(kind int, payload []byte) error {
+		return c.WriteControl(kind, payload, time.Now().Add(patience))
+	}
+	c.SetCloseHandler(func(code int, _ string) error {
+		_ = answer(gorilla.CloseMessage, gorilla.FormatCloseMessage(code, "")) // if it fails, so does the next read
+		return nil
+	})
+	c.SetPingHandler(func(payload string) error { return answer(gorilla.PongMessage, []byte(payload)) })
 }
 
 func (c gorillaClient) write(binary bool, message []byte) error {
