@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -180,10 +181,14 @@ func (s *Server) tryForPage(ctx context.Context, route *backend.Route) (net.Conn
 	defer to.Pages(-1)
 	leave, err := s.awaitPlace(ctx, route)
 	switch {
-	case err == errWentDown:
+	case err == errWentDown, err == errQueuedTooLong && route.More(s.clock.now()):
 		route.Skipped(err)
 		return nil, nil
 	case err == errQueuedTooLong:
+		route.Skipped(err)
+		_, err = route.Err()
+		return nil, &web.Undialled{Err: err, Refusal: refuseBusy}
+	case err == errPagesQueued:
 		return nil, &web.Undialled{Err: err, Refusal: refuseBusy}
 	case err == errShutdown:
 		return nil, &web.Undialled{Err: err, Refusal: refuseDraining}
@@ -226,6 +231,8 @@ func (s *Server) outlast(conn net.Conn) {
 // goroutine and net/http's buffers.
 const pagesQueued = 2048
 
+var errPagesQueued = errors.New("too many requests wait to dial")
+
 // A pageTicket is a request for a page that waits in a queue for dialling.
 type pageTicket struct {
 	route *backend.Route // nil in a simulation
@@ -260,7 +267,7 @@ func (t *pageTicket) goesOn(l *loop) {
 func (s *Server) awaitPlace(ctx context.Context, route *backend.Route) (leave func(), err error) {
 	defer s.pagesWaiting.Add(-1)
 	if s.pagesWaiting.Add(1) > pagesQueued {
-		return nil, errQueuedTooLong
+		return nil, errPagesQueued
 	}
 	l := s.loops[s.turns.Add(1)%uint64(len(s.loops))]
 	come, away := make(chan struct{}), make(chan struct{})

@@ -36,9 +36,10 @@ type waiter interface {
 	goesOn(l *loop)
 }
 
-// A ticket is a handshake that waits in a queue; next continues it.
+// A ticket is a handshake that waits in the queue at; next continues it.
 type ticket struct {
 	s    *session
+	at   *queue
 	next func(*loop, *session)
 }
 
@@ -60,7 +61,7 @@ var errQueuedTooLong = errors.New("too many handshakes were under way")
 func (l *loop) claim(s *session, at *queue, waiting openingState, next func(*loop, *session)) {
 	if at.full() {
 		s.opening.state = waiting
-		l.enqueue(at, ticket{s, next})
+		l.enqueue(at, ticket{s, at, next})
 		return
 	}
 	at.places--
@@ -140,14 +141,16 @@ func (t ticket) goesOn(l *loop) {
 	if s.opening.route.Better(l.now) {
 		l.passOver(s, s.opening.route.Amiss(l.now))
 	} else {
-		l.enqueue(l.dialQueueOf(s.target), t)
+		l.enqueue(t.at, t)
 	}
 	l.update(s)
 }
 
+// waits reports whether the handshake still waits in this queue: it may wait in that of
+// another target.
 func (t ticket) waits(l *loop) bool {
 	s := t.s
-	return l.table.holds(s) && s.opening != nil && s.opening.step().queues
+	return l.table.holds(s) && s.opening != nil && s.opening.step().queues && s.target == t.at.target
 }
 
 // vacate gives back a handshake's place, if it has one.

@@ -138,8 +138,8 @@ func TestPagesStandInTheQueue(t *testing.T) {
 func TestPagesInTheQueueAreBounded(t *testing.T) {
 	st := newStage(t, nil)
 	st.server.pagesWaiting.Store(pagesQueued)
-	if _, err := st.server.awaitPlace(t.Context(), &backend.Route{}); err != errQueuedTooLong {
-		t.Errorf("one too many gets %v, want %v", err, errQueuedTooLong)
+	if _, err := st.server.awaitPlace(t.Context(), &backend.Route{}); err != errPagesQueued {
+		t.Errorf("one too many gets %v, want %v", err, errPagesQueued)
 	}
 	if got := st.server.pagesWaiting.Load(); got != pagesQueued {
 		t.Errorf("afterwards %d are counted, want %d", got, pagesQueued)
@@ -187,4 +187,55 @@ func TestQueueOfATargetThatGoesDown(t *testing.T) {
 	if !came || len(at.waiting) != 0 {
 		t.Errorf("the page goes on: %v; %d wait still", came, len(at.waiting))
 	}
+}
+
+// A handshake that has waited too long for a place at its target goes on to another one that
+// is up, and is refused only at the end of all. Its place in the first queue is void.
+func TestHandshakeThatWaitsTooLongGoesOn(t *testing.T) {
+	busy := fixture.Deaf(t)
+	other := listening(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	st := newStage(t, func(cfg *Config) {
+		cfg.Upstreams = []Upstream{
+			{URL: &url.URL{Scheme: "ws", Host: busy.String()}},
+			{URL: &url.URL{Scheme: "ws", Host: other.Addr().String()}},
+		}
+		cfg.Balance.By, cfg.HealthInterval = RoundRobin, -1
+	})
+	first := st.server.oneTarget() // the first turn
+	first.Leave()
+	second := st.server.oneTarget()
+	second.Leave()
+	at, then := st.l.dialQueueOf(first), st.l.dialQueueOf(second)
+	at.places, then.places = 0, 0
+	client := st.knocks()
+	st.pass(9 * time.Second)
+	if got := client.told(); got != "" || len(then.waiting) != 0 {
+		t.Fatalf("before its time is up, the client is told %.40q, and %d wait for the other target", got, len(then.waiting))
+	}
+	st.pass(time.Second)
+	if got := client.told(); got != "" || len(then.waiting) != 1 {
+		t.Fatalf("after 10 s the client is told %.40q, and %d wait for the other target", got, len(then.waiting))
+	}
+	at.places = 1
+	st.run()
+	if at.places != 1 || client.told() != "" {
+		t.Error("the client, which has left the first queue, has its place")
+	}
+	st.pass(10 * time.Second)
+	if got := client.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "too many handshakes") {
+		t.Errorf("in the end the client is told %.200q", got)
+	}
+	log := st.log.String()
+	for _, target := range []*backend.Target{first, second} {
+		if want := target.Address() + ": " + errQueuedTooLong.Error(); !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q: %s", want, log)
+		}
+	}
+
+	then.places = 1
+	client = st.knocks()
+	if client.told() != "" || len(then.waiting) != 0 {
+		t.Error("a later client does not have the free place")
+	}
+	other.wantsDial("the later client")
 }

@@ -93,8 +93,17 @@ func slowTLS(l *loop, s *session) {
 	l.abandon(s, metrics.ResultTimeout, "TLS handshake with client", os.ErrDeadlineExceeded)
 }
 
+// slowQueue is for a client that has waited too long for a place at its target. It goes on
+// to another one that is up.
 func slowQueue(l *loop, s *session) {
-	l.fail(s, slog.LevelWarn, metrics.ResultLimit, "wait for other handshakes", errQueuedTooLong, refuseBusy)
+	route := &s.opening.route
+	if route.More(l.now) {
+		l.passOver(s, errQueuedTooLong)
+		return
+	}
+	route.Skipped(errQueuedTooLong)
+	_, err := route.Err()
+	l.fail(s, slog.LevelWarn, metrics.ResultLimit, "wait for other handshakes", err, refuseBusy)
 }
 
 func slowUpstream(l *loop, s *session) {

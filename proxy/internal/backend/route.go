@@ -170,10 +170,17 @@ func (r *Route) Share(now heartbeat.Time) {
 	r.Until = min(by, now.Add(max(share, r.pool.cfg.DialTimeout/leastShare)))
 }
 
-// Better reports whether To is down and another target, which was not tried yet, is up.
-func (r *Route) Better(now heartbeat.Time) bool {
-	return !r.To.Up() && slices.ContainsFunc(*r.pool.targets.Load(), func(t *Target) bool { return t.Up() && r.mayTry(t, now) })
+// More reports whether another target than To, which was not tried yet, is up, and time is
+// left for it.
+func (r *Route) More(now heartbeat.Time) bool {
+	if r.by != 0 && now >= r.by {
+		return false
+	}
+	return slices.ContainsFunc(*r.pool.targets.Load(), func(t *Target) bool { return t != r.To && t.Up() && r.mayTry(t, now) })
 }
+
+// Better reports whether To is down, and More are up.
+func (r *Route) Better(now heartbeat.Time) bool { return !r.To.Up() && r.More(now) }
 
 var (
 	errDrained  = errors.New("it was taken out of use before it was dialled")
