@@ -212,8 +212,28 @@ func TestStopWaitsForAllThatAreRefused(t *testing.T) {
 		}
 	}
 	w.wantsRooms("all are waited for", 0, 1)
-	w.pass(10 * time.Second)
+	w.pass(1900 * time.Millisecond)
+	w.wantsRooms("the refusals may be under way", 0, 1)
+	w.pass(100 * time.Millisecond)
 	w.wantsRooms("their time is up", 0, 0)
+}
+
+// A client that was refused before a stop does not hold it up either.
+func TestStopHurriesThoseThatWereRefused(t *testing.T) {
+	w := newInventedWorld(t, nil)
+	w.server.setRooms(100, 1)
+	lazy := w.dials()
+	lazy.sendsString("this is not HTTP\r\n\r\n")
+	lazy.wantsStatus("its request is malformed", "400")
+	w.pass(time.Second)
+	w.l.post(func() { w.l.shutDoor(); w.l.drain(0) })
+	w.run()
+	w.pass(1900 * time.Millisecond)
+	if lazy.socket.other.closed {
+		t.Error("the client is not waited for")
+	}
+	w.pass(100 * time.Millisecond)
+	w.wantsRooms("its time is up", 0, 0)
 }
 
 // A client that has connected just before a stop is told of the stop, even if there is no

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"holdfast/metrics"
 	"holdfast/proxy/internal/backend"
@@ -88,7 +89,19 @@ func (l *loop) writeRefusal(s *session) {
 	_ = g.io.CloseWrite() // it fails only if the connection has ended, which the next read shows
 	o.state = lingering
 	o.by = l.now.Add(l.cfg.CloseTimeout)
+	hurryOut(l, s)
 	l.want(s, client, readInterest)
+}
+
+// partsWithin is how long a refused client behind a shut door is waited for. It is enough
+// for the refusal to arrive, and a client that is silent must not hold up a stop.
+const partsWithin = 2 * time.Second
+
+// hurryOut bounds the wait for a refused client once the door is shut.
+func hurryOut(l *loop, s *session) {
+	if l.shut {
+		s.opening.by = min(s.opening.by, l.now.Add(partsWithin))
+	}
 }
 
 // waitsFor reports whether there is room to wait for a refused client. Otherwise it gets

@@ -62,8 +62,8 @@ func init() {
 		awaitAnswer:      {leg: upstream, ready: (*loop).readAnswer, late: slowUpstream, stop: refuseStop, clientWaits: true, permitted: true},
 
 		sendAnswer: {leg: client, ready: (*loop).writeAnswer, late: slowClient, permitted: true},
-		refusing:   {leg: client, ready: (*loop).writeRefusal, late: (*loop).cutOpening, over: true},
-		lingering:  {leg: client, ready: (*loop).linger, late: (*loop).cutOpening, over: true},
+		refusing:   {leg: client, ready: (*loop).writeRefusal, late: (*loop).cutOpening, stop: hurryOut, over: true},
+		lingering:  {leg: client, ready: (*loop).linger, late: (*loop).cutOpening, stop: hurryOut, over: true},
 	}
 }
 
