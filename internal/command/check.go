@@ -54,9 +54,9 @@ func check(p process, args []string) int {
 		fmt.Fprintln(p.stdout, note)
 	}
 	if !*connect {
-		stop := c.Stop().Longest()
-		fmt.Fprintf(p.stdout, "a stop takes %v at most: let the supervisor wait for %v (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec)\n",
-			stop, stop+supervisorsMargin)
+		stop := c.Stop()
+		fmt.Fprintf(p.stdout, "a stop takes %v at most (HOLDFAST_DRAIN_DELAY %v, HOLDFAST_DRAIN_SPREAD %v, HOLDFAST_DRAIN_TIMEOUT %v): let the supervisor wait for %v (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec), or lower the three\n",
+			stop.Longest(), stop.Delay, stop.Spread, stop.Timeout, stop.Longest()+supervisorsMargin)
 		return exitOK
 	}
 	if *origin != "" && !c.AllowsOrigin(*origin) {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"holdfast/internal/certs"
 	"holdfast/proxy"
@@ -71,6 +72,11 @@ func (c Config) Warnings() (found Problems) {
 	if message, frame := int64(c.MaxMessageSize), int64(c.MaxFrameSize); message > 0 && frame > message {
 		found = append(found, Problem{c.nameOf(&c.MaxFrameSize), strconv.FormatInt(frame, 10), fmt.Sprintf(
 			"has no effect with %s=%d, since a frame is a part of a message; write at most that, or unset it", c.nameOf(&c.MaxMessageSize), message)})
+	}
+	if c.DrainTimeout < time.Duration(c.CloseTimeout) {
+		found = append(found, Problem{c.nameOf(&c.DrainTimeout), c.DrainTimeout.String(), fmt.Sprintf(
+			"is shorter than %s=%v: a stop cuts peers that had time left to answer their Close, and exits with 1; write at least that",
+			c.nameOf(&c.CloseTimeout), time.Duration(c.CloseTimeout))})
 	}
 	found = append(found, c.noPingsWarning()...)
 	found = append(found, c.applicationWarnings()...)

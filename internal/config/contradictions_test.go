@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"holdfast/internal/fixture"
 	"holdfast/proxy"
@@ -131,6 +132,11 @@ func TestWarnings(t *testing.T) {
 			`HOLDFAST_MAX_FRAME_SIZE="1048576" has no effect with HOLDFAST_MAX_MESSAGE_SIZE=65536, since a frame is a part of a message; write at most that, or unset it`},
 		{[]string{"HOLDFAST_MAX_FRAME_SIZE=64KiB", "HOLDFAST_MAX_MESSAGE_SIZE=64KiB"}, ""},
 		{[]string{"HOLDFAST_MAX_FRAME_SIZE=64KiB"}, ""},
+		{[]string{"HOLDFAST_DRAIN_TIMEOUT=10s"}, ""},
+		{[]string{"HOLDFAST_DRAIN_TIMEOUT=9s"}, `HOLDFAST_DRAIN_TIMEOUT="9s" is shorter than HOLDFAST_CLOSE_TIMEOUT=10s: ` +
+			"a stop cuts peers that had time left to answer their Close, and exits with 1; write at least that"},
+		{[]string{"HOLDFAST_DRAIN_TIMEOUT=0s", "HOLDFAST_CLOSE_TIMEOUT=1s"}, `HOLDFAST_DRAIN_TIMEOUT="0s" is shorter than HOLDFAST_CLOSE_TIMEOUT=1s: ` +
+			"a stop cuts peers that had time left to answer their Close, and exits with 1; write at least that"},
 		{[]string{"HOLDFAST_UPSTREAM_HEADERS=origin=https://app.example.com"}, "HOLDFAST_UPSTREAM_HEADERS sets Origin, so the service cannot tell whose page asks, " +
 			"and any page may open sessions; set HOLDFAST_ALLOWED_ORIGINS"},
 		{[]string{"HOLDFAST_UPSTREAM_HEADERS=Origin=https://app.example.com", "HOLDFAST_ALLOWED_ORIGINS=https://app.example.com"}, ""},
@@ -138,5 +144,17 @@ func TestWarnings(t *testing.T) {
 		if got := mustLoad(t, append(tc.environ, someUpstream)...).Warnings().Error(); got != tc.warning {
 			t.Errorf("%v: warns\n%s\nwant\n%s", tc.environ, got, tc.warning)
 		}
+	}
+}
+
+// SIGTERM takes the three times of a drain. SIGINT has neither a delay nor a spread, and leaves
+// each close its time.
+func TestStops(t *testing.T) {
+	c := mustLoad(t, someUpstream, "HOLDFAST_DRAIN_DELAY=1s", "HOLDFAST_DRAIN_SPREAD=2s", "HOLDFAST_DRAIN_TIMEOUT=30s", "HOLDFAST_CLOSE_TIMEOUT=4s")
+	if got, want := c.Stop(), (proxy.Stop{Delay: time.Second, Spread: 2 * time.Second, Timeout: 30 * time.Second}); got != want {
+		t.Errorf("SIGTERM means %+v, want %+v", got, want)
+	}
+	if got, want := c.StopAtOnce(), (proxy.Stop{Timeout: 7 * time.Second}); got != want {
+		t.Errorf("SIGINT means %+v, want %+v", got, want)
 	}
 }

@@ -28,7 +28,7 @@ func TestUserTimeoutFollowsTheLongestTimeout(t *testing.T) {
 		if c.TCPUserTimeout != tc.want {
 			t.Errorf("%v: %v, want %v", tc.environ, c.TCPUserTimeout, tc.want)
 		}
-		if found := c.Warnings(); len(found) > 0 {
+		if found := c.userTimeoutWarning(); len(found) > 0 {
 			t.Errorf("%v: warns of its own default: %v", tc.environ, found)
 		}
 		shown := fmt.Sprintf("\"value\": %q,\n    \"from\": \"derived\"", tc.shown)
