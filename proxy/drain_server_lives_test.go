@@ -166,7 +166,7 @@ func TestDrainKeepsTheListener(t *testing.T) {
 				t.Errorf("a client that has not asked yet is told %q", got)
 			}
 			client.sendsString(request)
-			if got := client.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+			if got := client.told(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "\r\nRetry-After: 5\r\n") {
 				t.Errorf("a client that comes late is told %q", got)
 			}
 			client.hangsUp()

@@ -236,8 +236,8 @@ func (p *peer) wantsSwitch() *http.Response {
 	return r
 }
 
-// wantsRefusal reads an answer of one of the statuses, its whole body, and then
-// the end of the connection.
+// wantsRefusal reads an answer of one of the statuses, its whole body, and then the end of
+// the connection. A 503 of the proxy says when to come again.
 func (p *peer) wantsRefusal(why string, statuses ...int) (_ *http.Response, body string) {
 	p.t.Helper()
 	r, err := http.ReadResponse(p.in, &http.Request{Method: http.MethodGet})
@@ -254,6 +254,9 @@ func (p *peer) wantsRefusal(why string, statuses ...int) (_ *http.Response, body
 	}
 	if !right {
 		p.t.Fatalf("%s: the client wants a %v, got %s: %.200q", why, statuses, r.Status, b)
+	}
+	if r.StatusCode == http.StatusServiceUnavailable && r.Header.Get("Retry-After") == "" {
+		p.t.Errorf("%s: the 503 does not say when to come again: %v", why, r.Header)
 	}
 	p.wantsEnd(why)
 	return r, string(b)
