@@ -110,6 +110,23 @@ func TestCloseThatIsNotAnswered(t *testing.T) {
 			from.hangsUp()
 			st.dropped(opposite(side), metrics.EOF)
 		})
+		t.Run(fmt.Sprintf("by the %v, the other breaks off", side), func(t *testing.T) {
+			var got Ended
+			st := newStage(t, func(c *Config) { c.Ended = func(e *Ended) { got = *e } })
+			from, to := st.way(side)
+			from.sends(wire.Close(4000, "x"))
+			to.wants("the Close", wire.Close(4000, "x"))
+			st.l.forEach(func(s *session) {
+				st.l.lost(s, opposite(side), unix.ECONNRESET)
+				st.l.update(s)
+			})
+			from.wants("its own code", wire.Close(4000, ""))
+			from.hangsUp()
+			if want := noAnswer + ": connection reset by peer"; got.Detail != want {
+				t.Errorf("the detail of the end is %q, want %q", got.Detail, want)
+			}
+			st.dropped(opposite(side), metrics.Reset)
+		})
 		for _, begins := range []wire.Frame{wire.EmptyClose(), wire.Close(4000, "")} {
 			t.Run(fmt.Sprintf("by the %v, %v, the other is silent", side, begins), func(t *testing.T) {
 				st := newStage(t, nil)
