@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/blackbox"
 	"holdfast/internal/wire"
 )
 
@@ -201,6 +202,42 @@ func TestSecondSignalCuts(t *testing.T) {
 	}
 	client.wants(t, "it is told why", wire.Close(1012, "proxy is shutting down"))
 	client.wantsEnd(t, "it was cut")
+}
+
+// A session cannot be told its end while its client reads nothing of what waits for it. It is
+// cut when the drain's time is up, which is a failure of the exit.
+func TestDrainTimeoutCuts(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	const timeout = 2 * time.Second
+	upstream, services := heldServices(t, nil)
+	proxy := startHoldfast(t, upstream, "HOLDFAST_DRAIN_TIMEOUT="+timeout.String(), "HOLDFAST_WRITE_TIMEOUT=24h", "HOLDFAST_PING_INTERVAL=0s")
+	opensRaw(t, "the client that does not read", proxy)
+	service := <-services
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for service.writes(wire.Binary(strings.Repeat("x", 64<<10))) == nil {
+		}
+	}()
+	proxy.WantsMetric(blackbox.OfSide("holdfast_reads_paused", "upstream"), 1)
+
+	began := time.Now()
+	proxy.Signal(syscall.SIGTERM)
+	if begin := proxy.logs("that it drains", func(l logLine) bool { return l.Msg == "draining" }); begin.AtMost != timeout.Seconds() {
+		t.Errorf("the log says that the drain takes %v s at most, want %v", begin.AtMost, timeout)
+	}
+	service.wants(t, "nothing waits for the service", wire.Close(1001, "proxy is shutting down"))
+	if code := proxy.WantsEnd(); code != 1 {
+		t.Errorf("holdfast ended with exit code %d, want 1: a session was cut", code)
+	}
+	if took := time.Since(began); took < timeout {
+		t.Errorf("holdfast ended %v after the signal, want %v for the session", took, timeout)
+	}
+	if end := proxy.logs("that it ends", func(l logLine) bool { return l.Msg == "holdfast ends" }); end.Cut != 1 {
+		t.Errorf("the log says that %d sessions were cut, want 1", end.Cut)
+	}
+	<-sent
 }
 
 // The admin listener drains as SIGTERM does, and the process lives on: clients that come

@@ -86,6 +86,9 @@ type logLine struct {
 	TLS    bool
 	Client string // of a session's lines
 	Path   string
+	// Of the lines of a drain: how long it takes, and how many sessions were cut.
+	AtMost float64 `json:"at_most_s"`
+	Cut    int
 	// Where a session was: the name of the upstream, and the address.
 	Upstream string
 	Address  string

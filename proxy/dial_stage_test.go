@@ -44,17 +44,7 @@ func TestBackendIsPickedForTheRequest(t *testing.T) {
 // A target that does not answer costs three handshakes their share of the time. Then
 // handshakes and pages go to the other one at once.
 func TestSilentTargetCostsThreeHandshakes(t *testing.T) {
-	dead := socket.Endpoint{AddrPort: fixture.Deaf(t)}
-	port := dead.AddrPort.Port()
-	aliveIP := netip.MustParseAddr("127.0.0.200") // no test dials from it, so the port is free there
-	alive := listening(t, netip.AddrPortFrom(aliveIP, port))
-	st := newStage(t, func(cfg *Config) {
-		cfg.Upstreams[0].URL.Host = net.JoinHostPort("service.example", strconv.Itoa(int(port)))
-		cfg.Balance.By, cfg.HealthInterval = RoundRobin, -1
-		cfg.find = func(context.Context, string) ([]netip.Addr, error) {
-			return []netip.Addr{dead.AddrPort.Addr(), aliveIP}, nil
-		}
-	})
+	st, dead, alive := halfSilent(t)
 	const dialsUntilDown = 3 // as package backend has it
 	for range dialsUntilDown {
 		st.knocks()
@@ -73,9 +63,27 @@ func TestSilentTargetCostsThreeHandshakes(t *testing.T) {
 		st.looksUp()
 		alive.wantsDial("the silent target is known to be down")
 	}
-	if page := st.server.oneTarget(); page.Endpoint().AddrPort.Addr() != aliveIP {
+	if page := st.server.oneTarget(); page.Address() != alive.Addr().String() {
 		t.Errorf("a page goes to %v", page)
 	}
+}
+
+// halfSilent returns a stage whose upstream is a name with two addresses. Nobody answers at
+// the first, and a service listens at the other. Requests go to them in turn.
+func halfSilent(t *testing.T) (st *stage, silent socket.Endpoint, alive testListener) {
+	t.Helper()
+	silent = socket.Endpoint{AddrPort: fixture.Deaf(t)}
+	port := silent.AddrPort.Port()
+	aliveIP := netip.MustParseAddr("127.0.0.200") // no test dials from it, so the port is free there
+	alive = listening(t, netip.AddrPortFrom(aliveIP, port))
+	st = newStage(t, func(cfg *Config) {
+		cfg.Upstreams[0].URL.Host = net.JoinHostPort("service.example", strconv.Itoa(int(port)))
+		cfg.Balance.By, cfg.HealthInterval = RoundRobin, -1
+		cfg.find = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{silent.AddrPort.Addr(), aliveIP}, nil
+		}
+	})
+	return st, silent, alive
 }
 
 // looksUp turns the loop until no handshake waits for a lookup.

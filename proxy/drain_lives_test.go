@@ -4,8 +4,26 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 )
+
+// The metric says that the server drains, whether Drain or Shutdown has begun it, and from
+// the beginning of the Delay on.
+func TestDrainIsShown(t *testing.T) {
+	for name, begins := range map[string]func(*Server, Stop){
+		"Drain":    (*Server).Drain,
+		"Shutdown": func(s *Server, how Stop) { s.stop(how) },
+	} {
+		w := newInventedWorldBeside(t, nil, func(func()) {}) // the steps of the drain do not run
+		for _, want := range []float64{0, 1} {
+			if got, there := fixture.Counted(t, w.server.cfg.Metrics.Registry())["draining"]; got != want || !there {
+				t.Errorf("%s: the metric is %v (there: %v), want %v", name, got, there, want)
+			}
+			begins(w.server, Stop{Delay: time.Hour})
+		}
+	}
+}
 
 // A drain sends each session its Close at a moment of its own, evenly over the spread.
 func TestDrainIsSpread(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"holdfast/internal/fixture"
 	"holdfast/proxy/internal/backend"
+	"holdfast/proxy/internal/socket"
 	"holdfast/proxy/internal/upgrade"
 )
 
@@ -238,4 +239,41 @@ func TestHandshakeThatWaitsTooLongGoesOn(t *testing.T) {
 		t.Error("a later client does not have the free place")
 	}
 	other.wantsDial("the later client")
+}
+
+// Each address of a name has its own queue.
+func TestQueueOfEachAddress(t *testing.T) {
+	st, silent, alive := halfSilent(t)
+	st.knocks()
+	st.looksUp()
+	if st.dials(silent) != 1 {
+		t.Fatal("the first turn is not the silent address's")
+	}
+	at := st.l.dialQueueOf(st.picked(silent))
+	at.places = 0
+	st.knocks()
+	alive.wantsDial("the second turn is the other's, which has places")
+	st.knocks()
+	if len(at.waiting) != 1 {
+		t.Errorf("%d wait for the silent address, want the one whose turn it is", len(at.waiting))
+	}
+	st.knocks()
+	alive.wantsDial("those who wait for one address do not hold up those who go to the other")
+	if len(at.waiting) != 1 {
+		t.Errorf("%d wait for the silent address, want 1", len(at.waiting))
+	}
+}
+
+// picked returns the target of that address, which a handshake must have.
+func (st *stage) picked(at socket.Endpoint) (to *backend.Target) {
+	st.t.Helper()
+	st.l.table.all(func(s *session) {
+		if s.target != nil && s.target.Endpoint() == at {
+			to = s.target
+		}
+	})
+	if to == nil {
+		st.t.Fatalf("no handshake goes to %v", at)
+	}
+	return to
 }

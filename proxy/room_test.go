@@ -6,8 +6,33 @@ import (
 	"sync"
 	"testing"
 
+	"holdfast/internal/fixture"
 	"holdfast/proxy/internal/peraddress"
 )
+
+// The metric of the limit on sessions says what MaxSessions allows, or less if the
+// descriptors allow less.
+func TestLimitOnSessionsIsShown(t *testing.T) {
+	for _, test := range []struct{ most, clients, want int }{
+		{0, 1000, 1000},
+		{3, 1000, 3},
+		{1000, 3, 3},
+	} {
+		cfg := testConfig()
+		cfg.MaxSessions = test.most
+		s, err := newServer(cfg, realWorld())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.setRooms(int64(test.clients), 2)
+		s.end()
+		shown := int(fixture.Counted(t, cfg.Metrics.Registry())["sessions_limit"])
+		if shown != test.want || s.SessionsLimit() != test.want {
+			t.Errorf("MaxSessions is %d, and %d clients have room: the metric says %d and SessionsLimit %d, want %d",
+				test.most, test.clients, shown, s.SessionsLimit(), test.want)
+		}
+	}
+}
 
 // Clients of many goroutines go through the rooms at random. No room ever has more clients
 // than places, and all places are free at the end.

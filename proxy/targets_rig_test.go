@@ -1,11 +1,13 @@
 package proxy_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -150,23 +152,38 @@ func TestRequestIsNotRepeated(t *testing.T) {
 	}
 }
 
-// What is learnt about one upstream's pongs says nothing about another's.
+// What is learnt about one target's pongs says nothing about another's, even if both are
+// addresses of one name.
 func TestPongsAreLearntForEachTarget(t *testing.T) {
 	t.Parallel()
-	mute := fixture.Listen(t, "tcp", "127.0.0.1:0")
-	r := newRig(t, func(cfg *proxy.Config) {
-		behind(cfg, false, netip.MustParseAddrPort(mute.Addr().String()))
-		cfg.UpstreamSide = heartbeat.Rules{Interval: moment, Timeout: moment, Pong: heartbeat.LearnPong}
-	})
-	_, answers := r.opens()
-	answers.sends(answers.wantsPing("it answers"))
-	client := r.dials()
-	client.sendsString(wire.Request())
-	silent := r.acceptsAt(mute.(*net.TCPListener))
-	silent.sendsString(wire.Answer(silent.wantsRequest()))
-	client.wantsSwitch()
-	for range 4 {
-		silent.wantsPing("it never answers, and has no deadline")
+	for name, add := range map[string]func(cfg *proxy.Config, mute netip.AddrPort){
+		"two upstreams": func(cfg *proxy.Config, mute netip.AddrPort) { behind(cfg, false, mute) },
+		"one name": func(cfg *proxy.Config, mute netip.AddrPort) {
+			answers := netip.MustParseAddr("127.0.0.1")
+			cfg.Upstreams[0].URL.Host = net.JoinHostPort("service.example", strconv.Itoa(int(mute.Port())))
+			cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{answers, mute.Addr()}, nil })
+			cfg.Balance.By = proxy.RoundRobin
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mute net.Listener
+			r := newRig(t, func(cfg *proxy.Config) {
+				mute = fixture.Listen(t, "tcp", net.JoinHostPort("127.0.0.202", cfg.Upstreams[0].URL.Port())) // no test dials from it, so the port is free there
+				add(cfg, netip.MustParseAddrPort(mute.Addr().String()))
+				cfg.UpstreamSide = heartbeat.Rules{Interval: moment, Timeout: moment, Pong: heartbeat.LearnPong}
+			})
+			_, answers := r.opens()
+			answers.sends(answers.wantsPing("it answers"))
+			client := r.dials()
+			client.sendsString(wire.Request())
+			silent := r.acceptsAt(mute.(*net.TCPListener))
+			silent.sendsString(wire.Answer(silent.wantsRequest()))
+			client.wantsSwitch()
+			for range 4 {
+				silent.wantsPing("it never answers, and has no deadline")
+			}
+		})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"holdfast/heartbeat"
 	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
+	"holdfast/proxy/internal/backend"
 )
 
 // ends are the ways in which the sessions of TestWholeLives end, and how each is counted.
@@ -142,6 +143,36 @@ func (w *inventedWorld) over(counted string, n float64) {
 	if w.l.table.live != 0 || len(w.kernel.sockets) != 0 || w.server.live.Load() != 0 {
 		w.t.Errorf("%d sessions, %d sockets and %d clients are left", w.l.table.live, len(w.kernel.sockets), w.server.live.Load())
 	}
+}
+
+// Sessions live on when their target goes down: dials and checks say nothing about a
+// connection that exists. Only a session's own deadlines end it.
+func TestSessionsOfATargetThatGoesDown(t *testing.T) {
+	w := newInventedWorld(t, nil)
+	c, u := w.opens()
+	target := w.server.oneTarget()
+	target.Leave()
+	for target.Up() {
+		target.Learn(backend.ErrTimeout)
+	}
+	for range 10 {
+		w.pass(20 * time.Second)
+		c.sends(c.wantsPing("the session lives"))
+		u.sends(u.wantsPing("the session lives"))
+		c.sends(wire.Text("to the service"))
+		u.wants("the session lives", wire.Text("to the service"))
+		u.sends(wire.Text("to the client"))
+		c.wants("the session lives", wire.Text("to the client"))
+	}
+	if target.Up() {
+		t.Error("the target is up again")
+	}
+	c.sends(wire.Close(1000, ""))
+	u.wants("the client leaves", wire.Close(1000, ""))
+	u.sends(wire.Close(1000, ""))
+	c.hangsUp()
+	u.hangsUp()
+	w.over("sessions_closed_total{client}", 1)
 }
 
 // So many heartbeats fall due together that the loop looks for events between them.

@@ -30,6 +30,7 @@ type invented struct {
 	waiting []*inventedSocket // clients that have connected
 	dialled []*inventedSocket // the upstream's ends of connections to it
 	refuses bool              // connections to the upstream are refused
+	breaks  *breakage         // of the next connection to the upstream; nil: it does not break
 	listens bool              // the loop waits for clients
 }
 
@@ -46,9 +47,17 @@ type inventedSocket struct {
 	in     []byte // what the other end has sent, and nobody has read
 	ended  bool   // the other end sends no more
 	closed bool
+	breaks *breakage // nil: it does not break
 
 	token epoll.Token
 	want  epoll.Ready
+}
+
+// A breakage is how a connection breaks: a write fails with err when that many bytes have
+// been taken.
+type breakage struct {
+	after int
+	err   error
 }
 
 // pair makes a connection.
@@ -127,6 +136,7 @@ func (k *invented) Connect(socket.Endpoint) (transport, error) {
 		return nil, errInventedRefusal
 	}
 	ours, theirs := k.pair()
+	ours.breaks, k.breaks = k.breaks, nil
 	k.dialled = append(k.dialled, theirs)
 	return ours, nil
 }
@@ -155,6 +165,13 @@ func (s *inventedSocket) Write(b []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 	n := min(len(b), room-len(s.other.in))
+	if s.breaks != nil {
+		if s.breaks.after == 0 {
+			return 0, s.breaks.err
+		}
+		n = min(n, s.breaks.after)
+		s.breaks.after -= n
+	}
 	if n == 0 {
 		return 0, errAgain
 	}

@@ -249,6 +249,24 @@ func TestLeastSessionsFillsAnEmptyTarget(t *testing.T) {
 	}
 }
 
+// Only two targets are looked at. An empty one of many is among them for two of n requests,
+// so proxies that do not know of each other do not all send their clients there.
+func TestLeastSessionsLooksAtTwoTargets(t *testing.T) {
+	const n, draws = 8, 8000
+	upstreams, addresses := literals(n)
+	r := newRig(t, upstreams)
+	for _, address := range addresses[1:] {
+		r.target(address).take()
+	}
+	got := 0
+	for range draws {
+		if r.firstOf(request(), aClient) == addresses[0] {
+			got++
+		}
+	}
+	wantsShare(t, "the empty target", got, draws, 2.0/n)
+}
+
 func TestLeastSessionsBreaksTiesByChance(t *testing.T) {
 	const n, draws = 4, 8000
 	upstreams, addresses := literals(n)

@@ -26,19 +26,27 @@ func targetAt(t *testing.T, cfg Config) *Target {
 	return newPool(t, cfg).backends[0].all()[0]
 }
 
-func TestConnect(t *testing.T) {
+// serverEnds returns for each scheme how a service wraps a connection that it has accepted.
+func serverEnds() map[string]func(net.Conn) net.Conn {
 	certificate := fixture.SelfSigned("127.0.0.1", fixture.Soon())
-	for scheme, secure := range map[string]bool{"ws": false, "wss": true} {
+	return map[string]func(net.Conn) net.Conn{
+		"ws": func(conn net.Conn) net.Conn { return conn },
+		"wss": func(conn net.Conn) net.Conn {
+			return tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		},
+	}
+}
+
+func TestConnect(t *testing.T) {
+	for scheme, wraps := range serverEnds() {
 		listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
 		go func() {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
+			conn = wraps(conn)
 			defer conn.Close()
-			if secure {
-				conn = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}})
-			}
 			_, _ = io.WriteString(conn, "hello")
 		}()
 		cfg := configOf(t, scheme+"://"+listener.Addr().String())

@@ -15,15 +15,17 @@ import (
 )
 
 // servedTarget returns the target of a service on this host that is checked in that way.
-func servedTarget(t *testing.T, at net.Addr, health Health) *Target {
+func servedTarget(t *testing.T, scheme string, at net.Addr, health Health) *Target {
 	t.Helper()
-	cfg := configOf(t, "ws://"+at.String())
+	cfg := configOf(t, scheme+"://"+at.String())
+	cfg.Upstreams[0].TLS = trusting
 	cfg.Upstreams[0].HealthHost = "service.example"
 	cfg.Health = health
 	return newPool(t, cfg).backends[0].all()[0]
 }
 
 func TestPathThatIsChecked(t *testing.T) {
+	schemes := serverEnds()
 	answer := func(head string) func(net.Conn) {
 		return func(conn net.Conn) { _, _ = io.WriteString(conn, head+"\r\n\r\n") }
 	}
@@ -46,43 +48,46 @@ func TestPathThatIsChecked(t *testing.T) {
 		"hints for ever":   {answer(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 100) + "HTTP/1.1 200 OK"), ""},
 		"silent":           {func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "i/o timeout"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			patience := time.Minute
-			if name == "silent" {
-				patience = 10 * time.Millisecond
-			}
-			listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
-			served := make(chan string, 1)
-			go func() {
-				conn, err := listener.Accept()
-				if err != nil {
-					return
+		for scheme, wraps := range schemes {
+			t.Run(scheme+", "+name, func(t *testing.T) {
+				patience := time.Minute
+				if name == "silent" {
+					patience = 10 * time.Millisecond
 				}
-				defer conn.Close()
-				head := make([]byte, 1<<10)
-				n, _ := conn.Read(head)
-				served <- string(head[:n])
-				test.service(conn)
-			}()
-			target := servedTarget(t, listener.Addr(), Health{
-				Path: "/health?full", Header: field.Fields{{Name: "X-Key", Value: "k"}},
-				AnswerTimeout: patience, MaxHeaderSize: 1 << 10,
+				listener := fixture.Listen(t, "tcp", "127.0.0.1:0")
+				served := make(chan string, 1)
+				go func() {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					conn = wraps(conn)
+					defer conn.Close()
+					head := make([]byte, 1<<10)
+					n, _ := conn.Read(head)
+					served <- string(head[:n])
+					test.service(conn)
+				}()
+				target := servedTarget(t, scheme, listener.Addr(), Health{
+					Path: "/health?full", Header: field.Fields{{Name: "X-Key", Value: "k"}},
+					AnswerTimeout: patience, MaxHeaderSize: 1 << 10,
+				})
+				err := target.probe()
+				if err == nil != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+					t.Errorf("the check says %v, want %q", err, test.want)
+				}
+				if err != nil && len(err.Error()) > 200 {
+					t.Errorf("the error quotes the service at length: %v", err)
+				}
+				const request = "GET /health?full HTTP/1.1\r\nHost: service.example\r\nUser-Agent: holdfast\r\nX-Key: k\r\nConnection: close\r\n\r\n"
+				if got := <-served; got != request {
+					t.Errorf("the service is asked %q, want %q", got, request)
+				}
+				if out := outcomeOf(err); err != nil && out != Unreachable && out != Unanswered {
+					t.Errorf("%v has the outcome %d: it must count as a failure", err, out)
+				}
 			})
-			err := target.tryOut()
-			if err == nil != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
-				t.Errorf("the check says %v, want %q", err, test.want)
-			}
-			if err != nil && len(err.Error()) > 200 {
-				t.Errorf("the error quotes the service at length: %v", err)
-			}
-			const request = "GET /health?full HTTP/1.1\r\nHost: service.example\r\nUser-Agent: holdfast\r\nX-Key: k\r\nConnection: close\r\n\r\n"
-			if got := <-served; got != request {
-				t.Errorf("the service is asked %q, want %q", got, request)
-			}
-			if out := outcomeOf(err); err != nil && out != Unreachable && out != Unanswered {
-				t.Errorf("%v has the outcome %d: it must count as a failure", err, out)
-			}
-		})
+		}
 	}
 }
 
