@@ -41,10 +41,11 @@ func (a *absence) over() { a.away, a.late = false, false }
 // excuse gives the peer of a leg a whole timeout for the answer that it owes, if its bytes
 // lay unread while the loop was away. Inside a frame in both directions, data has to move
 // in place of an answer, see stalledAt: what lay unread is such data. excuse is called
-// before the leg is read. A peer that floods while the loop is in time is not excused.
+// before the leg is read. A peer that floods while the loop is in time is not excused. What
+// lies unread because of the leg's pace does not put off the end of a close (pace.go).
 func (l *loop) excuse(s *session, side Side) {
 	g := &s.legs[side]
-	closing := g.said() && g.tail == nil && g.by != heartbeat.Never
+	closing := g.said() && g.tail == nil && g.by != heartbeat.Never && (l.absence.late || !l.wasSlowed(s, side))
 	inFrames := s.midFrame(client) && s.midFrame(upstream)
 	a := l.app(s, side)
 	owes := g.beat.Owes() || a != nil && a.beat.Owes()

@@ -41,7 +41,7 @@ func (p *Pace) limits() bool { return p.Frames > 0 || p.Bytes > 0 }
 type pace struct {
 	frames, bytes bucket
 	slowed        bool           // the client is not read until until
-	until         heartbeat.Time // slowed: when the pause ends
+	until         heartbeat.Time // when the latest pause ends
 }
 
 func (p *pace) begin(rates *Pace, now heartbeat.Time) {
@@ -63,6 +63,13 @@ func (l *loop) paceOf(s *session, side Side) *pace {
 func (l *loop) slowed(s *session, side Side) bool {
 	p := l.paceOf(s, side)
 	return p != nil && p.slowed
+}
+
+// wasSlowed reports whether a leg was not read until now because of its pace. Then what lies
+// unread has not waited for the loop.
+func (l *loop) wasSlowed(s *session, side Side) bool {
+	p := l.paceOf(s, side)
+	return p != nil && l.now.Sub(p.until) < l.absence.from
 }
 
 // keepsPace reports whether what comes from the client is still passed on. Otherwise there

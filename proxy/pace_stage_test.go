@@ -12,6 +12,7 @@ import (
 	"holdfast/internal/fixture"
 	"holdfast/internal/wire"
 	"holdfast/metrics"
+	"holdfast/proxy/internal/socket"
 )
 
 // slowly is a configuration whose clients have a pace, and in which control frames pass.
@@ -293,6 +294,53 @@ func TestCloseTimeoutRunsInPauses(t *testing.T) {
 		u.hangsUp()
 		c.hangsUp()
 		st.closed(upstream)
+	})
+}
+
+// lain is a socket whose unread bytes came long ago.
+type lain struct{ transport }
+
+func (lain) LastACKs() socket.ACKs { return socket.ACKs{Data: time.Minute} }
+
+// The loop waits while the client is slowed. That is not an absence: the client's bytes lie
+// unread because of its pace.
+func TestPausesDoNotPutOffTheEndOfAClose(t *testing.T) {
+	paced := func(t *testing.T) (st *stage, c, u *peer) {
+		st = newStage(t, func(c *Config) {
+			onlyClients(c)
+			c.ClientPace = Pace{Bytes: 1000}
+			c.CloseTimeout = 4 * time.Second // a pause is longer than what counts as an absence
+		})
+		c, u = st.session(false)
+		leg := &st.l.session(c).legs[client]
+		leg.io = lain{leg.io}
+		c.pushes(wire.Encode(true, wire.Binary(strings.Repeat("x", 100_000)))) // it takes longer than the close may
+		st.run()
+		return st, c, u
+	}
+	t.Run("a drain", func(t *testing.T) {
+		st, c, u := paced(t)
+		st.l.drain(0)
+		st.run()
+		c.wants("told", wire.Close(1012, "proxy is shutting down"))
+		st.passes(3, u)
+		st.pass(time.Second)
+		if st.l.session(c) != nil {
+			t.Error("the client has not answered its Close in time, and lives")
+		}
+		st.dropped(proxy, metrics.Drain)
+	})
+	t.Run("a drain after which the process is stopped", func(t *testing.T) {
+		st, c, u := paced(t)
+		st.l.drain(0)
+		st.run()
+		c.wants("told", wire.Close(1012, "proxy is shutting down"))
+		st.passes(3, u)
+		st.now = st.now.Add(time.Minute)
+		st.run()
+		if st.l.session(c) == nil {
+			t.Error("the client may have answered meanwhile, and is cut")
+		}
 	})
 }
 

@@ -256,7 +256,7 @@ func (s *Server) hasPassed(r *upgrade.Request) bool {
 	}
 	if !s.looped.Swap(true) {
 		s.cfg.Log.Warn("a request has come back: the upstream leads back to this proxy; such requests are refused with 508",
-			"path", r.LoggedPath(), "upstream", s.pool.Names())
+			"path", r.LoggedPath(), "upstream", strings.Join(s.pool.Names(), ","))
 	}
 	return true
 }

@@ -47,6 +47,10 @@ func (s *Server) Targets() (all []TargetStatus) {
 	return all
 }
 
+// UpstreamNames returns the names of all upstreams, as TargetStatus.Upstream has them. An
+// upstream is among them while its name leads to no address, so that it has no target.
+func (s *Server) UpstreamNames() []string { return s.pool.Names() }
+
 func stateOf(t backend.Status) TargetState {
 	switch {
 	case t.Gone:

@@ -23,6 +23,7 @@ type fakeProxy struct {
 	down     bool
 	sessions int
 	targets  []proxy.TargetStatus
+	lost     string // the name of an upstream that has no address, if it is not empty
 	open     []proxy.SessionStatus
 	asked    *[]string // what was asked of sessions and targets
 }
@@ -63,7 +64,20 @@ func (p fakeProxy) ResumeTargets(name, address string) (found bool) {
 	return p.has(name, address)
 }
 
+func (p fakeProxy) UpstreamNames() (all []string) {
+	for _, t := range p.targets {
+		all = append(all, t.Upstream)
+	}
+	if p.lost != "" {
+		all = append(all, p.lost)
+	}
+	return all
+}
+
 func (p fakeProxy) has(name, address string) bool {
+	if p.lost != "" && name == nameOf(p.lost) && address == "" {
+		return true
+	}
 	return slices.ContainsFunc(p.targets, func(t proxy.TargetStatus) bool {
 		return t.Name() == name && (address == "" || t.Address == address)
 	})

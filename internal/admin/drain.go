@@ -66,14 +66,14 @@ const noneLeft = "no other upstream is up: new clients get 503"
 func (cfg Config) changed(w http.ResponseWriter, code int, name, address string, found bool, warning string) {
 	all := cfg.targets()
 	if !found {
-		http.Error(w, unknown(all, name, address), http.StatusNotFound)
+		http.Error(w, cfg.unknown(all, name, address), http.StatusNotFound)
 		return
 	}
 	type changedTarget struct {
 		status.Upstream
 		Warning string `json:"warning,omitempty"`
 	}
-	var those []changedTarget
+	those := []changedTarget{} // never nil, which JSON would call null
 	for _, t := range all {
 		if t.Name == name && (address == "" || t.Address == address) {
 			those = append(those, changedTarget{t, warning})
@@ -83,18 +83,23 @@ func (cfg Config) changed(w http.ResponseWriter, code int, name, address string,
 }
 
 // unknown says that there is no target with this name and address, and which there are.
-func unknown(all []status.Upstream, name, address string) string {
+func (cfg Config) unknown(all []status.Upstream, name, address string) string {
 	var names, addresses []string
-	for _, t := range all {
-		if !slices.Contains(names, t.Name) {
-			names = append(names, t.Name)
+	for _, upstream := range cfg.Proxy.UpstreamNames() {
+		if known := nameOf(upstream); !slices.Contains(names, known) {
+			names = append(names, known)
 		}
+	}
+	for _, t := range all {
 		if t.Name == name {
 			addresses = append(addresses, t.Address)
 		}
 	}
-	if addresses == nil {
+	switch {
+	case !slices.Contains(names, name):
 		return fmt.Sprintf("no upstream has the name %q; the names are:\n%s", name, strings.Join(names, "\n"))
+	case addresses == nil:
+		return fmt.Sprintf("upstream %q has no address %q; its name leads to no address", name, address)
 	}
 	return fmt.Sprintf("upstream %q has no address %q; its addresses are:\n%s", name, address, strings.Join(addresses, "\n"))
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -88,6 +89,30 @@ func TestUpstreamsAreDrainedAndResumed(t *testing.T) {
 		}
 		if strings.Join(asked, "; ") != tc.asked {
 			t.Errorf("%s: the proxy is asked %q, want %q", tc.path, asked, tc.asked)
+		}
+	}
+}
+
+// An upstream is known while its name leads to no address.
+func TestUpstreamWithoutAnAddressIsDrained(t *testing.T) {
+	for path, want := range map[string]string{
+		"b.example:80/drain":       `202 drain "b.example:80" "" 0s: []`,
+		"ws://b.example:80/drain":  `202 drain "b.example:80" "" 0s: []`,
+		"b.example:80/resume":      `200 resume "b.example:80" "": []`,
+		"ws://b.example:80/resume": `200 resume "b.example:80" "": []`,
+
+		"b.example:80/drain?address=192.0.2.3:80": `404 drain "b.example:80" "192.0.2.3:80" 0s: ` +
+			`upstream "b.example:80" has no address "192.0.2.3:80"; its name leads to no address`,
+		"c.example:80/resume": `404 resume "c.example:80" "": no upstream has the name "c.example:80"; the names are:` +
+			"\na.example:80\nb.example:80",
+	} {
+		var asked []string
+		s := testServer(Config{Proxy: fakeProxy{asked: &asked, lost: "ws://b.example:80", targets: []proxy.TargetStatus{
+			{Upstream: "ws://a.example:80", Address: "192.0.2.1:80", State: proxy.TargetUp},
+		}}})
+		answer := s.ask(local("POST", "/api/upstreams/"+path))
+		if got := fmt.Sprintf("%d %s: %s", answer.Code, strings.Join(asked, "; "), answer.Body); got != want+"\n" {
+			t.Errorf("%s\nis answered %swant        %s", path, got, want)
 		}
 	}
 }

@@ -51,6 +51,28 @@ func TestProgressIsTold(t *testing.T) {
 	})
 }
 
+// What is said of a drain comes before what is said of its end, also when both are due at
+// once.
+func TestProgressIsNotToldBehindTheEnd(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			signals := make(chan os.Signal, 1)
+			signals <- syscall.SIGTERM
+			server := &fakeProxy{ended: make(chan struct{}), shutdown: func(context.Context) (int, error) {
+				time.Sleep(progressEvery)
+				return 0, nil
+			}}
+			var log bytes.Buffer
+			d := &Daemon{proxy: server, log: slog.New(slog.NewTextHandler(&log, nil)), term: slowly}
+			d.Run(signals, nil)
+			synctest.Wait()
+			if told := logged(log.String()); told[len(told)-1] != `"holdfast ends" cut=0` {
+				t.Fatalf("the log says %q", told)
+			}
+		})
+	}
+}
+
 // The admin listener drains the proxy as SIGTERM does, however often it is asked, and the
 // process lives on. A signal goes on from there.
 func TestDrainWithoutAnEnd(t *testing.T) {

@@ -86,7 +86,7 @@ func TestBackendThatCannotBe(t *testing.T) {
 
 func TestNamesOfAPool(t *testing.T) {
 	p := newPool(t, configOf(t, "ws://one.example", "http://two.example:8443/ws"))
-	if got, want := p.Names(), "ws://one.example:80,http://two.example:8443"; got != want {
+	if got, want := strings.Join(p.Names(), ","), "ws://one.example:80,http://two.example:8443"; got != want {
 		t.Errorf("its names are %q, want %q", got, want)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,13 +147,12 @@ func (p *Pool) Several() bool { return len(p.backends) > 1 || len(*p.targets.Loa
 // backend has it: see upgrade.AppendTarget.
 func (p *Pool) Prefix() string { return p.backends[0].prefix }
 
-// Names returns the names of the backends, for the log.
-func (p *Pool) Names() string {
-	var names []string
+// Names returns the names of the backends in the log and the metrics.
+func (p *Pool) Names() (all []string) {
 	for _, b := range p.backends {
-		names = append(names, b.name)
+		all = append(all, b.name)
 	}
-	return strings.Join(names, ",")
+	return all
 }
 
 // refresh starts the lookups that are due.
