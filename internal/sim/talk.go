@@ -16,29 +16,33 @@ import (
 
 // A talk is one conversation as it takes place.
 type talk struct {
-	w       *World
-	number  int
-	plan    *Conversation
-	client  *peer
-	service *peer
-	opened  bool             // the client has got its 101
-	clean   bool             // see isClean
-	prompt  bool             // see isPrompt
-	moved   int              // how often data moved
-	saidAt  [2]time.Duration // when a peer said something: the time before last, and last
-	ended   *proxy.Ended
-	faulty  bool          // a call for it has panicked
-	strikes bool          // and its session was in its prime then: see panicking.go
-	askedAt time.Duration // when the client came, or asked for a session after pages
-	may     []*host       // those that the proxy knew then, for some time to come
-	dials   []dial        // for its handshake
-	miss    miss
-	asked   *caller // the first connection on which bytes of its request have come; nil: none have
-	host    *host   // that has its request
-	refusal *refusal
-	pages   int  // that the client has got
-	rejoins bool // it asks for a session after that
-	others  int  // how many others had a permit at most since it has wanted one
+	w          *World
+	number     int
+	plan       *Conversation
+	client     *peer
+	service    *peer
+	opened     bool             // the client has got its 101
+	clean      bool             // see isClean
+	prompt     bool             // see isPrompt
+	moved      int              // how often data moved
+	saidAt     [2]time.Duration // when a peer said something: the time before last, and last
+	ended      *proxy.Ended
+	faulty     bool          // a call for it has panicked
+	strikes    bool          // and its session was in its prime then: see panicking.go
+	cameAt     time.Duration // when the client came
+	foundOpen  bool          // a drain has found its session open
+	atDoor     bool          // it is late, and was let in when the door was being shut
+	mustBeTold bool          // it is late, and nothing is in the way of an answer
+	askedAt    time.Duration // when the client came, or asked for a session after pages
+	may        []*host       // those that the proxy knew then, for some time to come
+	dials      []dial        // for its handshake
+	miss       miss
+	asked      *caller // the first connection on which bytes of its request have come; nil: none have
+	host       *host   // that has its request
+	refusal    *refusal
+	pages      int  // that the client has got
+	rejoins    bool // it asks for a session after that
+	others     int  // how many others had a permit at most since it has wanted one
 
 	operator operated
 	pace     paced
@@ -57,8 +61,12 @@ func newTalk(w *World, i int) *talk {
 // begins: the client connects.
 func (t *talk) begins() {
 	s, err := t.w.door.Dial(address(t.number))
+	t.cameAt = t.w.now
 	if err != nil {
 		t.client.tells("is not let in: %v", err)
+		if !t.w.drain.signalled && t.w.door.FD() < 0 {
+			t.w.fails("client %d finds the door shut, and no signal has come", t.number)
+		}
 		return
 	}
 	t.asks()
@@ -67,6 +75,7 @@ func (t *talk) begins() {
 	t.client.connects(&wire{Socket: s, sealed: t.w.plan.Knobs.ClientTLS})
 	t.wantsPermit()
 	t.awaitsAnswer()
+	t.comesLate()
 	t.greets(s)
 	if o := t.plan.Opening; o != Opens {
 		t.w.see("opening: " + o.String())
@@ -292,6 +301,7 @@ func (t *talk) answered(head string) {
 	}
 	if status != "101" {
 		t.client.refused = true
+		t.judgesRefusal(status, head)
 		t.misses()
 		if t.refusal != nil {
 			t.refusal.got = []byte(head)
@@ -308,6 +318,7 @@ func (t *talk) answered(head string) {
 		t.w.fails("client %d got a 101, and its handshake was to fail: %d", t.number, t.plan.Opening)
 	}
 	t.opened = true
+	t.judgesOpened()
 	t.watches()
 	t.awaitsOperator()
 	t.client.opens()
