@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -33,6 +35,7 @@ type draining struct {
 	tellsAt  time.Duration // when it was told to tell the sessions last
 	refusing time.Duration // since when every loop refuses clients; never: not all do
 	cutAt    time.Duration // when what was left was cut; never: it was not
+	besideAt time.Duration // when what is beside the loops was cut last
 	cutShut  bool          // that was so behind a shut door: late clients were cut, too
 	refused  int           // clients that have read that the proxy drains
 	tellings []telling
@@ -188,7 +191,7 @@ func (w *World) stops() {
 	case over && p.Drain.Limit > 0:
 		w.after(how.Timeout, w.cutsAll)
 	case p.Drain.Limit == 0:
-		w.after(p.Spread+p.Knobs.Close, w.cutsBeside)
+		w.after(how.Delay+how.Spread+p.Knobs.Close, w.cutsBeside)
 	}
 	if p.Drain.Second > 0 {
 		w.after(p.Drain.Second, w.hurries)
@@ -283,7 +286,7 @@ func (w *World) drainIsOver(kept int) {
 	if kept > 0 && w.now < d.cut {
 		w.fails("a drain waits no more for %d clients, and had time until %v", kept, d.cut-epoch)
 	}
-	w.pages.cuts()
+	w.cutsBeside()
 	w.after(cutTime+w.stopTime(), w.wantsCut)
 }
 
@@ -321,6 +324,7 @@ func (w *World) cutsAll() {
 
 // cutsBeside ends what the proxy has beside its loops.
 func (w *World) cutsBeside() {
+	w.drain.besideAt = w.now
 	w.proxy.CutBeside()
 	w.pages.cuts()
 }
@@ -369,10 +373,18 @@ func (t *talk) comesLate() {
 }
 
 // mayEndUntold checks that the proxy ends no late client's connection without a word while
-// the door is open.
-func (t *talk) mayEndUntold() {
-	if c := t.client; t.mustBeTold && !t.w.drain.signalled && !c.refused && !c.gone() {
+// the door is open, and resets none before the stop has used up its time: a reset can destroy
+// the refusal.
+func (t *talk) mayEndUntold(err error) {
+	c := t.client
+	if !t.mustBeTold || c.gone() {
+		return
+	}
+	if !t.w.drain.signalled && !c.refused {
 		t.w.fails("client %d has come in a drain, and its connection ends without an answer", t.number)
+	}
+	if !errors.Is(err, io.EOF) && c.brokeAt == never && t.w.drain.cutAt == never {
+		t.w.fails("client %d has come in a drain, and its connection is reset: %v", t.number, err)
 	}
 }
 
@@ -451,7 +463,7 @@ func (w *World) isAccepted(from netip.AddrPort) {
 // wantsKept: no drain waits for a client that has come late. Each of the others has an open
 // connection.
 func (w *World) wantsKept() {
-	if !w.stopping || w.proxy.Kept() == 0 {
+	if !w.stopping || w.proxy.Kept() == 0 || w.now < w.drain.besideAt+time.Millisecond { // jobs that were cut are about to end
 		return
 	}
 	most := 0

@@ -29,7 +29,7 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 	if t.ended != nil {
 		w.fails("the session of client %d has ended twice", i)
 	}
-	t.ended = e
+	t.ended, t.endedAt = e, w.now
 	t.judgesFaulty(e)
 	if h := t.host; h == nil || e.Address != h.at.String() || bareName(e.Upstream) != h.site.name {
 		w.fails("session %d ends at %s (%s), and was somewhere else", i, e.Upstream, e.Address)

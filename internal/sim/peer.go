@@ -227,7 +227,7 @@ func (p *peer) ends(err error) {
 	p.ended, p.wasBehind = true, p.isBehind()
 	p.wantsEnd()
 	if p.side == client {
-		p.talk.mayEndUntold()
+		p.talk.mayEndUntold(err)
 	}
 	p.tells("<- the stream ends: %v", err)
 	if p.refused {

@@ -27,6 +27,7 @@ type talk struct {
 	moved      int              // how often data moved
 	saidAt     [2]time.Duration // when a peer said something: the time before last, and last
 	ended      *proxy.Ended
+	endedAt    time.Duration
 	faulty     bool          // a call for it has panicked
 	strikes    bool          // and its session was in its prime then: see panicking.go
 	cameAt     time.Duration // when the client came
