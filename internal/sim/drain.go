@@ -36,7 +36,7 @@ type draining struct {
 	refusing time.Duration // since when every loop refuses clients; never: not all do
 	cutAt    time.Duration // when what was left was cut; never: it was not
 	besideAt time.Duration // when what is beside the loops was cut last
-	cutShut  bool          // that was so behind a shut door: late clients were cut, too
+	cutShut  bool          // late clients were cut, too, since the door was shut
 	refused  int           // clients that have read that the proxy drains
 	tellings []telling
 }
@@ -67,8 +67,8 @@ func (p *Plan) rests(rnd *rand.Rand) bool {
 	return true
 }
 
-// drawsDrain draws what comes before a stop, and who comes too late. rests is what rests has
-// said.
+// drawsDrain draws what comes before a stop, and who comes too late. rests says that the
+// sessions go on for long.
 func (p *Plan) drawsDrain(rnd *rand.Rand, rests bool) {
 	if rnd.IntN(4) > 0 && (!rests || rnd.IntN(2) == 0) {
 		return

@@ -16,37 +16,38 @@ import (
 
 // A talk is one conversation as it takes place.
 type talk struct {
-	w          *World
-	number     int
-	plan       *Conversation
-	client     *peer
-	service    *peer
-	opened     bool             // the client has got its 101
-	clean      bool             // see isClean
-	prompt     bool             // see isPrompt
-	moved      int              // how often data moved
-	saidAt     [2]time.Duration // when a peer said something: the time before last, and last
-	ended      *proxy.Ended
-	endedAt    time.Duration
-	faulty     bool          // a call for it has panicked
-	strikes    bool          // and its session was in its prime then: see panicking.go
-	cameAt     time.Duration // when the client came
-	foundOpen  bool          // a drain has found its session open
-	atDoor     bool          // it is late, and was let in when the door was being shut
-	mustBeTold bool          // it is late, and nothing is in the way of an answer
-	askedAt    time.Duration // when the client came, or asked for a session after pages
-	may        []*host       // those that the proxy knew then, for some time to come
-	dials      []dial        // for its handshake
-	miss       miss
-	asked      *caller // the first connection on which bytes of its request have come; nil: none have
-	host       *host   // that has its request
-	refusal    *refusal
-	pages      int  // that the client has got
-	rejoins    bool // it asks for a session after that
-	others     int  // how many others had a permit at most since it has wanted one
+	w       *World
+	number  int
+	plan    *Conversation
+	client  *peer
+	service *peer
+	opened  bool             // the client has got its 101
+	clean   bool             // see isClean
+	prompt  bool             // see isPrompt
+	moved   int              // how often data moved
+	saidAt  [2]time.Duration // when a peer said something: the time before last, and last
+	ended   *proxy.Ended
+	faulty  bool          // a call for it has panicked
+	strikes bool          // and its session was in its prime then: see panicking.go
+	askedAt time.Duration // when the client came, or asked for a session after pages
+	may     []*host       // those that the proxy knew then, for some time to come
+	dials   []dial        // for its handshake
+	miss    miss
+	asked   *caller // the first connection on which bytes of its request have come; nil: none have
+	host    *host   // that has its request
+	refusal *refusal
+	pages   int  // that the client has got
+	rejoins bool // it asks for a session after that
+	others  int  // how many others had a permit at most since it has wanted one
 
 	operator operated
 	pace     paced
+
+	cameAt     time.Duration // when the client came
+	endedAt    time.Duration // when its session ended
+	foundOpen  bool          // a drain has found its session open
+	atDoor     bool          // it is late, and was let in when the door was being shut
+	mustBeTold bool          // it is late, and nothing is in the way of an answer
 }
 
 func newTalk(w *World, i int) *talk {
