@@ -118,7 +118,7 @@ func (w *World) brings(how proxy.Stop) {
 	told := refuse + how.Spread
 	sooner := told < d.told
 	d.refuse, d.told, d.cut = min(d.refuse, refuse), min(d.told, told), min(d.cut, told+how.Timeout)
-	w.after(d.cut-w.now+cutTime+w.stopTime(), func() {
+	w.after(d.cut-w.now+cutTime+w.plan.stopTime(), func() {
 		if !w.proxy.Drained() {
 			w.fails("a drain goes on, and what it has left was to be cut at %v", d.cut-epoch)
 		}
@@ -287,7 +287,7 @@ func (w *World) drainIsOver(kept int) {
 		w.fails("a drain waits no more for %d clients, and had time until %v", kept, d.cut-epoch)
 	}
 	w.cutsBeside()
-	w.after(cutTime+w.stopTime(), w.wantsCut)
+	w.after(cutTime+w.plan.stopTime(), w.wantsCut)
 }
 
 // cutTime is how long a loop may take until all that was cut is gone.
@@ -304,8 +304,8 @@ func (w *World) wantsCut() {
 }
 
 // stopTime is how long stops of the process may put something off.
-func (w *World) stopTime() time.Duration {
-	if w.plan.Faults.Stopped > 0 {
+func (p *Plan) stopTime() time.Duration {
+	if p.Faults.Stopped > 0 {
 		return 3 * time.Minute
 	}
 	return 0
@@ -319,7 +319,7 @@ func (w *World) cutsAll() {
 	for i := range w.running {
 		w.proxy.CutAll(i)
 	}
-	w.after(cutTime+w.stopTime(), w.wantsCut)
+	w.after(cutTime+w.plan.stopTime(), w.wantsCut)
 }
 
 // cutsBeside ends what the proxy has beside its loops.
@@ -331,11 +331,7 @@ func (w *World) cutsBeside() {
 
 // drainTime is how long a drain takes at the most.
 func (p *Plan) drainTime() time.Duration {
-	d := p.Drain.Delay + p.Spread + 12*p.Knobs.Write + 12*p.Knobs.Close + time.Minute
-	if p.Faults.Stopped > 0 {
-		d += 3 * time.Minute
-	}
-	return d
+	return p.Drain.Delay + p.Spread + 12*p.Knobs.Write + 12*p.Knobs.Close + time.Minute + p.stopTime()
 }
 
 // refusesFrom notes since when all loops refuse clients.
