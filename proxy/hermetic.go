@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"holdfast/heartbeat"
@@ -51,6 +52,10 @@ type Hermetic struct {
 	server  *Server
 	tickets map[*pageTicket]bool // of LineUp, until they are given back
 	fallen  []fallen             // targets that have gone down, until Audit has looked at their queues
+
+	tells func(loop int, open []string) // HermeticWorld.Tells
+	told  heartbeat.Time                // by when the sessions are told their end; Never: they are not
+	over  bool                          // what was left at the end of the drain is cut
 }
 
 // A HermeticWorld is what surrounds a Hermetic.
@@ -76,6 +81,9 @@ type HermeticWorld struct {
 	// such as checks. Without Probe no upstream is checked.
 	Probe func(Endpoint) error
 	After func(d time.Duration, job func())
+	// Tells is called when a loop has given the sessions that are open in it the times at
+	// which a drain ends them. open are their paths.
+	Tells func(loop int, open []string)
 }
 
 // NewHermetic makes a server that accepts from its first turn on.
@@ -104,7 +112,7 @@ func NewHermetic(cfg Config, w HermeticWorld) (*Hermetic, error) {
 		l.tlsQueue, l.dialPlaces = newQueue(w.Places, nil), w.Places
 	}
 	s.loops[0].post(s.loops[0].startAccept)
-	h := &Hermetic{server: s, tickets: map[*pageTicket]bool{}}
+	h := &Hermetic{server: s, tickets: map[*pageTicket]bool{}, tells: w.Tells, told: heartbeat.Never}
 	s.pool.WhenDown(h.targetDown)
 	if w.Probe != nil {
 		s.pool.Watch()
@@ -136,13 +144,72 @@ func (h *Hermetic) Called(loop int) bool {
 	return len(b.jobs) > 0
 }
 
-// Drain makes a loop begin, in its next turn, the end of all that it holds: of each session
-// within spread.
-func (h *Hermetic) Drain(loop int, spread time.Duration) {
-	h.server.draining.Store(true)
-	l := h.server.loops[loop]
-	l.post(func() { l.shutDoor(); l.drain(spread) })
+// Drain begins a drain as Server.Drain does.
+func (h *Hermetic) Drain(how Stop) { h.server.beginDrain(how) }
+
+// Shutdown begins a drain as Server.Shutdown does, or goes on from the one under way.
+func (h *Hermetic) Shutdown(how Stop) {
+	h.server.stop()
+	if !h.server.beginDrain(how) {
+		h.server.hurry(how)
+	}
+	if h.Refuses() {
+		h.onEveryLoop((*loop).shutDoor)
+	}
 }
+
+// Hurry cuts all that a drain has left, as Server.Shutdown does when its context is done.
+func (h *Hermetic) Hurry() { h.server.hurry(Stop{}) }
+
+// StepDrain does what is due of a drain, as Server.runDrain does, and returns when it is to
+// be called again, at the latest. Each loop does its part in its next turn.
+func (h *Hermetic) StepDrain() (next heartbeat.Time) {
+	s := h.server
+	due, _ := s.drainDue()
+	switch {
+	case h.over || !s.Draining():
+		return heartbeat.Never
+	case s.clock.now() < due.refuse:
+		return due.refuse
+	}
+	tell, told := s.telling(h.told)
+	if h.told = told; tell != nil {
+		h.onEveryLoop(func(l *loop) { tell(l); h.tellsOf(l) })
+	}
+	if s.kept.Load() > 0 && s.clock.now() < due.cut {
+		return due.cut
+	}
+	h.over = true
+	s.relays.cut()
+	h.onEveryLoop(func(l *loop) { l.cutAll() })
+	return heartbeat.Never
+}
+
+// onEveryLoop makes each loop do a job in its next turn.
+func (h *Hermetic) onEveryLoop(job func(*loop)) {
+	for _, l := range h.server.loops {
+		l.post(func() { job(l) })
+	}
+}
+
+// tellsOf calls tells for a loop.
+func (h *Hermetic) tellsOf(of *loop) {
+	var open []string
+	of.table.all(func(s *session) {
+		if s.opening == nil {
+			open = append(open, s.path)
+		}
+	})
+	if h.tells != nil {
+		h.tells(slices.Index(h.server.loops, of), open)
+	}
+}
+
+// Refuses reports whether the loops refuse clients, or do so from their next turns on.
+func (h *Hermetic) Refuses() bool { return h.told != heartbeat.Never }
+
+// Drained reports whether a drain has come to its end.
+func (h *Hermetic) Drained() bool { return h.over }
 
 // Draining reports whether a loop has begun to drain.
 func (h *Hermetic) Draining(loop int) bool { return h.server.loops[loop].draining }
@@ -240,8 +307,9 @@ func (h *Hermetic) CutBeside() { h.server.relays.cut() }
 // Close ends what the server does beside its loops.
 func (h *Hermetic) Close() { h.server.end() }
 
-// Clients is how many clients are counted, and Held how many of them the loops hold.
+// Clients is how many clients are counted, and Kept for how many of them a drain waits.
 func (h *Hermetic) Clients() int { return h.server.Clients() }
+func (h *Hermetic) Kept() int    { return int(h.server.kept.Load()) }
 
 // Permits is how many permits are taken.
 func (h *Hermetic) Permits() int { return int(h.server.permits.taken.Load()) }

@@ -226,11 +226,14 @@ func (g *leg) holdsClose(payload []byte) {
 
 // defersClose makes a Close with this payload due at the end of the message that is under
 // way. It takes at most half of the time for the close, so that the Close can still be
-// written at the end of a frame if the message goes on.
+// written at the end of a frame if the message goes on. That time begins when the tail is
+// written, if there is one; a later tail does not put it off.
 func (g *leg) defersClose(now heartbeat.Time, p *patience, payload []byte) {
 	g.out = outEnding
 	g.pend().close = payload
-	g.within(now, p.close/2)
+	if g.by = heartbeat.Never; g.tail == nil {
+		g.within(now, p.close/2)
+	}
 }
 
 // closes makes a Close with this payload due at the end of a frame.
@@ -253,7 +256,9 @@ func (g *leg) saidClose(now heartbeat.Time, p *patience) {
 func (g *leg) flushed(now heartbeat.Time, p *patience) {
 	switch g.out {
 	case outEnding:
-		g.within(now, p.close/2)
+		if g.by == heartbeat.Never { // else its time has begun, see defersClose
+			g.within(now, p.close/2)
+		}
 	case outClosing:
 		g.within(now, p.close)
 	case outClosed:

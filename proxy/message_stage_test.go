@@ -234,5 +234,24 @@ func TestCloseWaitsForTheEndOfAMessage(t *testing.T) {
 			from.hangsUp()
 			st.dropped(proxy, metrics.Drain)
 		})
+		t.Run(side.String()+", with a tail meanwhile", func(t *testing.T) {
+			st := newStage(t, nil)
+			to, from := st.way(side)
+			begins(from, to)
+			drain(st)
+			st.pass(3 * time.Second)
+			for st.l.session(to).legs[side].tail == nil {
+				from.sends(wire.Continuation(strings.Repeat("z", 50_000)).More())
+			}
+			to.read()
+			to.frames()
+			st.pass(1900 * time.Millisecond)
+			to.wantsNothing("half of CLOSE_TIMEOUT is not over")
+			st.pass(100 * time.Millisecond)
+			to.wants("the tail has put nothing off", closing)
+			to.hangsUp()
+			from.hangsUp()
+			st.dropped(proxy, metrics.Drain)
+		})
 	}
 }

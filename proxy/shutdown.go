@@ -87,21 +87,25 @@ func (s *Server) Accepts() bool {
 // Shutdown it leaves the listener open: from the end of the Delay on, clients are refused
 // with 503. If a drain has begun already, Drain changes nothing.
 func (s *Server) Drain(how Stop) {
-	d := &s.drain
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !s.draining.Load() {
-		s.beginDrain(how)
+	if s.beginDrain(how) {
+		s.beside(s.runDrain)
 	}
 }
 
-// beginDrain starts the drain. The caller holds drain.mu.
-func (s *Server) beginDrain(how Stop) {
-	s.drain.due = how.from(s.clock.now())
+// beginDrain makes the drain begin, and returns true, unless one has begun already. The
+// caller runs the drain then.
+func (s *Server) beginDrain(how Stop) (begins bool) {
+	d := &s.drain
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	d.due = how.from(s.clock.now())
 	s.draining.Store(true)
 	s.cfg.Metrics.SetDraining(true)
 	s.pages.Retire()
-	s.beside(s.runDrain)
+	return true
 }
 
 // Drained returns a channel that is closed when a drain has ended all that it had to.
@@ -135,8 +139,13 @@ func (s *Server) drainDue() (due timetable, stops bool) {
 // while they lived or while their close was not complete. A session whose peer has not
 // answered the Close within CloseTimeout is not one of them. A second call returns an error.
 func (s *Server) Shutdown(ctx context.Context, how Stop) (cut int, err error) {
-	if !s.stop(how) {
+	if !s.stop() {
 		return 0, errors.New("proxy: Shutdown was called before")
+	}
+	if s.beginDrain(how) {
+		s.beside(s.runDrain)
+	} else {
+		s.hurry(how)
 	}
 	defer context.AfterFunc(ctx, func() { s.hurry(Stop{}) })()
 
@@ -157,33 +166,20 @@ func (s *Server) Shutdown(ctx context.Context, how Stop) (cut int, err error) {
 	return d.cut, nil
 }
 
-// stop begins the drain with which Shutdown ends the server, or brings forward the one
-// under way. It returns false if Shutdown was called before.
-func (s *Server) stop(how Stop) (first bool) {
+// stop notes that Shutdown ends the server. It returns false if Shutdown was called before.
+func (s *Server) stop() (first bool) {
 	d := &s.drain
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.stops {
-		return false
-	}
+	first = !d.stops
 	d.stops = true
-	if s.draining.Load() {
-		s.bringForward(how)
-	} else {
-		s.beginDrain(how)
-	}
-	return true
+	return first
 }
 
 // hurry brings the drain's steps forward to when they are due by how.
 func (s *Server) hurry(how Stop) {
 	s.drain.mu.Lock()
 	defer s.drain.mu.Unlock()
-	s.bringForward(how)
-}
-
-// bringForward is hurry for a caller that holds drain.mu.
-func (s *Server) bringForward(how Stop) {
 	s.drain.due = s.drain.due.sooner(how.from(s.clock.now()))
 	select {
 	case s.drain.news <- struct{}{}:
@@ -227,18 +223,27 @@ func (s *Server) passDelay() {
 // tellSessions makes the loops refuse clients and end their sessions, if that is due
 // before told. It returns by when the sessions are told now.
 func (s *Server) tellSessions(told heartbeat.Time) heartbeat.Time {
+	tell, by := s.telling(told)
+	if tell != nil {
+		s.onEveryLoop(tell)
+	}
+	return by
+}
+
+// telling returns what tellSessions makes each loop do, or nil if that is nothing, and by
+// when the sessions are told then.
+func (s *Server) telling(told heartbeat.Time) (tell func(*loop), by heartbeat.Time) {
 	due, stops := s.drainDue()
 	if due.told >= told {
-		return told
+		return nil, told
 	}
 	spread := max(0, due.told.Sub(s.clock.now()))
-	s.onEveryLoop(func(l *loop) {
+	return func(l *loop) {
 		if stops {
 			l.shutDoor() // first: a client that is told must not find the door open
 		}
 		l.drain(spread)
-	})
-	return due.told
+	}, due.told
 }
 
 // awaitSessions waits until nothing is left that the drain waits for, or until that is to

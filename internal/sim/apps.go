@@ -213,7 +213,7 @@ func (p *peer) mayBePinged() bool {
 // leaves with such an end is not remembered.
 func (t *talk) endsByItself() bool {
 	p := t.w.plan
-	return p.Knobs.Idle > 0 || p.Knobs.Oldest > 0 || p.Stop > 0 || t.plan.Operator > 0 || t.w.stopping ||
+	return p.Knobs.Idle > 0 || p.Knobs.Oldest > 0 || p.Stop > 0 || p.Drain.At > 0 || t.plan.Operator > 0 || t.w.stopping ||
 		slices.ContainsFunc(p.Troubles, func(t Trouble) bool { return t.Kind == Retires })
 }
 

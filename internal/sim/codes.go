@@ -91,7 +91,7 @@ func (t *talk) echoes(p *peer) bool {
 // be cut.
 func (t *talk) wantsNoneMissing(p *peer) {
 	e := t.ended
-	cut := t.w.seen["fault poller"] > 0 || !e.Closed && (e.Reason == metrics.Internal || e.Reason == metrics.WriteTimeout && e.Side == p.side)
+	cut := t.w.seen["fault poller"] > 0 || t.endedAt >= t.w.drain.cutAt || !e.Closed && (e.Reason == metrics.Internal || e.Reason == metrics.WriteTimeout && e.Side == p.side)
 	if p.brokeAt != never || !p.ended || !p.open || cut || !p.parser.betweenFrames() || p.received() < len(p.other.sent) {
 		return
 	}

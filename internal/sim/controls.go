@@ -168,7 +168,7 @@ func (p *peer) isAnswered(payload []byte) {
 
 // isClosed: the answer follows after a while, and then the end of TCP.
 func (p *peer) isClosed(payload []byte) {
-	p.hasClose, p.gotClose = true, payload
+	p.hasClose, p.gotClose, p.toldAt = true, payload, p.w.now
 	p.mayBeClosed(payload)
 	p.wantsEnd()
 	p.w.see(p.side.String() + " is closed")

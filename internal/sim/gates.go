@@ -48,8 +48,17 @@ func wanted() (all []string) {
 	for _, b := range balances {
 		all = append(all, "balance "+b.name)
 	}
+	all = append(all, drainGates...)
 	return append(all, "refusal passed on", "no permit", "lazy after its session", "lazy after a refusal", "lazy after a refusal passed on", "stop", "failover", "dial to a target that is down", "no target is reached",
 		"session of a target that has gone", "session of a target that is drained", "page without a target", "operator", "operator closes a live session", "client slowed", "client keeps its pace")
+}
+
+// drainGates are what must have been seen of drains.
+var drainGates = []string{
+	"drain with the door open", "late client", "late client is told", "late client waits for the door",
+	"session opens in the delay of a drain", "drain is spread evenly",
+	"drain ends by itself", "drain cuts what is left", "second signal", "SIGINT",
+	"stop in the delay of a drain", "stop in a drain", "stop brings a drain forward", "stop behind a drain",
 }
 
 // appGates are what must have been seen of messages, on each side.

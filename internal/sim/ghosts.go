@@ -32,7 +32,7 @@ func (g *ghosts) Add(fd int, t proxy.Token, want proxy.Ready) error {
 func (g *ghosts) Accept(fd int, shared bool) (proxy.Transport, netip.AddrPort, error) {
 	t, from, err := g.Poller.Accept(fd, shared)
 	if err == nil {
-		g.w.accepted++
+		g.w.isAccepted(from)
 	}
 	return t, from, err
 }

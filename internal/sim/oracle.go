@@ -29,7 +29,7 @@ func (w *World) sessionEnded(e *proxy.Ended) {
 	if t.ended != nil {
 		w.fails("the session of client %d has ended twice", i)
 	}
-	t.ended = e
+	t.ended, t.endedAt = e, w.now
 	t.judgesFaulty(e)
 	if h := t.host; h == nil || e.Address != h.at.String() || bareName(e.Upstream) != h.site.name {
 		w.fails("session %d ends at %s (%s), and was somewhere else", i, e.Upstream, e.Address)
@@ -205,9 +205,7 @@ func (t *talk) judgesOwn(e *proxy.Ended) {
 
 // Run plays a plan to its end, and returns the promises that were broken.
 func (w *World) Run() []error {
-	if stop := w.plan.Stop; stop > 0 {
-		w.after(stop, w.stops)
-	}
+	w.plansDrain()
 	w.runUntil(w.now + w.plan.length())
 	w.calm = true
 	w.runUntil(w.now + calmTime)
@@ -215,13 +213,11 @@ func (w *World) Run() []error {
 	w.wantsPool()
 	w.stops()
 	w.runUntil(w.now + w.plan.drainTime() + time.Second)
-	w.proxy.CutBeside()
-	for i := range w.running {
-		w.proxy.CutAll(i)
-	}
+	w.cutsAll()
 	w.runUntil(w.now + time.Minute)
 	if len(w.wrong) == 0 {
 		w.wantsNothingLeft()
+		w.wantsEven()
 		for _, t := range w.talks {
 			t.wantsAll()
 			t.wantsCodes()
@@ -255,41 +251,13 @@ func (p *Plan) length() (longest time.Duration) {
 			longest = max(longest, d)
 		}
 	}
+	if d := &p.Drain; d.At > 0 {
+		longest = max(longest, d.At+d.Delay+p.Spread)
+	}
 	for _, t := range p.Troubles {
 		longest = max(longest, t.At+t.For)
 	}
 	return longest
-}
-
-func (w *World) stops() {
-	if w.stopping {
-		return
-	}
-	w.stopping = true
-	w.tells("%24s the proxy stops", "")
-	w.see("stop")
-	for i := range w.running {
-		w.proxy.Drain(i, w.plan.Spread)
-	}
-	w.pages.stops()
-	w.after(w.plan.Spread+w.plan.Knobs.Close, func() {
-		w.proxy.CutBeside()
-		w.pages.cuts()
-	})
-	w.after(w.plan.drainTime(), func() {
-		if held := w.proxy.Held(); held > 0 {
-			w.fails("the proxy holds %d sessions long after it began to stop", held)
-		}
-	})
-}
-
-// drainTime is how long a stop takes at the most.
-func (p *Plan) drainTime() time.Duration {
-	d := p.Spread + 12*p.Knobs.Write + 12*p.Knobs.Close + time.Minute
-	if p.Faults.Stopped > 0 {
-		d += 3 * time.Minute
-	}
-	return d
 }
 
 // wantsEnds: nothing was healed, and all that can be known to be dead is gone.
@@ -310,6 +278,9 @@ func (w *World) wantsEnds() {
 func (w *World) wantsNothingLeft() {
 	if held, counted, open := w.proxy.Held(), w.proxy.Clients(), w.machine.Open(); held != 0 || counted != 0 || open != 0 {
 		w.fails("%d sessions are held, %d clients counted and %d descriptors open at the end", held, counted, open)
+	}
+	if kept := w.proxy.Kept(); kept != 0 {
+		w.fails("a drain waits for %d clients at the end", kept)
 	}
 	if permits := w.proxy.Permits(); permits != 0 {
 		w.fails("%d permits are taken at the end", permits)
@@ -333,7 +304,7 @@ func (w *World) wantsNothingLeft() {
 			case m.Counter != nil:
 				sum[f.GetName()] += m.GetCounter().GetValue()
 				for _, l := range m.GetLabel() {
-					if l.GetName() == "side" {
+					if l.GetName() == "side" || l.GetName() == "result" {
 						sum[f.GetName()+" "+l.GetValue()] += m.GetCounter().GetValue()
 					}
 				}
@@ -349,6 +320,12 @@ func (w *World) wantsNothingLeft() {
 	handshakes, want := int(sum["holdfast_handshakes_total"]), w.accepted-w.served+w.rejoined
 	if handshakes > want || handshakes < want-w.panicking.count { // a panic may come before the count
 		w.fails("%v handshakes are counted, and there were %d", handshakes, want)
+	}
+	if counted := int(sum["holdfast_handshakes_total draining"]); counted < w.drain.refused-w.panicking.count {
+		w.fails("%d handshakes are counted as refused in a drain, and %d clients were told so", counted, w.drain.refused)
+	}
+	if sum["holdfast_draining"] != 1 {
+		w.fails("the proxy has drained, and holdfast_draining does not say so")
 	}
 	if counted := int(sum["holdfast_panics_total"]); counted != w.panicking.count {
 		w.fails("%d panics are counted, and there were %d", counted, w.panicking.count)

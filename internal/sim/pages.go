@@ -15,9 +15,10 @@ import (
 // close idle connections when they are asked to, give a connection back when an upgrade
 // follows, and say when one is gone.
 type pages struct {
-	w      *World
-	all    []*guest
-	closed bool
+	w       *World
+	all     []*guest
+	retired bool
+	closed  bool
 }
 
 var _ proxy.Guests = (*pages)(nil)
@@ -85,8 +86,8 @@ func (g *guest) gives() {
 	g.conn.moves()
 }
 
-// Retire implements proxy.Guests. The simulation has no delay before a stop.
-func (ps *pages) Retire() {}
+// Retire implements proxy.Guests.
+func (ps *pages) Retire() { ps.retired = true }
 
 // Shutdown implements proxy.Guests. The simulation calls stops and cuts.
 func (ps *pages) Shutdown(context.Context) (cut int) { return 0 }
@@ -123,7 +124,7 @@ func (g *guest) serves() {
 			w.proxy.Rejoin(g.Guest, head)
 			return
 		}
-		if !g.answers() {
+		if !g.answers() || g.pages.retired {
 			break
 		}
 	}

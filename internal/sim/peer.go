@@ -40,6 +40,7 @@ type peer struct {
 	pingAt   time.Duration // when the last of them did
 	watched  bool          // the end of its session is watched
 	hasClose bool
+	toldAt   time.Duration // when its Close came
 
 	// What it sends.
 	out      queue           // what its TCP has not taken
@@ -225,10 +226,14 @@ func (p *peer) reads() {
 func (p *peer) ends(err error) {
 	p.ended, p.wasBehind = true, p.isBehind()
 	p.wantsEnd()
+	if p.side == client {
+		p.talk.mayEndUntold(err)
+	}
 	p.tells("<- the stream ends: %v", err)
 	if p.refused {
 		p.talk.wantsRefusal()
 		p.talk.isFull(string(p.refusal))
+		p.talk.countsRefusal(string(p.refusal))
 	}
 	if p.parser.left > 0 || len(p.parser.head) > 0 {
 		p.w.see(p.side.String() + " cut inside a frame")

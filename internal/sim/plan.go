@@ -17,6 +17,7 @@ type Plan struct {
 	Troubles  []Trouble
 	Stop      time.Duration // when the proxy begins to stop; 0: when all is over
 	Spread    time.Duration // HOLDFAST_DRAIN_SPREAD
+	Drain     Drain
 }
 
 // Knobs are the proxy's configuration.
@@ -178,6 +179,7 @@ func planFor(seed uint64) *Plan {
 	}
 	p.gathers(stream(seed, 4))
 	p.spreads(stream(seed, 6))
+	rests := p.rests(stream(seed, 26))
 	mute := rnd.IntN(2) == 0
 	if mute && p.Knobs.UpstreamPong != "require" && !p.Knobs.Forward { // the pong to a ping that is passed on is one, too
 		for i := range p.Sessions {
@@ -192,6 +194,7 @@ func planFor(seed uint64) *Plan {
 	}
 	p.Spread = oneOf(stream(seed, 5), 0, time.Second, time.Minute)
 	p.narrows(stream(seed, 7))
+	p.drawsDrain(stream(seed, 25), rests)
 	p.drawsOperators()
 	p.drawsApps(stream(seed, 21))
 	p.drawsPace(stream(seed, 24))

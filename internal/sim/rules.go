@@ -180,7 +180,7 @@ func appAction(rnd *rand.Rand) Action {
 func (p *Plan) drawsHang(rnd *rand.Rand) {
 	k, c, side := &p.Knobs, &p.Sessions[0], rnd.IntN(2)
 	a, other := c.actors()[side], c.actors()[1-side]
-	p.Stop, p.Sessions, p.Troubles = 0, p.Sessions[:1], nil
+	p.Stop, p.Drain, p.Sessions, p.Troubles = 0, Drain{}, p.Sessions[:1], nil
 	p.Faults.Stalls, p.Faults.Stopped, p.Faults.Poller, p.Faults.Short, p.Faults.Again = 0, 0, 0, 0, 0
 	k.Idle, k.Oldest, k.Timeout = 0, 0, oneOf(rnd, 3*time.Second, 10*time.Second)
 	app := k.app(proxy.Side(side))

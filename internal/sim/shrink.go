@@ -120,7 +120,7 @@ func (s *shrinker) settings() {
 		before := *s.plan
 		changed := *s.plan.clone()
 		plainer(&changed)
-		if changed.Knobs != before.Knobs || changed.Faults != before.Faults || changed.Stop != before.Stop || changed.Spread != before.Spread {
+		if changed.Knobs != before.Knobs || changed.Faults != before.Faults || changed.Stop != before.Stop || changed.Spread != before.Spread || changed.Drain != before.Drain {
 			s.try(plainer)
 		}
 	}
@@ -175,6 +175,12 @@ func (s *shrinker) tryAction(i, side, j int, change func(*Action)) {
 var plainer = []func(*Plan){
 	func(p *Plan) { p.Stop = 0 },
 	func(p *Plan) { p.Spread = 0 },
+	func(p *Plan) { p.Drain = Drain{} },
+	func(p *Plan) { p.Drain.At = 0 },
+	func(p *Plan) { p.Drain.Delay = 0 },
+	func(p *Plan) { p.Drain.Limit = 0 },
+	func(p *Plan) { p.Drain.AtOnce = false },
+	func(p *Plan) { p.Drain.Second = 0 },
 	func(p *Plan) { p.Knobs.Loops = 1 },
 	func(p *Plan) { p.Knobs.Interval, p.Knobs.Timeout = 0, 0 },
 	func(p *Plan) { p.Knobs.PongOnly = false },

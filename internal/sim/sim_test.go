@@ -64,6 +64,35 @@ func TestPlansThatHaveFoundFaults(t *testing.T) {
 	}
 }
 
+// A minute is for the three clients of a loop, which are told so many seconds after its beginning.
+func TestSpreadIsJudged(t *testing.T) {
+	for _, test := range []struct {
+		told []time.Duration
+		even bool
+	}{
+		{[]time.Duration{0, 20, 40}, true},
+		{[]time.Duration{59, 19, 39}, true},
+		{[]time.Duration{0, 19, 40}, false},
+		{[]time.Duration{0, 0, 0}, false},
+		{[]time.Duration{0, 60, 120}, false},
+		{[]time.Duration{25, 35, 45}, false},
+		{[]time.Duration{39, 59}, true}, // the first one has ended by itself
+		{[]time.Duration{0, 19}, false},
+		{[]time.Duration{41, 59}, false},
+	} {
+		w := newWorld(&Plan{Knobs: Knobs{Loops: 1}}, story{})
+		tell := telling{spread: time.Minute, first: true, alone: true, open: 3}
+		for _, at := range test.told {
+			c := &peer{hasClose: true, gotClose: []byte(drainClose), toldAt: at * time.Second}
+			tell.judged = append(tell.judged, &talk{client: c})
+		}
+		tell.isEven(w, never)
+		if even := len(w.wrong) == 0; even != test.even {
+			t.Errorf("clients are told after %v seconds, and that counts as even: %v", test.told, even)
+		}
+	}
+}
+
 // The invented fault is that a client's flood meets a limit of frames.
 func TestShrinkKeepsOnlyWhatMatters(t *testing.T) {
 	p := planFor(7)

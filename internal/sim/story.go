@@ -60,6 +60,9 @@ func (p *Plan) describes(to io.Writer) {
 	if p.Stop > 0 {
 		_, _ = fmt.Fprintf(to, "the proxy stops at %v, within %v\n", p.Stop, p.Spread)
 	}
+	if p.Drain != (Drain{}) {
+		_, _ = fmt.Fprintf(to, "drain %+v\n", p.Drain)
+	}
 }
 
 // controlName names a control frame in a story.

@@ -42,6 +42,12 @@ type talk struct {
 
 	operator operated
 	pace     paced
+
+	cameAt     time.Duration // when the client came
+	endedAt    time.Duration // when its session ended
+	foundOpen  bool          // a drain has found its session open
+	atDoor     bool          // it is late, and was let in when the door was being shut
+	mustBeTold bool          // it is late, and nothing is in the way of an answer
 }
 
 func newTalk(w *World, i int) *talk {
@@ -57,8 +63,12 @@ func newTalk(w *World, i int) *talk {
 // begins: the client connects.
 func (t *talk) begins() {
 	s, err := t.w.door.Dial(address(t.number))
+	t.cameAt = t.w.now
 	if err != nil {
 		t.client.tells("is not let in: %v", err)
+		if !t.w.drain.signalled && t.w.door.FD() < 0 {
+			t.w.fails("client %d finds the door shut, and no signal has come", t.number)
+		}
 		return
 	}
 	t.asks()
@@ -67,6 +77,7 @@ func (t *talk) begins() {
 	t.client.connects(&wire{Socket: s, sealed: t.w.plan.Knobs.ClientTLS})
 	t.wantsPermit()
 	t.awaitsAnswer()
+	t.comesLate()
 	t.greets(s)
 	if o := t.plan.Opening; o != Opens {
 		t.w.see("opening: " + o.String())
@@ -292,6 +303,7 @@ func (t *talk) answered(head string) {
 	}
 	if status != "101" {
 		t.client.refused = true
+		t.judgesRefusal(status, head)
 		t.misses()
 		if t.refusal != nil {
 			t.refusal.got = []byte(head)
@@ -308,6 +320,7 @@ func (t *talk) answered(head string) {
 		t.w.fails("client %d got a 101, and its handshake was to fail: %d", t.number, t.plan.Opening)
 	}
 	t.opened = true
+	t.judgesOpened()
 	t.watches()
 	t.awaitsOperator()
 	t.client.opens()

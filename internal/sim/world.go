@@ -37,7 +37,8 @@ type World struct {
 	talks    []*talk
 	running  []loopState
 	ended    []*proxy.Ended
-	stopping bool
+	drain    draining
+	stopping bool // the drain refuses clients and ends sessions
 	calm     bool // the liveness phase: no more faults
 
 	room      *room
@@ -109,6 +110,7 @@ func newWorld(p *Plan, story story) *World {
 		state:    make([]int, states),
 		story:    story,
 		sites:    p.sites(),
+		drain:    newDraining(),
 	}
 	w.machine = kernel.New(func() time.Duration { return w.now })
 	if story.hash != nil || story.calls {
@@ -155,6 +157,7 @@ func newWorld(p *Plan, story story) *World {
 		Close:   w.door.Close,
 		Clients: w.clients(),
 		Lobby:   cmp.Or(p.Knobs.Lobby, lobby),
+		Tells:   w.tellsLoop,
 	}
 	if p.isPool() {
 		around.Probe, around.After = w.probes, w.later
@@ -317,6 +320,7 @@ func (w *World) after(d time.Duration, do func()) { w.machine.After(d, do) }
 // runUntil lets time pass until a moment, or until nothing can happen any more.
 func (w *World) runUntil(end time.Duration) {
 	for {
+		w.endsDrain()
 		w.wakeLoops()
 		at := w.next()
 		if at > end || len(w.wrong) > 0 {
@@ -400,6 +404,7 @@ func (w *World) turn(i int) {
 		w.fails("%v", err)
 	}
 	w.audits()
+	w.refusesFrom()
 	if w.plan.Knobs.isPaced() {
 		for _, t := range w.talks {
 			t.wantsPace()
@@ -418,6 +423,7 @@ func (w *World) audits() {
 			return // a connection is on its way to another loop
 		}
 	}
+	w.wantsKept()
 	descriptors += w.limbo + w.besides
 	if w.door.FD() >= 0 {
 		descriptors++
@@ -459,5 +465,8 @@ var balancer = netip.MustParsePrefix("198.51.100.0/24")
 
 // address is that of a client. Two of the clients share one.
 func address(i int) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + i/2)}), uint16(10_000+i))
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + i/2)}), uint16(firstPort+i))
 }
+
+// firstPort is that of the first client.
+const firstPort = 10_000
