@@ -8,20 +8,14 @@ import (
 	"holdfast/internal/wire"
 )
 
-// The metric says that the server drains, whether Drain or Shutdown has begun it, and from
-// the beginning of the Delay on.
+// The metric says that the server drains from the beginning of the Delay on.
 func TestDrainIsShown(t *testing.T) {
-	for name, begins := range map[string]func(*Server, Stop){
-		"Drain":    (*Server).Drain,
-		"Shutdown": func(s *Server, how Stop) { s.stop(how) },
-	} {
-		w := newInventedWorldBeside(t, nil, func(func()) {}) // the steps of the drain do not run
-		for _, want := range []float64{0, 1} {
-			if got, there := fixture.Counted(t, w.server.cfg.Metrics.Registry())["draining"]; got != want || !there {
-				t.Errorf("%s: the metric is %v (there: %v), want %v", name, got, there, want)
-			}
-			begins(w.server, Stop{Delay: time.Hour})
+	w := newInventedWorldBeside(t, nil, func(func()) {}) // the steps of the drain do not run
+	for _, want := range []float64{0, 1} {
+		if got, there := fixture.Counted(t, w.server.cfg.Metrics.Registry())["draining"]; got != want || !there {
+			t.Errorf("the metric is %v (there: %v), want %v", got, there, want)
 		}
+		w.server.Drain(Stop{Delay: time.Hour})
 	}
 }
 
