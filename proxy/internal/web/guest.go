@@ -85,7 +85,6 @@ func (g *Guest) read(b []byte) (int, error) {
 		_ = g.Conn.SetReadDeadline(g.headBy) // it fails only on a closed connection
 	}
 	n, err := g.Conn.Read(b)
-	g.heads.add(b[:n])
 	switch {
 	case n == 0:
 	case g.idle.Load():
@@ -93,7 +92,9 @@ func (g *Guest) read(b []byte) (int, error) {
 		g.beginHead()
 	case len(b) == 1: // net/http waits like that, during an answer, for the client to leave
 		g.ahead = true
+		g.heads.start()
 	}
+	g.heads.add(b[:n])
 	if g.expired.Load() { // in this order: see expired
 		return 0, os.ErrDeadlineExceeded
 	}

@@ -179,7 +179,7 @@ func (s *Server) changed(c net.Conn, state http.ConnState) {
 	if state == http.StateIdle {
 		g.becomesIdle()
 	}
-	if state == http.StateIdle && !g.ahead { // a byte that came ahead would be missing
+	if state == http.StateIdle {
 		g.heads.start()
 	}
 	switch {

@@ -80,7 +80,7 @@ func (s spelling) respellRequest(header http.Header) {
 
 // A recorder keeps what is read of a connection until the head of the next request is
 // whole. It knows where a head begins: at the connection's beginning, where the connection
-// was idle, and behind a request without a body.
+// was idle, behind a request without a body, and with a byte that comes ahead of the answer.
 type recorder struct {
 	limit int // of what is kept, in bytes
 

@@ -56,6 +56,26 @@ func TestNamesKeepTheirSpelling(t *testing.T) {
 	client.hangsUp()
 }
 
+// A head behind a body may begin before the answer is over.
+func TestNamesOfAnEarlyHeadKeepTheirSpelling(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	client := r.opens(post + "content-length: 2\r\n" + oddly + "user-agent: odd\r\n\r\nhi")
+	upstream := r.acceptsOddly()
+	upstream.wants("the body", "hi")
+	client.sends("G")
+	for range 10 { // meanwhile the byte is read
+		upstream.sends("HTTP/1.1 103 Early Hints\r\n\r\n")
+		client.wants("an interim answer", "HTTP/1.1 103 Early Hints\r\n\r\n")
+	}
+	upstream.sends(ok)
+	client.wantsAnswer("the first", http.StatusOK)
+	client.sends(get[1:len(get)-2] + oddly + "user-agent: odd\r\n\r\n")
+	r.acceptsOddly().sends(ok)
+	client.wantsAnswer("the second", http.StatusOK)
+	client.hangsUp()
+}
+
 // What the proxy says itself is spelled as it spells it.
 func TestRefusalHasItsOwnSpelling(t *testing.T) {
 	t.Parallel()
