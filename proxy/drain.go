@@ -153,6 +153,9 @@ func (l *loop) endDrained(s *session) {
 	l.drop(s, c, nil)
 }
 
+// cutShort is what the log is told of a session that cutAll has cut before its time.
+var cutShort = "cut before both sides were told and had answered"
+
 // cutAll closes every session and every handshake of the loop, except the clients that have
 // come late while the listener is open. It returns how many of the sessions had still to be
 // told their end, or waited for a peer's answer.
@@ -171,6 +174,9 @@ func (l *loop) cutAll() (short int) {
 		}
 		if s.unfinished() {
 			short++
+			if s.cause.detail == nil {
+				s.cause.detail = &cutShort
+			}
 		}
 		for _, side := range sides {
 			l.cut(s, side)

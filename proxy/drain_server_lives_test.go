@@ -303,7 +303,8 @@ func TestDrainCuts(t *testing.T) {
 		{"after the stop", 2 * time.Second, 4 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			inBubble(t, nil, func(w *drainWorld) {
+			var details []string
+			inBubble(t, func(c *Config) { c.Ended = func(e *Ended) { details = append(details, e.Detail) } }, func(w *drainWorld) {
 				w.living(2) // that never answer
 				w.server.Drain(Stop{Delay: time.Second, Timeout: 3 * time.Second})
 				w.until(tc.at)
@@ -311,6 +312,9 @@ func TestDrainCuts(t *testing.T) {
 				w.until(tc.until)
 				w.wantsStopped(cut, 2)
 			})
+			if want := []string{cutShort, cutShort}; !slices.Equal(details, want) {
+				t.Errorf("the details of the ends are %q, want %q", details, want)
+			}
 		})
 	}
 }

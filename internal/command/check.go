@@ -3,6 +3,7 @@ package command
 import (
 	"flag"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -55,8 +56,8 @@ func check(p process, args []string) int {
 	}
 	if !*connect {
 		stop := c.Stop()
-		fmt.Fprintf(p.stdout, "a stop takes %v at most (HOLDFAST_DRAIN_DELAY %v, HOLDFAST_DRAIN_SPREAD %v, HOLDFAST_DRAIN_TIMEOUT %v): let the supervisor wait for %v (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec), or lower the three\n",
-			stop.Longest(), stop.Delay, stop.Spread, stop.Timeout, stop.Longest()+supervisorsMargin)
+		fmt.Fprintf(p.stdout, "a stop takes %v at most (HOLDFAST_DRAIN_DELAY %v, HOLDFAST_DRAIN_SPREAD %v, HOLDFAST_DRAIN_TIMEOUT %v): let the supervisor wait for %.0f seconds (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec), or lower the three\n",
+			stop.Longest(), stop.Delay, stop.Spread, stop.Timeout, math.Ceil((stop.Longest() + supervisorsMargin).Seconds()))
 		return exitOK
 	}
 	if *origin != "" && !c.AllowsOrigin(*origin) {

@@ -16,7 +16,7 @@ const someUpstream = "HOLDFAST_UPSTREAM=ws://localhost:9000"
 
 // checked is what check says of a configuration without stops of its own.
 const checked = "configuration ok\n" +
-	"a stop takes 55s at most (HOLDFAST_DRAIN_DELAY 5s, HOLDFAST_DRAIN_SPREAD 20s, HOLDFAST_DRAIN_TIMEOUT 30s): let the supervisor wait for 1m0s (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec), or lower the three\n"
+	"a stop takes 55s at most (HOLDFAST_DRAIN_DELAY 5s, HOLDFAST_DRAIN_SPREAD 20s, HOLDFAST_DRAIN_TIMEOUT 30s): let the supervisor wait for 60 seconds (terminationGracePeriodSeconds, docker stop -t, TimeoutStopSec), or lower the three\n"
 
 // outcome is what a run of the program left behind.
 type outcome struct {
