@@ -290,8 +290,9 @@ func (w *World) drainIsOver(kept int) {
 	w.after(cutTime+w.plan.stopTime(), w.wantsCut)
 }
 
-// cutTime is how long a loop may take until all that was cut is gone.
-const cutTime = time.Second
+// cutTime is how long a loop may take until all that was cut is gone: one second, and two
+// for a client that is accepted and refused after the cut, since an accept has failed before.
+const cutTime = 3 * time.Second
 
 // wantsCut: what was cut is gone, but for jobs that have not begun.
 func (w *World) wantsCut() {
