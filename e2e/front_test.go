@@ -75,6 +75,13 @@ func startFront(t *testing.T, listen, file, config string, program ...string) (a
 // are willing to share it.
 func reserve(t *testing.T) (address string) {
 	t.Helper()
+	_, address = bound(t)
+	return address
+}
+
+// bound is a socket that has a port and does not listen yet.
+func bound(t *testing.T) (fd int, address string) {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +97,7 @@ func reserve(t *testing.T) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
 }
 
 // startNginx runs nginx before the proxy.

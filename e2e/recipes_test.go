@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/internal/blackbox"
 )
@@ -115,10 +118,13 @@ func startNginxUnixRecipe(t *testing.T, proxy *holdfast, own identity) (address 
 		"proxy_http_version 1.1;", "proxy_http_version 1.1; proxy_read_timeout "+idle+";"))
 }
 
-func startNginxTwoRecipe(t *testing.T, first, second *holdfast, own identity) (address string) {
+// startNginxTwoRecipe runs nginx before two addresses. It waits for their answers as long as wait
+// says, instead of its default of 60 s.
+func startNginxTwoRecipe(t *testing.T, first, second, wait string, own identity) (address string) {
 	t.Helper()
 	return startNginxOn(t, own, replaced(t, recipe(t, "nginx-two.conf"),
-		"127.0.0.1:8080", first.address(), "127.0.0.1:8090", second.address()))
+		"127.0.0.1:8080", first, "127.0.0.1:8090", second,
+		"proxy_http_version 1.1;", "proxy_http_version 1.1; proxy_read_timeout "+wait+";"))
 }
 
 // startNginxOn runs nginx on a recipe's site.
@@ -207,7 +213,7 @@ func TestRecipeOfTwoHoldfasts(t *testing.T) {
 	server := startServer(t, python, serverOptions{})
 	settings := append(settingsOf(t, "Two Holdfasts behind nginx"), "HOLDFAST_DRAIN_DELAY=0s", "HOLDFAST_DRAIN_SPREAD=0s")
 	leaves, stays := startHoldfast(t, server.url, settings...), startHoldfast(t, server.url, settings...)
-	address := startNginxTwoRecipe(t, leaves, stays, ca.issues("127.0.0.1"))
+	address := startNginxTwoRecipe(t, leaves.address(), stays.address(), "60s", ca.issues("127.0.0.1"))
 	client := startClient(t, python)
 	came := 0
 	come := func(n int) {
@@ -234,6 +240,115 @@ func TestRecipeOfTwoHoldfasts(t *testing.T) {
 	come(8)
 	stays.wantsMetric("holdfast_sessions_active", 20)
 	stays.wantsMetric("holdfast_sessions_dropped_total", 0)
+}
+
+// A rollout behind nginx: the first Holdfast is restarted and ready, and then the second one
+// stops. A client that is sent away connects again at once and does not try twice, so each of
+// them has a session in the end only if nobody was refused.
+func TestRecipeOfTwoHoldfastsInARollout(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	const clients = 30
+	ca := newAuthority(t)
+	server := startServer(t, python, serverOptions{})
+	settings := append(settingsOf(t, "Two Holdfasts behind nginx"), "HOLDFAST_DRAIN_DELAY=0s", "HOLDFAST_DRAIN_SPREAD=0s")
+	// Nothing else takes a port of this address while the first Holdfast is away.
+	first := startHoldfast(t, server.url, append(settings, "HOLDFAST_LISTEN=127.0.0.7:0")...)
+	second := startHoldfast(t, server.url, settings...)
+	address := startNginxTwoRecipe(t, first.address(), second.address(), "60s", ca.issues("127.0.0.1"))
+	client := startClient(t, python)
+	way := command{From: alice, TLS: &peerTLS{CA: ca.file}}
+	stops := func(h *holdfast, sessions int) {
+		t.Helper()
+		h.wantsMetric("holdfast_sessions_active", float64(sessions))
+		h.Signal(syscall.SIGTERM)
+		var came []string
+		for range sessions {
+			ended := client.wantsThat("the end of a session", func(e event) bool { return e.Event == "closed" })
+			if ended.Code != 1012 {
+				t.Errorf("the session %s ended with %d, want 1012", ended.ID, ended.Code)
+			}
+			way.ID = ended.ID + "+"
+			client.asks("wss://"+address, way)
+			came = append(came, way.ID)
+		}
+		refused := 0
+		for _, id := range came {
+			if e := client.wantsOneOf(id, "open", "refused", "failed"); e.Event != "open" {
+				refused++
+				t.Logf("%s is %s: %d %s", id, e.Event, e.Status, e.Reason)
+			}
+		}
+		if refused > 0 {
+			t.Fatalf("%d of %d clients that were sent away are refused", refused, sessions)
+		}
+		if code := h.WantsEnd(); code != 0 {
+			t.Errorf("holdfast ended with exit code %d", code)
+		}
+	}
+
+	for i := range clients {
+		way.ID = strconv.Itoa(i)
+		client.connects("wss://"+address, way)
+	}
+	stops(first, clients/2)
+	first = startHoldfast(t, server.url, append(settings, "HOLDFAST_LISTEN="+first.address())...)
+	first.Until("it is ready", first.IsReady)
+	stops(second, clients)
+	first.wantsMetric("holdfast_sessions_active", clients)
+}
+
+// A Holdfast that is silent delays clients and refuses none of them: after a timeout nginx asks the
+// other one.
+func TestRecipeOfTwoHoldfastsOfWhichOneIsSilent(t *testing.T) {
+	needsProxy(t)
+	const clients = 4
+	for _, c := range []struct {
+		silence string
+		begins  func(t *testing.T, upstream string) (address string)
+	}{
+		{"its process is frozen", func(t *testing.T, upstream string) string {
+			frozen := startHoldfast(t, upstream)
+			frozen.Freezes()
+			t.Cleanup(frozen.Thaws)
+			return frozen.address()
+		}},
+		{"its host answers nothing", func(t *testing.T, _ string) string { return silentAddress(t) }},
+	} {
+		t.Run(c.silence, func(t *testing.T) {
+			t.Parallel()
+			ca := newAuthority(t)
+			server := startServer(t, python, serverOptions{})
+			settings := append(settingsOf(t, "Two Holdfasts behind nginx"), frequentPings...)
+			works := startHoldfast(t, server.url, settings...)
+			address := startNginxTwoRecipe(t, c.begins(t, server.url), works.address(), idle, ca.issues("127.0.0.1"))
+			client := startClient(t, python)
+			for i := range clients {
+				client.asks("wss://"+address, command{ID: strconv.Itoa(i), From: alice, TLS: &peerTLS{CA: ca.file}})
+			}
+			for i := range clients {
+				client.wants("open", strconv.Itoa(i))
+				client.echoes(strconv.Itoa(i), hello)
+			}
+			works.wantsMetric("holdfast_sessions_active", clients)
+		})
+	}
+}
+
+// silentAddress is one where no connection is made and none is refused: its listener has room for
+// a single connection, and that one is there.
+func silentAddress(t *testing.T) (address string) {
+	t.Helper()
+	fd, address := bound(t)
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return address
 }
 
 // HAProxy takes the recipe's file as it stands there, without a warning. Only the
