@@ -219,3 +219,44 @@ func TestHandshakesOfATarget(t *testing.T) {
 	r.asksUpstream(page)
 	wants("a page is under way", 0, 1, 1)
 }
+
+// An upstream whose name leads to no address is a target without an address. It can be
+// drained and resumed, and Targets shows that.
+func TestUpstreamWithoutAnAddress(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.HealthInterval = time.Hour
+		isLost(cfg)
+	})
+	wants := func(why string, state proxy.TargetState) {
+		t.Helper()
+		want := proxy.TargetStatus{Upstream: "ws://lost.example:80", State: state, Reason: noHost.Error()}
+		r.eventually(why, func() bool {
+			all := r.server.Targets()
+			return len(all) == 2 && all[1] == want
+		})
+	}
+	wants("the name is not found", proxy.TargetDown)
+	for _, name := range []string{"lost.example", "lost.example:81"} {
+		if r.server.DrainTargets(name, "", 0) || r.server.ResumeTargets(name, "") {
+			t.Errorf("there is no upstream %s, and it is drained", name)
+		}
+	}
+	if !r.server.DrainTargets("lost.example:80", "", 0) {
+		t.Error("it is not found by its name")
+	}
+	wants("it is drained", proxy.TargetDraining)
+	if !r.server.ResumeTargets("lost.example:80", "") {
+		t.Error("it is not found by its name")
+	}
+	wants("it is resumed", proxy.TargetDown)
+	r.eventually("the other upstream is up", r.server.UpstreamUp)
+}
+
+var noHost = &net.DNSError{Err: "no such host", Name: "lost.example", IsNotFound: true}
+
+// isLost adds an upstream whose name leads to no address.
+func isLost(cfg *proxy.Config) {
+	cfg.Upstreams = append(cfg.Upstreams, proxy.Upstream{URL: &url.URL{Scheme: "ws", Host: "lost.example"}})
+	cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) { return nil, noHost })
+}

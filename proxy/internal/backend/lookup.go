@@ -223,6 +223,17 @@ func (b *Backend) tell(err error) {
 	}
 }
 
+// state says why there is no address. The caller holds Backend.mu.
+func (l *lookup) state() string {
+	switch {
+	case l.err != nil:
+		return l.err.Error()
+	case l.underWay:
+		return "its name is being looked up"
+	}
+	return "its name was not looked up yet"
+}
+
 // noAddress returns why the backend has no address, or nil if it has one.
 func (b *Backend) noAddress() error {
 	b.mu.Lock()
