@@ -234,12 +234,13 @@ func (l *lookup) state() string {
 	return "its name was not looked up yet"
 }
 
-// noAddress returns why the backend has no address, or nil if it has one.
+// noAddress returns why the backend has no address. It returns nil if the backend has one,
+// or is out of use.
 func (b *Backend) noAddress() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case len(b.targets) > 0:
+	case len(b.targets) > 0 || b.drained:
 		return nil
 	case b.lookup.err != nil:
 		return b.lookup.err

@@ -129,6 +129,9 @@ func (p *Pool) Up() bool {
 	return slices.ContainsFunc(*p.targets.Load(), (*Target).takesRequests)
 }
 
+// Works reports whether a target is up, even one that an operator has taken out of use.
+func (p *Pool) Works() bool { return slices.ContainsFunc(*p.targets.Load(), (*Target).Up) }
+
 // Working returns the targets in use that are up. It takes no lock, so what WhenDown has set
 // may call it.
 func (p *Pool) Working() (all []*Target) {
@@ -203,7 +206,7 @@ func (w *waiter) ends(err error) {
 }
 
 // noAddresses returns why backends have no address, with their names, or nil if all have
-// one.
+// one. Those that an operator has taken out of use are left out: see Route.outOfUse.
 func (p *Pool) noAddresses() (all []error) {
 	for _, b := range p.backends {
 		if err := b.noAddress(); err != nil {

@@ -217,8 +217,97 @@ func TestErrorOfARouteWithOneTarget(t *testing.T) {
 	if tried, _ := r.routeAll(route, errRefused); len(tried) > 0 {
 		t.Errorf("%q is tried although it is drained", tried)
 	}
-	if resolved, err := route.Err(); !resolved || err != ErrNoTarget {
-		t.Errorf("the error is %v (resolved: %v), want %v", err, resolved, ErrNoTarget)
+	if resolved, err := route.Err(); !resolved || err != errAllOut || !errors.Is(err, ErrNoTarget) {
+		t.Errorf("the error is %v (resolved: %v), want %v", err, resolved, errAllOut)
+	}
+}
+
+// An error also names what an operator has taken out of use: a whole upstream once, or its
+// addresses one by one. What is out of use does not change the outcome.
+func TestErrorOfARouteNamesWhatIsOutOfUse(t *testing.T) {
+	const (
+		name, address = "service.example", "192.0.2.2:80"
+		lookup        = "lookup lost.example: no such host"
+		out           = "an operator has taken it out of use"
+	)
+	type drain struct{ name, address string }
+	for why, test := range map[string]struct {
+		drains   []drain
+		lost     error // why lost.example is not found, if no server says that there is no such host
+		resolved bool
+		outcome  Outcome
+		want     string
+	}{
+		"nothing": {nil, nil, true, Unreachable,
+			"ws://lost.example:80: " + lookup + "; ws://service.example:80 (192.0.2.1:80): connect: connection refused; ws://service.example:80 (192.0.2.2:80): connect: connection refused"},
+		"one address": {[]drain{{name + ":80", address}}, nil, true, Unreachable,
+			"ws://service.example:80 (192.0.2.2:80): " + out + "; ws://lost.example:80: " + lookup + "; ws://service.example:80 (192.0.2.1:80): connect: connection refused"},
+		"all addresses": {[]drain{{name + ":80", ""}}, nil, false, Unreachable,
+			"ws://service.example:80: " + out + "; ws://lost.example:80: " + lookup},
+		"all addresses, one by one": {[]drain{{name + ":80", address}, {name + ":80", theOne}}, nil, false, Unreachable,
+			"ws://service.example:80: " + out + "; ws://lost.example:80: " + lookup},
+		"all addresses, and no name server answers for the other": {[]drain{{name + ":80", ""}}, errSilentServer, false, Unanswered,
+			"ws://service.example:80: " + out + "; ws://lost.example:80: " + errSilentServer.Error()},
+		"the one without an address": {[]drain{{"lost.example:80", ""}}, nil, true, Unreachable,
+			"ws://lost.example:80: " + out + "; ws://service.example:80 (192.0.2.1:80): connect: connection refused; ws://service.example:80 (192.0.2.2:80): connect: connection refused"},
+		"both": {[]drain{{"lost.example:80", ""}, {name + ":80", ""}}, errSilentServer, true, Unreachable, errAllOut.Error()},
+	} {
+		r := unwatched(t, []string{"ws://service.example", "ws://lost.example"}, func(cfg *Config) { cfg.Balance.By = RoundRobin })
+		r.names[name] = "192.0.2.1 192.0.2.2"
+		r.lost["lost.example"] = test.lost
+		r.Watch()
+		r.settles()
+		for _, d := range test.drains {
+			r.SetDrained(d.name, d.address, true)
+		}
+		route := r.route()
+		r.routeAll(route, errRefused)
+		resolved, err := route.Err()
+		if err.Error() != test.want || resolved != test.resolved || OutcomeOf(err) != test.outcome {
+			t.Errorf("out of use is %s: the error is\n%v (resolved: %v, outcome %d), want\n%s (resolved: %v, outcome %d)",
+				why, err, resolved, OutcomeOf(err), test.want, test.resolved, test.outcome)
+		}
+	}
+}
+
+// A target that was taken out of use while the request waited for its turn is named once.
+func TestErrorOfARouteNamesATargetOnce(t *testing.T) {
+	upstreams, addresses := literals(2)
+	r := newRig(t, upstreams)
+	route := r.route()
+	if route.Next(r.now) != Try {
+		t.Fatal("the targets have run out")
+	}
+	for _, address := range addresses {
+		r.SetDrained(address, "", true)
+	}
+	route.Skipped(route.Amiss(r.now))
+	route.To.Leave()
+	waited := route.To.address
+	if step := route.Next(r.now); step != End {
+		t.Fatalf("the next step is %d", step)
+	}
+	_, err := route.Err()
+	if n := strings.Count(err.Error(), waited); n != 1 || !strings.Contains(err.Error(), errDrained.Error()) || !strings.Contains(err.Error(), errOutOfUse.Error()) {
+		t.Errorf("the error is %q, and names %s %d times", err, waited, n)
+	}
+}
+
+// A request whose time is up while it waits for a lookup is told what is out of use.
+func TestErrorOfALateRouteNamesWhatIsOutOfUse(t *testing.T) {
+	r := unwatched(t, []string{"ws://service.example", "ws://" + theOne})
+	r.SetDrained(theOne, "", true)
+	route := r.route()
+	if step := route.Next(r.now); step != Wait {
+		t.Fatalf("the first step is %d", step)
+	}
+	by := route.Begin(r.now)
+	if step := route.Next(by); step != End {
+		t.Fatalf("its time is up, and the next step is %d", step)
+	}
+	_, err := route.Err()
+	if want := "ws://" + theOne + ": an operator has taken it out of use; no connection in time"; err.Error() != want || err.Error() != route.Late().Error() || OutcomeOf(err) != Unanswered {
+		t.Errorf("the error is %q (outcome %d), want %q", err, OutcomeOf(err), want)
 	}
 }
 
