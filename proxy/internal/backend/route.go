@@ -216,8 +216,7 @@ func (r *Route) Missed(err error) Outcome {
 // Skipped records that To was not dialled, and why.
 func (r *Route) Skipped(err error) { r.note(r.To, err) }
 
-// ErrNoTarget is the error of a route that could try nothing, although names have
-// addresses.
+// ErrNoTarget is the error of a route that could try nothing, although addresses are known.
 var ErrNoTarget = errors.New("no upstream takes new sessions")
 
 // errAllOut is the ErrNoTarget of a drain.
