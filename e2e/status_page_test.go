@@ -106,6 +106,28 @@ func TestStatusPageDrainsUpstream(t *testing.T) {
 	page.hasNoProblem()
 }
 
+// The buttons of an upstream whose name is not found are for the whole upstream.
+func TestStatusPageDrainsUpstreamWithoutAnAddress(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	const name = "nosuch.invalid:24003"
+	proxy := startHoldfast(t, "ws://"+name, "HOLDFAST_DIAL_TIMEOUT=2s")
+	page := statusPage(t, proxy)
+	const row = "document.querySelector('tr[data-key^=\"ws://nosuch.invalid:24003\"]')"
+	cell := func(n int, text string) string {
+		return fmt.Sprintf("%s.cells[%d].textContent.includes(%q)", row, n, text)
+	}
+	page.shows("why it is down", cell(0, "down")+" && "+cell(0, "lookup nosuch.invalid")+" && "+cell(2, "no address"))
+	page.says(row+".querySelector('[data-act=drain]').click()", nil)
+	page.shows("the question", fmt.Sprintf("document.getElementById('confirm').open && document.getElementById('confirm-text').textContent.includes(%q)", name))
+	page.says("document.getElementById('confirm-yes').click()", nil)
+	page.shows("the drain", cell(0, "draining"))
+	page.shows("that it is told", fmt.Sprintf("document.getElementById('told').textContent === 'Holdfast drains %s.'", name))
+	page.says(row+".querySelector('[data-act=resume]').click()", nil)
+	page.shows("that it is back", cell(0, "down"))
+	page.hasNoProblem()
+}
+
 // A client that is not an operator sees the state and no addresses, until it has the token.
 func TestStatusPageForGuests(t *testing.T) {
 	needsProxy(t)

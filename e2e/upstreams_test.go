@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -107,5 +108,59 @@ func TestNoUpstreamIsLeft(t *testing.T) {
 			}
 			return false
 		})
+	}
+}
+
+// An upstream whose name is not found is shown, with the reason, and can be drained.
+func TestUpstreamThatIsNotFound(t *testing.T) {
+	needsProxy(t)
+	t.Parallel()
+	const name, reason = "nosuch.invalid:24003", "lookup nosuch.invalid"
+	proxy := startHoldfast(t, "ws://"+name, "HOLDFAST_DIAL_TIMEOUT=2s")
+	wants := func(path, state string) {
+		t.Helper()
+		proxy.Until(path+" says that it is "+state+", and why", func() bool {
+			var said struct{ Upstreams []upstreamStatus }
+			into := any(&said)
+			if path == "/api/upstreams" {
+				into = &said.Upstreams
+			}
+			proxy.asksAdmin(http.MethodGet, path, into)
+			all := said.Upstreams
+			return len(all) == 1 && all[0].Name == name && all[0].Upstream == "ws://"+name && all[0].Address == "" &&
+				all[0].State == state && all[0].Sessions == 0 && strings.Contains(all[0].Reason, reason)
+		})
+	}
+	paths := []string{"/readyz", "/api/upstreams", "/api/status"}
+	for _, path := range paths {
+		wants(path, "down")
+	}
+	proxy.wantsStatus(http.MethodGet, "/readyz", http.StatusServiceUnavailable)
+
+	check := exec.CommandContext(t.Context(), binary, "healthcheck")
+	check.Env = []string{"HOLDFAST_ADMIN_LISTEN=" + strings.TrimPrefix(proxy.Admin, "http://")}
+	said, err := check.CombinedOutput()
+	if want := "no upstream can get sessions: ws://" + name + " is down (" + reason; err == nil || !strings.Contains(string(said), want) {
+		t.Errorf("healthcheck ends with %v and says %q, want %q", err, said, want)
+	}
+
+	var drained []upstreamStatus
+	status := proxy.asksAdmin(http.MethodPost, "/api/upstreams/"+name+"/drain", &drained)
+	if status != http.StatusAccepted || len(drained) != 1 || drained[0].State != "draining" {
+		t.Errorf("the drain is answered with %d %+v", status, drained)
+	}
+	for _, path := range paths {
+		wants(path, "draining")
+	}
+	response, body := answer(t, upgradeRequest(t, proxy))
+	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+		t.Errorf("a handshake is answered with %d, Retry-After %q: %s", response.StatusCode, response.Header.Get("Retry-After"), body)
+	}
+	proxy.logs("who has taken it out of use", func(l logLine) bool {
+		return l.Path == "/chat" && strings.HasSuffix(l.Error, "no upstream takes new sessions: an operator has taken them out of use")
+	})
+	proxy.asksAdmin(http.MethodPost, "/api/upstreams/"+name+"/resume", &drained)
+	if len(drained) != 1 || drained[0].State != "down" {
+		t.Errorf("the resume is answered with %+v", drained)
 	}
 }

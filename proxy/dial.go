@@ -176,7 +176,8 @@ func (l *loop) dialTimeout(s *session) {
 	o := s.opening
 	switch {
 	case o.state == resolving:
-		l.fail(s, l.server.undialledLevel(), metrics.ResultTimeout, "resolve upstream", backend.ErrTimeout, l.server.undialledRefusal(backend.ErrTimeout))
+		err := o.route.Late()
+		l.fail(s, l.server.undialledLevel(), metrics.ResultTimeout, "resolve upstream", err, l.server.undialledRefusal(err))
 	case s.legs[upstream].io == nil && o.away == nil:
 		l.connect(s)
 	case o.away != nil:

@@ -140,9 +140,11 @@ func upstreamLevel(t *backend.Target) slog.Level {
 	return slog.LevelInfo
 }
 
-// undialledLevel returns the level at which a request is logged that has reached no target.
+// undialledLevel returns the level at which a request is logged that has reached no target:
+// a warning if a target works. If such a target is out of use, an operator can bring it back.
+// If none works, the log has said so.
 func (s *Server) undialledLevel() slog.Level {
-	if s.pool.Up() {
+	if s.pool.Works() {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo

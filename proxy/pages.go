@@ -168,7 +168,8 @@ func (s *Server) awaitAddresses(ctx context.Context, route *backend.Route) error
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return &web.Undialled{Err: backend.ErrTimeout, Refusal: s.undialledRefusal(backend.ErrTimeout)}
+		err := route.Late()
+		return &web.Undialled{Err: err, Refusal: s.undialledRefusal(err)}
 	}
 }
 
@@ -320,7 +321,7 @@ func (s *Server) pageUpstream(r *upgrade.Request, client netip.Addr) web.Upstrea
 			conn, to, err := s.dialForPage(ctx, &route)
 			return conn, originOf(to), err
 		},
-		Down: func() bool { return !s.pool.Up() },
+		Down: func() bool { return !s.pool.Works() },
 	}
 }
 

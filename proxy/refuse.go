@@ -234,7 +234,7 @@ var (
 func (s *Server) undialledRefusal(err error) *upgrade.Refusal {
 	result := backend.OutcomeOf(err).Result()
 	ofTargets := result == metrics.ResultTimeout || result == metrics.ResultUpstreamUnreachable
-	if ofTargets && (s.pool.Several() || err == backend.ErrNoTarget) {
+	if ofTargets && (s.pool.Several() || errors.Is(err, backend.ErrNoTarget)) {
 		return refuseNoTarget
 	}
 	return upstreamRefusal(result)

@@ -6,12 +6,14 @@ import (
 	"holdfast/proxy/internal/backend"
 )
 
-// A TargetStatus is what is known about one target: one address of an upstream.
+// A TargetStatus is what is known about one target: one address of an upstream. An upstream
+// whose name leads to no address has one TargetStatus without an address, unless an address
+// that it led to before has sessions left.
 type TargetStatus struct {
 	Upstream string // the upstream's name in the log and the metrics: scheme and authority
-	Address  string // host:port, or the path of a socket
+	Address  string // host:port, or the path of a socket; empty if there is none
 	State    TargetState
-	Reason   string // why it is down; empty if it is not
+	Reason   string // why it is down, or has no address; else empty
 	Sessions int    // that are open to it
 
 	Handshakes int // that have chosen it and are not sessions yet
@@ -37,7 +39,7 @@ func targetName(upstream string) string {
 	return strings.TrimPrefix(name, "//")
 }
 
-// Targets returns the status of every target.
+// Targets returns the status of every target. Each upstream is there.
 func (s *Server) Targets() (all []TargetStatus) {
 	for _, t := range s.pool.Targets() {
 		all = append(all, TargetStatus{
@@ -46,10 +48,6 @@ func (s *Server) Targets() (all []TargetStatus) {
 	}
 	return all
 }
-
-// UpstreamNames returns the names of all upstreams, as TargetStatus.Upstream has them. An
-// upstream is among them while its name leads to no address, so that it has no target.
-func (s *Server) UpstreamNames() []string { return s.pool.Names() }
 
 func stateOf(t backend.Status) TargetState {
 	switch {

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -218,4 +219,87 @@ func TestHandshakesOfATarget(t *testing.T) {
 	wants("the service has answered", 0, 1, 1)
 	r.asksUpstream(page)
 	wants("a page is under way", 0, 1, 1)
+}
+
+// An upstream whose name leads to no address is a target without an address. It can be
+// drained and resumed, and Targets shows that.
+func TestUpstreamWithoutAnAddress(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg *proxy.Config) {
+		cfg.HealthInterval = time.Hour
+		isLost(cfg)
+	})
+	wants := func(why string, state proxy.TargetState) {
+		t.Helper()
+		want := proxy.TargetStatus{Upstream: "ws://lost.example:80", State: state, Reason: noHost.Error()}
+		r.eventually(why, func() bool {
+			all := r.server.Targets()
+			return len(all) == 2 && all[1] == want
+		})
+	}
+	wants("the name is not found", proxy.TargetDown)
+	for _, name := range []string{"lost.example", "lost.example:81"} {
+		if r.server.DrainTargets(name, "", 0) || r.server.ResumeTargets(name, "") {
+			t.Errorf("there is no upstream %s, and it is drained", name)
+		}
+	}
+	if !r.server.DrainTargets("lost.example:80", "", 0) {
+		t.Error("it is not found by its name")
+	}
+	wants("it is drained", proxy.TargetDraining)
+	if !r.server.ResumeTargets("lost.example:80", "") {
+		t.Error("it is not found by its name")
+	}
+	wants("it is resumed", proxy.TargetDown)
+	r.eventually("the other upstream is up", r.server.UpstreamUp)
+}
+
+// If the upstreams that work are out of use, the log warns of that, whatever is the matter
+// with the others, and the client is told to come again.
+func TestLogNamesWhatIsOutOfUse(t *testing.T) {
+	t.Parallel()
+	for kind, test := range map[string]struct{ ask, message string }{
+		"session": {wire.Request(), "handshake failed"},
+		"page":    {page, "request failed"},
+	} {
+		for name, lost := range map[string]bool{"the other has no address": true, "there is no other": false} {
+			t.Run(kind+", "+name, func(t *testing.T) {
+				t.Parallel()
+				var log fixture.Transcript
+				r := newRig(t, func(cfg *proxy.Config) {
+					cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
+					if lost {
+						isLost(cfg)
+					}
+				})
+				said := r.named(r.service.Addr()) + ": an operator has taken it out of use; ws://lost.example:80: " + noHost.Error()
+				if !lost {
+					said = "no upstream takes new sessions: an operator has taken them out of use"
+				}
+				r.server.DrainTargets(r.service.Addr().String(), "", 0)
+				client := r.dials()
+				client.sendsString(test.ask)
+				answer := client.wantsStatus("it is out of use", http.StatusServiceUnavailable)
+				if answer.Header.Get("Retry-After") == "" {
+					t.Error("the refusal does not say when to come again")
+				}
+				r.eventually("the log warns of it", func() bool {
+					for line := range strings.Lines(log.String()) {
+						if strings.Contains(line, `"level":"WARN","msg":"`+test.message) && strings.Contains(line, said) {
+							return true
+						}
+					}
+					return false
+				})
+			})
+		}
+	}
+}
+
+var noHost = &net.DNSError{Err: "no such host", Name: "lost.example", IsNotFound: true}
+
+// isLost adds an upstream whose name leads to no address.
+func isLost(cfg *proxy.Config) {
+	cfg.Upstreams = append(cfg.Upstreams, proxy.Upstream{URL: &url.URL{Scheme: "ws", Host: "lost.example"}})
+	cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) { return nil, noHost })
 }

@@ -52,11 +52,9 @@ type Proxy interface {
 	// CloseSession ends an open session, and returns it as it was before. found is false
 	// if there is no such session.
 	CloseSession(ctx context.Context, id uint64) (was proxy.SessionStatus, found bool, err error)
-	// Targets returns the status of every target.
+	// Targets returns the status of every target. An upstream without one is there without
+	// an address.
 	Targets() []proxy.TargetStatus
-	// UpstreamNames returns the names of all upstreams, as proxy.TargetStatus.Upstream has
-	// them: also of those that have no target at present.
-	UpstreamNames() []string
 	// DrainTargets takes the targets with this name, and with this address if it is not
 	// empty, out of use, and ends their sessions within spread. found is false if there is
 	// no such target.

@@ -23,7 +23,6 @@ type fakeProxy struct {
 	down     bool
 	sessions int
 	targets  []proxy.TargetStatus
-	lost     string // the name of an upstream that has no address, if it is not empty
 	open     []proxy.SessionStatus
 	asked    *[]string // what was asked of sessions and targets
 }
@@ -64,20 +63,7 @@ func (p fakeProxy) ResumeTargets(name, address string) (found bool) {
 	return p.has(name, address)
 }
 
-func (p fakeProxy) UpstreamNames() (all []string) {
-	for _, t := range p.targets {
-		all = append(all, t.Upstream)
-	}
-	if p.lost != "" {
-		all = append(all, p.lost)
-	}
-	return all
-}
-
 func (p fakeProxy) has(name, address string) bool {
-	if p.lost != "" && name == nameOf(p.lost) && address == "" {
-		return true
-	}
 	return slices.ContainsFunc(p.targets, func(t proxy.TargetStatus) bool {
 		return t.Name() == name && (address == "" || t.Address == address)
 	})
@@ -125,13 +111,15 @@ func TestAnswers(t *testing.T) {
 	down := testServer(Config{Proxy: fakeProxy{down: true, targets: []proxy.TargetStatus{
 		{Upstream: "ws://a.example:80", Address: "192.0.2.1:80", State: proxy.TargetDown, Reason: "connection refused"},
 		{Upstream: "unix:/run/app.sock", Address: "/run/app.sock", State: proxy.TargetDraining, Sessions: 7},
+		{Upstream: "ws://lost.example:80", State: proxy.TargetDown, Reason: "lookup lost.example: no such host"},
 	}}})
 	const api = "not found; the paths are:\n/\n/api/configuration\n/api/drain\n/api/ends\n/api/events\n/api/sessions\n/api/sessions/{id}/close\n/api/status\n"
 	const paths = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n" +
 		"/assets/\n/healthz\n/metrics\n/readyz\n"
 	const listed = api + "/api/upstreams\n/api/upstreams/{name}/drain\n/api/upstreams/{name}/resume\n/assets/\n/debug/pprof/\n"
 	const targets = `[{"name":"a.example:80","upstream":"ws://a.example:80","address":"192.0.2.1:80","state":"down","sessions":0,"handshakes":0,"reason":"connection refused"},` +
-		`{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"draining","sessions":7,"handshakes":0}]`
+		`{"name":"/run/app.sock","upstream":"unix:/run/app.sock","address":"/run/app.sock","state":"draining","sessions":7,"handshakes":0},` +
+		`{"name":"lost.example:80","upstream":"ws://lost.example:80","address":"","state":"down","sessions":0,"handshakes":0,"reason":"lookup lost.example: no such host"}]`
 
 	for _, tc := range []struct {
 		name         string

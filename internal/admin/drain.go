@@ -66,7 +66,7 @@ const noneLeft = "no other upstream is up: new clients get 503"
 func (cfg Config) changed(w http.ResponseWriter, code int, name, address string, found bool, warning string) {
 	all := cfg.targets()
 	if !found {
-		http.Error(w, cfg.unknown(all, name, address), http.StatusNotFound)
+		http.Error(w, unknown(all, name, address), http.StatusNotFound)
 		return
 	}
 	type changedTarget struct {
@@ -83,15 +83,13 @@ func (cfg Config) changed(w http.ResponseWriter, code int, name, address string,
 }
 
 // unknown says that there is no target with this name and address, and which there are.
-func (cfg Config) unknown(all []status.Upstream, name, address string) string {
+func unknown(all []status.Upstream, name, address string) string {
 	var names, addresses []string
-	for _, upstream := range cfg.Proxy.UpstreamNames() {
-		if known := nameOf(upstream); !slices.Contains(names, known) {
-			names = append(names, known)
-		}
-	}
 	for _, t := range all {
-		if t.Name == name {
+		if !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
+		if t.Name == name && t.Address != "" {
 			addresses = append(addresses, t.Address)
 		}
 	}

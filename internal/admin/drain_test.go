@@ -95,11 +95,13 @@ func TestUpstreamsAreDrainedAndResumed(t *testing.T) {
 
 // An upstream is known while its name leads to no address.
 func TestUpstreamWithoutAnAddressIsDrained(t *testing.T) {
+	const b = `[{"name":"b.example:80","upstream":"ws://b.example:80","address":"","state":"draining","sessions":0,"handshakes":0,` +
+		`"reason":"lookup b.example: no such host"}]`
 	for path, want := range map[string]string{
-		"b.example:80/drain":       `202 drain "b.example:80" "" 0s: []`,
-		"ws://b.example:80/drain":  `202 drain "b.example:80" "" 0s: []`,
-		"b.example:80/resume":      `200 resume "b.example:80" "": []`,
-		"ws://b.example:80/resume": `200 resume "b.example:80" "": []`,
+		"b.example:80/drain":       `202 drain "b.example:80" "" 0s: ` + b,
+		"ws://b.example:80/drain":  `202 drain "b.example:80" "" 0s: ` + b,
+		"b.example:80/resume":      `200 resume "b.example:80" "": ` + b,
+		"ws://b.example:80/resume": `200 resume "b.example:80" "": ` + b,
 
 		"b.example:80/drain?address=192.0.2.3:80": `404 drain "b.example:80" "192.0.2.3:80" 0s: ` +
 			`upstream "b.example:80" has no address "192.0.2.3:80"; its name leads to no address`,
@@ -107,8 +109,9 @@ func TestUpstreamWithoutAnAddressIsDrained(t *testing.T) {
 			"\na.example:80\nb.example:80",
 	} {
 		var asked []string
-		s := testServer(Config{Proxy: fakeProxy{asked: &asked, lost: "ws://b.example:80", targets: []proxy.TargetStatus{
+		s := testServer(Config{Proxy: fakeProxy{asked: &asked, targets: []proxy.TargetStatus{
 			{Upstream: "ws://a.example:80", Address: "192.0.2.1:80", State: proxy.TargetUp},
+			{Upstream: "ws://b.example:80", State: proxy.TargetDraining, Reason: "lookup b.example: no such host"},
 		}}})
 		answer := s.ask(local("POST", "/api/upstreams/"+path))
 		if got := fmt.Sprintf("%d %s: %s", answer.Code, strings.Join(asked, "; "), answer.Body); got != want+"\n" {

@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"path"
 	"strings"
-
-	"holdfast/proxy"
 )
 
 // upstreamPaths is what the paths of upstreams begin with. The name of an upstream follows.
@@ -44,13 +42,10 @@ func withWholeName(asked string) string {
 // nameIn returns the name of an upstream for what a path has in its place: the name itself,
 // or the label that the metrics and the log have.
 func (cfg Config) nameIn(given string) string {
-	for _, upstream := range cfg.Proxy.UpstreamNames() {
-		if upstream == given {
-			return nameOf(upstream)
+	for _, t := range cfg.Proxy.Targets() {
+		if t.Upstream == given {
+			return t.Name()
 		}
 	}
 	return given
 }
-
-// nameOf returns the name of an upstream whose label that is.
-func nameOf(upstream string) string { return proxy.TargetStatus{Upstream: upstream}.Name() }

@@ -92,7 +92,8 @@ func unready(address, status string, body []byte) error {
 	return fmt.Errorf("not ready: HTTP status %s", shown.Printable(status))
 }
 
-// A target is one address of an upstream, as the proxy lists it.
+// A target is one address of an upstream, as the proxy lists it. The address is empty if the
+// upstream's name leads to none.
 type target struct {
 	Upstream string `json:"upstream"`
 	Address  string `json:"address"`
@@ -103,8 +104,10 @@ type target struct {
 // remedy says what to do about upstreams if none of them gets sessions. A try of an upstream
 // that an operator has taken out of use would not say why.
 func remedy(all []target) string {
-	isDown := func(t target) bool { return t.State == "down" }
-	if len(all) > 0 && !slices.ContainsFunc(all, isDown) {
+	has := func(state string) bool {
+		return slices.ContainsFunc(all, func(t target) bool { return t.State == state })
+	}
+	if has("draining") && !has("down") {
 		return "an operator can bring one back: POST /api/upstreams/{name}/resume"
 	}
 	return "`holdfast check -connect` says more"
@@ -118,7 +121,7 @@ func unusable(all []target) string {
 	var each []string
 	for _, t := range all {
 		text := t.Upstream
-		if !strings.HasSuffix(t.Upstream, t.Address) {
+		if t.Address != "" && !strings.HasSuffix(t.Upstream, t.Address) {
 			text += " at " + t.Address
 		}
 		text += " is " + t.State

@@ -40,6 +40,14 @@ func TestHealthcheck(t *testing.T) {
 			{"name":"a:80","upstream":"ws://a:80","address":"192.0.2.2:80","state":"gone","sessions":3}]}`,
 			"no upstream can get sessions: ws://a:80 at 192.0.2.1:80 is draining, ws://a:80 at 192.0.2.2:80 is gone; " +
 				"an operator can bring one back: POST /api/upstreams/{name}/resume"},
+		{503, `{"ready":false,"draining":false,"upstream_up":false,"sessions":0,"upstreams":[
+			{"name":"a:80","upstream":"ws://a:80","address":"","state":"down","sessions":0,"reason":"lookup a: no such host"},
+			{"name":"b:80","upstream":"ws://b:80","address":"","state":"draining","sessions":0,"reason":"lookup b: no such host"}]}`,
+			"no upstream can get sessions: ws://a:80 is down (lookup a: no such host), ws://b:80 is draining (lookup b: no such host); " +
+				"`holdfast check -connect` says more"},
+		{503, `{"ready":false,"draining":false,"upstream_up":false,"sessions":3,"upstreams":[
+			{"name":"a:80","upstream":"ws://a:80","address":"192.0.2.1:80","state":"gone","sessions":3,"reason":"lookup a: no such host"}]}`,
+			"no upstream can get sessions: ws://a:80 at 192.0.2.1:80 is gone (lookup a: no such host); `holdfast check -connect` says more"},
 		{503, "", "HTTP status 503 Service Unavailable; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=" + address + "?"},
 		{404, "{}", "HTTP status 404 Not Found; is it Holdfast that listens at HOLDFAST_ADMIN_LISTEN=" + address + "?"},
 	} {

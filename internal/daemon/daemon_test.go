@@ -79,7 +79,6 @@ func (p *fakeProxy) CloseSession(context.Context, uint64) (s proxy.SessionStatus
 }
 
 func (p *fakeProxy) DrainTargets(_, _ string, _ time.Duration) bool { return false }
-func (p *fakeProxy) UpstreamNames() []string                        { return nil }
 func (p *fakeProxy) ResumeTargets(_, _ string) bool                 { return false }
 
 func TestRun(t *testing.T) {

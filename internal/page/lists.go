@@ -1,15 +1,18 @@
 package page
 
 import (
+	"cmp"
 	"strconv"
 
 	"holdfast/internal/status"
 	"holdfast/proxy"
 )
 
-// target is one address of an upstream, as the table shows it.
+// target is one address of an upstream, or an upstream whose name leads to no address, as
+// the table shows it.
 type target struct {
 	Name, Upstream, Address string
+	Called                  string // the address, or the name of an upstream without one
 	State                   proxy.TargetState
 	Reason                  string
 	Sessions, Opening       string
@@ -25,12 +28,16 @@ func targetsOf(all []status.Upstream) (rows []target) {
 			mark = "○"
 		}
 		rows = append(rows, target{
-			u.Name, u.Upstream, u.Address, u.State, u.Reason, count(u.Sessions), count(u.Handshakes), mark,
+			u.Name, u.Upstream, u.Address, called(u), u.State, u.Reason, count(u.Sessions), count(u.Handshakes), mark,
 			u.State == proxy.TargetUp || u.State == proxy.TargetDown,
 		})
 	}
 	return rows
 }
+
+// called returns what the page calls a target: its address, or the name of its upstream if
+// that leads to no address.
+func called(u status.Upstream) string { return cmp.Or(u.Address, u.Name) }
 
 // list is the list of sessions.
 type list struct {

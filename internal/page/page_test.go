@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -337,5 +338,35 @@ func TestPicture(t *testing.T) {
 				t.Errorf("%d targets, %s: the last box is %q", n, p.Class, p.Boxes[len(p.Boxes)-1].Title)
 			}
 		}
+	}
+}
+
+// An upstream whose name leads to no address is called by its name: in the table, in what
+// its button says, in the sentence and in the picture.
+func TestUpstreamWithoutAnAddress(t *testing.T) {
+	s := seen(t)
+	down := status.Upstream{Name: "lost.example:80", Upstream: "ws://lost.example:80", State: proxy.TargetDown, Reason: "lookup lost.example: no such host"}
+	draining := down
+	draining.Name, draining.Upstream, draining.State = "other.example:80", "ws://other.example:80", proxy.TargetDraining
+	s.Status.Upstreams = []status.Upstream{down, draining}
+	page := written(t, s).Body.String()
+	for _, want := range []string{
+		`data-label="Address" class="text">no address</td>`,
+		`<span class="reason">lookup lost.example: no such host</span>`,
+		`data-act="drain" data-name="lost.example:80" data-address="" data-sessions="0" aria-label="Drain lost.example:80"`,
+		`data-act="resume" data-name="other.example:80" data-address="" aria-label="Resume other.example:80"`,
+		"1 upstream is down: lost.example:80 (no address).",
+		"an operator drains other.example:80 (no address).",
+		"between clients and 0 upstream addresses, and 2 upstreams without an address.",
+		"ws://lost.example:80, without an address", "no address · down",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	many := slices.Repeat([]status.Upstream{{Address: "192.0.2.1:80", State: proxy.TargetUp}}, drawn)
+	c := sceneOf(status.Status{Upstreams: append(many, down)}, state{})
+	if got := c.targets[drawn-1].Title; got != "2 more upstreams" {
+		t.Errorf("the last box is %q", got)
 	}
 }

@@ -92,16 +92,40 @@ func sceneOf(s status.Status, st state) scene {
 			c.pipes = append(c.pipes, "quiet")
 			break
 		}
-		c.targets = append(c.targets, box{
-			Class: "target " + string(u.State), Title: shortened(u.Address, 26), Full: u.Upstream + " at " + u.Address,
-			Sub: loadOf(u.Sessions, u.Handshakes) + " · " + string(u.State),
-		})
+		c.targets = append(c.targets, boxOf(u))
 		c.pipes = append(c.pipes, pipeClass(u))
 	}
 	c.label = counted(s.Sessions, "session", "sessions") + " between clients and " +
-		counted(len(s.Upstreams), "upstream address", "upstream addresses") + ". From clients " + c.client.to + ", to clients " + c.client.from +
+		addressesOf(s.Upstreams) + ". From clients " + c.client.to + ", to clients " + c.client.from +
 		", round trip " + c.client.rtt + ". To upstreams " + c.upstream.to + ", from upstreams " + c.upstream.from + ", round trip " + c.upstream.rtt + "."
 	return c
+}
+
+// boxOf shows a target.
+func boxOf(u status.Upstream) box {
+	b := box{
+		Class: "target " + string(u.State), Title: shortened(called(u), 26), Full: u.Upstream + " at " + u.Address,
+		Sub: loadOf(u.Sessions, u.Handshakes) + " · " + string(u.State),
+	}
+	if u.Address == "" {
+		b.Full, b.Sub = u.Upstream+", without an address", "no address · "+string(u.State)
+	}
+	return b
+}
+
+// addressesOf says how many addresses there are, and how many upstreams have none.
+func addressesOf(all []status.Upstream) string {
+	lost := 0
+	for _, u := range all {
+		if u.Address == "" {
+			lost++
+		}
+	}
+	text := counted(len(all)-lost, "upstream address", "upstream addresses")
+	if lost > 0 {
+		text += ", and " + counted(lost, "upstream", "upstreams") + " without an address"
+	}
+	return text
 }
 
 func word(n int, one, many string) string {
@@ -144,15 +168,18 @@ func pipeClass(u status.Upstream) string {
 }
 
 func restOf(rest []status.Upstream) box {
-	sessions, handshakes, up := 0, 0, 0
+	sessions, handshakes, up, what := 0, 0, 0, "addresses"
 	for _, u := range rest {
+		if u.Address == "" {
+			what = "upstreams"
+		}
 		sessions += u.Sessions
 		handshakes += u.Handshakes
 		if u.State == proxy.TargetUp {
 			up++
 		}
 	}
-	return box{Class: "target", Title: count(len(rest)) + " more addresses", Sub: loadOf(sessions, handshakes) + " · " + count(up) + " up"}
+	return box{Class: "target", Title: count(len(rest)) + " more " + what, Sub: loadOf(sessions, handshakes) + " · " + count(up) + " up"}
 }
 
 // at puts a box at a place, and its lines inside.

@@ -135,8 +135,11 @@ func namesOf(all []status.Upstream, in proxy.TargetState) (names []string) {
 		if u.State != in {
 			continue
 		}
-		name := u.Address
-		if u.Name != u.Address && u.Name != "" {
+		name := called(u)
+		switch {
+		case u.Address == "":
+			name += " (no address)"
+		case u.Name != u.Address && u.Name != "":
 			name += " (" + u.Name + ")"
 		}
 		names = append(names, name)

@@ -400,6 +400,20 @@ func (w *World) rests(d time.Duration) bool {
 	return true
 }
 
+// wantsAlone: an upstream is shown without an address only if it is not shown with one, and
+// then with a reason.
+func (w *World) wantsAlone(absent proxy.TargetStatus, all []proxy.TargetStatus) {
+	entries := 0
+	for _, s := range all {
+		if s.Upstream == absent.Upstream {
+			entries++
+		}
+	}
+	if entries != 1 || absent.Reason == "" {
+		w.fails("%s is shown without an address, with the reason %q, in %d entries", absent.Upstream, absent.Reason, entries)
+	}
+}
+
 // wantsPool: when all is calm, the proxy knows which targets work.
 func (w *World) wantsPool() {
 	if !w.plan.isPool() {
@@ -407,7 +421,12 @@ func (w *World) wantsPool() {
 	}
 	settled := w.now - calmTime/2
 	known := map[string]bool{}
-	for _, s := range w.proxy.Targets() {
+	all := w.proxy.Targets()
+	for _, s := range all {
+		if s.Address == "" {
+			w.wantsAlone(s, all)
+			continue
+		}
 		at, err := netip.ParseAddrPort(s.Address)
 		h := w.hostAt(at)
 		if err != nil || h == nil {

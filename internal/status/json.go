@@ -93,11 +93,11 @@ type Results struct {
 type Upstream struct {
 	Name       string            `json:"name"` // what stands in the paths of the upstream
 	Upstream   string            `json:"upstream"`
-	Address    string            `json:"address"`
+	Address    string            `json:"address"` // empty if there is none
 	State      proxy.TargetState `json:"state"`
 	Sessions   int               `json:"sessions"`
 	Handshakes int               `json:"handshakes"`       // that are on their way to it
-	Reason     string            `json:"reason,omitempty"` // why it is down
+	Reason     string            `json:"reason,omitempty"` // why it is down, or has no address
 }
 
 // UpstreamOf returns a target as operators see it.

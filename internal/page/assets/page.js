@@ -289,23 +289,29 @@ const acts = {
 
   async drain({ name, address, sessions }, button) {
     const { spread, code } = byId("confirm").dataset;
-    const text = `${address} gets no new sessions. The sessions that it has (${sessions}) end ${spread}: their clients are sent Close ${code}.`;
-    const left = `${address} is not in use any more.`;
+    const called = address || name;
+    const text = address
+      ? `${address} gets no new sessions. The sessions that it has (${sessions}) end ${spread}: their clients are sent Close ${code}.`
+      : `The name leads to no address. The addresses that ${name} gets later get no sessions until it is resumed.`;
+    const left = address ? `${address} is not in use any more.` : `${name} has addresses now.`;
     const outdated = () => {
       if (!button.isConnected) return left;
-      return button.dataset.act === "drain" ? "" : `${address} is drained already.`;
+      return button.dataset.act === "drain" ? "" : `${called} is drained already.`;
     };
-    if (!await confirm(button, "Drain this address?", text, "Drain it", outdated)) return;
-    await ask(target(name, address, "drain"), `Holdfast drains ${address}.`, left);
+    if (!await confirm(button, address ? "Drain this address?" : "Drain this upstream?", text, "Drain it", outdated)) return;
+    await ask(target(name, address, "drain"), `Holdfast drains ${called}.`, left);
   },
 
   async resume({ name, address }) {
-    await ask(target(name, address, "resume"), `Holdfast uses ${address} again.`, `${address} is not in use any more.`);
+    const called = address || name;
+    await ask(target(name, address, "resume"), `Holdfast uses ${called} again.`, `${called} is not in use any more.`);
   },
 };
 
+// target returns the path for an address, or for the whole upstream if there is no address.
 function target(name, address, act) {
-  return `/api/upstreams/${encodeURIComponent(name)}/${act}?address=${encodeURIComponent(address)}`;
+  const path = `/api/upstreams/${encodeURIComponent(name)}/${act}`;
+  return address ? `${path}?address=${encodeURIComponent(address)}` : path;
 }
 
 // go shows the list that parameters ask for, and puts them into the address of the page.

@@ -170,11 +170,33 @@ func (b *Backend) leavers() []*Target {
 }
 
 // shown returns the targets in use, and after them those that leave. No target is there
-// twice, not even while an answer is put to use.
-func (b *Backend) shown() []*Target {
+// twice, not even while an answer is put to use. absent is the status of the backend itself
+// if its name leads to no address, and else nil.
+func (b *Backend) shown() (all []*Target, absent *Status) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return append(inUse(slices.Clone(b.targets)), b.stillLeaving()...)
+	if len(b.targets) == 0 {
+		absent = &Status{Upstream: b.name, Draining: b.drained, Reason: b.lookup.state()}
+	}
+	return append(inUse(slices.Clone(b.targets)), b.stillLeaving()...), absent
+}
+
+// statuses returns the status of every target that is shown, or that of the backend itself
+// if there is none. It does not hold mu while it asks the targets: a target that comes up
+// holds a lock of its own and wants mu.
+func (b *Backend) statuses() (all []Status) {
+	targets, absent := b.shown()
+	for _, t := range targets {
+		s := t.status()
+		if absent != nil {
+			s.Reason = absent.Reason
+		}
+		all = append(all, s)
+	}
+	if all == nil {
+		all = append(all, *absent)
+	}
+	return all
 }
 
 // stillLeaving forgets the targets that have left, and returns the others that leave. The

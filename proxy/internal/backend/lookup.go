@@ -223,12 +223,24 @@ func (b *Backend) tell(err error) {
 	}
 }
 
-// noAddress returns why the backend has no address, or nil if it has one.
+// state says why there is no address. The caller holds Backend.mu.
+func (l *lookup) state() string {
+	switch {
+	case l.err != nil:
+		return l.err.Error()
+	case l.underWay:
+		return "its name is being looked up"
+	}
+	return "its name was not looked up yet"
+}
+
+// noAddress returns why the backend has no address. It returns nil if the backend has one,
+// or is out of use.
 func (b *Backend) noAddress() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case len(b.targets) > 0:
+	case len(b.targets) > 0 || b.drained:
 		return nil
 	case b.lookup.err != nil:
 		return b.lookup.err

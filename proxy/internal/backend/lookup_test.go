@@ -281,3 +281,57 @@ func TestLookupEndsWithTheProxy(t *testing.T) {
 		t.Errorf("the log says %s", r.log.String())
 	}
 }
+
+// An upstream is shown without an address while its name leads to none, and says why. So
+// each upstream is shown at any time.
+func TestUpstreamWithoutAnAddressIsShown(t *testing.T) {
+	const name = "service.example:80"
+	r := unwatched(t, []string{"ws://service.example", "ws://192.0.2.9"})
+	other := r.Targets()[1]
+	if other.Address != "192.0.2.9:80" {
+		t.Fatalf("the other upstream is shown as %+v", other)
+	}
+	wants := func(why, reason string, draining bool) {
+		t.Helper()
+		all := r.Targets()
+		want := Status{Upstream: "ws://service.example:80", Draining: draining, Reason: reason}
+		if len(all) != 2 || all[0] != want {
+			t.Errorf("%s: the targets are %+v, want %+v and the other", why, all, want)
+		}
+		r.wantsTargets(why, "192.0.2.9:80")
+	}
+	wants("nobody has looked it up", "its name was not looked up yet", false)
+	r.Watch()
+	for len(r.beside) > 0 && !r.looksUp() {
+		job := r.beside[0]
+		r.beside = r.beside[1:]
+		job()
+	}
+	wants("the first lookup is under way", "its name is being looked up", false)
+	r.settles()
+	const noHost = "lookup service.example: no such host"
+	wants("there is no such host", noHost, false)
+	r.SetDrained(name, "", true)
+	wants("it is drained", noHost, true)
+	r.SetDrained(name, "", false)
+	wants("it is resumed", noHost, false)
+	r.lost["service.example"] = errServerFails
+	r.passes(addressesFresh)
+	wants("another error", errServerFails.Error(), false)
+
+	r.lost["service.example"], r.names["service.example"] = nil, "192.0.2.1"
+	r.passes(addressesFresh)
+	r.wantsTargets("the name is found", theOne, "192.0.2.9:80")
+	s := r.target(theOne)
+	if !s.take() {
+		t.Fatal("the target has gone")
+	}
+	r.names["service.example"] = ""
+	r.passes(addressesFresh)
+	r.wantsTargets("the old address has a session", "-"+theOne, "192.0.2.9:80")
+	if all := r.Targets(); len(all) != 2 || all[0].Address != theOne || all[0].Reason != noHost {
+		t.Errorf("the old address has a session: the targets are %+v, want it with the reason that its name has", all)
+	}
+	s.Leave()
+	wants("the last session has ended", noHost, false)
+}

@@ -129,6 +129,9 @@ func (p *Pool) Up() bool {
 	return slices.ContainsFunc(*p.targets.Load(), (*Target).takesRequests)
 }
 
+// Works reports whether a target is up, even one that an operator has taken out of use.
+func (p *Pool) Works() bool { return slices.ContainsFunc(*p.targets.Load(), (*Target).Up) }
+
 // Working returns the targets in use that are up. It takes no lock, so what WhenDown has set
 // may call it.
 func (p *Pool) Working() (all []*Target) {
@@ -203,7 +206,7 @@ func (w *waiter) ends(err error) {
 }
 
 // noAddresses returns why backends have no address, with their names, or nil if all have
-// one.
+// one. Those that an operator has taken out of use are left out: see Route.outOfUse.
 func (p *Pool) noAddresses() (all []error) {
 	for _, b := range p.backends {
 		if err := b.noAddress(); err != nil {
@@ -243,12 +246,11 @@ func (p *Pool) SetDrained(name, address string, drained bool) (all []*Target) {
 }
 
 // Targets returns the status of every target: those in use, and those that have sessions
-// although their backend's name leads to them no more.
+// although their backend's name leads to them no more. A backend without such a target has
+// one Status, without an address. So each backend is there.
 func (p *Pool) Targets() (all []Status) {
 	for _, b := range p.backends {
-		for _, t := range b.shown() {
-			all = append(all, t.status())
-		}
+		all = append(all, b.statuses()...)
 	}
 	return all
 }
@@ -263,9 +265,13 @@ func (p *Pool) Load() (load, sessions int) {
 	return load, sessions
 }
 
-// shown returns what the metrics show of every target.
+// shown returns what the metrics show of every target. A backend without an address has no
+// series.
 func (p *Pool) shown() (all []metrics.Address) {
 	for _, s := range p.Targets() {
+		if s.Address == "" {
+			continue
+		}
 		all = append(all, metrics.Address{
 			Upstream: s.Upstream, Address: s.Address, Up: s.Up, Draining: s.Draining, Sessions: s.Sessions,
 		})

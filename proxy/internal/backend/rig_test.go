@@ -228,12 +228,15 @@ func (r *rig) series(name, address string) (value float64, there bool) {
 }
 
 // wantsTargets wants these addresses to be shown, in Targets and in every scrape. An
-// address that has gone has a minus sign before it.
+// address that has gone has a minus sign before it. An upstream without an address is left out.
 func (r *rig) wantsTargets(why string, want ...string) {
 	r.t.Helper()
 	var got []string
 	for _, s := range r.Targets() {
 		name := s.Address
+		if name == "" {
+			continue
+		}
 		if s.Gone {
 			name = "-" + name
 		}

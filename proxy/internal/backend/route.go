@@ -216,35 +216,76 @@ func (r *Route) Missed(err error) Outcome {
 // Skipped records that To was not dialled, and why.
 func (r *Route) Skipped(err error) { r.note(r.To, err) }
 
-// ErrNoTarget is the error of a route that could try nothing, because all targets are out
-// of use.
+// ErrNoTarget is the error of a route that could try nothing, although addresses are known.
 var ErrNoTarget = errors.New("no upstream takes new sessions")
 
+// errAllOut is the ErrNoTarget of a drain.
+var errAllOut = fmt.Errorf("%w: an operator has taken them out of use", ErrNoTarget)
+
+var errOutOfUse = errors.New("an operator has taken it out of use")
+
+// outOfUse returns the errors of what was not tried because an operator has taken it out of
+// use. A backend that is out of use as a whole has one error.
+func (r *Route) outOfUse() (all []error) {
+	for _, b := range r.pool.backends {
+		targets := b.inUse()
+		var some []error
+		for _, t := range targets {
+			if t.drained.Load() && !r.hasTried(t) {
+				some = append(some, attempt{t, errOutOfUse})
+			}
+		}
+		if len(some) == len(targets) && (len(some) > 0 || b.isOut()) {
+			some = []error{fmt.Errorf("%s: %w", b.name, errOutOfUse)}
+		}
+		all = append(all, some...)
+	}
+	return all
+}
+
+// isOut reports whether an operator has taken the backend out of use as a whole.
+func (b *Backend) isOut() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.drained
+}
+
+// Late returns the error of a route whose time was up before its first dial.
+func (r *Route) Late() error {
+	if out := r.outOfUse(); len(out) > 0 {
+		return failed(append(out, ErrTimeout))
+	}
+	return ErrTimeout
+}
+
 // Err returns the error of a route that has ended. resolved is false if no address was
-// found.
+// found, but for those that are out of use.
 func (r *Route) Err() (resolved bool, err error) {
-	none := r.pool.noAddresses()
+	out, none := r.outOfUse(), r.pool.noAddresses()
 	switch {
 	case len(r.tried) == 1 && !r.pool.Several():
 		return true, r.tried[0].err
 	case len(r.tried) > 0:
-		all := failed(none)
+		all := failed(slices.Concat(out, none))
 		for _, a := range r.tried {
 			all = append(all, a)
 		}
 		return true, all
 	case r.late:
-		return len(none) == 0, ErrTimeout
-	case len(none) == 1:
+		return len(none) == 0, r.Late()
+	case len(none) == 0 && len(out) == 0:
+		return true, ErrNoTarget
+	case len(none) == 0:
+		return true, errAllOut
+	case len(none) == 1 && len(out) == 0:
 		return false, errors.Unwrap(none[0])
-	case len(none) > 0:
-		return false, failed(none)
 	}
-	return true, ErrNoTarget
+	return false, failed(slices.Concat(out, none))
 }
 
-// failed are the errors of all targets that were tried, and before them those of the
-// backends that have no address.
+// failed are the errors of all targets that were tried. Before them are those of the
+// backends and targets that are out of use, and those of the backends that have no address.
+// The last one decides what the outcome is: see OutcomeOf.
 type failed []error
 
 func (f failed) Error() string {

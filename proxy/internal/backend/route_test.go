@@ -1,15 +1,11 @@
 package backend
 
 import (
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"holdfast/heartbeat"
 )
@@ -175,137 +171,6 @@ func TestBetterTarget(t *testing.T) {
 	fails(r.target(addresses[2]))
 	if route.Better(r.now) {
 		t.Error("a target that was tried already is better")
-	}
-}
-
-// An error names all targets that were tried, and what each has said.
-func TestErrorOfARoute(t *testing.T) {
-	upstreams, addresses := literals(3)
-	r := newRig(t, upstreams, balance(RoundRobin, ""))
-	route := r.route()
-	errs := []error{errRefused, ErrTimeout, errors.New("tls: no certificate")}
-	for _, err := range errs {
-		if route.Next(r.now) != Try {
-			t.Fatal("the targets have run out")
-		}
-		route.Missed(err)
-		route.To.Leave()
-	}
-	if step := route.Next(r.now); step != End {
-		t.Fatalf("the last step is %d", step)
-	}
-	resolved, err := route.Err()
-	for i, each := range errs {
-		if part := fmt.Sprintf("ws://%s: %v", addresses[i], each); !strings.Contains(err.Error(), part) || !errors.Is(err, each) {
-			t.Errorf("the error is %q, want one with %q", err, part)
-		}
-	}
-	if !resolved {
-		t.Error("the targets have addresses, and the error is one of names")
-	}
-}
-
-func TestErrorOfARouteWithOneTarget(t *testing.T) {
-	r := newRig(t, []string{"ws://" + theOne})
-	route := r.route()
-	r.routeAll(route, errRefused)
-	if resolved, err := route.Err(); !resolved || err != errRefused {
-		t.Errorf("the error is %v (resolved: %v), want the dial's own", err, resolved)
-	}
-	r.SetDrained(theOne, "", true)
-	route = r.route()
-	if tried, _ := r.routeAll(route, errRefused); len(tried) > 0 {
-		t.Errorf("%q is tried although it is drained", tried)
-	}
-	if resolved, err := route.Err(); !resolved || err != ErrNoTarget {
-		t.Errorf("the error is %v (resolved: %v), want %v", err, resolved, ErrNoTarget)
-	}
-}
-
-// An address of a name is named with its upstream.
-func TestErrorOfARouteNamesAddresses(t *testing.T) {
-	r := unwatched(t, []string{"ws://service.example:81"})
-	r.names["service.example"] = "192.0.2.1 2001:db8::1"
-	r.Watch()
-	r.settles()
-	route := r.route()
-	r.routeAll(route, errRefused)
-	_, err := route.Err()
-	for _, part := range []string{"ws://service.example:81 (192.0.2.1:81): connect", "ws://service.example:81 ([2001:db8::1]:81): connect"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("the error is %q, want one with %q", err, part)
-		}
-	}
-}
-
-// An error also names the upstreams whose names have no address.
-func TestErrorOfARouteNamesWhatWasNotFound(t *testing.T) {
-	r := newRig(t, []string{"ws://one.example", "ws://" + theOne, "ws://two.example"})
-	route := r.route()
-	if tried, _ := r.routeAll(route, errRefused); !slices.Equal(tried, []string{theOne}) {
-		t.Errorf("%q are tried", tried)
-	}
-	resolved, err := route.Err()
-	for _, part := range []string{"ws://one.example:80: lookup one.example: no such host", "ws://two.example:80: lookup", "ws://" + theOne + ": connect"} {
-		if !strings.Contains(err.Error(), part) || !resolved {
-			t.Errorf("the error is %q (resolved: %v), want one with %q", err, resolved, part)
-		}
-	}
-	r.SetDrained(theOne, "", true)
-	route = r.route()
-	r.routeAll(route, errRefused)
-	if resolved, err = route.Err(); resolved || !strings.Contains(err.Error(), "ws://one.example:80: lookup one.example") || !strings.Contains(err.Error(), "two.example") {
-		t.Errorf("nothing can be tried: the error is %q (resolved: %v), want both names", err, resolved)
-	}
-}
-
-// A lookup that ends when the time of the route is up leaves it without a dial. That is a
-// lack of time, whatever the lookup has found.
-func TestRouteWhoseTimeIsUpBeforeItsFirstDial(t *testing.T) {
-	for _, addrs := range []string{"", "192.0.2.1"} {
-		r := unwatched(t, []string{"ws://service.example"})
-		r.names["service.example"] = addrs
-		route := r.route()
-		if step := route.Next(r.now); step != Wait {
-			t.Fatalf("the first step is %d", step)
-		}
-		by := route.Begin(r.now)
-		r.settles()
-		if step := route.Next(by); step != End {
-			t.Errorf("its time is up, and the next step is %d", step)
-		}
-		if resolved, err := route.Err(); err != ErrTimeout || resolved != (addrs != "") {
-			t.Errorf("the name has %q, and the error is %v (resolved: %v)", addrs, err, resolved)
-		}
-	}
-}
-
-// One target that this host could not try leaves it open whether the service works, wherever
-// it stands among the others. Otherwise the last one decides.
-func TestOutcomeOfARoute(t *testing.T) {
-	for _, test := range []struct {
-		errs []error
-		want Outcome
-	}{
-		{[]error{errRefused, errRefused, unix.EMFILE}, Unprovided},
-		{[]error{unix.EMFILE, errRefused, ErrTimeout}, Unprovided},
-		{[]error{errRefused, unix.EMFILE, errRefused}, Unprovided},
-		{[]error{errRefused, ErrTimeout, errRefused}, Unreachable},
-		{[]error{errRefused, errRefused, ErrTimeout}, Unanswered},
-	} {
-		upstreams, _ := literals(3)
-		r := newRig(t, upstreams)
-		route := r.route()
-		for _, err := range test.errs {
-			if route.Next(r.now) != Try {
-				t.Fatal("the targets have run out")
-			}
-			route.Missed(err)
-			route.To.Leave()
-		}
-		if _, err := route.Err(); OutcomeOf(err) != test.want {
-			t.Errorf("after %v the outcome is %d, want %d", test.errs, OutcomeOf(err), test.want)
-		}
 	}
 }
 

@@ -198,11 +198,12 @@ func (t *Target) appeal(now heartbeat.Time) float64 {
 	return t.weight(now)
 }
 
-// A Status is what is known about a target.
+// A Status is what is known about a target, or about a backend whose name leads to no
+// address: then Address is empty.
 type Status struct {
 	Upstream, Address  string
 	Up, Draining, Gone bool
-	Reason             string // why it is down
+	Reason             string // why it is down, or has no address
 	Load               int    // handshakes and requests for pages that are on their way to it, and sessions
 	Sessions           int
 	Handshakes         int // that are on their way to it
