@@ -231,27 +231,26 @@ func TestUpstreamWithoutAnAddress(t *testing.T) {
 	})
 	wants := func(why string, state proxy.TargetState) {
 		t.Helper()
-		want := proxy.TargetStatus{Upstream: "ws://lost.example:80", State: state, Reason: noHost.Error()}
+		want := proxy.TargetStatus{Upstream: r.named(lostHost), State: state, Reason: noHost.Error()}
 		r.eventually(why, func() bool {
 			all := r.server.Targets()
 			return len(all) == 2 && all[1] == want
 		})
 	}
 	wants("the name is not found", proxy.TargetDown)
-	for _, name := range []string{"lost.example", "lost.example:81"} {
+	for _, name := range []string{"lost.example", "lost.example:9001"} {
 		if r.server.DrainTargets(name, "", 0) || r.server.ResumeTargets(name, "") {
 			t.Errorf("there is no upstream %s, and it is drained", name)
 		}
 	}
-	if !r.server.DrainTargets("lost.example:80", "", 0) {
+	if !r.server.DrainTargets(lostHost.String(), "", 0) {
 		t.Error("it is not found by its name")
 	}
 	wants("it is drained", proxy.TargetDraining)
-	if !r.server.ResumeTargets("lost.example:80", "") {
+	if !r.server.ResumeTargets(lostHost.String(), "") {
 		t.Error("it is not found by its name")
 	}
 	wants("it is resumed", proxy.TargetDown)
-	r.eventually("the other upstream is up", r.server.UpstreamUp)
 }
 
 // If the upstreams that work are out of use, the log warns of that, whatever is the matter
@@ -272,7 +271,7 @@ func TestLogNamesWhatIsOutOfUse(t *testing.T) {
 						isLost(cfg)
 					}
 				})
-				said := r.named(r.service.Addr()) + ": an operator has taken it out of use; ws://lost.example:80: " + noHost.Error()
+				said := r.named(r.service.Addr()) + ": an operator has taken it out of use; " + r.named(lostHost) + ": " + noHost.Error()
 				if !lost {
 					said = "no upstream takes new sessions: an operator has taken them out of use"
 				}
@@ -296,10 +295,17 @@ func TestLogNamesWhatIsOutOfUse(t *testing.T) {
 	}
 }
 
+// lostHost is where an upstream is whose name leads to no address.
+const lostHost = hostname("lost.example:9000")
+
+type hostname string
+
+func (h hostname) String() string { return string(h) }
+
 var noHost = &net.DNSError{Err: "no such host", Name: "lost.example", IsNotFound: true}
 
 // isLost adds an upstream whose name leads to no address.
 func isLost(cfg *proxy.Config) {
-	cfg.Upstreams = append(cfg.Upstreams, proxy.Upstream{URL: &url.URL{Scheme: "ws", Host: "lost.example"}})
+	cfg.Upstreams = append(cfg.Upstreams, proxy.Upstream{URL: &url.URL{Scheme: "ws", Host: lostHost.String()}})
 	cfg.FindBy(func(context.Context, string) ([]netip.Addr, error) { return nil, noHost })
 }
