@@ -240,7 +240,7 @@ func TestUpstreamWithoutAnAddress(t *testing.T) {
 	wants("the name is not found", proxy.TargetDown)
 	for _, name := range []string{"lost.example", "lost.example:9001"} {
 		if r.server.DrainTargets(name, "", 0) || r.server.ResumeTargets(name, "") {
-			t.Errorf("there is no upstream %s, and it is drained", name)
+			t.Errorf("%s is drained, and is not an upstream", name)
 		}
 	}
 	if !r.server.DrainTargets(lostHost.String(), "", 0) {
@@ -261,7 +261,7 @@ func TestLogNamesWhatIsOutOfUse(t *testing.T) {
 		"session": {wire.Request(), "handshake failed"},
 		"page":    {page, "request failed"},
 	} {
-		for name, lost := range map[string]bool{"the other has no address": true, "there is no other": false} {
+		for name, lost := range map[string]bool{"the other has no address": true, "it is the only one": false} {
 			t.Run(kind+", "+name, func(t *testing.T) {
 				t.Parallel()
 				var log fixture.Transcript

@@ -223,7 +223,7 @@ func (b *Backend) tell(err error) {
 	}
 }
 
-// state says why there is no address. The caller holds Backend.mu.
+// state says why the name has no address. The caller holds Backend.mu.
 func (l *lookup) state() string {
 	switch {
 	case l.err != nil:

@@ -310,7 +310,7 @@ func TestUpstreamWithoutAnAddressIsShown(t *testing.T) {
 	wants("the first lookup is under way", "its name is being looked up", false)
 	r.settles()
 	const noHost = "lookup service.example: no such host"
-	wants("there is no such host", noHost, false)
+	wants("the host is unknown", noHost, false)
 	r.SetDrained(name, "", true)
 	wants("it is drained", noHost, true)
 	r.SetDrained(name, "", false)

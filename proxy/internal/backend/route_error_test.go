@@ -65,7 +65,7 @@ func TestErrorOfARouteNamesWhatIsOutOfUse(t *testing.T) {
 	type drain struct{ name, address string }
 	for why, test := range map[string]struct {
 		drains   []drain
-		lost     error // why lost.example is not found, if no server says that there is no such host
+		lost     error // why lost.example is not found, if the error is not that of an unknown host
 		resolved bool
 		outcome  Outcome
 		want     string
